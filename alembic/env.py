@@ -1,0 +1,9 @@
+"""Runs the revisions and then the files of sql/; the steps stand in walltrack_alerts.migrations."""
+
+from alembic import context
+from walltrack_alerts import migrations
+
+if context.is_offline_mode():
+    migrations.run_offline()
+else:
+    migrations.run_online()

@@ -1,0 +1,41 @@
+-- What happened to each alert. Append only: a NOTIFY is a wake-up, this table is the truth.
+
+create table walltrack.alert_events (
+    event_id bigint generated always as identity primary key,
+    xid xid8 not null default pg_current_xact_id(),
+    alert_id uuid not null references walltrack.alerts (id) on delete cascade,
+    kind text not null,
+    actor text not null,
+    at timestamptz not null default clock_timestamp(),
+    detail jsonb not null default '{}',
+    constraint alert_events_kind_is_known
+    check (kind in ('raised', 'repeated', 'acknowledged', 'snoozed', 'escalated', 'resolved'))
+);
+
+create index alert_events_by_commit on walltrack.alert_events (xid, event_id);
+create index alert_events_of_alert on walltrack.alert_events (alert_id, event_id);
+
+comment on table walltrack.alert_events is 'What happened to each alert, in the transaction of the change. Append only.';
+comment on column walltrack.alert_events.xid is 'The writing transaction; with it a reader finds what was committed late.';
+comment on column walltrack.alert_events.actor is 'Who did it: system for the order trigger, else the name given by the caller.';
+comment on column walltrack.alert_events.detail is 'The alert at that moment: severity, status, occurrences, attempts, error, resolution.';
+
+create function walltrack.tg_alert_events__append_only() returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  raise exception 'alert_events is append only: an event cannot be edited'
+    using errcode = 'WT006', hint = 'Write what happened as a new event; purge_alerts() removes old ones.';
+end
+$$;
+
+comment on function walltrack.tg_alert_events__append_only() is 'Refuses UPDATE of events (WT006).';
+
+revoke all on function walltrack.tg_alert_events__append_only() from public;
+
+create trigger alert_events_append_only
+before update on walltrack.alert_events
+for each row execute function walltrack.tg_alert_events__append_only();

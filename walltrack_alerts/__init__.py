@@ -1,0 +1,1 @@
+"""Database-native alerting for trading systems on PostgreSQL."""

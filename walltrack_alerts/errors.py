@@ -1,0 +1,97 @@
+"""Every error this package raises on purpose. The codes are explained in sql/README.md."""
+
+from __future__ import annotations
+
+import psycopg
+import sqlalchemy.exc
+
+
+class AlertsError(Exception):
+    """Base of all errors of this package; its text says what is wrong and what to do."""
+
+
+class AlertNotFoundError(AlertsError):
+    """There is no alert with this id (WT001)."""
+
+
+class AlertTransitionError(AlertsError):
+    """The alert is in a status that does not allow the transition (WT002)."""
+
+
+class InvalidAlertError(AlertsError):
+    """A value is not one an alert can have (WT003)."""
+
+
+class UnwatchableTableError(AlertsError):
+    """The table lacks a column that every table of orders needs (WT004)."""
+
+
+class AdoptionError(AlertsError):
+    """The older alerts table does not fit; nothing was changed (WT005)."""
+
+
+class AppendOnlyError(AlertsError):
+    """Events are never edited (WT006)."""
+
+
+class DatabaseUnavailableError(AlertsError):
+    """The database cannot be reached, or broke the connection."""
+
+
+class NotMigratedError(AlertsError):
+    """The schema is missing or older than this package."""
+
+
+class PermissionDeniedError(AlertsError):
+    """The database role lacks a privilege."""
+
+
+class DatabaseError(AlertsError):
+    """The database refused a statement for another reason."""
+
+
+_BY_SQLSTATE: dict[str, type[AlertsError]] = {
+    "WT001": AlertNotFoundError,
+    "WT002": AlertTransitionError,
+    "WT003": InvalidAlertError,
+    "WT004": UnwatchableTableError,
+    "WT005": AdoptionError,
+    "WT006": AppendOnlyError,
+    "22P02": InvalidAlertError,  # invalid_text_representation, e.g. an id that is no uuid
+    "22P05": InvalidAlertError,  # untranslatable_character
+    "3F000": NotMigratedError,  # invalid_schema_name
+    "42P01": NotMigratedError,  # undefined_table
+    "42703": NotMigratedError,  # undefined_column
+    "42883": NotMigratedError,  # undefined_function
+    "42501": PermissionDeniedError,
+}
+
+_ADVICE: dict[type[AlertsError], str] = {
+    NotMigratedError: "Run `walltrack-alerts migrate`.",
+    PermissionDeniedError: "Ask the owner of schema walltrack for the right, or connect as another role.",
+    DatabaseUnavailableError: "Check WALLTRACK_DATABASE_URL and that the server runs.",
+}
+
+
+def translate(error: Exception) -> AlertsError:
+    """The one exception of this package for an error of psycopg or SQLAlchemy; chain it with `raise ... from`."""
+    if isinstance(error, AlertsError):
+        return error
+    cause = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
+    if not isinstance(cause, psycopg.Error):
+        return DatabaseError(str(error))
+    sqlstate = cause.sqlstate or ""
+    kind = _BY_SQLSTATE.get(sqlstate)
+    if kind is None:
+        lost = sqlstate[:2] in ("08", "57", "28", "3D", "53") or (
+            not sqlstate and isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
+        )
+        kind = DatabaseUnavailableError if lost else InvalidAlertError if sqlstate[:2] == "22" else DatabaseError
+    if not sqlstate and isinstance(cause, psycopg.DataError):
+        kind = InvalidAlertError  # psycopg refused the value itself, e.g. a text with a NUL character
+    diagnostic = cause.diag
+    parts = [diagnostic.message_primary or str(cause).strip() or type(cause).__name__]
+    parts += [part for part in (diagnostic.message_detail, diagnostic.message_hint) if part]
+    if kind in _ADVICE and not diagnostic.message_hint:
+        parts.append(_ADVICE[kind])
+    return kind("\n".join(parts))

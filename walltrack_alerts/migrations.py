@@ -1,0 +1,213 @@
+"""Brings a database to the current schema. `walltrack-alerts migrate` and `alembic upgrade head` both run this.
+
+The steps, each in a transaction of its own:
+
+1. the revisions of alembic/versions (they change tables that exist already), then every file of sql/ in its order;
+2. the guard on walltrack.orders, where it is missing: the only step that locks the orders table, for a moment;
+3. the reconciler: orders that were exhausted before get their alert.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import sqlalchemy.exc
+from sqlalchemy import Connection
+
+from alembic import command, context
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from walltrack_alerts.database import open_database, sync_engine
+from walltrack_alerts.errors import AlertsError, translate
+
+SCHEMA = "walltrack"
+VERSION_TABLE = "alerts_version"
+ORDERS = "walltrack.orders"
+
+LOCK_TIMEOUT = "2s"
+LOCK_TRIES = 15
+LOCK_PAUSE = 1.0
+"""Seconds between two tries; a writer that is let through in between is never held up for long."""
+
+_BEFORE = f"""\
+-- One migration at a time.
+select pg_advisory_xact_lock(hashtext('walltrack_alerts migrate'));
+create schema if not exists {SCHEMA};
+"""
+_WATCH = f"""\
+do $$
+begin
+  if not exists (select from walltrack.watched_tables where table_id = '{ORDERS}'::regclass) then
+    perform walltrack.watch_orders('{ORDERS}');
+  end if;
+end
+$$;
+"""
+_RECONCILE = "select * from walltrack.reconcile_orders();\n"
+
+log = logging.getLogger(__name__)
+
+
+def _folder(name: str) -> Path:
+    """A folder that stands at the top of a checkout and inside the package of a wheel."""
+    package = Path(__file__).parent
+    return next(folder for folder in (package / name, package.parent / name) if folder.is_dir())
+
+
+def alembic_config(dsn: str | None = None) -> Config:
+    """The Alembic configuration of this package for a database; None means the one of the settings."""
+    config = Config()
+    config.set_main_option("script_location", str(_folder("alembic")).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["dsn"] = dsn
+    return config
+
+
+def upgrade(dsn: str) -> None:
+    """Migrate the database of a libpq connection string to the current schema (AlertsError, nothing changed)."""
+    _run(lambda: command.upgrade(alembic_config(dsn), "head"))
+
+
+def downgrade(dsn: str, revision: str = "base") -> None:
+    """Take the schema away again; the orders table and its rows stay as they are (AlertsError, nothing changed)."""
+    _run(lambda: command.downgrade(alembic_config(dsn), revision))
+
+
+def head_revision() -> str:
+    """The newest revision of this package."""
+    head = ScriptDirectory.from_config(alembic_config()).get_current_head()
+    assert head is not None
+    return head
+
+
+def definitions() -> Iterator[str]:
+    """The text of every file of sql/, in order; one that creates a table is wrapped so that it runs only once."""
+    for path in sorted(_folder("sql").glob("*.sql")):
+        text = path.read_text(encoding="utf-8")
+        name = re.fullmatch(r"\d+_(\w+)\.table\.sql", path.name)
+        if name is None:
+            yield f"-- {path.name}\n{text}"
+            continue
+        yield (
+            f"-- {path.name}\ndo $run_once$\nbegin\n"
+            f"if to_regclass('{SCHEMA}.{name[1]}') is null then\nexecute $definition$\n{text}$definition$;\n"
+            "end if;\nend\n$run_once$;\n"
+        )
+
+
+def drop_definitions() -> str:
+    """The SQL that takes the guards, views and functions away, so that the revisions can drop the tables."""
+    text = "".join(path.read_text(encoding="utf-8") for path in _folder("sql").glob("*.sql") if ".table." not in path.name)
+    views = re.findall(rf"^create or replace view {SCHEMA}\.(\w+)", text, re.MULTILINE)
+    functions = re.findall(rf"^create or replace function {SCHEMA}\.(\w+)", text, re.MULTILINE)
+    return (
+        "do $$\nbegin\n  perform walltrack.unwatch_orders(w.table_id) from walltrack.watched_tables as w;\nend\n$$;\n"
+        + "".join(f"drop view if exists {SCHEMA}.{name};\n" for name in views)
+        + "".join(f"drop function if exists {SCHEMA}.{name};\n" for name in functions)
+    )
+
+
+def run_online() -> None:
+    """Called by alembic/env.py: run against the database of the settings, or the one given to alembic_config()."""
+    dsn = context.config.attributes.get("dsn")
+    if dsn is not None:
+        _migrate(dsn)
+        return
+    with open_database() as database:
+        log.info("using %s", database.label)
+        _migrate(database.dsn)
+
+
+def run_offline() -> None:
+    """Called by alembic/env.py for --sql: print the whole script."""
+    _configure(dialect_name="postgresql")
+    write = context.get_context().impl.static_output
+    with context.begin_transaction():
+        write(_BEFORE)
+        if _is_downgrade():
+            write(drop_definitions())
+        context.run_migrations()
+        if _is_upgrade_to_head():
+            for text in definitions():
+                write(text)
+    if _is_upgrade_to_head():
+        write(f"BEGIN;\n\nset local lock_timeout = '{LOCK_TIMEOUT}';\n{_WATCH}\nCOMMIT;\n\n{_RECONCILE}")
+
+
+def _migrate(dsn: str) -> None:
+    engine = sync_engine(dsn)
+    try:
+        with engine.connect() as connection:
+            with connection.begin():
+                _execute(connection, _BEFORE)
+                _configure(connection=connection)
+                if _is_downgrade():
+                    _execute(connection, f"set local lock_timeout = '{LOCK_TIMEOUT}';")
+                    _execute(connection, drop_definitions())
+                context.run_migrations()
+                if _is_upgrade_to_head():
+                    for text in definitions():
+                        _execute(connection, text)
+            if _is_upgrade_to_head():
+                _watch(connection)
+                with connection.begin():
+                    _execute(connection, _RECONCILE)
+    finally:
+        engine.dispose()
+
+
+def _configure(**target: object) -> None:
+    context.configure(
+        version_table=VERSION_TABLE,
+        version_table_schema=SCHEMA,
+        transactional_ddl=True,
+        **target,  # type: ignore[arg-type]
+    )
+
+
+def _is_upgrade_to_head() -> bool:
+    return _command() == "upgrade" and context.get_revision_argument() == context.get_head_revision()
+
+
+def _is_downgrade() -> bool:
+    return _command() == "downgrade" and context.get_revision_argument() is None
+
+
+def _command() -> str:
+    """upgrade or downgrade; commands that only look or stamp run env.py too and must not change the schema."""
+    function = context.get_context().opts.get("fn")
+    return getattr(function, "__name__", "")
+
+
+def _watch(connection: Connection) -> None:
+    """CREATE TRIGGER waits for every writer of orders and holds up the next ones, so it waits briefly, and often."""
+    for attempt in range(1, LOCK_TRIES + 1):
+        try:
+            with connection.begin():
+                _execute(connection, f"set local lock_timeout = '{LOCK_TIMEOUT}';")
+                _execute(connection, _WATCH)
+            return
+        except sqlalchemy.exc.OperationalError as error:
+            if not isinstance(error.orig, psycopg.errors.LockNotAvailable) or attempt == LOCK_TRIES:
+                raise
+            log.warning("%s is busy, trying again (%d of %d)", ORDERS, attempt, LOCK_TRIES)
+            time.sleep(LOCK_PAUSE)
+
+
+def _execute(connection: Connection, text: str) -> None:
+    """Run a script as it stands: ':name' and '%' in it mean nothing to the driver."""
+    connection.execution_options(no_parameters=True).exec_driver_sql(text)
+
+
+def _run(step: object) -> None:
+    try:
+        step()  # type: ignore[operator]
+    except (sqlalchemy.exc.SQLAlchemyError, psycopg.Error) as error:
+        raise translate(error) from error
+    except AlertsError:
+        raise
