@@ -31,7 +31,7 @@
 --
 -- Lock order: first the row of orders, then the row of alerts. A function that takes both takes them in this order.
 --
--- A file NAME.table.sql holds one table (or type) with its indexes and comments and is run only while it does not
--- exist; every other file can be run again at any time. The runner is `walltrack-alerts migrate` or `alembic upgrade head`.
+-- A file NAME.table.sql holds one table (or type); what stands above its line "At every upgrade" is run only while the
+-- table does not exist. Everything else can be run again at any time. The runner is `walltrack-alerts migrate` or `alembic upgrade head`.
 
 create schema if not exists walltrack;

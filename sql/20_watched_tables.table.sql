@@ -8,6 +8,8 @@ create table walltrack.watched_tables (
     constraint watched_tables_columns_are_an_object check (jsonb_typeof(columns) = 'object')
 );
 
+-- At every upgrade:
+
 comment on table walltrack.watched_tables is 'The tables whose orders are guarded, one row per table.';
 comment on column walltrack.watched_tables.table_id is 'The table, or the root of a partitioned one.';
 comment on column walltrack.watched_tables.columns is

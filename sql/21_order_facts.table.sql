@@ -15,5 +15,7 @@ create type walltrack.order_facts as (
     is_simulated boolean
 );
 
+-- At every upgrade:
+
 comment on type walltrack.order_facts is
 'One order, normalised by the guard: order_type and status in lower case, identifiers as text.';

@@ -44,6 +44,8 @@ on walltrack.alerts (dedupe_key, resolved_at) where status = 'resolved';
 create index alerts_open_by_severity
 on walltrack.alerts (severity, created_at) where status <> 'resolved';
 
+-- At every upgrade:
+
 comment on table walltrack.alerts is 'What needs a person: at most one open alert (active or acknowledged) per dedupe_key.';
 comment on column walltrack.alerts.alert_type is 'What kind of trouble, e.g. order_failed_permanently.';
 comment on column walltrack.alerts.severity is 'info, warning, high or critical.';

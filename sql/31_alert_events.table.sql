@@ -15,11 +15,6 @@ create table walltrack.alert_events (
 create index alert_events_by_commit on walltrack.alert_events (xid, event_id);
 create index alert_events_of_alert on walltrack.alert_events (alert_id, event_id);
 
-comment on table walltrack.alert_events is 'What happened to each alert, in the transaction of the change. Append only.';
-comment on column walltrack.alert_events.xid is 'The writing transaction; with it a reader finds what was committed late.';
-comment on column walltrack.alert_events.actor is 'Who did it: system for the order trigger, else the name given by the caller.';
-comment on column walltrack.alert_events.detail is 'The alert at that moment: severity, status, occurrences, attempts, error, resolution.';
-
 create function walltrack.tg_alert_events__append_only() returns trigger
 language plpgsql
 volatile
@@ -32,10 +27,16 @@ begin
 end
 $$;
 
-comment on function walltrack.tg_alert_events__append_only() is 'Refuses UPDATE of events (WT006).';
-
 revoke all on function walltrack.tg_alert_events__append_only() from public;
 
 create trigger alert_events_append_only
 before update on walltrack.alert_events
 for each row execute function walltrack.tg_alert_events__append_only();
+
+-- At every upgrade:
+
+comment on table walltrack.alert_events is 'What happened to each alert, in the transaction of the change. Append only.';
+comment on column walltrack.alert_events.xid is 'The writing transaction; with it a reader finds what was committed late.';
+comment on column walltrack.alert_events.actor is 'Who did it: system for the order trigger, else the name given by the caller.';
+comment on column walltrack.alert_events.detail is 'The alert at that moment: severity, status, occurrences, attempts, error, resolution.';
+comment on function walltrack.tg_alert_events__append_only() is 'Refuses UPDATE of events (WT006).';

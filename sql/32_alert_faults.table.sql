@@ -10,5 +10,7 @@ create table walltrack.alert_faults (
     message text not null
 );
 
+-- At every upgrade:
+
 comment on table walltrack.alert_faults is 'Errors while raising or resolving the alert of an order; the order write itself committed.';
 comment on column walltrack.alert_faults.sqlstate is 'The SQLSTATE of the error that was caught.';

@@ -73,35 +73,26 @@ as $$
 declare
   v_columns jsonb := (select w.columns from walltrack.watched_tables as w where w.table_id = p_table);
   v_source text := $guard$
-declare
-  v_order_id text;
 begin
-  -- The fast path: what everything but a failure and an end of an order takes.
-  if tg_op = 'UPDATE' then
-    if new.@attempt_count is not distinct from old.@attempt_count
-       and new.@status is not distinct from old.@status
-       and new.@max_attempts is not distinct from old.@max_attempts
-       and new.@order_type is not distinct from old.@order_type
-       and new.@last_error is not distinct from old.@last_error
-    then
-      return null;
-    end if;
+  -- The fast path: what everything but a failure and an end of an order takes. OLD of an INSERT and NEW of a DELETE
+  -- are rows of NULLs, so that no look at tg_op is needed here.
+  if new.@attempt_count is not distinct from old.@attempt_count
+     and new.@status is not distinct from old.@status
+     and new.@max_attempts is not distinct from old.@max_attempts
+     and new.@order_type is not distinct from old.@order_type
+     and new.@last_error is not distinct from old.@last_error
+  then
+    return null;
   end if;
-  if tg_op in ('INSERT', 'UPDATE') then
-    if (new.@attempt_count >= new.@max_attempts and new.@attempt_count > 0) is not true
-       and (lower(new.@status::text collate "C") in ('filled', 'cancelled')) is not true
-    then
-      return null;
-    end if;
+  if tg_op <> 'DELETE'
+     and (new.@attempt_count >= new.@max_attempts and new.@attempt_count > 0) is not true
+     and (lower(new.@status::text collate "C") in ('filled', 'cancelled')) is not true
+  then
+    return null;
   end if;
 
   -- This write matters. Nothing that goes wrong from here on may reach it.
   begin
-    if tg_op = 'TRUNCATE' then
-      perform walltrack.close_orphans();
-      return null;
-    end if;
-    v_order_id := case when tg_op = 'DELETE' then old.@order_id else new.@order_id end::text;
     perform walltrack.order_changed(
       coalesce(pg_partition_root(tg_relid), tg_relid),
       case when tg_op <> 'INSERT' then @old_facts end,
@@ -110,12 +101,12 @@ begin
   exception when others then
     begin
       insert into walltrack.alert_faults (table_id, order_id, sqlstate, message)
-      values (tg_relid, v_order_id, sqlstate, sqlerrm);
+      values (tg_relid, coalesce(new.@order_id, old.@order_id)::text, sqlstate, sqlerrm);
     exception when others then
       null;  -- the warning below still tells
     end;
     raise warning 'walltrack_alerts: order % of % was written but its alert was not: % (%)',
-      v_order_id, tg_relid::regclass, left(sqlerrm, 500), sqlstate
+      coalesce(new.@order_id, old.@order_id), tg_relid::regclass, left(sqlerrm, 500), sqlstate
       using hint = 'Run `walltrack-alerts reconcile`; what went wrong is kept in walltrack.alert_faults.';
   end;
   return null;
@@ -209,7 +200,8 @@ begin
       execute format(
         'create trigger %I after %s on %s for each %s execute function walltrack.%I()',
         'walltrack_alerts_' || v_event, v_event, p_table,
-        case v_event when 'truncate' then 'statement' else 'row' end, walltrack.guard_name(p_table)
+        case v_event when 'truncate' then 'statement' else 'row' end,
+        case v_event when 'truncate' then 'tg_watched__truncated' else walltrack.guard_name(p_table) end
       );
     end if;
   end loop;

@@ -160,25 +160,23 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_now timestamptz := clock_timestamp();
+  v_alert walltrack.alerts := walltrack.locked_alert(p_alert_id);
   v_by text := walltrack.actor(p_by);
-  v_alert walltrack.alerts;
+  v_now timestamptz := clock_timestamp();
 begin
-  update walltrack.alerts as a
-  set status = 'acknowledged', acknowledged_at = v_now, acknowledged_by = v_by, updated_at = v_now, notified_at = v_now
-  where a.id = p_alert_id and a.status = 'active'
-  returning * into v_alert;
-  if found then
-    perform walltrack.append_event(v_alert, 'acknowledged', v_by);
-    return v_alert;
-  end if;
-
-  v_alert := walltrack.existing_alert(p_alert_id);
   if v_alert.status = 'resolved' then
     raise exception 'alert % cannot be acknowledged: % resolved it at %', p_alert_id, v_alert.resolved_by, v_alert.resolved_at
       using errcode = 'WT002', detail = v_alert.resolution;
   end if;
-  raise notice 'already acknowledged by % at %', v_alert.acknowledged_by, v_alert.acknowledged_at;
+  if v_alert.status = 'acknowledged' then
+    raise notice 'already acknowledged by % at %', v_alert.acknowledged_by, v_alert.acknowledged_at;
+    return v_alert;
+  end if;
+  update walltrack.alerts as a
+  set status = 'acknowledged', acknowledged_at = v_now, acknowledged_by = v_by, updated_at = v_now, notified_at = v_now
+  where a.id = p_alert_id
+  returning * into v_alert;
+  perform walltrack.append_event(v_alert, 'acknowledged', v_by);
   return v_alert;
 end
 $$;
@@ -196,26 +194,24 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_now timestamptz := clock_timestamp();
+  v_alert walltrack.alerts := walltrack.locked_alert(p_alert_id);
   v_by text := walltrack.actor(p_by);
-  v_alert walltrack.alerts;
+  v_now timestamptz := clock_timestamp();
 begin
   if coalesce(btrim(p_resolution), '') = '' then
     raise exception 'resolving needs a resolution' using errcode = 'WT003', hint = 'Say in a few words how it ended.';
+  end if;
+  if v_alert.status = 'resolved' then
+    raise notice 'already resolved by % at %', v_alert.resolved_by, v_alert.resolved_at;
+    return v_alert;
   end if;
   update walltrack.alerts as a
   set status = 'resolved', resolved_at = v_now, resolved_by = v_by,
       resolution = walltrack.clip(btrim(p_resolution), 2000),
       snoozed_until = null, updated_at = v_now, notified_at = v_now
-  where a.id = p_alert_id and a.status <> 'resolved'
+  where a.id = p_alert_id
   returning * into v_alert;
-  if found then
-    perform walltrack.append_event(v_alert, 'resolved', v_by);
-    return v_alert;
-  end if;
-
-  v_alert := walltrack.existing_alert(p_alert_id);
-  raise notice 'already resolved by % at %', v_alert.resolved_by, v_alert.resolved_at;
+  perform walltrack.append_event(v_alert, 'resolved', v_by);
   return v_alert;
 end
 $$;
@@ -290,16 +286,16 @@ comment on function walltrack.actor(text) is 'The name of who acts; the session'
 revoke all on function walltrack.actor(text) from public;
 
 
-create or replace function walltrack.existing_alert(p_alert_id uuid) returns walltrack.alerts
+create or replace function walltrack.locked_alert(p_alert_id uuid) returns walltrack.alerts
 language plpgsql
-stable
+volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_alert walltrack.alerts;
 begin
-  select a.* into v_alert from walltrack.alerts as a where a.id = p_alert_id;
+  select a.* into v_alert from walltrack.alerts as a where a.id = p_alert_id for update;
   if not found then
     raise exception 'there is no alert %', coalesce(p_alert_id::text, 'NULL')
       using errcode = 'WT001', hint = 'It may have been purged; look at walltrack.open_alerts.';
@@ -308,6 +304,7 @@ begin
 end
 $$;
 
-comment on function walltrack.existing_alert(uuid) is 'The alert of an id (WT001).';
+comment on function walltrack.locked_alert(uuid) is
+'The alert of an id, locked until the transaction ends: the first writer wins (WT001).';
 
-revoke all on function walltrack.existing_alert(uuid) from public;
+revoke all on function walltrack.locked_alert(uuid) from public;

@@ -101,3 +101,24 @@ comment on function walltrack.close_orphans() is
 'Resolves the open alerts whose order is in no watched table any more; returns how many.';
 
 revoke all on function walltrack.close_orphans() from public;
+
+
+create or replace function walltrack.tg_watched__truncated() returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform walltrack.close_orphans();
+  return null;
+exception when others then
+  raise warning 'walltrack_alerts: % was truncated but its alerts are still open: % (%)', tg_relid::regclass, sqlerrm, sqlstate
+    using hint = 'Run `walltrack-alerts reconcile`.';
+  return null;
+end
+$$;
+
+comment on function walltrack.tg_watched__truncated() is 'TRUNCATE of a watched table deletes its orders: resolves their alerts.';
+
+revoke all on function walltrack.tg_watched__truncated() from public;

@@ -1,1 +1,16 @@
-"""Database-native alerting for trading systems on PostgreSQL."""
+"""Database-native alerting for trading systems on PostgreSQL: the order write itself raises the alarm."""
+
+from walltrack_alerts.errors import AlertsError
+from walltrack_alerts.models import Alert, AlertCounts, AlertEvent, AlertSeverity, AlertStatus, EventKind
+from walltrack_alerts.service import AlertService
+
+__all__ = [
+    "Alert",
+    "AlertCounts",
+    "AlertEvent",
+    "AlertService",
+    "AlertSeverity",
+    "AlertStatus",
+    "AlertsError",
+    "EventKind",
+]

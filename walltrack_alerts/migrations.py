@@ -13,6 +13,7 @@ import logging
 import re
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -23,7 +24,7 @@ from alembic import command, context
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from walltrack_alerts.database import open_database, sync_engine
-from walltrack_alerts.errors import AlertsError, translate
+from walltrack_alerts.errors import translate
 
 SCHEMA = "walltrack"
 VERSION_TABLE = "alerts_version"
@@ -70,12 +71,14 @@ def alembic_config(dsn: str | None = None) -> Config:
 
 def upgrade(dsn: str) -> None:
     """Migrate the database of a libpq connection string to the current schema (AlertsError, nothing changed)."""
-    _run(lambda: command.upgrade(alembic_config(dsn), "head"))
+    with _translated():
+        command.upgrade(alembic_config(dsn), "head")
 
 
 def downgrade(dsn: str, revision: str = "base") -> None:
     """Take the schema away again; the orders table and its rows stay as they are (AlertsError, nothing changed)."""
-    _run(lambda: command.downgrade(alembic_config(dsn), revision))
+    with _translated():
+        command.downgrade(alembic_config(dsn), revision)
 
 
 def head_revision() -> str:
@@ -86,18 +89,17 @@ def head_revision() -> str:
 
 
 def definitions() -> Iterator[str]:
-    """The text of every file of sql/, in order; one that creates a table is wrapped so that it runs only once."""
+    """The text of every file of sql/, in order; what creates a table is wrapped so that it runs only where it is missing."""
     for path in sorted(_folder("sql").glob("*.sql")):
         text = path.read_text(encoding="utf-8")
         name = re.fullmatch(r"\d+_(\w+)\.table\.sql", path.name)
-        if name is None:
-            yield f"-- {path.name}\n{text}"
-            continue
-        yield (
-            f"-- {path.name}\ndo $run_once$\nbegin\n"
-            f"if to_regclass('{SCHEMA}.{name[1]}') is null then\nexecute $definition$\n{text}$definition$;\n"
-            "end if;\nend\n$run_once$;\n"
-        )
+        if name is not None:
+            once, _, always = text.partition("-- At every upgrade:\n")
+            text = (
+                f"do $run_once$\nbegin\nif to_regclass('{SCHEMA}.{name[1]}') is null then\n"
+                f"execute $definition$\n{once}$definition$;\nend if;\nend\n$run_once$;\n{always}"
+            )
+        yield f"-- {path.name}\n{text}"
 
 
 def drop_definitions() -> str:
@@ -106,7 +108,8 @@ def drop_definitions() -> str:
     views = re.findall(rf"^create or replace view {SCHEMA}\.(\w+)", text, re.MULTILINE)
     functions = re.findall(rf"^create or replace function {SCHEMA}\.(\w+)", text, re.MULTILINE)
     return (
-        "do $$\nbegin\n  perform walltrack.unwatch_orders(w.table_id) from walltrack.watched_tables as w;\nend\n$$;\n"
+        "do $$\nbegin\n  if to_regclass('walltrack.watched_tables') is not null then\n"
+        "    perform walltrack.unwatch_orders(w.table_id) from walltrack.watched_tables as w;\n  end if;\nend\n$$;\n"
         + "".join(f"drop view if exists {SCHEMA}.{name};\n" for name in views)
         + "".join(f"drop function if exists {SCHEMA}.{name};\n" for name in functions)
     )
@@ -199,15 +202,22 @@ def _watch(connection: Connection) -> None:
             time.sleep(LOCK_PAUSE)
 
 
+def run_script(text: str) -> None:
+    """For revisions: run a script as it stands, or print it in --sql mode."""
+    if context.is_offline_mode():
+        context.get_context().impl.static_output(text)
+    else:
+        _execute(context.get_bind(), text)
+
+
 def _execute(connection: Connection, text: str) -> None:
     """Run a script as it stands: ':name' and '%' in it mean nothing to the driver."""
     connection.execution_options(no_parameters=True).exec_driver_sql(text)
 
 
-def _run(step: object) -> None:
+@contextmanager
+def _translated() -> Iterator[None]:
     try:
-        step()  # type: ignore[operator]
+        yield
     except (sqlalchemy.exc.SQLAlchemyError, psycopg.Error) as error:
         raise translate(error) from error
-    except AlertsError:
-        raise

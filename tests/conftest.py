@@ -1,0 +1,112 @@
+"""One real PostgreSQL per run, one database per test cloned from a migrated template.
+
+By default the embedded server; `--postgres=docker` takes testcontainers, WALLTRACK_TEST_DATABASE_URL a server of your own
+(a superuser's URL; every database this makes is dropped again).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from tests.bot import Bot
+from walltrack_alerts import migrations
+from walltrack_alerts.embedded import embedded_server
+
+IMAGE = os.environ.get("WALLTRACK_TEST_IMAGE", "postgres:18")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--postgres", choices=("embedded", "docker"), default="embedded", help="where the tests' PostgreSQL comes from"
+    )
+
+
+@contextmanager
+def served(kind: str) -> Iterator[str]:
+    """The URL of a superuser on a server for this run."""
+    own = os.environ.get("WALLTRACK_TEST_DATABASE_URL")
+    if own:
+        yield own
+    elif kind == "docker":
+        from testcontainers.community.postgres import PostgresContainer
+
+        with PostgresContainer(IMAGE, driver=None) as container:
+            yield container.get_connection_url()
+    else:
+        folder = Path(tempfile.mkdtemp(prefix="wt-", dir="/tmp"))  # short enough for a Unix socket
+        folder.chmod(0o755)
+        try:
+            with embedded_server(folder / "pg") as url:
+                with psycopg.connect(url, autocommit=True) as connection:
+                    connection.execute("alter system set fsync = off")
+                    connection.execute("select pg_reload_conf()")
+                yield url
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def server_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    with served(request.config.getoption("--postgres")) as url:
+        yield url
+
+
+@contextmanager
+def new_database(server_url: str, template: str | None = None) -> Iterator[str]:
+    """A database of its own, dropped at the end; yields its URL."""
+    name = f"wt_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        admin.execute(
+            sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template or "template0"))
+        )
+    try:
+        yield make_conninfo(server_url, dbname=name)
+    finally:
+        with psycopg.connect(server_url, autocommit=True) as admin:
+            admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def template(server_url: str) -> Iterator[str]:
+    """The name of a migrated database nobody is connected to."""
+    with new_database(server_url) as url:
+        migrations.upgrade(url)
+        yield psycopg.conninfo.conninfo_to_dict(url)["dbname"]  # type: ignore[misc]
+
+
+@pytest.fixture
+def database_url(server_url: str, template: str) -> Iterator[str]:
+    """A freshly migrated database."""
+    with new_database(server_url, template) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(server_url: str) -> Iterator[str]:
+    """A database without anything in it."""
+    with new_database(server_url) as url:
+        yield url
+
+
+@pytest.fixture
+def db(database_url: str) -> Iterator[psycopg.Connection]:
+    """An autocommit connection to a migrated database."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def bot(db: psycopg.Connection) -> Bot:
+    """The trading bot: writes orders as the real one does."""
+    return Bot(db)

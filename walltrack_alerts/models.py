@@ -1,0 +1,131 @@
+"""What the database returns, as immutable models; all times are aware and in UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+
+UtcTime = Annotated[AwareDatetime, AfterValidator(lambda value: value.astimezone(UTC))]
+
+
+class AlertSeverity(StrEnum):
+    """How bad it is. An EXIT that failed for good is critical, an ENTRY high."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    WARNING = "warning"
+    INFO = "info"
+
+
+class AlertStatus(StrEnum):
+    """Where an alert is in its life; active and acknowledged ones are open."""
+
+    ACTIVE = "active"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+
+
+class EventKind(StrEnum):
+    """What happened to an alert."""
+
+    RAISED = "raised"
+    REPEATED = "repeated"
+    ACKNOWLEDGED = "acknowledged"
+    SNOOZED = "snoozed"
+    ESCALATED = "escalated"
+    RESOLVED = "resolved"
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(frozen=True, from_attributes=True, extra="ignore")
+
+
+class Alert(_Row):
+    """One row of walltrack.alerts."""
+
+    id: UUID
+    alert_type: str
+    severity: AlertSeverity
+    status: AlertStatus
+    title: str
+    message: str
+    data: dict[str, Any]
+    requires_action: bool
+    dedupe_key: str | None = None
+    created_at: UtcTime
+    updated_at: UtcTime
+    acknowledged_at: UtcTime | None = None
+    acknowledged_by: str | None = None
+    resolved_at: UtcTime | None = None
+    resolution: str | None = None
+    notified_at: UtcTime | None = None
+    occurrences: int = 1
+    last_seen_at: UtcTime
+    resolved_by: str | None = None
+    snoozed_until: UtcTime | None = None
+
+    notice: str | None = Field(default=None, exclude=True)
+    """What the database said about the call that returned this alert, e.g. 'already acknowledged by ada at ...'."""
+
+    @property
+    def is_active(self) -> bool:
+        """Nobody has acknowledged or resolved it yet."""
+        return self.status is AlertStatus.ACTIVE
+
+    @property
+    def is_open(self) -> bool:
+        """Active or acknowledged: not resolved."""
+        return self.status is not AlertStatus.RESOLVED
+
+    @property
+    def age(self) -> timedelta:
+        """Time since it was raised; never negative, also when this machine's clock runs behind the database's."""
+        return max(datetime.now(UTC) - self.created_at, timedelta(0))
+
+
+class AlertEvent(_Row):
+    """One row of walltrack.alert_events."""
+
+    event_id: int
+    xid: str
+    alert_id: UUID
+    kind: EventKind
+    actor: str
+    at: UtcTime
+    detail: dict[str, Any]
+
+
+class SeverityCount(_Row):
+    """One row of walltrack.alert_counts: the open alerts of one severity."""
+
+    severity: AlertSeverity
+    active: int
+    acknowledged: int
+    total: int
+
+
+class AlertCounts(BaseModel):
+    """How many alerts are open, per severity and in total."""
+
+    model_config = ConfigDict(frozen=True)
+
+    by_severity: dict[AlertSeverity, SeverityCount]
+
+    @property
+    def total(self) -> int:
+        """All open alerts."""
+        return sum(count.total for count in self.by_severity.values())
+
+    @property
+    def active(self) -> int:
+        """The open alerts nobody has acknowledged."""
+        return sum(count.active for count in self.by_severity.values())
+
+    @property
+    def critical(self) -> int:
+        """The open critical alerts."""
+        return self.by_severity[AlertSeverity.CRITICAL].total

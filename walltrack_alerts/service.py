@@ -1,0 +1,149 @@
+"""AlertService: each method is one statement that calls the SQL of schema walltrack. Errors are AlertsError."""
+
+from __future__ import annotations
+
+import json
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+import psycopg
+import sqlalchemy.exc
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from walltrack_alerts.database import as_libpq, async_engine
+from walltrack_alerts.errors import AlertNotFoundError, translate
+from walltrack_alerts.models import Alert, AlertCounts, AlertEvent, AlertSeverity, SeverityCount
+
+
+class AlertService:
+    """Queries and transitions of alerts over a pool of autocommit connections. Use as `async with`, or close()."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        """A service for a libpq URI or key=value string; connects at the first call."""
+        return cls(async_engine(as_libpq(url)))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the pool."""
+        await self._engine.dispose()
+
+    async def create_alert(
+        self,
+        alert_type: str,
+        severity: AlertSeverity | str,
+        title: str,
+        message: str = "",
+        *,
+        data: dict[str, Any] | None = None,
+        requires_action: bool = False,
+        dedupe_key: str | None = None,
+    ) -> Alert:
+        """Open an alert; while one is open for the dedupe key, update it and count the occurrence (InvalidAlertError)."""
+        return await self._alert(
+            "select * from walltrack.raise_alert(:alert_type, :severity, :title, :message, cast(:data as jsonb), "
+            ":requires_action, :dedupe_key)",
+            alert_type=alert_type,
+            severity=str(severity),
+            title=title,
+            message=message,
+            data=json.dumps(data or {}, default=str),
+            requires_action=requires_action,
+            dedupe_key=dedupe_key,
+        )
+
+    async def acknowledge_alert(self, alert_id: UUID | str, by: str) -> Alert:
+        """active -> acknowledged; a repeat returns the alert unchanged with a notice (AlertTransitionError if resolved)."""
+        return await self._alert("select * from walltrack.acknowledge_alert(:id, :by)", id=alert_id, by=by)
+
+    async def resolve_alert(self, alert_id: UUID | str, resolution: str, by: str) -> Alert:
+        """active or acknowledged -> resolved; a repeat returns the alert unchanged with a notice."""
+        return await self._alert(
+            "select * from walltrack.resolve_alert(:id, :resolution, :by)", id=alert_id, resolution=resolution, by=by
+        )
+
+    async def resolve_by_dedupe_key(self, dedupe_key: str, resolution: str, by: str) -> Alert | None:
+        """Resolve the open alert of a dedupe key; None when none is open."""
+        rows, notice = await self._fetch(
+            "select * from walltrack.resolve_by_dedupe_key(:dedupe_key, :resolution, :by) where id is not null",
+            dedupe_key=dedupe_key,
+            resolution=resolution,
+            by=by,
+        )
+        return Alert(**rows[0], notice=notice) if rows else None
+
+    async def get_active_alerts(self, severity: AlertSeverity | str | None = None, limit: int = 100) -> list[Alert]:
+        """Open alerts (active and acknowledged): critical first, the oldest first within a severity."""
+        rows, _ = await self._fetch(
+            "select * from walltrack.open_alerts where cast(:severity as text) is null or severity = :severity "
+            "limit :limit",
+            severity=None if severity is None else str(severity),
+            limit=limit,
+        )
+        return [Alert(**row) for row in rows]
+
+    async def get_resolved_alerts(self, limit: int = 100) -> list[Alert]:
+        """Resolved alerts, the newest resolution first."""
+        rows, _ = await self._fetch(
+            "select * from walltrack.alerts where status = 'resolved' order by resolved_at desc limit :limit", limit=limit
+        )
+        return [Alert(**row) for row in rows]
+
+    async def get_active_count(self) -> AlertCounts:
+        """How many alerts are open, per severity (all four always) and in total."""
+        rows, _ = await self._fetch("select * from walltrack.alert_counts")
+        counts = [SeverityCount(**row) for row in rows]
+        return AlertCounts(by_severity={count.severity: count for count in counts})
+
+    async def get_alert(self, alert_id: UUID | str) -> Alert:
+        """One alert by its id (AlertNotFoundError)."""
+        rows, _ = await self._fetch("select * from walltrack.alerts where id = :id", id=alert_id)
+        if not rows:
+            raise AlertNotFoundError(f"there is no alert {alert_id}")
+        return Alert(**rows[0])
+
+    async def get_events(self, alert_id: UUID | str, limit: int = 1000) -> list[AlertEvent]:
+        """What happened to one alert, the oldest first; an alert that does not exist has no events."""
+        rows, _ = await self._fetch(
+            "select event_id, xid::text as xid, alert_id, kind, actor, at, detail from walltrack.alert_events "
+            "where alert_id = :id order by event_id limit :limit",
+            id=alert_id,
+            limit=limit,
+        )
+        return [AlertEvent(**row) for row in rows]
+
+    async def _alert(self, statement: str, **parameters: object) -> Alert:
+        rows, notice = await self._fetch(statement, **parameters)
+        return Alert(**rows[0], notice=notice)
+
+    async def _fetch(self, statement: str, **parameters: object) -> tuple[list[dict[str, Any]], str | None]:
+        """The rows of one statement and the last NOTICE it caused."""
+        notices: list[str] = []
+
+        def remember(diagnostic: psycopg.errors.Diagnostic) -> None:
+            notices.append(diagnostic.message_primary or "")
+
+        try:
+            async with self._engine.connect() as connection:
+                driver = (await connection.get_raw_connection()).driver_connection
+                assert driver is not None
+                driver.add_notice_handler(remember)
+                try:
+                    rows = (await connection.execute(text(statement), parameters)).mappings().all()
+                finally:
+                    driver.remove_notice_handler(remember)
+        except (sqlalchemy.exc.SQLAlchemyError, psycopg.Error) as error:
+            raise translate(error) from error
+        return [dict(row) for row in rows], notices[-1] if notices else None
