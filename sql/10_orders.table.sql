@@ -46,7 +46,7 @@ where status in ('pending', 'submitted', 'confirming');
 comment on table walltrack.orders is
 'Orders of the trading bot; a retry worker tries each one up to max_attempts times.';
 
-create table walltrack.order_status_log (
+create table if not exists walltrack.order_status_log (
     log_id bigint generated always as identity primary key,
     order_id uuid not null,
     old_status varchar(20),
@@ -56,7 +56,7 @@ create table walltrack.order_status_log (
 
 comment on table walltrack.order_status_log is 'Every change of an order''s status.';
 
-create function walltrack.tg_orders__touch_updated_at() returns trigger
+create or replace function walltrack.tg_orders__touch_updated_at() returns trigger
 language plpgsql
 volatile
 security invoker
@@ -70,7 +70,7 @@ $$;
 
 comment on function walltrack.tg_orders__touch_updated_at() is 'Sets updated_at on every update of an order.';
 
-create function walltrack.tg_orders__log_status() returns trigger
+create or replace function walltrack.tg_orders__log_status() returns trigger
 language plpgsql
 volatile
 security definer

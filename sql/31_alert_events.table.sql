@@ -15,7 +15,7 @@ create table walltrack.alert_events (
 create index alert_events_by_commit on walltrack.alert_events (xid, event_id);
 create index alert_events_of_alert on walltrack.alert_events (alert_id, event_id);
 
-create function walltrack.tg_alert_events__append_only() returns trigger
+create or replace function walltrack.tg_alert_events__append_only() returns trigger
 language plpgsql
 volatile
 security invoker

@@ -89,9 +89,9 @@ as $$
 -- Puts one failed order into words. An order of an unknown type counts as an EXIT: it may be an open position.
 declare
   v_is_entry boolean := coalesce(p_order.order_type = 'entry', false);
-  v_type text := coalesce(nullif(upper(walltrack.clip(p_order.order_type, 20)), ''), 'UNKNOWN');
+  v_type text := coalesce(upper(walltrack.clip(walltrack.nonblank(p_order.order_type), 20)), 'UNKNOWN');
   v_token text := regexp_replace(
-    walltrack.clip(coalesce(nullif(btrim(p_order.token_symbol), ''), nullif(btrim(p_order.token_address), ''), 'unknown token'), 64),
+    walltrack.clip(coalesce(walltrack.nonblank(p_order.token_symbol), walltrack.nonblank(p_order.token_address), 'unknown token'), 64),
     '[[:cntrl:]]+', ' ', 'g'
   );
   v_message text;
@@ -187,11 +187,11 @@ begin
   -- The last real error: what the worker writes when it gives up says nothing about why.
   select e.error into v_error
   from (values (1, p_new.last_error), (2, v_open.data ->> 'error'), (3, p_old.last_error)) as e (preference, error)
-  where nullif(btrim(e.error), '') is not null and left(e.error, 1000) !~ v_pattern
+  where walltrack.nonblank(e.error) is not null and left(e.error, 1000) !~ v_pattern
   order by e.preference
   limit 1;
 
-  perform walltrack.upsert_order_alert(v_key, p_new, coalesce(v_error, nullif(btrim(p_new.last_error), '')), v_failed_again);
+  perform walltrack.upsert_order_alert(v_key, p_new, coalesce(v_error, walltrack.nonblank(p_new.last_error)), v_failed_again);
 end
 $$;
 

@@ -1,6 +1,20 @@
 -- The only functions that write alerts, one per transition. Each is compare-and-set: the first writer wins, a repeat
 -- changes nothing and says so in a NOTICE. Each change appends its event in the same statement of the same transaction.
 
+create or replace function walltrack.nonblank(p_text text) returns text
+language sql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select nullif(btrim(p_text, e' \t\n\r\f\v'), '')
+$$;
+
+comment on function walltrack.nonblank(text) is 'The text without the white space around it; NULL when nothing is left.';
+
+revoke all on function walltrack.nonblank(text) from public;
+
+
 create or replace function walltrack.severity_rank(p_severity text) returns int
 language sql
 immutable
@@ -123,7 +137,7 @@ begin
     raise exception 'unknown severity %', coalesce(quote_literal(walltrack.clip(p_severity, 50)), 'NULL')
       using errcode = 'WT003', hint = 'Use info, warning, high or critical.';
   end if;
-  if coalesce(btrim(p_alert_type), '') = '' or coalesce(btrim(p_title), '') = '' then
+  if walltrack.nonblank(p_alert_type) is null or walltrack.nonblank(p_title) is null then
     raise exception 'an alert needs an alert type and a title' using errcode = 'WT003';
   end if;
   if jsonb_typeof(p_data) <> 'object' then
@@ -134,13 +148,13 @@ begin
       using errcode = 'WT003', hint = 'Use the id of what the alert is about.';
   end if;
   return walltrack.upsert_alert(
-    p_alert_type => walltrack.clip(btrim(p_alert_type), 100),
+    p_alert_type => walltrack.clip(walltrack.nonblank(p_alert_type), 100),
     p_severity => lower(p_severity),
-    p_title => walltrack.clip(btrim(p_title), 200),
+    p_title => walltrack.clip(walltrack.nonblank(p_title), 200),
     p_message => coalesce(walltrack.clip(p_message, 10000), ''),
     p_data => coalesce(p_data, '{}'),
     p_requires_action => coalesce(p_requires_action, false),
-    p_dedupe_key => nullif(btrim(p_dedupe_key), ''),
+    p_dedupe_key => walltrack.nonblank(p_dedupe_key),
     p_actor => session_user,
     p_counts => true
   );
@@ -198,7 +212,7 @@ declare
   v_by text := walltrack.actor(p_by);
   v_now timestamptz := clock_timestamp();
 begin
-  if coalesce(btrim(p_resolution), '') = '' then
+  if walltrack.nonblank(p_resolution) is null then
     raise exception 'resolving needs a resolution' using errcode = 'WT003', hint = 'Say in a few words how it ended.';
   end if;
   if v_alert.status = 'resolved' then
@@ -207,7 +221,7 @@ begin
   end if;
   update walltrack.alerts as a
   set status = 'resolved', resolved_at = v_now, resolved_by = v_by,
-      resolution = walltrack.clip(btrim(p_resolution), 2000),
+      resolution = walltrack.clip(walltrack.nonblank(p_resolution), 2000),
       snoozed_until = null, updated_at = v_now, notified_at = v_now
   where a.id = p_alert_id
   returning * into v_alert;
@@ -278,7 +292,7 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  select walltrack.clip(coalesce(nullif(btrim(p_by), ''), session_user), 200)
+  select walltrack.clip(coalesce(walltrack.nonblank(p_by), session_user), 200)
 $$;
 
 comment on function walltrack.actor(text) is 'The name of who acts; the session''s user where none is given.';

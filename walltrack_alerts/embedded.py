@@ -13,6 +13,7 @@ XDG_RUNTIME_DIR points, which differs between a login and a service, and as root
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -29,6 +30,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -75,11 +77,14 @@ def embedded_server(data_dir: Path) -> Iterator[str]:
     """The libpq URI of the folder's server, which runs inside (EmbeddedUnavailable, EmbeddedStartError)."""
     cluster = _Cluster.at(data_dir)
     handle = object()
+    leave = partial(cluster.release, handle)
+    atexit.register(leave)  # an interrupt may come between two statements, where no `finally` sees it
     with _termination_unwinds():
         try:
             yield cluster.take(handle)
         finally:
-            cluster.release(handle)
+            leave()
+            atexit.unregister(leave)
 
 
 @dataclass(frozen=True)

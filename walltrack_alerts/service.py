@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from walltrack_alerts.database import as_libpq, async_engine
-from walltrack_alerts.errors import AlertNotFoundError, translate
+from walltrack_alerts.errors import AlertNotFoundError, InvalidAlertError, translate
 from walltrack_alerts.models import Alert, AlertCounts, AlertEvent, AlertSeverity, SeverityCount
 
 
@@ -112,6 +112,17 @@ class AlertService:
         rows, _ = await self._fetch("select * from walltrack.alerts where id = :id", id=alert_id)
         if not rows:
             raise AlertNotFoundError(f"there is no alert {alert_id}")
+        return Alert(**rows[0])
+
+    async def find_alert(self, prefix: str) -> Alert:
+        """The alert whose id begins so (AlertNotFoundError, InvalidAlertError when several do)."""
+        rows, _ = await self._fetch(
+            "select * from walltrack.alerts where starts_with(id::text, lower(:prefix)) limit 2", prefix=prefix
+        )
+        if not rows:
+            raise AlertNotFoundError(f"there is no alert {prefix}\n`walltrack-alerts alerts list` shows the open ones.")
+        if len(rows) > 1:
+            raise InvalidAlertError(f"several alerts begin with {prefix}\nGive more characters of the id.")
         return Alert(**rows[0])
 
     async def get_events(self, alert_id: UUID | str, limit: int = 1000) -> list[AlertEvent]:

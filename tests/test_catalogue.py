@@ -1,0 +1,108 @@
+"""A lint of the installed catalogue: what every object of schema walltrack has to have."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from walltrack_alerts import migrations
+
+OURS = "n.nspname = 'walltrack' and p.proname not in ('tg_orders__touch_updated_at', 'tg_orders__log_status')"
+DEFINERS = {
+    "acknowledge_alert", "raise_alert", "reconcile_orders", "resolve_alert", "resolve_by_dedupe_key", "tg_orders__guard",
+    "tg_watched__truncated",
+}  # fmt: skip
+
+
+def names(db: psycopg.Connection, query: str) -> set[str]:
+    return {row[0] for row in db.execute(query)}  # type: ignore[arg-type]
+
+
+def functions(db: psycopg.Connection, condition: str) -> set[str]:
+    return names(db, f"select p.proname from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace where {OURS} and {condition}")
+
+
+def test_every_function_fixes_its_search_path(db: psycopg.Connection) -> None:
+    assert functions(db, "not coalesce(p.proconfig @> array['search_path=pg_catalog, pg_temp'], false)") == set()
+
+
+def test_every_function_has_a_comment(db: psycopg.Connection) -> None:
+    assert functions(db, "obj_description(p.oid, 'pg_proc') is null") == set()
+
+
+def test_nothing_is_executable_by_public(db: psycopg.Connection) -> None:
+    assert functions(db, "has_function_privilege('public', p.oid, 'execute')") == set()
+
+
+def test_only_the_doors_are_security_definer(db: psycopg.Connection) -> None:
+    assert functions(db, "p.prosecdef") == DEFINERS
+
+
+def test_no_two_functions_share_a_name(db: psycopg.Connection) -> None:
+    assert functions(db, "true group by p.proname having count(*) > 1") == set()
+
+
+def test_every_table_and_view_has_a_comment(db: psycopg.Connection) -> None:
+    assert names(
+        db,
+        "select c.relname from pg_class as c where c.relnamespace = 'walltrack'::regnamespace and c.relkind in ('r', 'v', 'c') "
+        "and c.relname <> 'alerts_version' and obj_description(c.oid, 'pg_class') is null "
+        "and not exists (select from pg_type as t where t.typrelid = c.oid and obj_description(t.oid, 'pg_type') is not null)",
+    ) == set()  # fmt: skip
+
+
+def test_views_read_with_the_rights_of_the_reader(db: psycopg.Connection) -> None:
+    assert names(
+        db,
+        "select relname from pg_class where relnamespace = 'walltrack'::regnamespace and relkind = 'v' "
+        "and not coalesce(reloptions @> array['security_invoker=true'], false)",
+    ) == set()  # fmt: skip
+
+
+def test_nothing_is_readable_by_public(db: psycopg.Connection) -> None:
+    assert names(
+        db,
+        "select relname from pg_class where relnamespace = 'walltrack'::regnamespace and relkind in ('r', 'v') "
+        "and has_table_privilege('public', oid, 'select, insert, update, delete')",
+    ) == set()  # fmt: skip
+
+
+def test_every_foreign_key_has_an_index(db: psycopg.Connection) -> None:
+    assert names(
+        db,
+        "select c.conname from pg_constraint as c where c.contype = 'f' and c.connamespace = 'walltrack'::regnamespace "
+        "and not exists (select from pg_index as i where i.indrelid = c.conrelid and i.indkey[0] = c.conkey[1])",
+    ) == set()  # fmt: skip
+
+
+def test_every_error_code_is_in_the_register() -> None:
+    folder = Path(migrations.__file__).parent.parent
+    raised = set(re.findall(r"errcode = '(WT\d+)'", "".join(p.read_text() for p in [*folder.glob("sql/*.sql"), *folder.glob("alembic/versions/*.py")])))
+    registered = set(re.findall(r"^\| `(WT\d+)`", (folder / "sql" / "README.md").read_text(), re.MULTILINE))
+    translated = set(re.findall(r'"(WT\d+)":', (folder / "walltrack_alerts" / "errors.py").read_text()))
+    assert raised == registered == translated
+
+
+def test_plpgsql_check_finds_nothing(db: psycopg.Connection) -> None:
+    available = db.execute("select 1 from pg_available_extensions where name = 'plpgsql_check'").fetchone()
+    if available is None:
+        pytest.skip("this server does not have plpgsql_check; .ci/run has one that does")
+    db.execute("create schema extensions; create extension plpgsql_check schema extensions")
+    found = db.execute(
+        """
+        select p.proname, c.level, c.lineno, c.message, c.detail
+        from pg_proc as p
+        join pg_language as l on l.oid = p.prolang and l.lanname = 'plpgsql'
+        left join lateral (
+          select t.tgrelid from pg_trigger as t
+          where t.tgfoid = p.oid order by t.tgrelid limit 1
+        ) as t on true
+        cross join lateral extensions.plpgsql_check_function_tb(
+          p.oid, coalesce(t.tgrelid, 0), all_warnings => true) as c
+        where p.pronamespace = 'walltrack'::regnamespace
+        """
+    ).fetchall()
+    assert found == []

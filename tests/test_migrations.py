@@ -1,0 +1,365 @@
+"""Installing, upgrading and taking away, on an empty database and on one that lives already."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.bot import Bot
+from tests.conftest import new_database
+from walltrack_alerts import migrations
+from walltrack_alerts.errors import AdoptionError, DatabaseUnavailableError, NotMigratedError
+
+ROOT = Path(__file__).parent.parent
+
+HOST_ORDERS = """
+create schema walltrack;
+create table walltrack.orders (
+  id uuid primary key default gen_random_uuid(), order_type varchar(10) not null, side varchar(4) not null,
+  signal_id varchar(100), position_id uuid, token_address varchar(44) not null, token_symbol varchar(20),
+  amount_sol numeric(20,8) not null, amount_tokens numeric(30,8), expected_price numeric(30,12) not null,
+  actual_price numeric(30,12), max_slippage_bps int default 100,
+  status varchar(20) default 'pending' check (status in ('pending','submitted','confirming','filled','failed','cancelled')),
+  tx_signature varchar(100), filled_at timestamptz, attempt_count int default 0, max_attempts int default 3,
+  last_error text, next_retry_at timestamptz, is_simulated boolean default false, locked_until timestamptz,
+  locked_by varchar(50), created_at timestamptz default now(), updated_at timestamptz default now());
+create table walltrack.order_log (order_id uuid, status text);
+create function walltrack.host_touch() returns trigger language plpgsql as
+  $$ begin new.updated_at := now(); return new; end $$;
+create function walltrack.host_log() returns trigger language plpgsql as
+  $$ begin if new.status is distinct from old.status then
+       insert into walltrack.order_log values (new.id, new.status); end if; return new; end $$;
+create trigger touch before update on walltrack.orders for each row execute function walltrack.host_touch();
+create trigger log after update on walltrack.orders for each row execute function walltrack.host_log();
+"""
+
+CATALOGUE = """
+select 'class', c.oid::regclass::text, c.relkind::text, c.relacl::text, obj_description(c.oid, 'pg_class')
+from pg_class as c where c.relnamespace = 'walltrack'::regnamespace
+union all
+select 'column', a.attrelid::regclass::text || '.' || a.attname,
+  format_type(a.atttypid, a.atttypmod) || case when a.attnotnull then ' not null' else '' end,
+  pg_get_expr(d.adbin, d.adrelid), col_description(a.attrelid, a.attnum)
+from pg_attribute as a join pg_class as c on c.oid = a.attrelid left join pg_attrdef as d on d.adrelid = c.oid and d.adnum = a.attnum
+where c.relnamespace = 'walltrack'::regnamespace and c.relkind <> 'i' and a.attnum > 0 and not a.attisdropped
+union all
+select 'constraint', c.conrelid::regclass::text || '.' || c.conname, pg_get_constraintdef(c.oid), null, null
+from pg_constraint as c where c.connamespace = 'walltrack'::regnamespace and c.contype <> 'n'
+union all
+select 'index', i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid), null, null
+from pg_index as i join pg_class as c on c.oid = i.indrelid where c.relnamespace = 'walltrack'::regnamespace
+union all
+select 'function', p.oid::regprocedure::text, pg_get_functiondef(p.oid), p.proacl::text, obj_description(p.oid, 'pg_proc')
+from pg_proc as p where p.pronamespace = 'walltrack'::regnamespace
+union all
+select 'trigger', t.tgrelid::regclass::text || '.' || t.tgname, pg_get_triggerdef(t.oid), t.tgenabled::text, null
+from pg_trigger as t join pg_class as c on c.oid = t.tgrelid
+where c.relnamespace = 'walltrack'::regnamespace and not t.tgisinternal
+union all
+select 'view', c.oid::regclass::text, pg_get_viewdef(c.oid), c.reloptions::text, null
+from pg_class as c where c.relnamespace = 'walltrack'::regnamespace and c.relkind = 'v'
+order by 1, 2
+"""
+
+
+def catalogue(url: str) -> list[tuple]:
+    with psycopg.connect(url) as connection:
+        return connection.execute(CATALOGUE).fetchall()
+
+
+def run(url: str, statements: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statements)  # type: ignore[arg-type]
+
+
+def alembic(url: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "alembic", *arguments],
+        check=True, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "WALLTRACK_DATABASE_URL": url},
+    )  # fmt: skip
+    return done.stdout
+
+
+def test_a_second_time_changes_nothing(database_url: str) -> None:
+    before = catalogue(database_url)
+    migrations.upgrade(database_url)
+    assert catalogue(database_url) == before
+
+
+def test_alembic_does_the_same(database_url: str, empty_database_url: str) -> None:
+    alembic(empty_database_url, "upgrade", "head")
+    assert catalogue(empty_database_url) == catalogue(database_url)
+    assert "(head)" in alembic(empty_database_url, "current")
+
+
+def test_the_printed_script_does_the_same(database_url: str, empty_database_url: str) -> None:
+    run(empty_database_url, alembic(empty_database_url, "upgrade", "head", "--sql"))
+    assert catalogue(empty_database_url) == catalogue(database_url)
+
+
+def test_orders_that_live_already(empty_database_url: str) -> None:
+    run(empty_database_url, HOST_ORDERS)
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        bot = Bot(connection)
+        failed = bot.create("exit", status="failed", attempt_count=3, last_error="old trouble")
+        retried = bot.create("entry", status="pending", attempt_count=4)
+        for status, attempts, error in (
+            ("filled", 3, None), ("cancelled", 3, "Manually cancelled"), ("pending", 0, None), ("failed", 2, "rpc"),
+            ("cancelled", 3, "Max retries reached (3 attempts)"),
+        ):  # fmt: skip
+            bot.create("exit", status=status, attempt_count=attempts, last_error=error)
+        before = catalogue(empty_database_url)
+        rows = bot.execute("select o.xmin, o.* from walltrack.orders as o order by id").fetchall()
+
+        for _ in range(2):
+            migrations.upgrade(empty_database_url)
+            # History that the worker had given up before wakes nobody; the two that are still failing do, once.
+            assert {alert.dedupe_key for alert in bot.alerts()} == {f"order_failed_{failed}", f"order_failed_{retried}"}
+            assert bot.events() == ["raised", "raised"]
+        assert bot.alert(failed).data["error"] == "old trouble"
+
+        order = bot.create()
+        bot.exhaust(order)
+        assert bot.alert(order).is_open
+        bot.delete(order)
+        after = {(row[0], row[1]) for row in catalogue(empty_database_url)}
+        assert {(row[0], row[1]) for row in before} <= after
+
+        migrations.downgrade(empty_database_url)
+        left = [row for row in catalogue(empty_database_url) if not row[1].startswith("walltrack.alerts_version")]
+        assert left == before
+        assert bot.execute("select o.xmin, o.* from walltrack.orders as o order by id").fetchall() == rows
+        bot.exhaust(bot.create())
+
+        migrations.upgrade(empty_database_url)
+        assert len(bot.alerts()) == 3
+
+
+def test_downgrade_takes_everything_of_its_own(database_url: str) -> None:
+    alembic(database_url, "downgrade", "base")
+    with psycopg.connect(database_url) as connection:
+        left = connection.execute(
+            "select relname from pg_class where relnamespace = 'walltrack'::regnamespace and relkind in ('r', 'v', 'c') order by 1"
+        ).fetchall()
+        functions = connection.execute("select proname from pg_proc where pronamespace = 'walltrack'::regnamespace").fetchall()
+    assert left == [("alerts_version",), ("order_status_log",), ("orders",)]
+    assert {name for (name,) in functions} == {"tg_orders__touch_updated_at", "tg_orders__log_status"}
+    alembic(database_url, "downgrade", "base")
+
+
+def test_downgrade_prints_too(database_url: str) -> None:
+    run(database_url, alembic(database_url, "downgrade", "0001:base", "--sql"))
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("select to_regclass('walltrack.alerts')").fetchone() == (None,)
+
+
+def test_two_at_once(empty_database_url: str) -> None:
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            alembic(empty_database_url, "upgrade", "head")
+        except subprocess.CalledProcessError as error:
+            failures.append(error)
+            print(error.stderr)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_it_gets_the_trigger_in_beside_a_busy_writer(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long transaction holds orders: the migration waits briefly, lets writers through, and tries again."""
+    monkeypatch.setattr(migrations, "LOCK_TIMEOUT", "100ms")
+    monkeypatch.setattr(migrations, "LOCK_PAUSE", 0.2)
+    run(empty_database_url, HOST_ORDERS)
+    with psycopg.connect(empty_database_url) as holder:
+        Bot(holder).create()
+        thread = threading.Thread(target=migrations.upgrade, args=(empty_database_url,))
+        thread.start()
+        with psycopg.connect(empty_database_url, autocommit=True) as writer:
+            for _ in range(20):
+                Bot(writer).create()
+        holder.commit()
+        thread.join()
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        bot = Bot(connection)
+        order = bot.create()
+        bot.exhaust(order)
+        assert bot.alert(order).is_open
+
+
+def test_a_table_that_cannot_be_watched(empty_database_url: str) -> None:
+    run(empty_database_url, "create schema walltrack; create table walltrack.orders (id int, status text)")
+    with pytest.raises(Exception, match="attempt_count, max_attempts, last_error") as caught:
+        migrations.upgrade(empty_database_url)
+    assert type(caught.value).__name__ == "UnwatchableTableError"
+
+
+def test_a_server_that_is_not_there() -> None:
+    with pytest.raises(DatabaseUnavailableError, match="WALLTRACK_DATABASE_URL"):
+        migrations.upgrade("postgresql://nobody@127.0.0.1:1/nothing")
+
+
+# An older alerts table
+
+OLDER = """
+create schema walltrack;
+create table walltrack.alerts (
+  id uuid primary key default gen_random_uuid(), alert_type varchar(50) not null,
+  severity varchar(20) not null check (severity in ('info','warning','high','critical')),
+  status varchar(20) not null default 'active' check (status in ('active','acknowledged','resolved')),
+  title varchar(200) not null, message text not null, data jsonb default '{}', requires_action boolean default false,
+  dedupe_key varchar(200), created_at timestamptz default now(), updated_at timestamptz default now(),
+  acknowledged_at timestamptz, acknowledged_by varchar(100), resolved_at timestamptz, resolution text,
+  notified_at timestamptz);
+create index alerts_old_idx on walltrack.alerts (status);
+"""
+INSERT = "insert into walltrack.alerts (id, alert_type, severity, status, title, message, dedupe_key, created_at) values "
+
+
+def uid(number: int) -> str:
+    return f"00000000-0000-0000-0000-{number:012}"
+
+
+def test_an_older_table_is_adopted(empty_database_url: str, database_url: str) -> None:
+    run(empty_database_url, OLDER)
+    run(
+        empty_database_url,
+        INSERT
+        + f"""
+        ('{uid(1)}', 'order_failed_permanently', 'critical', 'active', 'old', 'm', 'k', '2025-01-01'),
+        ('{uid(2)}', 'order_failed_permanently', 'critical', 'acknowledged', 'newer', 'm', 'k', '2025-01-02'),
+        ('{uid(3)}', 'order_failed_permanently', 'high', 'resolved', 'done', 'm', 'k', '2024-01-01'),
+        ('{uid(4)}', 'other', 'info', 'active', 'no key', 'm', null, '2025-01-01'),
+        ('{uid(5)}', 'other', 'info', 'active', 'no key', 'm', null, '2025-01-01')
+        """,
+    )
+    run(empty_database_url, "grant select on walltrack.alerts to public")
+    migrations.upgrade(empty_database_url)
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        bot = Bot(connection)
+        alerts = {str(alert.id): alert for alert in bot.alerts()}
+        assert set(alerts) == {uid(number) for number in range(1, 6)}
+        assert alerts[uid(1)].resolution == f"Duplicate of {uid(2)}"
+        assert (alerts[uid(2)].status, alerts[uid(2)].occurrences) == ("acknowledged", 2)
+        assert alerts[uid(2)].acknowledged_by == "unknown"
+        assert alerts[uid(3)].resolved_by == "unknown" and alerts[uid(3)].resolved_at is not None
+        assert alerts[uid(4)].is_active and alerts[uid(5)].is_active
+        order = bot.create()
+        bot.exhaust(order)
+        bot.fill(order)
+        assert bot.alert(order).resolution == "Order filled"
+
+    def parts(url: str) -> set[tuple]:
+        return {row for row in catalogue(url) if row[1].startswith(("walltrack.alerts.", "walltrack.alerts_")) and row[0] != "class"}
+
+    fresh, adopted = parts(database_url), parts(empty_database_url)
+    assert fresh <= adopted
+    assert {row[1] for row in adopted - fresh} == {"walltrack.alerts_old_idx"}
+
+    migrations.downgrade(empty_database_url)
+    with psycopg.connect(empty_database_url) as connection:
+        (count,) = connection.execute("select count(*) from walltrack.alerts").fetchone() or ()
+        columns = {d.name for d in connection.execute("select * from walltrack.alerts limit 0").description or ()}
+    assert count == 6
+    assert "occurrences" not in columns and "notified_at" in columns
+
+
+def test_an_open_alert_of_the_older_table_is_the_orders_alert(empty_database_url: str) -> None:
+    run(empty_database_url, HOST_ORDERS)
+    run(empty_database_url, OLDER.replace("create schema walltrack;", ""))
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        bot = Bot(connection)
+        still, settled = bot.create("exit", status="failed", attempt_count=3), bot.create("exit", status="failed", attempt_count=3)
+        ended = bot.create("exit", status="filled", attempt_count=3)
+        bot.execute(
+            INSERT + "(%s, 'order_failed_permanently', 'critical', 'active', 't', 'm', %s, now()), "
+            "(%s, 'order_failed_permanently', 'critical', 'resolved', 't', 'm', %s, now()), "
+            "(%s, 'order_failed_permanently', 'critical', 'active', 't', 'm', %s, now())",
+            (uid(1), f"order_failed_{still}", uid(2), f"order_failed_{settled}", uid(3), f"order_failed_{ended}"),
+        )
+        migrations.upgrade(empty_database_url)
+        assert str(bot.alert(still).id) == uid(1) and bot.alert(still).is_open
+        assert str(bot.alert(settled).id) == uid(2)
+        assert bot.alert(ended).resolution == "Order filled"
+        bot.fail(still)
+        assert bot.alert(still).occurrences == 2
+        bot.fail(settled)
+        assert len(bot.alerts(settled)) == 2
+
+
+def test_an_odd_older_table_is_adopted(empty_database_url: str) -> None:
+    """Enumerations, JSON text, naive times, upper case, a full unique index: nothing of it is in the way."""
+    run(
+        empty_database_url,
+        """
+        create schema walltrack;
+        create type walltrack.old_severity as enum ('INFO', 'WARNING', 'HIGH', 'CRITICAL');
+        create table walltrack.alerts (
+          id uuid not null, alert_type text, severity walltrack.old_severity default 'HIGH', status text default 'ACTIVE',
+          title text, message text, data json, requires_action text, dedupe_key varchar(100) unique,
+          created_at timestamp, updated_at timestamp, acknowledged_at timestamp, acknowledged_by text,
+          resolved_at timestamp, resolution text, notified_at timestamp, extra text not null default 'kept');
+        insert into walltrack.alerts values
+          ('00000000-0000-0000-0000-000000000001', 't', 'CRITICAL', 'ACTIVE', 'a', null, '[1]', 'yes', 'k', '2025-01-01 12:00'),
+          ('00000000-0000-0000-0000-000000000002', null, 'INFO', 'RESOLVED', null, null, null, null, null, null);
+        """,
+    )
+    migrations.upgrade(empty_database_url)
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        alerts = {str(alert.id): alert for alert in Bot(connection).alerts()}
+        assert connection.execute("select extra from walltrack.alerts").fetchall() == [("kept",)] * 2
+        again = Bot(connection).call("resolve_by_dedupe_key", "k", "done", "ada")
+        assert again is not None and str(again.id) == uid(1)
+        assert Bot(connection).call("raise_alert", "t", "info", "t", "", "{}", False, "k") is not None
+    assert (alerts[uid(1)].severity, alerts[uid(1)].status, alerts[uid(1)].data) == ("critical", "active", {"value": [1]})
+    assert alerts[uid(1)].created_at.isoformat() == "2025-01-01T12:00:00+00:00" and alerts[uid(1)].requires_action
+    assert alerts[uid(2)].title == "Alert" and alerts[uid(2)].status == "resolved"
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("alter table walltrack.alerts alter column severity type text, drop constraint alerts_severity_check; "
+         + INSERT + f"('{uid(1)}', 't', 'fatal', 'active', 't', 'm', null, now())", "unknown severity: 'fatal'"),
+        ("alter table walltrack.alerts drop constraint alerts_status_check; "
+         + INSERT + f"('{uid(1)}', 't', 'high', 'muted', 't', 'm', null, now())", "unknown status: 'muted'"),
+        ("alter table walltrack.alerts add column channel text not null", "channel"),
+        ("alter table walltrack.alerts drop column title", "column missing: title"),
+        ("alter table walltrack.alerts drop column id; alter table walltrack.alerts add column id bigint", "id is bigint"),
+        ("drop table walltrack.alerts; create view walltrack.alerts as select 1 as id", "not an ordinary table"),
+        ("create view walltrack.v as select title from walltrack.alerts", "view"),
+        ("alter table walltrack.alerts force row level security", "row level security"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_named_and_nothing_changed(empty_database_url: str, change: str, named: str) -> None:
+    run(empty_database_url, OLDER)
+    run(empty_database_url, change)
+    before = catalogue(empty_database_url)
+    with pytest.raises(AdoptionError, match="cannot be adopted") as caught:
+        migrations.upgrade(empty_database_url)
+    assert named in str(caught.value)
+    assert catalogue(empty_database_url) == before
+
+
+def test_a_database_that_is_not_migrated_says_so(server_url: str) -> None:
+    import asyncio
+
+    from walltrack_alerts import AlertService
+
+    async def ask(url: str) -> None:
+        async with AlertService.from_url(url) as service:
+            await service.get_active_alerts()
+
+    with new_database(server_url) as url, pytest.raises(NotMigratedError, match="walltrack-alerts migrate"):
+        asyncio.run(ask(url))

@@ -1,0 +1,147 @@
+"""AlertService and the models, over a real connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta, timezone
+from uuid import UUID, uuid4
+
+import pytest
+from pydantic import ValidationError
+
+from tests.bot import Bot
+from walltrack_alerts import Alert, AlertService, AlertSeverity, AlertStatus, EventKind
+from walltrack_alerts.errors import (
+    AlertNotFoundError,
+    AlertTransitionError,
+    DatabaseUnavailableError,
+    InvalidAlertError,
+    PermissionDeniedError,
+)
+
+
+@pytest.fixture
+async def service(database_url: str) -> AsyncIterator[AlertService]:
+    async with AlertService.from_url(database_url) as service:
+        yield service
+
+
+async def test_the_life_of_an_alert(service: AlertService) -> None:
+    alert = await service.create_alert(
+        "feed_silent", AlertSeverity.HIGH, "Feed is silent", "for 5 minutes", data={"feed": UUID(int=1)}, dedupe_key="feed"
+    )
+    assert alert.is_active and alert.is_open and alert.notice is None
+    assert alert.data == {"feed": str(UUID(int=1))}
+    again = await service.create_alert("feed_silent", "critical", "Feed is silent", dedupe_key="feed")
+    assert (again.id, again.occurrences, again.severity) == (alert.id, 2, AlertSeverity.CRITICAL)
+
+    acknowledged = await service.acknowledge_alert(alert.id, "ada")
+    assert acknowledged.status is AlertStatus.ACKNOWLEDGED and not acknowledged.is_active and acknowledged.is_open
+    repeat = await service.acknowledge_alert(str(alert.id), "bob")
+    assert repeat.acknowledged_by == "ada"
+    assert repeat.notice is not None and "already acknowledged by ada" in repeat.notice
+
+    resolved = await service.resolve_alert(alert.id, "back again", "bob")
+    assert (resolved.status, resolved.resolved_by, resolved.is_open) == (AlertStatus.RESOLVED, "bob", False)
+    assert await service.get_alert(alert.id) == resolved
+    kinds = [event.kind for event in await service.get_events(alert.id)]
+    assert kinds == [EventKind.RAISED, EventKind.REPEATED, EventKind.ESCALATED, EventKind.ACKNOWLEDGED, EventKind.RESOLVED]
+    assert await service.get_resolved_alerts() == [resolved]
+
+
+async def test_resolve_by_dedupe_key(service: AlertService) -> None:
+    alert = await service.create_alert("t", "info", "t", dedupe_key="k")
+    resolved = await service.resolve_by_dedupe_key("k", "gone", "ada")
+    assert resolved is not None and resolved.id == alert.id
+    assert await service.resolve_by_dedupe_key("k", "gone", "ada") is None
+
+
+async def test_lists_and_counts(service: AlertService, bot: Bot) -> None:
+    for order_type in ("entry", "exit", "entry", "exit", "entry"):
+        bot.exhaust(bot.create(order_type))
+    alerts = await service.get_active_alerts()
+    assert [alert.severity for alert in alerts] == ["critical"] * 2 + ["high"] * 3
+    assert alerts[0].created_at < alerts[1].created_at
+    assert await service.get_active_alerts("high") == alerts[2:]
+    assert await service.get_active_alerts(AlertSeverity.HIGH, limit=1) == alerts[2:3]
+    assert await service.get_active_alerts("info") == []
+    await service.acknowledge_alert(alerts[0].id, "ada")
+    counts = await service.get_active_count()
+    assert (counts.total, counts.active, counts.critical) == (5, 4, 2)
+    assert list(counts.by_severity) == ["critical", "high", "warning", "info"]
+    assert counts.by_severity[AlertSeverity.INFO].total == 0
+    assert {alert.id for alert in await service.get_active_alerts()} == {alert.id for alert in alerts}
+
+
+async def test_errors_are_classes_of_the_package(service: AlertService) -> None:
+    alert = await service.create_alert("t", "info", "t")
+    await service.resolve_alert(alert.id, "done", "ada")
+    with pytest.raises(AlertTransitionError, match="ada resolved it"):
+        await service.acknowledge_alert(alert.id, "bob")
+    for missing in (uuid4(), str(uuid4())):
+        with pytest.raises(AlertNotFoundError):
+            await service.get_alert(missing)
+        with pytest.raises(AlertNotFoundError):
+            await service.acknowledge_alert(missing, "ada")
+    assert await service.get_events(uuid4()) == []
+    with pytest.raises(InvalidAlertError):
+        await service.get_alert("not an id")
+    with pytest.raises(InvalidAlertError, match="critical"):
+        await service.create_alert("t", "catastrophic", "t")
+    with pytest.raises(InvalidAlertError):
+        await service.create_alert("t", "info", "a text with \x00 in it")
+    with pytest.raises(InvalidAlertError):
+        await service.create_alert("t", "info", "t", data={"x": "\x00"})
+    with pytest.raises(InvalidAlertError):
+        await service.resolve_alert(alert.id, "", "ada")
+
+
+async def test_a_role_without_rights(service: AlertService, database_url: str, bot: Bot) -> None:
+    role = f"nobody_{uuid4().hex[:8]}"
+    bot.execute(f"create role {role}; alter default privileges grant select on tables to public")
+    try:
+        bot.execute(f"set role {role}")
+        async with AlertService.from_url(f"{database_url} options='-c role={role}'") as stranger:
+            with pytest.raises(PermissionDeniedError, match="permission denied"):
+                await stranger.get_active_alerts()
+    finally:
+        bot.execute(f"reset role; drop role {role}")
+
+
+async def test_a_server_that_went_away_and_came_back(service: AlertService, bot: Bot) -> None:
+    await service.create_alert("t", "info", "t")
+    bot.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'walltrack_alerts'")
+    assert len(await service.get_active_alerts()) == 1
+    async with AlertService.from_url("host=127.0.0.1 port=1 dbname=x") as nowhere:
+        with pytest.raises(DatabaseUnavailableError, match="WALLTRACK_DATABASE_URL"):
+            await nowhere.get_active_count()
+
+
+async def test_many_calls_at_once(service: AlertService) -> None:
+    await asyncio.gather(*(service.create_alert("t", "info", "t", dedupe_key="k") for _ in range(20)))
+    (alert,) = await service.get_active_alerts()
+    assert alert.occurrences == 20
+
+
+async def test_find_by_a_few_characters(service: AlertService) -> None:
+    alerts = [await service.create_alert("t", "info", "t") for _ in range(17)]
+    assert await service.find_alert(str(alerts[0].id).upper()) == alerts[0]
+    with pytest.raises(AlertNotFoundError, match="alerts list"):
+        await service.find_alert("zzz")
+    with pytest.raises(InvalidAlertError, match="several"):
+        await service.find_alert("")
+
+
+def test_times_are_aware_and_utc() -> None:
+    tokyo = datetime(2026, 1, 1, 9, tzinfo=timezone(timedelta(hours=9)))
+    facts = {
+        "id": uuid4(), "alert_type": "t", "severity": "info", "status": "active", "title": "t", "message": "", "data": {},
+        "requires_action": False, "updated_at": tokyo, "last_seen_at": tokyo,
+    }  # fmt: skip
+    alert = Alert(created_at=tokyo, **facts)
+    assert alert.created_at.tzinfo is UTC and alert.created_at.hour == 0
+    assert alert.age > timedelta(0)
+    assert Alert(created_at=datetime.now(UTC) + timedelta(hours=1), **facts).age == timedelta(0)
+    with pytest.raises(ValidationError, match="timezone"):
+        Alert(created_at=datetime(2026, 1, 1), **facts)  # noqa: DTZ001

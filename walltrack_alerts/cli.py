@@ -1,0 +1,262 @@
+"""The command `walltrack-alerts`: reads arguments, calls the package, prints. Nothing is decided here."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from walltrack_alerts import migrations
+from walltrack_alerts.database import Database, open_database
+from walltrack_alerts.errors import AlertsError
+from walltrack_alerts.models import Alert, AlertSeverity
+from walltrack_alerts.service import AlertService
+
+Result = TypeVar("Result")
+
+app = typer.Typer(
+    name="walltrack-alerts",
+    help="Alerts that the database raises itself when an order has finally failed.\n\n"
+    "WALLTRACK_DATABASE_URL names the database (any libpq URI); without it the embedded PostgreSQL is used, "
+    "started when needed and stopped with the last command.",
+    epilog="Start with `walltrack-alerts demo`.  Exit codes: 0 done, 1 failed or ill, 2 wrong usage, 130 interrupted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+alerts = typer.Typer(name="alerts", help="List alerts and act on them.", no_args_is_help=True)
+app.add_typer(alerts)
+
+STYLES = {"critical": "bold white on red", "high": "bold dark_orange", "warning": "yellow", "info": "cyan"}
+
+out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+AlertId = Annotated[str, typer.Argument(metavar="ID", help="The alert's id, or as many first characters as make it unique.")]
+By = Annotated[str, typer.Option("--by", help="Who acts; kept in the alert and its events.", default_factory=getpass.getuser, show_default="your login name")]
+Host = Annotated[str, typer.Option(help="The address to listen on; 127.0.0.1 is this machine only.")]
+Port = Annotated[int, typer.Option(help="The port of the panel.", min=1, max=65535)]
+Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the panel in the browser.")]
+
+
+@contextmanager
+def _database(*, quiet: bool = False) -> Iterator[Database]:
+    """The database in use, named in one line; errors of the package end the command with exit code 1."""
+    with _errors(), open_database() as database:
+        if not quiet:
+            err.print(Text(f"Using {database.label}", style="dim"))
+        yield database
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except AlertsError as error:
+        first, _, rest = str(error).partition("\n")
+        err.print(Text.assemble(("Error: ", "bold red"), first))
+        if rest:
+            err.print(Text(rest))
+        raise typer.Exit(1) from None
+    except BrokenPipeError:  # the reader went away, e.g. `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _ask(question: Callable[[AlertService], Awaitable[Result]]) -> Result:
+    """The answer of the service of the database in use."""
+
+    async def run(dsn: str) -> Result:
+        async with AlertService.from_url(dsn) as service:
+            return await question(service)
+
+    with _database() as database:
+        return asyncio.run(run(database.dsn))
+
+
+@app.command()
+def demo(
+    host: Host = "127.0.0.1",
+    port: Port = 7860,
+    pace: Annotated[float, typer.Option(help="How fast the bot trades; 10 is ten times as fast.", min=0.1, max=100)] = 1.0,
+    seed: Annotated[int, typer.Option(help="The same seed trades the same orders.")] = 7,
+    duration: Annotated[float | None, typer.Option(help="Stop after so many seconds.", min=1)] = None,
+    browser: Browser = True,
+) -> None:
+    """Watch it work: embedded PostgreSQL, a simulated bot writing real orders, the panel in the browser."""
+    from walltrack_alerts.demo import run_demo
+
+    with _errors():
+        run_demo(
+            lambda line: out.print(line, markup=False),
+            host=host, port=port, pace=pace, seed=seed, duration=duration, open_browser=browser,
+        )  # fmt: skip
+
+
+@app.command()
+def migrate() -> None:
+    """Create or upgrade schema walltrack and put the guard on walltrack.orders. Again: changes nothing."""
+    with _database() as database:
+        migrations.upgrade(database.dsn)
+        out.print(f"Migrated to revision {migrations.head_revision()}.")
+
+
+@app.command()
+def panel(host: Host = "127.0.0.1", port: Port = 7860, browser: Browser = False) -> None:
+    """Serve the panel: open alerts, details, acknowledge, resolve."""
+    with _database() as database:
+        from walltrack_alerts.ui import launch_panel
+
+        out.print(f"Panel on http://{host}:{port}, Ctrl-C stops it.")
+        launch_panel(database.dsn, host=host, port=port, open_browser=browser)
+
+
+@app.command()
+def listen() -> None:
+    """Print each notification as one JSON line, from now on until Ctrl-C."""
+    from walltrack_alerts.listener import notifications
+
+    async def run(dsn: str) -> None:
+        async for payload in notifications(dsn):
+            print(payload, flush=True)
+
+    with _database() as database:
+        asyncio.run(run(database.listen_dsn))
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Find out whether alerting works, and what to do where it does not. Exit code 1 when something is ill."""
+    from walltrack_alerts.doctor import examine
+
+    with _database(quiet=True) as database:
+        checks = list(examine(database))
+    if as_json:
+        print(json.dumps([{"name": c.name, "ok": c.ok, "found": c.found, "advice": c.advice if not c.ok else ""} for c in checks]))
+    else:
+        for check in checks:
+            mark = ("ok  ", "green") if check.ok else ("ILL ", "bold red")
+            out.print(Text.assemble(mark, (f"{check.name}: ", "bold"), check.found))
+            if not check.ok and check.advice:
+                out.print(Text(f"    {check.advice}"))
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)
+
+
+@alerts.command("list")
+def list_alerts(
+    severity: Annotated[AlertSeverity | None, typer.Option(help="Only this severity.")] = None,
+    resolved: Annotated[bool, typer.Option("--resolved", help="The resolved ones instead, the newest first.")] = False,
+    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """The open alerts: critical first, the oldest first within a severity."""
+    found = _ask(lambda service: service.get_resolved_alerts(limit) if resolved else service.get_active_alerts(severity, limit))
+    if as_json:
+        for alert in found:
+            print(alert.model_dump_json())
+        return
+    if not found:
+        out.print("No resolved alerts." if resolved else "No open alerts.")
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("id", "severity", "status", "token", "title", "times", "age"):
+        table.add_column(heading, no_wrap=heading != "title", justify="right" if heading in ("times", "age") else "left")
+    for alert in found:
+        table.add_row(
+            str(alert.id)[:8],
+            Text(alert.severity, style=STYLES[alert.severity]),
+            alert.status,
+            Text(_printable(_token(alert))),
+            Text(_printable(alert.title)),
+            str(alert.occurrences),
+            _duration(alert.age.total_seconds()),
+        )
+    out.print(table)
+
+
+@alerts.command()
+def show(alert_id: AlertId, as_json: AsJson = False) -> None:
+    """One alert with its message, data and events."""
+
+    async def question(service: AlertService) -> tuple[Alert, list[Any]]:
+        alert = await service.find_alert(alert_id)
+        return alert, await service.get_events(alert.id)
+
+    alert, events = _ask(question)
+    if as_json:
+        print(json.dumps({**alert.model_dump(mode="json"), "events": [event.model_dump(mode="json") for event in events]}))
+        return
+    out.print(Text.assemble((f" {alert.severity.upper()} ", STYLES[alert.severity]), " ", (_printable(alert.title), "bold")))
+    out.print(Text(_printable(alert.message)))
+    out.print()
+    facts = {"id": alert.id, "status": alert.status, "occurrences": alert.occurrences, "raised": alert.created_at}
+    facts |= {"acknowledged by": alert.acknowledged_by, "resolved by": alert.resolved_by, "resolution": alert.resolution}
+    for name, value in {**facts, **alert.data}.items():
+        if value is not None:
+            out.print(Text.assemble((f"{name:>16}  ", "dim"), _printable(str(value))))
+    out.print()
+    for event in events:
+        note = event.detail.get("resolution") or (event.detail.get("error") if event.kind in ("raised", "repeated") else "") or ""
+        out.print(Text(_printable(f"{event.at:%Y-%m-%d %H:%M:%S}  {event.kind:<13} {event.actor}  {note}".rstrip())))
+
+
+@alerts.command()
+def ack(alert_id: AlertId, by: By, as_json: AsJson = False) -> None:
+    """Acknowledge an active alert: somebody has seen it and takes care."""
+
+    async def question(service: AlertService) -> Alert:
+        return await service.acknowledge_alert((await service.find_alert(alert_id)).id, by)
+
+    _tell(_ask(question), as_json)
+
+
+@alerts.command()
+def resolve(
+    alert_id: AlertId,
+    by: By,
+    note: Annotated[str, typer.Option("--note", "-m", help="How it ended.")],
+    as_json: AsJson = False,
+) -> None:
+    """Resolve an open alert with a note."""
+
+    async def question(service: AlertService) -> Alert:
+        return await service.resolve_alert((await service.find_alert(alert_id)).id, note, by)
+
+    _tell(_ask(question), as_json)
+
+
+def _tell(alert: Alert, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({**alert.model_dump(mode="json"), "notice": alert.notice}))
+    else:
+        out.print(Text(_printable(f"{alert.title}: {alert.notice or alert.status}")))
+
+
+def _token(alert: Alert) -> str:
+    return str(alert.data.get("token_symbol") or alert.data.get("token") or "")
+
+
+def _printable(value: str) -> str:
+    """Without control characters: a token's name must not be able to drive the terminal."""
+    return "".join(character if character.isprintable() or character == "\n" else "�" for character in value)
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:.0f}s"

@@ -1,0 +1,67 @@
+"""The demo: embedded PostgreSQL, schema, panel and a simulated bot, all in one process until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+
+import psycopg
+
+from walltrack_alerts import migrations
+from walltrack_alerts.database import open_database
+from walltrack_alerts.settings import Settings
+from walltrack_alerts.simulator import SimulatedBot
+
+
+def run_demo(
+    say: Callable[[str], None],
+    *,
+    host: str,
+    port: int,
+    pace: float,
+    seed: int,
+    duration: float | None,
+    open_browser: bool,
+) -> None:
+    """Run until Ctrl-C, SIGTERM or `duration` seconds. Always on the embedded PostgreSQL: it invents orders."""
+    settings = Settings().model_copy(update={"database_url": None, "listen_url": None})
+    with open_database(settings) as database:
+        say(f"Database  {database.label}")
+        migrations.upgrade(database.dsn)
+        say("Schema    migrated; the guard is on walltrack.orders")
+        from walltrack_alerts.ui import launch_panel
+
+        close = launch_panel(database.dsn, host=host, port=port, open_browser=open_browser, block=False)
+        try:
+            say(f"Panel     http://{host}:{port}")
+            say(f"Bot       trading at pace {pace:g}, seed {seed}: watch alerts appear, repeat and resolve")
+            say("Also      `walltrack-alerts listen` or `walltrack-alerts alerts list` in another terminal")
+            say("Ctrl-C stops everything." if duration is None else f"Stops by itself after {duration:g} s.")
+            bot = SimulatedBot(database.dsn, pace=pace, seed=seed)
+            asyncio.run(_run(bot, duration))
+        finally:
+            close()
+        counts = bot.counts
+        say(
+            f"The bot wrote {counts.orders} orders with {counts.attempts} attempts: {counts.filled} filled, "
+            f"{counts.cancelled} cancelled, {counts.exhausted} failed for good."
+        )
+        say(f"Alerts    {_alerts(database.dsn)}")
+
+
+async def _run(bot: SimulatedBot, duration: float | None) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await bot.run(stop, duration)
+
+
+def _alerts(dsn: str) -> str:
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute(
+            "select count(*) filter (where status <> 'resolved'), count(*) filter (where status = 'resolved') from walltrack.alerts"
+        ).fetchone()
+    assert row is not None
+    return f"{row[0]} open, {row[1]} resolved by the orders themselves or by you"

@@ -1,0 +1,105 @@
+"""Finds out whether alerting works: connection, version, schema, guards, counts. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psycopg
+
+from walltrack_alerts import migrations
+from walltrack_alerts.database import Database, with_defaults
+from walltrack_alerts.errors import translate
+
+OLDEST_SERVER = 150000
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding: what was looked at, whether it is well, what was seen and, if it is ill, what to do."""
+
+    name: str
+    ok: bool
+    found: str
+    advice: str = ""
+
+
+def examine(database: Database) -> Iterator[Check]:
+    """The checks in their order; the first one that makes the next ones pointless ends them."""
+    try:
+        with psycopg.connect(with_defaults(database.dsn), autocommit=True) as connection:
+            yield Check("connection", True, f"{database.label} as {connection.info.user}")
+            yield from _examine(connection)
+    except psycopg.Error as error:
+        first, *advice = str(translate(error)).splitlines()
+        yield Check("connection", False, first, " ".join(advice))
+
+
+def _examine(connection: psycopg.Connection) -> Iterator[Check]:
+    version = connection.info.server_version
+    yield Check(
+        "server version",
+        version >= OLDEST_SERVER,
+        f"PostgreSQL {version // 10000}.{version % 10000}",
+        "PostgreSQL 15 or newer is needed.",
+    )
+
+    revision = _value(connection, "select to_regclass('walltrack.alerts_version') is not null") and _value(
+        connection, "select version_num from walltrack.alerts_version"
+    )
+    head = migrations.head_revision()
+    yield Check(
+        "migrated",
+        revision == head,
+        f"revision {revision or 'none'}" + ("" if revision == head else f", this package has {head}"),
+        "Run `walltrack-alerts migrate`.",
+    )
+    if revision != head:
+        return
+
+    watched = connection.execute(
+        """
+        select w.table_id::regclass::text,
+          array(
+            select e.event || case when t.tgenabled is null then ' missing' else ' disabled' end
+            from unnest(array['insert', 'update', 'delete', 'truncate']) as e (event)
+            left join pg_trigger as t on t.tgrelid = w.table_id and t.tgname = 'walltrack_alerts_' || e.event
+            where t.tgenabled is null or t.tgenabled not in ('O', 'A')
+          )
+        from walltrack.watched_tables as w
+        order by 1
+        """
+    ).fetchall()
+    if not watched:
+        yield Check("guard", False, "no table is watched", "Run `walltrack-alerts migrate`.")
+    for table, ill in watched:
+        yield Check(
+            f"guard on {table}",
+            not ill,
+            f"trigger {', '.join(ill)}" if ill else "in place and enabled",
+            f"Disabled: `alter table {table} enable trigger user`. Missing: "
+            f"`select walltrack.unwatch_orders('{table}'); select walltrack.watch_orders('{table}')`. "
+            "Then `select walltrack.reconcile_orders()`.",
+        )
+
+    faults = _value(connection, "select count(*) from walltrack.alert_faults")
+    yield Check(
+        "faults",
+        not faults,
+        f"{faults} in walltrack.alert_faults",
+        "Read them, mend the cause, then `select walltrack.reconcile_orders()`.",
+    )
+    usage = float(str(_value(connection, "select pg_notification_queue_usage()")))
+    yield Check(
+        "notification queue",
+        usage <= 0.5,
+        f"{usage:.0%} full",
+        "A listener is stuck: end the oldest session that is idle in transaction and listens.",
+    )
+    counts = connection.execute("select severity, total from walltrack.alert_counts").fetchall()
+    yield Check("open alerts", True, ", ".join(f"{total} {severity}" for severity, total in counts))
+
+
+def _value(connection: psycopg.Connection, query: str) -> object:
+    row = connection.execute(query).fetchone()  # type: ignore[arg-type]
+    return row[0] if row else None

@@ -1,0 +1,20 @@
+"""The alert panel, to embed in a Gradio app or to run by itself. Importing this package imports Gradio: seconds."""
+
+from __future__ import annotations
+
+import os
+
+from walltrack_alerts.errors import AlertsError
+
+# Read by Gradio when it is imported. A panel of a trading system has nothing to tell anybody outside.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+try:
+    from walltrack_alerts.ui.app import PanelStartError, RunningPanel, launch_panel
+    from walltrack_alerts.ui.panel import create_alerts_panel
+except ModuleNotFoundError as error:
+    if error.name != "gradio":
+        raise
+    raise AlertsError("The panel needs Gradio. Install it with: pip install 'walltrack-alerts[panel]'") from error
+
+__all__ = ["PanelStartError", "RunningPanel", "create_alerts_panel", "launch_panel"]
