@@ -140,14 +140,14 @@ create or replace function walltrack.order_changed(
     p_table regclass,
     p_old walltrack.order_facts,
     p_new walltrack.order_facts
-) returns void
+) returns boolean
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '200ms'
 as $$
--- p_old is NULL for an INSERT, p_new for a DELETE. The lock timeout is the longest an order write waits for a person
+-- p_old is NULL for an INSERT, p_new for a DELETE. Returns whether the order's alert is open now. The lock timeout is the longest an order write waits for a person
 -- who holds the alert.
 declare
   v_key text := 'order_failed_' || coalesce(p_new.order_id, p_old.order_id);
@@ -159,7 +159,7 @@ declare
 begin
   if p_new is null then
     perform walltrack.close_alert(v_key, 'Order deleted');
-    return;
+    return false;
   end if;
 
   select w.cancel_pattern into strict v_pattern from walltrack.watched_tables as w where w.table_id = p_table;
@@ -168,7 +168,7 @@ begin
     perform walltrack.close_alert(v_key, 'Order ' || v_outcome);
   end if;
   if v_outcome <> 'exhausted' then
-    return;
+    return false;
   end if;
 
   v_failed_again := p_old is null
@@ -181,7 +181,7 @@ begin
   for update;
 
   if v_open.id is null and not v_failed_again and walltrack.is_held(v_key, p_new.attempt_count) then
-    return;
+    return false;
   end if;
 
   -- The last real error: what the worker writes when it gives up says nothing about why.
@@ -192,6 +192,7 @@ begin
   limit 1;
 
   perform walltrack.upsert_order_alert(v_key, p_new, coalesce(v_error, walltrack.nonblank(p_new.last_error)), v_failed_again);
+  return true;
 end
 $$;
 

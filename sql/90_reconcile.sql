@@ -1,106 +1,242 @@
--- Compares orders with alerts and heals what is missing: orders that were exhausted before the table was watched,
--- writes while triggers were disabled, faults.
+-- Compares orders with alerts and heals the difference: orders that were exhausted before their table was watched,
+-- writes while triggers were disabled or did not fire, faults, a restored dump.
+--
+-- It looks without locks and locks only the order whose alert is wrong, then looks again: an order write that is being
+-- committed right now is waited for, not overlooked. Lock order as everywhere: orders, then alerts.
 
-create or replace function walltrack.reconcile_orders(out raised bigint, out resolved bigint)
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
--- Locks the order's row before it decides, as every order write does: a fill that is being committed right now is
--- waited for, not overlooked. Lock order: orders, then alerts.
-declare
-  v_table walltrack.watched_tables;
-  v_order walltrack.order_facts;
-begin
-  raised := 0;
-  resolved := 0;
-  for v_table in select w.* from walltrack.watched_tables as w loop
-    -- What the retry worker had given up before the table was watched is history and wakes nobody.
-    for v_order in execute format(
-      $query$
-        select (f.facts).*
-        from %1$s as o
-        cross join lateral (select %2$s as facts) as f
-        where o.%3$I > 0 and o.%3$I >= o.%4$I
-          and walltrack.order_outcome(f.facts, $1) = 'exhausted'
-          and ((f.facts).status is distinct from 'cancelled' or %5$s >= $2)
-          and not walltrack.is_held('order_failed_' || (f.facts).order_id, (f.facts).attempt_count)
-          and not exists (
-            select from walltrack.alerts as a
-            where a.dedupe_key = 'order_failed_' || (f.facts).order_id and a.status <> 'resolved'
-          )
-        for update of o
-      $query$,
-      v_table.table_id, walltrack.facts_expression(v_table.columns, 'o'),
-      v_table.columns ->> 'attempt_count', v_table.columns ->> 'max_attempts',
-      coalesce(format('o.%I', v_table.columns ->> 'updated_at'), 'null::timestamptz')
-    ) using v_table.cancel_pattern, v_table.watched_since loop
-      perform walltrack.order_changed(v_table.table_id, v_order, v_order);
-      raised := raised + 1;
-    end loop;
-
-    for v_order in execute format(
-      $query$
-        select (f.facts).*
-        from %1$s as o
-        cross join lateral (select %2$s as facts) as f
-        inner join walltrack.alerts as a on a.dedupe_key = 'order_failed_' || (f.facts).order_id
-        where a.status <> 'resolved' and walltrack.order_outcome(f.facts, $1) in ('filled', 'cancelled')
-        for update of o
-      $query$,
-      v_table.table_id, walltrack.facts_expression(v_table.columns, 'o')
-    ) using v_table.cancel_pattern loop
-      perform walltrack.close_alert('order_failed_' || v_order.order_id, 'Order ' || v_order.status);
-      resolved := resolved + 1;
-    end loop;
-  end loop;
-  resolved := resolved + walltrack.close_orphans();
-end
-$$;
-
-comment on function walltrack.reconcile_orders() is
-'Raises the alerts that orders should have and resolves those whose order has ended; returns how many.';
-
-revoke all on function walltrack.reconcile_orders() from public;
-
-
-create or replace function walltrack.close_orphans() returns bigint
+create or replace function walltrack.find_order(
+    p_table walltrack.watched_tables,
+    p_order_id text,
+    p_lock boolean
+) returns walltrack.order_facts
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_tables text;
-  v_closed bigint;
+  v_found walltrack.order_facts[];
 begin
-  select string_agg(format('select %I::text as order_id from %s', w.columns ->> 'order_id', w.table_id), ' union all ')
-  into v_tables
-  from walltrack.watched_tables as w;
-  if v_tables is null then
-    return 0;
-  end if;
   execute format(
-    $query$
-      with orphan as materialized (
-        select a.id
-        from walltrack.alerts as a
-        where a.status <> 'resolved' and a.alert_type = 'order_failed_permanently' and a.data ? 'order_id'
-          and not exists (select from (%s) as o where o.order_id = a.data ->> 'order_id')
-      )
-      select count(walltrack.resolve_alert(orphan.id, 'Order deleted', 'system')) from orphan
-    $query$,
-    v_tables
-  ) into v_closed;
-  return v_closed;
+    'select array(select %s from %s as o where o.%I = $1::%s %s)',
+    walltrack.facts_expression(p_table.columns, 'o'), p_table.table_id, p_table.columns ->> 'order_id',
+    walltrack.order_id_type(p_table), case when p_lock then 'for update' else '' end
+  ) into v_found using p_order_id;
+  return v_found[1];
+exception when data_exception then
+  return null;  -- the text is no id of this table
 end
 $$;
 
-comment on function walltrack.close_orphans() is
-'Resolves the open alerts whose order is in no watched table any more; returns how many.';
+comment on function walltrack.find_order(walltrack.watched_tables, text, boolean) is
+'The facts of one order of a watched table, NULL when it has none of this id; with p_lock its row is locked.';
 
-revoke all on function walltrack.close_orphans() from public;
+revoke all on function walltrack.find_order(walltrack.watched_tables, text, boolean) from public;
+
+
+create or replace function walltrack.order_id_type(p_table walltrack.watched_tables) returns text
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select format_type(a.atttypid, a.atttypmod)
+  from pg_attribute as a
+  where a.attrelid = p_table.table_id and a.attname = p_table.columns ->> 'order_id'
+$$;
+
+comment on function walltrack.order_id_type(walltrack.watched_tables) is 'The type of the id of a watched table''s orders.';
+
+revoke all on function walltrack.order_id_type(walltrack.watched_tables) from public;
+
+
+create or replace function walltrack.is_missing(
+    p_table walltrack.watched_tables,
+    p_order walltrack.order_facts,
+    p_updated_at timestamptz
+) returns boolean
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  -- What the retry worker had given up before the table was watched is history and wakes nobody.
+  select walltrack.order_outcome(p_order, p_table.cancel_pattern) = 'exhausted'
+    and (p_order.status is distinct from 'cancelled' or coalesce(p_updated_at >= p_table.watched_since, false))
+    and not exists (
+      select from walltrack.alerts as a
+      where a.dedupe_key = 'order_failed_' || p_order.order_id and a.status <> 'resolved'
+    )
+    and not walltrack.is_held('order_failed_' || p_order.order_id, p_order.attempt_count)
+$$;
+
+comment on function walltrack.is_missing(walltrack.watched_tables, walltrack.order_facts, timestamptz) is
+'Whether the order should have an open alert and has none.';
+
+revoke all on function walltrack.is_missing(walltrack.watched_tables, walltrack.order_facts, timestamptz) from public;
+
+
+create or replace function walltrack.raise_missing(
+    p_table regclass,
+    p_after text,
+    p_limit int,
+    p_dry_run boolean,
+    out last_id text,
+    out scanned int,
+    out raised int
+)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+-- One bounded batch of a watched table, by its index on the id: the p_limit orders after p_after (NULL: from the first).
+declare
+  v_table walltrack.watched_tables;
+  v_ids text[];
+  v_id text;
+  v_order walltrack.order_facts;
+begin
+  raised := 0;
+  select w.* into strict v_table from walltrack.watched_tables as w where w.table_id = p_table;
+  execute format(
+    $query$
+      with batch as materialized (
+        select o.* from %1$s as o where $1 is null or o.%2$I > $1::%3$s order by o.%2$I limit $2
+      )
+      select
+        (select o.%2$I::text from batch as o order by o.%2$I desc limit 1),
+        (select count(*)::int from batch),
+        array(
+          select o.%2$I::text
+          from batch as o
+          where o.%4$I > 0 and o.%4$I >= o.%5$I and lower(o.%6$I::text collate "C") is distinct from 'filled'
+            and walltrack.is_missing($3, %7$s, %8$s)
+        )
+    $query$,
+    v_table.table_id, v_table.columns ->> 'order_id', walltrack.order_id_type(v_table),
+    v_table.columns ->> 'attempt_count', v_table.columns ->> 'max_attempts', v_table.columns ->> 'status',
+    walltrack.facts_expression(v_table.columns, 'o'),
+    coalesce(format('o.%I', v_table.columns ->> 'updated_at'), 'null')
+  ) into last_id, scanned, v_ids using p_after, p_limit, v_table;
+
+  if p_dry_run then
+    raised := cardinality(v_ids);
+    return;
+  end if;
+  foreach v_id in array v_ids loop
+    v_order := walltrack.find_order(v_table, v_id, true);
+    -- Old and new are the same: the trigger's decision, without a failure in between.
+    if v_order.order_id is not null and walltrack.order_changed(p_table, v_order, v_order) then
+      raised := raised + 1;
+    end if;
+  end loop;
+end
+$$;
+
+comment on function walltrack.raise_missing(regclass, text, int, boolean) is
+'Raises the alerts that are missing among the next p_limit orders; returns where it stopped and how many.';
+
+revoke all on function walltrack.raise_missing(regclass, text, int, boolean) from public;
+
+
+create or replace function walltrack.resolve_ended(p_dry_run boolean) returns int
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+-- Open alerts are few: each one is compared with its order.
+declare
+  v_alert record;
+  v_resolution text;
+  v_resolved int := 0;
+begin
+  for v_alert in
+    select a.id, substr(a.dedupe_key, length('order_failed_') + 1) as order_id
+    from walltrack.alerts as a
+    where a.status <> 'resolved' and a.alert_type = 'order_failed_permanently' and starts_with(a.dedupe_key, 'order_failed_')
+      and exists (select from walltrack.watched_tables)
+  loop
+    v_resolution := walltrack.ended_as(v_alert.order_id, false);
+    if v_resolution is not null and not p_dry_run then
+      v_resolution := walltrack.ended_as(v_alert.order_id, true);
+    end if;
+    continue when v_resolution is null;
+    if not p_dry_run then
+      perform walltrack.resolve_alert(v_alert.id, v_resolution, 'system');
+    end if;
+    v_resolved := v_resolved + 1;
+  end loop;
+  return v_resolved;
+end
+$$;
+
+comment on function walltrack.resolve_ended(boolean) is
+'Resolves the open alerts whose order was filled, cancelled or deleted meanwhile; returns how many.';
+
+revoke all on function walltrack.resolve_ended(boolean) from public;
+
+
+create or replace function walltrack.ended_as(p_order_id text, p_lock boolean) returns text
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_outcome text;
+begin
+  select walltrack.order_outcome(o, w.cancel_pattern) into v_outcome
+  from walltrack.watched_tables as w
+  cross join lateral walltrack.find_order(w, p_order_id, p_lock) as o
+  where o.order_id is not null;
+  if not found then
+    return 'Order deleted';
+  end if;
+  return case when v_outcome in ('filled', 'cancelled') then 'Order ' || v_outcome end;
+end
+$$;
+
+comment on function walltrack.ended_as(text, boolean) is
+'The resolution that an order''s alert should have, NULL while the order has not ended.';
+
+revoke all on function walltrack.ended_as(text, boolean) from public;
+
+
+create or replace function walltrack.reconcile_orders(
+    p_dry_run boolean default false,
+    out raised int,
+    out resolved int
+)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_table regclass;
+  v_last_id text;
+  v_raised int;
+begin
+  raised := 0;
+  resolved := walltrack.resolve_ended(p_dry_run);
+  for v_table in select w.table_id from walltrack.watched_tables as w loop
+    v_last_id := null;
+    loop
+      select b.last_id, b.raised into v_last_id, v_raised
+      from walltrack.raise_missing(v_table, v_last_id, 10000, p_dry_run) as b;
+      exit when v_last_id is null;
+      raised := raised + v_raised;
+    end loop;
+  end loop;
+end
+$$;
+
+comment on function walltrack.reconcile_orders(boolean) is
+'Makes alerts agree with orders: raises what is missing, resolves what has ended; returns how many. Idempotent.';
+
+revoke all on function walltrack.reconcile_orders(boolean) from public;
 
 
 create or replace function walltrack.tg_watched__truncated() returns trigger
@@ -110,7 +246,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform walltrack.close_orphans();
+  perform walltrack.resolve_ended(false);
   return null;
 exception when others then
   raise warning 'walltrack_alerts: % was truncated but its alerts are still open: % (%)', tg_relid::regclass, sqlerrm, sqlstate

@@ -12,8 +12,8 @@ from walltrack_alerts import migrations
 
 OURS = "n.nspname = 'walltrack' and p.proname not in ('tg_orders__touch_updated_at', 'tg_orders__log_status')"
 DEFINERS = {
-    "acknowledge_alert", "raise_alert", "reconcile_orders", "resolve_alert", "resolve_by_dedupe_key", "tg_orders__guard",
-    "tg_watched__truncated",
+    "acknowledge_alert", "raise_alert", "reconcile_orders", "resolve_alert", "resolve_by_dedupe_key", "raise_missing",
+    "resolve_ended", "tg_orders__guard", "tg_watched__truncated",
 }  # fmt: skip
 
 
@@ -103,6 +103,8 @@ def test_plpgsql_check_finds_nothing(db: psycopg.Connection) -> None:
         cross join lateral extensions.plpgsql_check_function_tb(
           p.oid, coalesce(t.tgrelid, 0), all_warnings => true) as c
         where p.pronamespace = 'walltrack'::regnamespace
+          -- It locks rows by dynamic SQL, which the check cannot see.
+          and (p.proname, c.level) <> ('find_order', 'performance')
         """
     ).fetchall()
     assert found == []

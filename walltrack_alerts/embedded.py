@@ -409,7 +409,7 @@ def _last_lines(text: str) -> str:
 _TERMINATION = (signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))
 
 
-def _unwind(number: int, frame: FrameType | None) -> None:
+def _unwind(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
@@ -441,7 +441,7 @@ def _signals_deferred() -> Iterator[None]:
         handler = signal.getsignal(number)
         if handler not in (signal.SIG_IGN, None):  # None: set by C code, cannot be put back
             previous[number] = handler
-            signal.signal(number, lambda received, frame: arrived.append(received))
+            signal.signal(number, lambda received, _frame: arrived.append(received))
     try:
         yield
     finally:

@@ -464,7 +464,8 @@ class _Link:
                 connection = self._connection or await self.connect()
                 await connection.execute(query, parameters)
             except psycopg.OperationalError as error:
-                _logger.warning("The simulated bot lost its database, next try in %s s: %s", delay, error)
+                reason = str(error).partition("\n")[0]
+                _logger.warning("The simulated bot lost its database, next try in %s s: %s", delay, reason)
                 await self.close()
                 if await self.pause(delay):
                     return False

@@ -1,4 +1,4 @@
-"""The alert panel, to embed in a Gradio app or to run by itself. Importing this package imports Gradio: seconds."""
+"""The alert panel, to embed in a Gradio app or to run by itself. Importing it takes seconds: Gradio."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "gradio":
         raise
-    raise AlertsError("The panel needs Gradio. Install it with: pip install 'walltrack-alerts[panel]'") from error
+    raise AlertsError(
+        "The panel needs Gradio. Install it with: pip install 'walltrack-alerts[panel]'"
+    ) from error
 
 __all__ = ["PanelStartError", "RunningPanel", "create_alerts_panel", "launch_panel"]

@@ -21,6 +21,14 @@ from walltrack_alerts.service import AlertService
 from walltrack_alerts.ui.panel import create_alerts_panel
 
 
+# Gradio's overflow: hidden would keep the buttons from sticking to the lower edge of a phone.
+_PAGE = """
+.gradio-container { overflow: clip }
+.gradio-container > .main { max-width: 1440px; margin: 0 auto }
+@media (max-width: 640px) { .gradio-container > .main { padding: 14px !important } }
+"""
+
+
 class PanelStartError(AlertsError):
     """The panel cannot listen where it was told to; its text says what to do."""
 
@@ -53,7 +61,7 @@ def launch_panel(
     operator: str | None = None,
     refresh_seconds: float = 2.0,
 ) -> RunningPanel:
-    """Serve the panel of a database (libpq URI or key=value string); port 0 takes any free one (PanelStartError).
+    """Serve the panel of a database (libpq URI or key=value string); port 0 is any free one (PanelStartError).
 
     With `block` this returns after Ctrl+C, otherwise at once; then close() stops it.
     """
@@ -87,8 +95,9 @@ def _web_app(service: AlertService, operator: str | None, refresh_seconds: float
         yield
         await service.close()
 
-    return gr.mount_gradio_app(
-        FastAPI(lifespan=closing, docs_url=None, redoc_url=None, openapi_url=None),
+    app = FastAPI(lifespan=closing, docs_url=None, redoc_url=None, openapi_url=None)
+    gr.mount_gradio_app(
+        app,
         create_alerts_panel(service, operator=operator, refresh_seconds=refresh_seconds),
         path="/",
         footer_links=[],
@@ -96,8 +105,9 @@ def _web_app(service: AlertService, operator: str | None, refresh_seconds: float
         show_error=False,
         ssr_mode=False,
         theme=_theme(),
-        css=".gradio-container > main { max-width: 1440px; margin: 0 auto }",
+        css=_PAGE,
     )
+    return app
 
 
 def _theme() -> gr.themes.Base:

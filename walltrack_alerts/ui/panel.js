@@ -13,6 +13,7 @@ const state = {
   detail: null, // what the server said last about it
   drafts: new Map(), // alert id -> half-written note
   said: new Map(), // alert id -> [outcome, text] of the last action
+  scrollToDetail: false,
   pending: null, // the action on its way to the server
   user: null, // name the server acts under; '' when the page has to ask, null until it is known
   clockOffset: 0, // server's clock minus the page's, ms
@@ -94,7 +95,7 @@ function tile(name, label) {
 const tiles = {
   critical: tile('critical', 'critical open'),
   unresolved: tile('unresolved', 'unresolved'),
-  waiting: tile('waiting', 'waiting for someone'),
+  waiting: tile('waiting', 'waiting'),
   acknowledged: tile('acknowledged', 'acknowledged'),
 };
 
@@ -156,16 +157,15 @@ function newRow(alert) {
     simulated: make('i', 'wta-simulated', 'simulated'),
     title: make('b'),
     text: make('small'),
-    attempts: make('span', 'wta-attempts'),
-    status: make('span', 'wta-status'),
+    status: make('span'),
+    attempts: make('small'),
   };
   add(
     button,
     part.chip,
     add(make('span', 'wta-token'), part.token, part.simulated, part.address),
     add(make('span', 'wta-what'), part.title, part.text),
-    part.attempts,
-    part.status,
+    add(make('span', 'wta-state'), part.status, part.attempts),
     age(alert.created),
   );
   button.addEventListener('click', () => select(alert.id));
@@ -179,7 +179,7 @@ function showRow(row, alert) {
   row.part.chip.dataset.severity = alert.severity;
   setText(row.part.chip, alert.severity);
   setText(row.part.token, alert.token || '—');
-  setText(row.part.address, alert.address === alert.token ? '' : alert.address);
+  setText(row.part.address, alert.address === alert.token || alert.simulated ? '' : alert.address);
   row.part.simulated.hidden = !alert.simulated;
   setText(row.part.title, alert.title);
   setText(row.part.text, alert.text);
@@ -259,11 +259,17 @@ function select(alertId) {
   state.selected = alertId;
   if (state.detail?.id !== alertId) state.detail = null;
   markSelected();
+  state.scrollToDetail = true;
   showDetail();
+  poll();
+}
+
+function scrollToDetail() {
+  // Only where the pane stands below the list, and not before it has the height it needs.
+  state.scrollToDetail = false;
   if (getComputedStyle(pane).getPropertyValue('--wta-stacked').trim() === '1') {
     pane.scrollIntoView({ behavior: 'smooth', block: 'start' });
   }
-  poll();
 }
 
 function newDetail(alertId) {
@@ -368,7 +374,7 @@ function showDetail() {
     part.chip.dataset.severity = alert.severity;
     setText(part.chip, alert.severity);
     setText(part.status, STATUS[alert.status]);
-    if (!part.since.firstChild) add(part.since, 'raised ', age(alert.created, ' ago'));
+    if (!part.since.firstChild) add(part.since, make('span', 'wta-raised', 'raised '), age(alert.created, ' ago'));
     setText(part.token, alert.token || '—');
     setText(part.title, alert.title);
     setText(part.message, alert.message);
@@ -378,6 +384,7 @@ function showDetail() {
     showEvents(alert);
   }
   showActions();
+  if (alert && state.scrollToDetail) scrollToDetail();
 }
 
 function showFacts(alert) {

@@ -1,8 +1,8 @@
 """create_alerts_panel(): one gr.HTML whose page script asks for snapshots and sends what a person does.
 
-Reading goes through a server function: it is not queued, shows no progress and fails silently, so the script itself
-can say that the database or the server is away. Acting goes through events, because only these know who is logged in.
-Whatever strangers wrote travels as JSON and is placed with textContent; no template ever sees it.
+Reading goes through a server function: it is not queued, shows no progress and fails silently, so the script
+itself can say that the database or the server is away. Acting goes through events, because only these know who is
+logged in. Whatever strangers wrote travels as JSON and is placed with textContent; no template ever sees it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def create_alerts_panel(
     Two panels on one page need different `elem_id`s.
     """
     actions = _Actions(_Source(service_or_dsn), (operator or "").strip())
-    with gr.Blocks(title="Alerts", fill_width=True) as blocks:
+    blocks = gr.Blocks(title="Alerts", fill_width=True)
+    with blocks:
         page = gr.HTML(
             value="",
             html_template="<div></div>",  # constant: the script fills it and Gradio never touches it again
@@ -97,6 +98,7 @@ class _Actions:
     def __init__(self, source: _Source, operator: str) -> None:
         self._source = source
         self._operator = operator
+        self._problem: str | None = None
 
         # Gradio marks the function itself as callable from the page, which a bound method does not allow.
         async def snapshot(asked: Any) -> view.Json:
@@ -112,7 +114,10 @@ class _Actions:
     async def acknowledge(self, event: gr.EventData, request: gr.Request) -> str:
         """active -> acknowledged."""
         return await self._act(
-            event, request, "Acknowledged.", lambda service, alert_id, actor: service.acknowledge_alert(alert_id, actor)
+            event,
+            request,
+            "Acknowledged.",
+            lambda service, alert_id, actor: service.acknowledge_alert(alert_id, actor),
         )
 
     async def resolve(self, event: gr.EventData, request: gr.Request) -> str:
@@ -121,7 +126,10 @@ class _Actions:
         if not note:
             return _answer(_outcome(event, "refused", "Write a note first: how did it end?"))
         return await self._act(
-            event, request, "Resolved.", lambda service, alert_id, actor: service.resolve_alert(alert_id, note, actor)
+            event,
+            request,
+            "Resolved.",
+            lambda service, alert_id, actor: service.resolve_alert(alert_id, note, actor),
         )
 
     async def _act(
@@ -142,6 +150,7 @@ class _Actions:
             async with asyncio.timeout(TIMEOUT):
                 alert = await transition(self._source.service(), alert_id, actor)
         except Exception as error:
+            _log(error)
             return _answer(_outcome(event, "failed", _explain(error)))
         if alert.notice is not None:
             return _answer(_outcome(event, "late", _who_was_first(alert)))
@@ -154,14 +163,24 @@ class _Actions:
     async def _snapshot(self, asked: view.Json) -> view.Json:
         try:
             async with asyncio.timeout(TIMEOUT):
-                return await self._read(_severity(asked.get("severity")), _uuid(asked.get("selected")))
+                answer = await self._read(_severity(asked.get("severity")), _uuid(asked.get("selected")))
         except Exception as error:
-            unreachable = isinstance(error, DatabaseUnavailableError | TimeoutError)
-            return {"unreachable": unreachable, "problem": _explain(error)}
+            problem = _explain(error)
+            if problem != self._problem:  # once, not at every turn
+                self._problem = problem
+                _log(error)
+            return {
+                "unreachable": isinstance(error, DatabaseUnavailableError | TimeoutError),
+                "problem": problem,
+            }
+        if self._problem is not None:
+            self._problem = None
+            log.warning("the panel has its database again")
+        return answer
 
     async def _read(self, severity: AlertSeverity | None, selected: UUID | None) -> view.Json:
         service = self._source.service()
-        # The numbers first: an alert raised in between shows in the list at once and in the badge at the next turn.
+        # The numbers first: an alert raised in between is in the list at once, in the badge at the next turn.
         numbers = await service.get_active_count()
         alerts = await service.get_active_alerts(severity, limit=LIMIT)
         chosen = None
@@ -180,24 +199,27 @@ class _Actions:
 
 
 def _explain(error: Exception) -> str:
-    """What a person is told. An unreachable server's own words name hosts and users: these go to the log only."""
+    """What a person is told. An unreachable server's own words name hosts and users: only the log has them."""
     if isinstance(error, DatabaseUnavailableError):
-        log.warning("%s", error)
-        return "The database cannot be reached. Nothing was changed; try again."
+        return "The database cannot be reached. Look at the status before you try again."
     if isinstance(error, TimeoutError):
-        log.warning("no answer from the database within %d s", TIMEOUT)
         return f"The database did not answer within {TIMEOUT} s. Look at the status before you try again."
     if isinstance(error, AlertsError):
         return str(error)
-    log.error("the panel failed", exc_info=error)
     return "Something unexpected went wrong; the log of the panel's server has the details."
+
+
+def _log(error: Exception) -> None:
+    expected = isinstance(error, AlertsError | TimeoutError)
+    log.warning("%s", str(error) or _explain(error), exc_info=None if expected else error)
 
 
 def _who_was_first(alert: Alert) -> str:
     if alert.resolved_at is not None:
-        return f"Somebody was faster: resolved by {alert.resolved_by} at {alert.resolved_at:%H:%M:%S} UTC."
+        return f"Somebody was faster: resolved by {alert.resolved_by}, {alert.resolved_at:%H:%M:%S} UTC."
     if alert.acknowledged_at is not None:
-        return f"Somebody was faster: acknowledged by {alert.acknowledged_by} at {alert.acknowledged_at:%H:%M:%S} UTC."
+        who, at = alert.acknowledged_by, alert.acknowledged_at
+        return f"Somebody was faster: acknowledged by {who}, {at:%H:%M:%S} UTC."
     return str(alert.notice)
 
 
@@ -212,7 +234,7 @@ def _outcome(event: gr.EventData, outcome: str, text: str) -> view.Json:
 
 
 def _answer(answer: view.Json) -> str:
-    # A string, because Gradio looks into dicts for files to serve; without '<', because it warns of '<script' in them.
+    # A string, because Gradio looks into dicts for files to serve; without '<', because it warns of '<script'.
     return json.dumps(answer).replace("<", "\\u003c")
 
 

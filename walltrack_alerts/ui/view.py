@@ -10,21 +10,6 @@ from walltrack_alerts.models import Alert, AlertCounts, AlertEvent, AlertSeverit
 
 Json = dict[str, Any]
 
-# Facts in the order in which somebody wants to know them. Keys of other kinds of alerts follow under their own names.
-_FACTS = {
-    "order_id": "Order",
-    "position_id": "Position",
-    "order_type": "Type",
-    "side": "Side",
-    "token_symbol": "Symbol",
-    "token": "Token",
-    "amount_sol": "Amount (SOL)",
-    "attempts": "Attempts",
-    "max_attempts": "Max attempts",
-    "is_simulated": "Simulated",
-    "error": "Error",
-}
-
 
 def row(alert: Alert) -> Json:
     """One alert as the list shows it."""
@@ -75,9 +60,23 @@ def now() -> int:
 
 
 def _facts(alert: Alert) -> list[list[str]]:
-    known = [[label, _text(alert.data[key])] for key, label in _FACTS.items() if alert.data.get(key) is not None]
-    other = [[key, _text(value)] for key, value in alert.data.items() if key not in _FACTS and value is not None]
-    return [*known, *other, ["Alert", str(alert.id)], ["Alert type", alert.alert_type]]
+    """Labels and texts, what matters most on top; other kinds of alerts bring keys of their own."""
+    rest = {key: _text(value) for key, value in alert.data.items()}
+    attempts, maximum = rest.pop("attempts", ""), rest.pop("max_attempts", "")
+    kind, side, amount = rest.pop("order_type", ""), rest.pop("side", ""), rest.pop("amount_sol", "")
+    known = {
+        "Order": rest.pop("order_id", ""),
+        "Error": rest.pop("error", ""),
+        "Attempts": f"{attempts} of {maximum}" if attempts and maximum else attempts,
+        "Token": rest.pop("token", ""),
+        "Symbol": rest.pop("token_symbol", ""),
+        "Position": rest.pop("position_id", ""),
+        "Type": ", ".join(part for part in (kind, side) if part),
+        "Amount": amount and f"{amount} SOL",
+        "Simulated": rest.pop("is_simulated", ""),
+    }
+    about = {"Alert": str(alert.id), "Alert type": alert.alert_type, "Seen": f"{alert.occurrences}×"}
+    return [[label, text] for facts in (known, rest, about) for label, text in facts.items() if text]
 
 
 def _event_text(event: AlertEvent) -> str:
@@ -86,7 +85,9 @@ def _event_text(event: AlertEvent) -> str:
         return _text(detail.get("resolution"))
     if event.kind in ("raised", "repeated"):
         attempts = _text(detail.get("attempts"))
-        return ": ".join(part for part in (attempts and f"attempt {attempts}", _text(detail.get("error"))) if part)
+        return ": ".join(
+            part for part in (attempts and f"attempt {attempts}", _text(detail.get("error"))) if part
+        )
     return ""
 
 

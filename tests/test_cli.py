@@ -1,0 +1,128 @@
+"""The command, run as a person runs it: in a process of its own, against a real database."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.bot import Bot
+
+COMMAND = [str(Path(sys.executable).with_name("walltrack-alerts"))]
+
+
+def run(url: str, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [*COMMAND, *arguments], check=False, capture_output=True, text=True, timeout=60,
+        env={**os.environ, "WALLTRACK_DATABASE_URL": url, "COLUMNS": "160", "NO_COLOR": "1"},
+    )  # fmt: skip
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done
+
+
+def test_help_teaches() -> None:
+    for command in ((), ("alerts",), ("demo",), ("migrate",), ("panel",), ("listen",), ("doctor",), ("alerts", "resolve")):
+        text = run("", *command, "--help").stdout
+        assert "Usage:" in text
+    assert "WALLTRACK_DATABASE_URL" in run("", "--help").stdout
+
+
+def test_a_wrong_word_is_exit_code_2() -> None:
+    assert "No such command" in run("", "allerts", expect=2).stderr
+
+
+def test_migrate_and_doctor(empty_database_url: str) -> None:
+    before = run(empty_database_url, "doctor", expect=1).stdout
+    assert "walltrack-alerts migrate" in before
+    assert "Migrated" in run(empty_database_url, "migrate").stdout
+    checks = json.loads(run(empty_database_url, "doctor", "--json").stdout)
+    assert [check["name"] for check in checks] == [
+        "connection", "server version", "migrated", "guard on walltrack.orders", "faults", "notification queue", "open alerts",
+    ]  # fmt: skip
+    assert all(check["ok"] for check in checks)
+
+
+@pytest.mark.parametrize(
+    ("harm", "named"),
+    [
+        ("alter table walltrack.orders disable trigger walltrack_alerts_update", "update disabled"),
+        ("alter table walltrack.orders enable replica trigger walltrack_alerts_insert", "insert disabled"),
+        ("drop trigger walltrack_alerts_delete on walltrack.orders", "delete missing"),
+        ("select walltrack.unwatch_orders('walltrack.orders')", "no table is watched"),
+        ("update walltrack.alerts_version set version_num = '0000'", "revision 0000"),
+        ("insert into walltrack.alert_faults (table_id, sqlstate, message) values ('walltrack.orders', 'XX000', 'x')", "1 in"),
+    ],
+)
+def test_doctor_finds_what_is_ill(database_url: str, bot: Bot, harm: str, named: str) -> None:
+    bot.execute(harm)
+    text = run(database_url, "doctor", expect=1).stdout
+    assert "ILL" in text and named in text
+
+
+def test_doctor_without_a_server() -> None:
+    text = run("postgresql://x@127.0.0.1:1/x", "doctor", expect=1).stdout
+    assert "ILL connection" in text and "WALLTRACK_DATABASE_URL" in text
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://x/y", "postgresql://h:port/x"])
+def test_a_wrong_url(url: str) -> None:
+    done = run(url, "alerts", "list", expect=1)
+    assert "Error:" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_life_of_an_alert(database_url: str, bot: Bot) -> None:
+    assert "No open alerts" in run(database_url, "alerts", "list").stdout
+    order = bot.create("exit", token_symbol="<b>BONK</b>")
+    bot.exhaust(order, "boom \x1b[31m")
+    bot.exhaust(bot.create("entry"))
+    listed = run(database_url, "alerts", "list")
+    assert "Using " in listed.stderr
+    lines = listed.stdout.splitlines()
+    assert "critical" in lines[1] and "<b>BONK</b>" in lines[1] and "high" in lines[2]
+    rows = [json.loads(line) for line in run(database_url, "alerts", "list", "--json").stdout.splitlines()]
+    alert = str(bot.alert(order).id)
+    assert rows[0]["id"] == alert and len(rows) == 2
+    assert len(run(database_url, "alerts", "list", "--severity", "high", "--json").stdout.splitlines()) == 1
+
+    shown = run(database_url, "alerts", "show", alert[:13]).stdout
+    assert "still open and exposed" in shown and str(order) in shown and "\x1b[31m" not in shown
+    assert json.loads(run(database_url, "alerts", "show", alert, "--json").stdout)["events"][0]["kind"] == "raised"
+
+    assert "acknowledged" in run(database_url, "alerts", "ack", alert, "--by", "ada").stdout
+    assert "already acknowledged by ada" in run(database_url, "alerts", "ack", alert, "--by", "bob").stdout
+    run(database_url, "alerts", "resolve", alert, expect=2)
+    assert "resolution" in run(database_url, "alerts", "resolve", alert, "-m", " ", expect=1).stderr
+    assert "resolved" in run(database_url, "alerts", "resolve", alert, "-m", "sold by hand", "--by", "ada").stdout
+    assert "already resolved by ada" in run(database_url, "alerts", "resolve", alert, "-m", "me", "--by", "bob").stdout
+    assert "ada resolved it" in run(database_url, "alerts", "ack", alert, expect=1).stderr
+    assert "sold by hand" in run(database_url, "alerts", "show", alert).stdout
+    assert alert[:8] in run(database_url, "alerts", "list", "--resolved").stdout
+    assert "there is no alert" in run(database_url, "alerts", "show", "ffffffff-ffff", expect=1).stderr
+
+
+def test_an_unmigrated_database_says_what_to_do(empty_database_url: str) -> None:
+    assert "walltrack-alerts migrate" in run(empty_database_url, "alerts", "list", expect=1).stderr
+
+
+def test_listen_prints_one_json_line_each(database_url: str, bot: Bot) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "listen"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "WALLTRACK_DATABASE_URL": database_url},
+    ) as process:  # fmt: skip
+        while not bot.execute("select 1 from pg_stat_activity where query = 'listen walltrack_alerts'").fetchall():
+            assert process.poll() is None
+        order = bot.create()
+        bot.exhaust(order)
+        bot.fill(order)
+        assert process.stdout is not None
+        lines = [json.loads(process.stdout.readline()) for _ in range(2)]
+        assert [line["kind"] for line in lines] == ["raised", "resolved"]
+        assert {line["order_id"] for line in lines} == {str(order)}
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert process.stderr is not None and "Traceback" not in process.stderr.read()
