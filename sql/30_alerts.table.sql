@@ -41,8 +41,6 @@ create unique index alerts_one_open_per_dedupe_key
 on walltrack.alerts (dedupe_key) where status <> 'resolved';
 create index alerts_history_of_dedupe_key
 on walltrack.alerts (dedupe_key, resolved_at) where status = 'resolved';
-create index alerts_open_by_severity
-on walltrack.alerts (severity, created_at) where status <> 'resolved';
 
 -- At every upgrade:
 

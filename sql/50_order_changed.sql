@@ -1,12 +1,14 @@
 -- Decides what an order write means for the order's alert. It sees order facts, never columns.
 
 create or replace function walltrack.clip(p_text text, p_length int) returns text
-language sql
+language plpgsql
 immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  select case when length(p_text) > p_length then left(p_text, p_length - 1) || '…' else p_text end
+begin
+  return case when length(p_text) > p_length then left(p_text, p_length - 1) || '…' else p_text end;
+end
 $$;
 
 comment on function walltrack.clip(text, int) is 'At most p_length characters of a text, the cut shown by an ellipsis.';
@@ -15,12 +17,14 @@ revoke all on function walltrack.clip(text, int) from public;
 
 
 create or replace function walltrack.is_exhausted(p_order walltrack.order_facts) returns boolean
-language sql
+language plpgsql
 immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(p_order.attempt_count > 0 and p_order.attempt_count >= p_order.max_attempts, false)
+begin
+  return coalesce(p_order.attempt_count > 0 and p_order.attempt_count >= p_order.max_attempts, false);
+end
 $$;
 
 comment on function walltrack.is_exhausted(walltrack.order_facts) is 'Whether the order has used up its attempts.';
@@ -29,20 +33,22 @@ revoke all on function walltrack.is_exhausted(walltrack.order_facts) from public
 
 
 create or replace function walltrack.order_outcome(p_order walltrack.order_facts, p_cancel_pattern text) returns text
-language sql
+language plpgsql
 immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+begin
   -- The retry worker giving up looks like a cancel, but nobody has decided anything: the trouble stays.
-  select case
+  return case
     when p_order.status = 'filled' then 'filled'
     when p_order.status = 'cancelled'
       and not (walltrack.is_exhausted(p_order) and coalesce(left(p_order.last_error, 1000) ~ p_cancel_pattern, false))
       then 'cancelled'
     when walltrack.is_exhausted(p_order) then 'exhausted'
     else 'open'
-  end
+  end;
+end
 $$;
 
 comment on function walltrack.order_outcome(walltrack.order_facts, text) is
@@ -52,13 +58,14 @@ revoke all on function walltrack.order_outcome(walltrack.order_facts, text) from
 
 
 create or replace function walltrack.is_held(p_dedupe_key text, p_attempts int) returns boolean
-language sql
+language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+begin
   -- The newest alert decides. Its attempts may be anything in a row that was adopted, hence the type test.
-  select coalesce((
+  return coalesce((
     select a.resolved_by <> 'system'
       and (jsonb_typeof(a.data -> 'attempts') is distinct from 'number'
         or (a.data ->> 'attempts')::numeric >= p_attempts)
@@ -66,7 +73,8 @@ as $$
     where a.dedupe_key = p_dedupe_key and a.status = 'resolved'
     order by a.resolved_at desc
     limit 1
-  ), false)
+  ), false);
+end
 $$;
 
 comment on function walltrack.is_held(text, int) is

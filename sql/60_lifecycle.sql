@@ -2,12 +2,14 @@
 -- changes nothing and says so in a NOTICE. Each change appends its event in the same statement of the same transaction.
 
 create or replace function walltrack.nonblank(p_text text) returns text
-language sql
+language plpgsql
 immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  select nullif(btrim(p_text, e' \t\n\r\f\v'), '')
+begin
+  return nullif(btrim(p_text, e' \t\n\r\f\v'), '');
+end
 $$;
 
 comment on function walltrack.nonblank(text) is 'The text without the white space around it; NULL when nothing is left.';
@@ -16,12 +18,14 @@ revoke all on function walltrack.nonblank(text) from public;
 
 
 create or replace function walltrack.severity_rank(p_severity text) returns int
-language sql
+language plpgsql
 immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  select array_position(array['info', 'warning', 'high', 'critical'], p_severity)
+begin
+  return array_position(array['info', 'warning', 'high', 'critical'], p_severity);
+end
 $$;
 
 comment on function walltrack.severity_rank(text) is 'info 1, warning 2, high 3, critical 4; NULL for anything else.';
@@ -287,12 +291,14 @@ revoke all on function walltrack.close_alert(text, text) from public;
 
 
 create or replace function walltrack.actor(p_by text) returns text
-language sql
+language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  select walltrack.clip(coalesce(walltrack.nonblank(p_by), session_user), 200)
+begin
+  return walltrack.clip(coalesce(walltrack.nonblank(p_by), session_user), 200);
+end
 $$;
 
 comment on function walltrack.actor(text) is 'The name of who acts; the session''s user where none is given.';

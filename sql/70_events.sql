@@ -36,13 +36,14 @@ revoke all on function walltrack.append_event(walltrack.alerts, text, text) from
 
 
 create or replace function walltrack.event_payload(p_alert walltrack.alerts, p_event walltrack.alert_events) returns text
-language sql
+language plpgsql
 immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+begin
   -- A payload may have 7,999 bytes. A control character becomes six bytes in JSON: 600 characters stay below 4,000.
-  select json_build_object(
+  return json_build_object(
     'v', 1,
     'event_id', p_event.event_id,
     'kind', p_event.kind,
@@ -55,7 +56,8 @@ as $$
     'order_id', walltrack.clip(p_alert.data ->> 'order_id', 100),
     'title', walltrack.clip(p_alert.title, 200),
     'at', to_char(p_event.at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-  )::text
+  )::text;
+end
 $$;
 
 comment on function walltrack.event_payload(walltrack.alerts, walltrack.alert_events) is

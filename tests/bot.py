@@ -47,9 +47,7 @@ class Bot:
         """UPDATE of the named columns."""
         self.connection.execute(
             sql.SQL("update walltrack.orders set {} where id = %(order)s").format(
-                sql.SQL(", ").join(
-                    sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in columns
-                )
+                sql.SQL(", ").join(sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in columns)
             ),
             {**columns, "order": order},
         )

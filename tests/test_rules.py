@@ -19,7 +19,7 @@ def no_faults(bot: Bot):
     assert bot.faults() == []
 
 
-# R1, R2: raise
+# What raises an alert, and how severe it is
 
 
 def test_the_last_failure_raises_an_alert(bot: Bot) -> None:
@@ -149,7 +149,7 @@ def test_a_change_made_by_a_hosts_trigger_is_noticed(bot: Bot) -> None:
     assert bot.alert(order).data["attempts"] == 3
 
 
-# R3: one per order
+# One alert per order
 
 
 def test_a_further_failure_updates_the_open_alert(bot: Bot) -> None:
@@ -225,7 +225,7 @@ def test_a_rising_severity_makes_it_active_again(bot: Bot) -> None:
     assert bot.events(order) == ["raised", "acknowledged", "escalated"]
 
 
-# R4: resolve
+# The end of an order
 
 
 @pytest.mark.parametrize("acknowledged", [False, True])

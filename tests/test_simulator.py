@@ -145,8 +145,7 @@ def story(uri: str) -> list[tuple[Any, ...]]:
     """The history without what differs from run to run: ids as order of appearance, no times."""
     numbers: dict[Any, int] = {}
     return [
-        (numbers.setdefault(row.order_id, len(numbers)), row.status, row.attempts, row.error, row.changed)
-        for row in history(uri)
+        (numbers.setdefault(row.order_id, len(numbers)), row.status, row.attempts, row.error, row.changed) for row in history(uri)
     ]
 
 
@@ -186,9 +185,7 @@ def test_locks_are_writes_of_two_columns_and_saves_write_the_whole_row(database:
     assert {tuple(row.changed) for row in locks} == {("locked_by", "locked_until")}
     assert not [row for row in saves if "locked_by" in row.changed]
     assert len(locks) > len(saves)
-    assert [row for row in saves if not row.changed and row.attempts >= 3], (
-        "an exhausted order saved unchanged"
-    )
+    assert [row for row in saves if not row.changed and row.attempts >= 3], "an exhausted order saved unchanged"
 
 
 @pytest.mark.parametrize("seed", [7, 8, 9])
@@ -359,9 +356,7 @@ def test_errors_are_those_of_the_package(server: str) -> None:
         trade(f"host={os.devnull}/nowhere dbname=postgres")
 
 
-@pytest.mark.parametrize(
-    "options", [{"pace": 0}, {"pace": -1}, {"failure_rate": 1.5}, {"failure_rate": -0.1}]
-)
+@pytest.mark.parametrize("options", [{"pace": 0}, {"pace": -1}, {"failure_rate": 1.5}, {"failure_rate": -0.1}])
 def test_impossible_settings_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must be"):
         SimulatedBot("", **options)  # type: ignore[arg-type]

@@ -44,7 +44,15 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 AlertId = Annotated[str, typer.Argument(metavar="ID", help="The alert's id, or as many first characters as make it unique.")]
-By = Annotated[str, typer.Option("--by", help="Who acts; kept in the alert and its events.", default_factory=getpass.getuser, show_default="your login name")]
+By = Annotated[
+    str,
+    typer.Option(
+        "--by",
+        help="Who acts; kept in the alert and its events.",
+        default_factory=getpass.getuser,
+        show_default="your login name",
+    ),
+]
 Host = Annotated[str, typer.Option(help="The address to listen on; 127.0.0.1 is this machine only.")]
 Port = Annotated[int, typer.Option(help="The port of the panel.", min=1, max=65535)]
 Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the panel in the browser.")]
@@ -145,7 +153,9 @@ def doctor(as_json: AsJson = False) -> None:
     with _database(quiet=True) as database:
         checks = list(examine(database))
     if as_json:
-        print(json.dumps([{"name": c.name, "ok": c.ok, "found": c.found, "advice": c.advice if not c.ok else ""} for c in checks]))
+        print(
+            json.dumps([{"name": c.name, "ok": c.ok, "found": c.found, "advice": c.advice if not c.ok else ""} for c in checks])
+        )
     else:
         for check in checks:
             mark = ("ok  ", "green") if check.ok else ("ILL ", "bold red")
@@ -173,8 +183,14 @@ def list_alerts(
         out.print("No resolved alerts." if resolved else "No open alerts.")
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("id", "severity", "status", "token", "title", "times", "age"):
-        table.add_column(heading, no_wrap=heading != "title", justify="right" if heading in ("times", "age") else "left")
+    for heading in ("id", "severity", "status", "token", "title", "error", "times", "age"):
+        table.add_column(
+            heading,
+            no_wrap=True,
+            overflow="ellipsis",
+            ratio=1 if heading in ("title", "error") else None,
+            justify="right" if heading in ("times", "age") else "left",
+        )
     for alert in found:
         table.add_row(
             str(alert.id)[:8],
@@ -182,6 +198,7 @@ def list_alerts(
             alert.status,
             Text(_printable(_token(alert))),
             Text(_printable(alert.title)),
+            Text(_printable(str(alert.data.get("error") or alert.message))),
             str(alert.occurrences),
             _duration(alert.age.total_seconds()),
         )

@@ -70,7 +70,7 @@ def describe(dsn: str) -> str:
 
 def with_defaults(dsn: str) -> str:
     """The connection string with our defaults for what it leaves open."""
-    return make_conninfo(**{**_DEFAULTS, **conninfo_to_dict(dsn)})
+    return make_conninfo(dsn, **{name: value for name, value in _DEFAULTS.items() if name not in conninfo_to_dict(dsn)})
 
 
 def sync_engine(dsn: str) -> Engine:

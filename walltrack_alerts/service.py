@@ -87,8 +87,7 @@ class AlertService:
     async def get_active_alerts(self, severity: AlertSeverity | str | None = None, limit: int = 100) -> list[Alert]:
         """Open alerts (active and acknowledged): critical first, the oldest first within a severity."""
         rows, _ = await self._fetch(
-            "select * from walltrack.open_alerts where cast(:severity as text) is null or severity = :severity "
-            "limit :limit",
+            "select * from walltrack.open_alerts where cast(:severity as text) is null or severity = :severity limit :limit",
             severity=None if severity is None else str(severity),
             limit=limit,
         )

@@ -249,8 +249,6 @@ begin
       on walltrack.alerts (dedupe_key) where status <> 'resolved';
     create index alerts_history_of_dedupe_key
       on walltrack.alerts (dedupe_key, resolved_at) where status = 'resolved';
-    create index alerts_open_by_severity
-      on walltrack.alerts (severity, created_at) where status <> 'resolved';
     -- The mark by which a downgrade knows that the table was here before.
     comment on constraint alerts_severity_is_known on walltrack.alerts is 'adopted';
   exception when others then
@@ -276,8 +274,7 @@ begin
     return;
   end if;
   -- The table was here before: it stays, with its rows and without what was added.
-  drop index walltrack.alerts_one_open_per_dedupe_key, walltrack.alerts_history_of_dedupe_key,
-    walltrack.alerts_open_by_severity;
+  drop index walltrack.alerts_one_open_per_dedupe_key, walltrack.alerts_history_of_dedupe_key;
   alter table walltrack.alerts
     drop constraint alerts_severity_is_known,
     drop constraint alerts_status_is_known,

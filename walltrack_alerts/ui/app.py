@@ -20,7 +20,6 @@ from walltrack_alerts.errors import AlertsError
 from walltrack_alerts.service import AlertService
 from walltrack_alerts.ui.panel import create_alerts_panel
 
-
 # Gradio's overflow: hidden would keep the buttons from sticking to the lower edge of a phone.
 _PAGE = """
 .gradio-container { overflow: clip }
@@ -61,7 +60,7 @@ def launch_panel(
     operator: str | None = None,
     refresh_seconds: float = 2.0,
 ) -> RunningPanel:
-    """Serve the panel of a database (libpq URI or key=value string); port 0 is any free one (PanelStartError).
+    """Serve the panel of a database (libpq URI or key=value string); port 0: any free one (PanelStartError).
 
     With `block` this returns after Ctrl+C, otherwise at once; then close() stops it.
     """

@@ -4,7 +4,8 @@
 const SEVERITIES = ['critical', 'high', 'warning', 'info'];
 const STATUS = { active: 'waiting', acknowledged: 'acknowledged', resolved: 'resolved' };
 const NAME_KEY = 'walltrack-alerts.name';
-const ACTION_TIMEOUT_MS = 15000;
+const PATIENCE_MS = 15000; // longer than the server waits for its database
+const THANKS_MS = 6000;
 const id = (name) => `${props.panel_id}-${name}`;
 
 const state = {
@@ -18,7 +19,7 @@ const state = {
   user: null, // name the server acts under; '' when the page has to ask, null until it is known
   clockOffset: 0, // server's clock minus the page's, ms
   failingSince: null,
-  polls: 0,
+  asOf: Infinity, // server's time of the last snapshot, ms; what was raised later is new
 };
 
 function make(tag, className, text) {
@@ -35,7 +36,7 @@ function add(parent, ...children) {
 
 function setText(node, text) {
   // Writing only what changed keeps a selection that somebody is making with the mouse.
-  if (node.textContent !== text) node.textContent = text;
+  if (node.textContent !== text) node.innerHTML = text;
 }
 
 // ---- times ----
@@ -131,6 +132,7 @@ pane.id = id('detail');
 pane.tabIndex = -1;
 pane.setAttribute('aria-label', 'Selected alert');
 
+const main = make('div', 'wta-main');
 add(
   root,
   style,
@@ -138,8 +140,13 @@ add(
   banner,
   add(make('div', 'wta-tiles'), ...Object.values(tiles).map((each) => each.node)),
   filters,
-  add(make('div', 'wta-main'), add(make('section', 'wta-card'), list, empty, more), pane),
+  add(main, add(make('section', 'wta-card'), list, empty, more), pane),
 );
+
+function fit() {
+  // What stands above, in the app around or as a banner, takes from the height that is left in the window.
+  main.style.setProperty('--wta-top', `${Math.round(main.getBoundingClientRect().top + window.scrollY)}px`);
+}
 
 // ---- the list: one element per alert id, so that focus, scroll and selection stay where they are ----
 
@@ -203,7 +210,7 @@ function showList(alerts) {
     if (!row) {
       row = newRow(alert);
       rows.set(alert.id, row);
-      if (state.polls > 0) row.item.classList.add('wta-new');
+      if (alert.created > state.asOf) row.item.classList.add('wta-new');
     }
     showRow(row, alert);
     if (row.item === place) place = place.nextElementSibling;
@@ -469,8 +476,13 @@ function act(kind) {
     say(alertId, 'refused', 'Say who you are first: the name is kept with what you do.');
     return;
   }
+  if (root.dataset.state === 'offline') {
+    // Gradio would keep the click for later and reload the page.
+    say(alertId, 'failed', "The panel's server cannot be reached. Nothing was sent.");
+    return;
+  }
   const nonce = crypto.getRandomValues(new Uint32Array(4)).join('-');
-  state.pending = { nonce, alertId };
+  state.pending = { nonce, kind };
   say(alertId, '', '');
   const asked = { nonce, alert_id: alertId, actor: name.value.trim(), note: note.value.trim() };
   if (kind === 'resolve') trigger('resolve', asked);
@@ -479,7 +491,7 @@ function act(kind) {
     if (state.pending?.nonce !== nonce) return;
     state.pending = null;
     say(alertId, 'failed', "No answer from the panel's server. Look at the status before you try again.");
-  }, ACTION_TIMEOUT_MS);
+  }, PATIENCE_MS);
 }
 
 watch('value', () => {
@@ -489,8 +501,13 @@ watch('value', () => {
     if (shown) showActions();
     return;
   }
-  if (state.pending?.nonce === answer.nonce) state.pending = null;
+  const done = answer.outcome === 'done';
+  if (state.pending?.nonce === answer.nonce) {
+    if (done && state.pending.kind === 'resolve') state.drafts.delete(answer.alert_id);
+    state.pending = null;
+  }
   say(answer.alert_id, answer.outcome, answer.text);
+  if (done) setTimeout(() => say(answer.alert_id, '', ''), THANKS_MS);
   poll();
 });
 
@@ -510,10 +527,14 @@ async function poll() {
   const asked = { severity: state.severity, selected: state.selected };
   let answer;
   try {
-    answer = await server.snapshot(asked);
+    answer = await Promise.race([
+      server.snapshot(asked),
+      new Promise((resolve) => { setTimeout(resolve, PATIENCE_MS); }),
+    ]);
   } catch {
-    answer = { problem: "The panel's server cannot be reached", unreachable: false };
+    // Gradio's client answers undefined instead; below both are the same.
   }
+  answer ??= { problem: "The panel's server cannot be reached", offline: true };
   asking = false;
   if (!element.isConnected) return;
   if (answer.problem) showProblem(answer);
@@ -538,28 +559,38 @@ function showSnapshot(answer, selected) {
   setText(empty.children[1], state.severity ? `No open ${state.severity} alerts` : 'No open alerts');
   more.hidden = total <= answer.alerts.length;
   setText(more, `The first ${answer.alerts.length} of ${total}; filter by severity to see others.`);
-  state.polls += 1;
+  state.asOf = answer.now;
   root.dataset.filter = state.severity ?? 'all';
   root.dataset.shown = answer.alerts.length;
   root.dataset.state = 'live';
   setText(live, 'live');
+  fit();
 }
 
-function showProblem({ problem, unreachable }) {
+function showProblem({ problem, unreachable, offline }) {
   state.failingSince ??= Date.now();
   const what = unreachable ? 'Database unreachable' : problem.replace(/\.$/, '');
-  setText(banner, `${what} since ${clock(state.failingSince)}, retrying. What you see may be out of date.`);
+  const hint = offline ? ' If this lasts, reload the page.' : '';
+  setText(banner, `${what} since ${clock(state.failingSince)}, retrying. What you see may be out of date.${hint}`);
   banner.hidden = false;
-  root.dataset.state = unreachable ? 'database-unreachable' : 'problem';
+  root.dataset.state = unreachable ? 'database-unreachable' : offline ? 'offline' : 'problem';
   setText(live, 'not live');
+  fit();
 }
 
-setInterval(() => {
-  if (element.isConnected) root.querySelectorAll('.wta-since').forEach(tick);
+const wakeUp = () => {
+  if (!document.hidden) poll(); // timers sleep in hidden tabs
+};
+document.addEventListener('visibilitychange', wakeUp);
+const ticking = setInterval(() => {
+  if (!element.isConnected) {
+    clearInterval(ticking);
+    document.removeEventListener('visibilitychange', wakeUp);
+    return;
+  }
+  root.querySelectorAll('.wta-since').forEach(tick);
+  fit();
 }, 1000);
-document.addEventListener('visibilitychange', () => {
-  if (!document.hidden && element.isConnected) poll(); // timers sleep in hidden tabs
-});
 
 showFilter();
 showDetail();

@@ -1,7 +1,7 @@
 """create_alerts_panel(): one gr.HTML whose page script asks for snapshots and sends what a person does.
 
 Reading goes through a server function: it is not queued, shows no progress and fails silently, so the script
-itself can say that the database or the server is away. Acting goes through events, because only these know who is
+itself can say that the database or the server is away. Acting goes through events: only these know who is
 logged in. Whatever strangers wrote travels as JSON and is placed with textContent; no template ever sees it.
 """
 
@@ -40,11 +40,11 @@ def create_alerts_panel(
     refresh_seconds: float = 2.0,
     elem_id: str = "alerts-panel",
 ) -> gr.Blocks:
-    """The panel, to be called inside another app's gr.Blocks, gr.Tab, ... or to be mounted by itself.
+    """Make the panel, inside another app's gr.Blocks, gr.Tab, ... or to be launched or mounted by itself.
 
-    Who acts is the user logged in to the app, else `operator`, else the name asked for in the page. An AlertService
-    must be one that is used on the server's event loop only; for a libpq connection string the panel makes its own.
-    Two panels on one page need different `elem_id`s.
+    Who acts is the user logged in to the app, else `operator`, else the name asked for in the page. For a
+    libpq connection string the panel makes a service of its own; one that is given must not be in use on
+    another event loop than the server's. Two panels on one page need different `elem_id`s.
     """
     actions = _Actions(_Source(service_or_dsn), (operator or "").strip())
     blocks = gr.Blocks(title="Alerts", fill_width=True)
@@ -77,7 +77,7 @@ def create_alerts_panel(
 
 
 class _Source:
-    """The service to ask; made where it is used, because the connections of a service belong to one event loop."""
+    """The service to ask; made where it is used, because its connections belong to one event loop."""
 
     def __init__(self, service_or_dsn: AlertService | str) -> None:
         self._given = service_or_dsn
@@ -199,7 +199,7 @@ class _Actions:
 
 
 def _explain(error: Exception) -> str:
-    """What a person is told. An unreachable server's own words name hosts and users: only the log has them."""
+    """What a person is told. A server's own words may name hosts and users: these are for the log."""
     if isinstance(error, DatabaseUnavailableError):
         return "The database cannot be reached. Look at the status before you try again."
     if isinstance(error, TimeoutError):
@@ -234,7 +234,7 @@ def _outcome(event: gr.EventData, outcome: str, text: str) -> view.Json:
 
 
 def _answer(answer: view.Json) -> str:
-    # A string, because Gradio looks into dicts for files to serve; without '<', because it warns of '<script'.
+    # A string, because Gradio looks into dicts for files to serve; no '<', because it warns of '<script'.
     return json.dumps(answer).replace("<", "\\u003c")
 
 

@@ -75,7 +75,7 @@ def _facts(alert: Alert) -> list[list[str]]:
         "Amount": amount and f"{amount} SOL",
         "Simulated": rest.pop("is_simulated", ""),
     }
-    about = {"Alert": str(alert.id), "Alert type": alert.alert_type, "Seen": f"{alert.occurrences}×"}
+    about = {"Alert": str(alert.id), "Alert type": alert.alert_type, "Occurrences": str(alert.occurrences)}
     return [[label, text] for facts in (known, rest, about) for label, text in facts.items() if text]
 
 

@@ -1,0 +1,36 @@
+# make demo   watch it work           make test   the whole suite
+# make lint   every static check      make bench  what it costs, in pairs
+# Each one sets itself up: only Python 3.11 or newer is needed.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/ready
+	$(BIN)/walltrack-alerts demo $(ARGS)
+
+test: $(VENV)/ready
+	$(BIN)/pytest --cov --cov-report=term $(ARGS)
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/sqlfluff lint --disable-progress-bar sql
+	$(BIN)/python -m alembic upgrade head --sql 2>/dev/null | $(BIN)/squawk --stdin-filepath upgrade.sql
+
+bench: $(VENV)/ready
+	$(BIN)/python bench/order_writes.py $(ARGS)
+
+$(VENV)/ready: pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,87 @@
+"""A browser, and panels in threads of this process, each on a free port."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, Dialog, Page, Request, expect, sync_playwright
+
+from walltrack_alerts.ui import launch_panel
+
+PATIENCE = 30_000
+"""Milliseconds; a busy machine is slow, not wrong."""
+
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's chromium, or playwright's; ends with the module, because it holds the thread's event loop."""
+    flags = [
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ]
+    if os.geteuid() == 0:
+        flags.append("--no-sandbox")
+    expect.set_options(timeout=PATIENCE)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[OpenPage]:
+    """Open a URL and wait for a live panel; no page may fail or ask another machine for anything."""
+    contexts = []
+    trouble: list[str] = []
+
+    def open_page(url: str, *, live: bool = True, **options: object) -> Page:
+        context = browser.new_context(**options)  # type: ignore[arg-type]  # options of playwright's own
+        contexts.append(context)
+        context.set_default_timeout(PATIENCE)
+        page = context.new_page()
+        origin = "/".join(url.split("/")[:3])
+
+        def refuse(dialog: Dialog) -> None:
+            trouble.append(f"dialog: {dialog.message}")
+            dialog.dismiss()
+
+        def watch(request: Request) -> None:
+            if not request.url.startswith((origin, "data:", "blob:")):
+                trouble.append(f"request to {request.url}")
+
+        page.on("pageerror", lambda error: trouble.append(f"script error: {error}"))
+        page.on("dialog", refuse)
+        page.on("request", watch)
+        page.goto(url)
+        if live:
+            page.locator("[data-state=live]").wait_for()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not trouble
+
+
+@pytest.fixture
+def serve(database_url: str) -> Iterator[Callable[..., str]]:
+    """Serve the panel of the test's database; returns its URL."""
+    panels = []
+
+    def serve(refresh_seconds: float = 0.3, operator: str | None = "ada") -> str:
+        panel = launch_panel(
+            database_url, port=0, block=False, operator=operator, refresh_seconds=refresh_seconds
+        )
+        panels.append(panel)
+        return panel.url
+
+    yield serve
+    for panel in panels:
+        panel.close()
