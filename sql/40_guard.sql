@@ -91,22 +91,30 @@ begin
     return null;
   end if;
 
-  -- This write matters. Nothing that goes wrong from here on may reach it.
+  -- This write matters. Nothing that goes wrong from here on may reach it, not even a statement_timeout that runs out
+  -- while the alert is waited for (query_canceled, which "others" leaves out).
+  declare
+    v_order_id text;
   begin
+    v_order_id := case when tg_op = 'DELETE' then old.@order_id else new.@order_id end::text;
     perform walltrack.order_changed(
       coalesce(pg_partition_root(tg_relid), tg_relid),
       case when tg_op <> 'INSERT' then @old_facts end,
       case when tg_op <> 'DELETE' then @new_facts end
     );
-  exception when others then
+  exception when query_canceled or others then
     begin
       insert into walltrack.alert_faults (table_id, order_id, sqlstate, message)
-      values (tg_relid, coalesce(new.@order_id, old.@order_id)::text, sqlstate, sqlerrm);
-    exception when others then
+      values (tg_relid, v_order_id, sqlstate, left(sqlerrm, 2000));
+    exception when query_canceled or others then
       null;  -- the warning below still tells
     end;
+    if sqlstate = '55P03' then
+      -- Who waited once for a held alert does not wait again in this transaction, however many orders it writes.
+      perform set_config('walltrack.waited', 'yes', true);
+    end if;
     raise warning 'walltrack_alerts: order % of % was written but its alert was not: % (%)',
-      coalesce(new.@order_id, old.@order_id), tg_relid::regclass, left(sqlerrm, 500), sqlstate
+      v_order_id, tg_relid::regclass, left(sqlerrm, 500), sqlstate
       using hint = 'Run `walltrack-alerts reconcile`; what went wrong is kept in walltrack.alert_faults.';
   end;
   return null;
@@ -126,6 +134,7 @@ begin
     walltrack.guard_name(p_table), v_source
   );
   execute format('revoke all on function walltrack.%I() from public', walltrack.guard_name(p_table));
+  perform walltrack.shut_out_api_roles();
   execute format(
     'comment on function walltrack.%I() is %L', walltrack.guard_name(p_table),
     format('Guard of %s: opens, updates and resolves alerts in the transaction of the order write.', p_table)

@@ -165,6 +165,9 @@ declare
   v_error text;
   v_open walltrack.alerts;
 begin
+  if current_setting('walltrack.waited', true) = 'yes' then
+    perform set_config('lock_timeout', '1ms', true);  -- until this function returns
+  end if;
   if p_new is null then
     perform walltrack.close_alert(v_key, 'Order deleted');
     return false;

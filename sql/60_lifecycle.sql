@@ -156,7 +156,11 @@ begin
     p_severity => lower(p_severity),
     p_title => walltrack.clip(walltrack.nonblank(p_title), 200),
     p_message => coalesce(walltrack.clip(p_message, 10000), ''),
-    p_data => coalesce(p_data, '{}'),
+    p_data => case
+      when octet_length(p_data::text) > 100000
+        then jsonb_build_object('too_large', true, 'excerpt', walltrack.clip(p_data::text, 4000))
+      else coalesce(p_data, '{}')
+    end,
     p_requires_action => coalesce(p_requires_action, false),
     p_dedupe_key => walltrack.nonblank(p_dedupe_key),
     p_actor => session_user,

@@ -25,6 +25,12 @@ begin
   -- A full notification queue makes COMMIT itself fail. The event is in the table; whoever listens reads it there.
   if pg_notification_queue_usage() <= 0.5 then
     perform pg_notify('walltrack_alerts', walltrack.event_payload(p_alert, v_event));
+  else
+    insert into walltrack.alert_faults (order_id, sqlstate, message)
+    values (
+      walltrack.clip(p_alert.data ->> 'order_id', 100), 'WT007',
+      format('the notification of event %s was skipped: the notification queue is more than half full', v_event.event_id)
+    );
   end if;
 end
 $$;

@@ -89,6 +89,7 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s'
 as $$
 -- One bounded batch of a watched table, by its index on the id: the p_limit orders after p_after (NULL: from the first).
 declare
@@ -125,11 +126,17 @@ begin
     return;
   end if;
   foreach v_id in array v_ids loop
-    v_order := walltrack.find_order(v_table, v_id, true);
-    -- Old and new are the same: the trigger's decision, without a failure in between.
-    if v_order.order_id is not null and walltrack.order_changed(p_table, v_order, v_order) then
-      raised := raised + 1;
-    end if;
+    begin
+      v_order := walltrack.find_order(v_table, v_id, true);
+      -- Old and new are the same: the trigger's decision, without a failure in between.
+      if v_order.order_id is not null and walltrack.order_changed(p_table, v_order, v_order) then
+        raised := raised + 1;
+      end if;
+    exception when others then
+      -- One order that cannot be healed does not keep the others from it.
+      insert into walltrack.alert_faults (table_id, order_id, sqlstate, message)
+      values (p_table, v_id, sqlstate, left(sqlerrm, 2000));
+    end;
   end loop;
 end
 $$;
@@ -145,6 +152,7 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s'
 as $$
 -- Open alerts are few: each one is compared with its order.
 declare
@@ -158,15 +166,19 @@ begin
     where a.status <> 'resolved' and a.alert_type = 'order_failed_permanently' and starts_with(a.dedupe_key, 'order_failed_')
       and exists (select from walltrack.watched_tables)
   loop
-    v_resolution := walltrack.ended_as(v_alert.order_id, false);
-    if v_resolution is not null and not p_dry_run then
-      v_resolution := walltrack.ended_as(v_alert.order_id, true);
-    end if;
-    continue when v_resolution is null;
-    if not p_dry_run then
-      perform walltrack.resolve_alert(v_alert.id, v_resolution, 'system');
-    end if;
-    v_resolved := v_resolved + 1;
+    continue when walltrack.ended_as(v_alert.order_id, false) is null;
+    begin
+      if not p_dry_run then
+        v_resolution := walltrack.ended_as(v_alert.order_id, true);
+        continue when v_resolution is null;
+        perform walltrack.resolve_alert(v_alert.id, v_resolution, 'system');
+      end if;
+      v_resolved := v_resolved + 1;
+    exception when others then
+      -- One alert that is held does not keep the others from being healed.
+      insert into walltrack.alert_faults (order_id, sqlstate, message)
+      values (walltrack.clip(v_alert.order_id, 100), sqlstate, left(sqlerrm, 2000));
+    end;
   end loop;
   return v_resolved;
 end
@@ -204,6 +216,39 @@ comment on function walltrack.ended_as(text, boolean) is
 revoke all on function walltrack.ended_as(text, boolean) from public;
 
 
+create or replace function walltrack.last_fault() returns bigint
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (select coalesce(max(f.fault_id), 0) from walltrack.alert_faults as f);
+end
+$$;
+
+comment on function walltrack.last_fault() is 'The newest fault: a reconciliation that begins now heals it and all before it.';
+
+revoke all on function walltrack.last_fault() from public;
+
+
+create or replace function walltrack.clear_faults(p_until bigint) returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  delete from walltrack.alert_faults as f where f.fault_id <= p_until;
+end
+$$;
+
+comment on function walltrack.clear_faults(bigint) is
+'Forgets the faults up to one, after every watched table was reconciled.';
+
+revoke all on function walltrack.clear_faults(bigint) from public;
+
+
 create or replace function walltrack.reconcile_orders(
     p_dry_run boolean default false,
     out raised int,
@@ -215,6 +260,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_faults bigint := walltrack.last_fault();
   v_table regclass;
   v_last_id text;
   v_raised int;
@@ -230,6 +276,9 @@ begin
       raised := raised + v_raised;
     end loop;
   end loop;
+  if not p_dry_run then
+    perform walltrack.clear_faults(v_faults);
+  end if;
 end
 $$;
 
@@ -248,7 +297,7 @@ as $$
 begin
   perform walltrack.resolve_ended(false);
   return null;
-exception when others then
+exception when query_canceled or others then
   raise warning 'walltrack_alerts: % was truncated but its alerts are still open: % (%)', tg_relid::regclass, sqlerrm, sqlstate
     using hint = 'Run `walltrack-alerts reconcile`.';
   return null;

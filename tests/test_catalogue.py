@@ -12,7 +12,7 @@ from walltrack_alerts import migrations
 
 OURS = "n.nspname = 'walltrack' and p.proname not in ('tg_orders__touch_updated_at', 'tg_orders__log_status')"
 DEFINERS = {
-    "acknowledge_alert", "raise_alert", "reconcile_orders", "resolve_alert", "resolve_by_dedupe_key", "raise_missing",
+    "acknowledge_alert", "clear_faults", "last_fault", "raise_alert", "reconcile_orders", "resolve_alert", "resolve_by_dedupe_key", "raise_missing",
     "resolve_ended", "tg_orders__guard", "tg_watched__truncated",
 }  # fmt: skip
 

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -120,6 +121,29 @@ def migrate() -> None:
     with _database() as database:
         migrations.upgrade(database.dsn)
         out.print(f"Migrated to revision {migrations.head_revision()}.")
+
+
+@app.command()
+def reconcile(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count; change nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare every order with its alert: raise what is missing, resolve what has ended, forget healed faults."""
+    from rich.progress import Progress
+
+    from walltrack_alerts.reconciler import reconcile as heal
+
+    with _database() as database, Progress(console=err, transient=True, disable=as_json) as bar:
+        task = bar.add_task("orders", total=None)
+        done = heal(database.dsn, dry_run=dry_run, progress=lambda seen, total: bar.update(task, completed=seen, total=total))
+    if as_json:
+        print(json.dumps({**asdict(done), "dry_run": dry_run}))
+    else:
+        would = "would be " if dry_run else ""
+        out.print(f"{done.scanned} orders looked at: {done.raised} alerts {would}raised, {done.resolved} {would}resolved.")
+    if done.failed:
+        err.print(f"{done.failed} could not be healed; walltrack.alert_faults says why.", style="bold red")
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -275,7 +275,9 @@ begin
   end if;
   -- The table was here before: it stays, with its rows and without what was added.
   drop index walltrack.alerts_one_open_per_dedupe_key, walltrack.alerts_history_of_dedupe_key;
+  drop policy whoever_was_granted_select on walltrack.alerts;
   alter table walltrack.alerts
+    disable row level security,
     drop constraint alerts_severity_is_known,
     drop constraint alerts_status_is_known,
     drop constraint alerts_data_is_an_object,

@@ -76,9 +76,7 @@ def serve(database_url: str) -> Iterator[Callable[..., str]]:
     panels = []
 
     def serve(refresh_seconds: float = 0.3, operator: str | None = "ada") -> str:
-        panel = launch_panel(
-            database_url, port=0, block=False, operator=operator, refresh_seconds=refresh_seconds
-        )
+        panel = launch_panel(database_url, port=0, block=False, operator=operator, refresh_seconds=refresh_seconds)
         panels.append(panel)
         return panel.url
 

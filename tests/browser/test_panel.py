@@ -54,9 +54,7 @@ def select(page: Page, alert_id: object) -> Locator:
     return detail
 
 
-def test_an_alert_appears_by_itself_is_acknowledged_and_resolved(
-    serve: Serve, open_page: OpenPage, bot: Bot
-) -> None:
+def test_an_alert_appears_by_itself_is_acknowledged_and_resolved(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     page = open_page(serve())
     badge(page, unresolved=0, critical=0)
     expect(page.locator("#alerts-panel-empty")).to_contain_text("No open alerts")
@@ -79,17 +77,13 @@ def test_an_alert_appears_by_itself_is_acknowledged_and_resolved(
     page.locator("#alerts-panel-note").fill("Sold by hand")
     page.locator("#alerts-panel-resolve").click()
     badge(page, unresolved=0, critical=0, acknowledged=0)
-    expect(page.locator("#alerts-panel-detail[data-status=resolved]")).to_contain_text(
-        "Resolved by ada: Sold by hand"
-    )
+    expect(page.locator("#alerts-panel-detail[data-status=resolved]")).to_contain_text("Resolved by ada: Sold by hand")
     expect(page.locator("#alerts-panel-resolve")).to_be_hidden()
     alert = bot.alert(order)
     assert (alert.acknowledged_by, alert.resolved_by, alert.resolution) == ("ada", "ada", "Sold by hand")
 
 
-def test_critical_ones_come_first_and_the_filter_shows_one_severity(
-    serve: Serve, open_page: OpenPage, bot: Bot
-) -> None:
+def test_critical_ones_come_first_and_the_filter_shows_one_severity(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     for order_type in ("entry", "exit", "entry", "exit"):
         bot.exhaust(bot.create(order_type))
     page = open_page(serve())
@@ -184,9 +178,7 @@ def test_a_resolved_alert_cannot_be_acknowledged(serve: Serve, open_page: OpenPa
     badge(page, unresolved=0)
 
 
-def test_selection_scroll_focus_and_notes_survive_new_alerts(
-    serve: Serve, open_page: OpenPage, bot: Bot
-) -> None:
+def test_selection_scroll_focus_and_notes_survive_new_alerts(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     for _ in range(25):
         bot.exhaust(bot.create("entry"))
     alerts = bot.alerts()
@@ -255,9 +247,7 @@ def test_a_database_without_the_schema_says_what_to_do(empty_database_url: str, 
         panel.close()
 
 
-def test_a_restarted_server_is_noticed_and_found_again(
-    database_url: str, open_page: OpenPage, bot: Bot
-) -> None:
+def test_a_restarted_server_is_noticed_and_found_again(database_url: str, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create()
     bot.exhaust(order)
     port = free_port()
@@ -283,9 +273,7 @@ def separate_panel(database_url: str, port: int) -> Iterator[str]:
         "import sys; from walltrack_alerts.ui import launch_panel; "
         "launch_panel(sys.argv[1], port=int(sys.argv[2]), operator='ada', refresh_seconds=0.3)"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, database_url, str(port)], stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([sys.executable, "-c", code, database_url, str(port)], stderr=subprocess.PIPE, text=True)
     try:
         while process.poll() is None:
             with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
@@ -361,9 +349,7 @@ def test_every_text_can_be_read(serve: Serve, open_page: OpenPage, bot: Bot, the
     for order_type in ("exit", "entry", "entry"):
         bot.exhaust(bot.create(order_type, is_simulated=order_type == "entry"))
     for severity in ("warning", "info"):
-        bot.execute(
-            "select walltrack.raise_alert('x', %s, 'Title', 'Message', '{}', true, null)", (severity,)
-        )
+        bot.execute("select walltrack.raise_alert('x', %s, 'Title', 'Message', '{}', true, null)", (severity,))
     alerts = bot.alerts()
     bot.call("acknowledge_alert", alerts[1].id, "ada")
     bot.call("resolve_alert", alerts[2].id, "done", "ada")

@@ -20,11 +20,11 @@ from walltrack_alerts.errors import AlertsError
 from walltrack_alerts.service import AlertService
 from walltrack_alerts.ui.panel import create_alerts_panel
 
-# Gradio's overflow: hidden would keep the buttons from sticking to the lower edge of a phone.
+# Gradio's overflow: hidden would keep the buttons from sticking to the lower edge of a phone. No @media: Gradio
+# would move what is in it to where it finds nothing.
 _PAGE = """
 .gradio-container { overflow: clip }
-.gradio-container > .main { max-width: 1440px; margin: 0 auto }
-@media (max-width: 640px) { .gradio-container > .main { padding: 14px !important } }
+.gradio-container > .main { max-width: 1440px; margin: 0 auto; padding: 16px clamp(14px, 3vw, 32px) !important }
 """
 
 

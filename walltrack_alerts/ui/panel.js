@@ -36,7 +36,7 @@ function add(parent, ...children) {
 
 function setText(node, text) {
   // Writing only what changed keeps a selection that somebody is making with the mouse.
-  if (node.textContent !== text) node.innerHTML = text;
+  if (node.textContent !== text) node.textContent = text;
 }
 
 // ---- times ----
@@ -381,7 +381,7 @@ function showDetail() {
     part.chip.dataset.severity = alert.severity;
     setText(part.chip, alert.severity);
     setText(part.status, STATUS[alert.status]);
-    if (!part.since.firstChild) add(part.since, make('span', 'wta-raised', 'raised '), age(alert.created, ' ago'));
+    if (!part.since.firstChild) add(part.since, 'raised ', age(alert.created, ' ago'));
     setText(part.token, alert.token || '—');
     setText(part.title, alert.title);
     setText(part.message, alert.message);

@@ -1,0 +1,114 @@
+-- Who may do what. Nobody by default: not PUBLIC, and not the roles behind a public API (anon and authenticated of
+-- Supabase), whatever the default privileges of the database hand out.
+--
+-- The trading bot needs no right here: the guard runs with the rights of its owner. Whoever reads alerts or acts on them
+-- gets a role by grant_access(); acting is possible only through the functions.
+
+create or replace function walltrack.grant_access(p_role regrole, p_as text) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_functions text[] := case p_as
+    when 'reader' then array[]::text[]
+    when 'operator' then array['acknowledge_alert', 'resolve_alert', 'resolve_by_dedupe_key']
+    when 'raiser' then array['raise_alert', 'resolve_by_dedupe_key']
+    when 'relay' then array[]::text[]
+  end;
+  v_function text;
+begin
+  if v_functions is null then
+    raise exception 'unknown kind of access: %', coalesce(quote_literal(p_as), 'NULL')
+      using errcode = 'WT003', hint = 'Use reader, operator (acknowledges and resolves), raiser (raises alerts of its own) or relay.';
+  end if;
+  execute format('grant usage on schema walltrack to %s', p_role);
+  execute format(
+    'grant select on walltrack.alerts, walltrack.alert_events, walltrack.alert_faults, walltrack.watched_tables, '
+    'walltrack.open_alerts, walltrack.alert_counts to %s', p_role
+  );
+  if to_regclass('walltrack.alerts_version') is not null then
+    execute format('grant select on walltrack.alerts_version to %s', p_role);
+  end if;
+  foreach v_function in array v_functions || array['severity_rank'] loop
+    execute format('grant execute on function walltrack.%I to %s', v_function, p_role);
+  end loop;
+end
+$$;
+
+comment on function walltrack.grant_access(regrole, text) is
+'Lets a role read alerts (reader, relay), act on them (operator) or raise its own (raiser) (WT003).';
+
+revoke all on function walltrack.grant_access(regrole, text) from public;
+
+
+create or replace function walltrack.revoke_access(p_role regrole) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- Ours are the tables named here and the functions with our search_path; what the host keeps in the schema stays.
+declare
+  v_object text;
+begin
+  for v_object in
+    select 'table ' || c.oid::regclass
+    from pg_class as c
+    where c.relnamespace = 'walltrack'::regnamespace and c.relname in (
+      'alerts', 'alert_events', 'alert_faults', 'watched_tables', 'open_alerts', 'alert_counts', 'alerts_version'
+    )
+    union all
+    select 'function ' || p.oid::regprocedure
+    from pg_proc as p
+    where p.pronamespace = 'walltrack'::regnamespace and 'search_path=pg_catalog, pg_temp' = any (p.proconfig)
+  loop
+    execute format('revoke all on %s from %s', v_object, p_role);
+  end loop;
+end
+$$;
+
+comment on function walltrack.revoke_access(regrole) is 'Takes every right on alerting from a role.';
+
+revoke all on function walltrack.revoke_access(regrole) from public;
+
+
+create or replace function walltrack.shut_out_api_roles() returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform walltrack.revoke_access(r.oid::regrole) from pg_roles as r where r.rolname in ('anon', 'authenticated');
+end
+$$;
+
+comment on function walltrack.shut_out_api_roles() is
+'Takes every right on alerting from anon and authenticated, which default privileges may have given them.';
+
+revoke all on function walltrack.shut_out_api_roles() from public;
+
+
+do $$
+declare
+  v_table regclass;
+begin
+  perform walltrack.shut_out_api_roles();
+
+  -- Row level security, for databases that expose whole schemas. It is not forced: the owner, with whose rights the
+  -- guard runs, is not subject to it. Reading is decided by grants, writing by functions.
+  foreach v_table in array array[
+    'walltrack.alerts', 'walltrack.alert_events', 'walltrack.alert_faults', 'walltrack.watched_tables',
+    coalesce(to_regclass('walltrack.alerts_version'), 'walltrack.alerts')
+  ]::regclass[] loop
+    if not (select c.relrowsecurity from pg_class as c where c.oid = v_table) then
+      execute format('alter table %s enable row level security', v_table);
+    end if;
+    if not exists (select from pg_policy as p where p.polrelid = v_table and p.polname = 'whoever_was_granted_select') then
+      execute format('create policy whoever_was_granted_select on %s for select using (true)', v_table);
+    end if;
+  end loop;
+end
+$$;

@@ -1,0 +1,217 @@
+"""Who may do what: nobody by default, each role only what it needs, no way in through a definer function."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from tests.bot import Bot
+from tests.conftest import new_database
+from walltrack_alerts import migrations
+
+DENIED = psycopg.errors.InsufficientPrivilege
+
+
+@pytest.fixture
+def role(db: psycopg.Connection) -> Iterator[str]:
+    """A role without any right, gone afterwards."""
+    name = f"wt_role_{uuid.uuid4().hex[:8]}"
+    db.execute(sql.SQL("create role {}").format(sql.Identifier(name)))
+    yield name
+    db.execute("reset role")
+    db.execute(sql.SQL("drop owned by {0}; drop role {0}").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def as_role(database_url: str, role: str) -> Iterator[Bot]:
+    """A session that has only the rights of `role`."""
+    with psycopg.connect(make_conninfo(database_url, options=f"-c role={role}"), autocommit=True) as connection:
+        yield Bot(connection)
+
+
+def test_the_bot_needs_no_right_on_alerts(bot: Bot, as_role: Bot, role: str) -> None:
+    bot.execute(f"grant usage on schema walltrack to {role}; grant select, insert, update, delete on walltrack.orders to {role}")
+    order = as_role.create()
+    as_role.exhaust(order)
+    as_role.give_up(order)
+    assert bot.alert(order).is_open
+    as_role.retry(order)
+    as_role.fill(order)
+    assert bot.alert(order).resolution == "Order filled"
+    assert bot.faults() == []
+    for query in ("select * from walltrack.alerts", "select walltrack.reconcile_orders()", "select * from walltrack.open_alerts"):
+        with pytest.raises(DENIED):
+            as_role.execute(query)
+    with pytest.raises(DENIED):
+        as_role.call("raise_alert", "t", "info", "t")
+
+
+READS = ["alerts", "alert_events", "alert_faults", "watched_tables", "open_alerts", "alert_counts", "alerts_version"]
+
+
+@pytest.mark.parametrize("kind", ["reader", "operator", "raiser", "relay"])
+def test_each_kind_may_do_its_part_only(bot: Bot, as_role: Bot, role: str, kind: str) -> None:
+    order = bot.create()
+    bot.exhaust(order)
+    alert = bot.alert(order)
+    with pytest.raises(DENIED):
+        as_role.execute("select * from walltrack.alerts")
+    bot.execute("select walltrack.grant_access(%s, %s)", (role, kind))
+    for relation in READS:
+        assert as_role.execute(f"select count(*) from walltrack.{relation}").fetchone() is not None
+    assert [a.id for a in as_role.alerts(order)] == [alert.id]
+
+    may = {
+        "operator": {"acknowledge_alert", "resolve_by_dedupe_key", "resolve_alert"},
+        "raiser": {"raise_alert", "resolve_by_dedupe_key"},
+    }
+    calls = {
+        "acknowledge_alert": (alert.id, "ada"),
+        "resolve_alert": (alert.id, "done", "ada"),
+        "resolve_by_dedupe_key": ("nothing", "done", "ada"),
+        "raise_alert": ("t", "info", "t"),
+    }
+    for function, arguments in calls.items():
+        if function in may.get(kind, set()):
+            as_role.call(function, *arguments)
+        else:
+            with pytest.raises(DENIED):
+                as_role.call(function, *arguments)
+    for statement in (
+        "update walltrack.alerts set title = 'x'",
+        "delete from walltrack.alert_events",
+        "insert into walltrack.alert_faults (sqlstate, message) values ('x', 'x')",
+        "truncate walltrack.alerts",
+        "select walltrack.upsert_alert('t', 'info', 't', '', '{}', false, null, 'x', true)",
+        "select walltrack.close_alert('x', 'y')",
+        "select walltrack.unwatch_orders('walltrack.orders')",
+        "select walltrack.grant_access(session_user::regrole, 'operator')",
+    ):
+        with pytest.raises(DENIED):
+            as_role.execute(statement)
+
+    bot.execute("select walltrack.revoke_access(%s)", (role,))
+    with pytest.raises(DENIED):
+        as_role.execute("select * from walltrack.alerts")
+
+
+def test_an_unknown_kind(bot: Bot, role: str) -> None:
+    with pytest.raises(psycopg.Error) as caught:
+        bot.execute("select walltrack.grant_access(%s, 'god')", (role,))
+    assert caught.value.sqlstate == "WT003"
+
+
+def test_the_roles_of_a_public_api_get_nothing(server_url: str) -> None:
+    """Default privileges hand everything to everybody, as some platforms do; the migration takes it back."""
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        roles = {name for (name,) in admin.execute("select rolname from pg_roles where rolname in ('anon', 'authenticated')")}
+        for name in {"anon", "authenticated"} - roles:
+            admin.execute(sql.SQL("create role {}").format(sql.Identifier(name)))
+        try:
+            with new_database(server_url) as url, psycopg.connect(url, autocommit=True) as connection:
+                connection.execute(
+                    """
+                    create schema walltrack; grant usage on schema walltrack to anon, authenticated;
+                    alter default privileges in schema walltrack grant all on tables to anon, authenticated;
+                    alter default privileges in schema walltrack grant all on functions to anon, authenticated;
+                    create function walltrack.hosts_own() returns int language sql as 'select 1';
+                    """
+                )
+                migrations.upgrade(url)
+                open_doors = connection.execute(
+                    """
+                    select r.rolname, c.relname from pg_class as c cross join pg_roles as r
+                    where c.relnamespace = 'walltrack'::regnamespace and r.rolname in ('anon', 'authenticated')
+                      and c.relkind in ('r', 'v') and c.relname not in ('orders', 'order_status_log')
+                      and has_table_privilege(r.rolname, c.oid, 'select, insert, update, delete, truncate')
+                    union all
+                    select r.rolname, p.proname from pg_proc as p cross join pg_roles as r
+                    where p.pronamespace = 'walltrack'::regnamespace and r.rolname in ('anon', 'authenticated')
+                      and p.proname <> 'hosts_own' and has_function_privilege(r.rolname, p.oid, 'execute')
+                    """
+                ).fetchall()
+                assert open_doors == []
+                assert connection.execute(
+                    "select has_function_privilege('anon', 'walltrack.hosts_own()', 'execute')"
+                ).fetchone() == (True,)
+        finally:
+            for name in {"anon", "authenticated"} - roles:
+                admin.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
+
+
+def test_row_level_security_is_on_and_not_forced(db: psycopg.Connection) -> None:
+    rows = db.execute(
+        "select relname, relrowsecurity, relforcerowsecurity from pg_class where relnamespace = 'walltrack'::regnamespace "
+        "and relkind = 'r' and relname not in ('orders', 'order_status_log') order by 1"
+    ).fetchall()
+    assert rows == [
+        (name, True, False) for name in ("alert_events", "alert_faults", "alerts", "alerts_version", "watched_tables")
+    ]
+
+
+def test_a_database_owner_without_superuser_installs(server_url: str) -> None:
+    name = f"wt_owner_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        admin.execute(sql.SQL("create role {} nosuperuser nocreaterole nocreatedb").format(sql.Identifier(name)))
+        try:
+            with new_database(server_url) as url:
+                dbname = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+                admin.execute(sql.SQL("alter database {} owner to {}").format(sql.Identifier(str(dbname)), sql.Identifier(name)))
+                mine = make_conninfo(url, options=f"-c role={name}")
+                for _ in range(2):
+                    migrations.upgrade(mine)
+                with psycopg.connect(mine, autocommit=True) as connection:
+                    bot = Bot(connection)
+                    order = bot.create()
+                    bot.exhaust(order)
+                    assert bot.alert(order).is_open
+                migrations.downgrade(mine)
+        finally:
+            admin.execute(sql.SQL("drop owned by {0}; drop role {0}").format(sql.Identifier(name)))
+
+
+def test_an_attackers_search_path_reaches_nothing(bot: Bot, as_role: Bot, role: str) -> None:
+    """Operators, functions and temporary tables that the bot's session would find first are not found by the guard."""
+    bot.execute(
+        f"""
+        grant usage on schema walltrack to {role}; grant select, insert, update on walltrack.orders to {role};
+        create schema evil authorization {role}
+        """
+    )
+    as_role.execute(
+        """
+        create table evil.loot (who text);
+        create function evil.steal(text, text) returns boolean language plpgsql as
+          $$ begin insert into evil.loot values (current_user); return true; end $$;
+        create operator evil.= (leftarg = text, rightarg = text, function = evil.steal);
+        create operator evil.~ (leftarg = text, rightarg = text, function = evil.steal);
+        create function evil.lower(text) returns text language plpgsql as
+          $$ begin insert into evil.loot values (current_user); return 'filled'; end $$;
+        create function evil."left"(text, int) returns text language plpgsql as
+          $$ begin insert into evil.loot values (current_user); return 'x'; end $$;
+        create temporary table alerts (id uuid);
+        create temporary table watched_tables (id uuid);
+        create temporary table pg_class (oid oid);
+        set search_path = evil, pg_temp, walltrack, pg_catalog;
+        """
+    )
+    order = as_role.create()
+    as_role.exhaust(order)
+    as_role.give_up(order)
+    assert bot.alert(order).is_open
+    bot.execute("reset search_path")
+    assert {who for (who,) in bot.execute("select who from evil.loot")} <= {role}
+    assert bot.faults() == []
+
+
+def test_trigger_functions_cannot_be_put_on_another_table(as_role: Bot, bot: Bot, role: str) -> None:
+    bot.execute(f"grant usage on schema walltrack to {role}; create schema own authorization {role}")
+    as_role.execute("create table own.t (id int)")
+    for function in ("tg_orders__guard", "tg_watched__truncated"):
+        with pytest.raises(DENIED):
+            as_role.execute(f"create trigger x after insert on own.t for each row execute function walltrack.{function}()")

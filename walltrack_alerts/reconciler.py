@@ -1,0 +1,62 @@
+"""Walks the watched tables in bounded batches, each committed by itself, and makes alerts agree with orders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psycopg
+
+from walltrack_alerts.database import with_defaults
+from walltrack_alerts.errors import translate
+
+BATCH = 20_000
+"""Orders looked at in one transaction; only those whose alert is wrong are locked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """How many orders were looked at, how many alerts were raised and resolved (or would be), how many could not be."""
+
+    scanned: int
+    raised: int
+    resolved: int
+    failed: int
+
+
+def reconcile(dsn: str, *, dry_run: bool, progress: Callable[[int, int], None]) -> Reconciled:
+    """Heal every watched table; `progress` gets the orders looked at and an estimate of all of them (AlertsError)."""
+    try:
+        with psycopg.connect(with_defaults(dsn), autocommit=True) as connection:
+            return _reconcile(connection, dry_run, progress)
+    except psycopg.Error as error:
+        raise translate(error) from error
+
+
+def _reconcile(connection: psycopg.Connection, dry_run: bool, progress: Callable[[int, int], None]) -> Reconciled:
+    def value(query: str, *parameters: object) -> int:
+        row = connection.execute(query, parameters).fetchone()
+        return int(row[0]) if row else 0
+
+    before = value("select walltrack.last_fault()")
+    resolved = value("select walltrack.resolve_ended(%s)", dry_run)
+    tables = connection.execute(
+        "select w.table_id::oid, greatest(c.reltuples, 0)::bigint from walltrack.watched_tables as w "
+        "join pg_class as c on c.oid = w.table_id"
+    ).fetchall()
+    total = sum(estimate for _, estimate in tables)
+    scanned = raised = 0
+    for table, _ in tables:
+        last = None
+        while True:
+            row = connection.execute(
+                "select last_id, scanned, raised from walltrack.raise_missing(%s::oid, %s, %s, %s)", (table, last, BATCH, dry_run)
+            ).fetchone()
+            if row is None or row[0] is None:
+                break
+            last, scanned, raised = row[0], scanned + row[1], raised + row[2]
+            progress(scanned, max(total, scanned))
+    if not dry_run:
+        connection.execute("select walltrack.clear_faults(%s)", (before,))
+    failed = value("select count(*) from walltrack.alert_faults where fault_id > %s and sqlstate <> 'WT007'", before)
+    return Reconciled(scanned, raised, resolved, failed)
