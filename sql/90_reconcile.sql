@@ -171,6 +171,7 @@ begin
       if not p_dry_run then
         v_resolution := walltrack.ended_as(v_alert.order_id, true);
         continue when v_resolution is null;
+        continue when (select a.status from walltrack.alerts as a where a.id = v_alert.id) = 'resolved';
         perform walltrack.resolve_alert(v_alert.id, v_resolution, 'system');
       end if;
       v_resolved := v_resolved + 1;

@@ -12,8 +12,8 @@ from walltrack_alerts import migrations
 
 OURS = "n.nspname = 'walltrack' and p.proname not in ('tg_orders__touch_updated_at', 'tg_orders__log_status')"
 DEFINERS = {
-    "acknowledge_alert", "clear_faults", "last_fault", "raise_alert", "reconcile_orders", "resolve_alert", "resolve_by_dedupe_key", "raise_missing",
-    "resolve_ended", "tg_orders__guard", "tg_watched__truncated",
+    "acknowledge_alert", "clear_faults", "last_fault", "raise_alert", "raise_missing", "reconcile_orders", "resolve_alert",
+    "resolve_by_dedupe_key", "resolve_ended", "tg_orders__guard", "tg_watched__truncated",
 }  # fmt: skip
 
 
@@ -82,12 +82,8 @@ def test_every_foreign_key_has_an_index(db: psycopg.Connection) -> None:
 
 def test_every_error_code_is_in_the_register() -> None:
     folder = Path(migrations.__file__).parent.parent
-    raised = set(
-        re.findall(
-            r"errcode = '(WT\d+)'",
-            "".join(p.read_text() for p in [*folder.glob("sql/*.sql"), *folder.glob("alembic/versions/*.py")]),
-        )
-    )
+    sources = [*folder.glob("sql/*.sql"), *folder.glob("alembic/versions/*.py")]
+    raised = set(re.findall(r"errcode = '(WT\d+)'", "".join(path.read_text() for path in sources)))
     registered = set(re.findall(r"^\| `(WT\d+)`", (folder / "sql" / "README.md").read_text(), re.MULTILINE))
     translated = set(re.findall(r'"(WT\d+)":', (folder / "walltrack_alerts" / "errors.py").read_text()))
     assert raised == registered == translated

@@ -135,9 +135,7 @@ CAUSES = {
         "alter table walltrack.alerts drop column one",
         keeps_alerts=False,
     ),
-    "a trigger of the host": Cause(
-        HOST_TRIGGER.format(body="raise exception 'no';"), "P0001", NO_HOST_TRIGGER
-    ),
+    "a trigger of the host": Cause(HOST_TRIGGER.format(body="raise exception 'no';"), "P0001", NO_HOST_TRIGGER),
     "a division by zero": Cause(HOST_TRIGGER.format(body="new.occurrences := 1 / 0;"), "22012", NO_HOST_TRIGGER),
     "an assertion": Cause(HOST_TRIGGER.format(body="assert false;"), "P0004", NO_HOST_TRIGGER),
     "alerts dropped": Cause("drop table walltrack.alerts cascade", "42704", upgrade=True, keeps_alerts=False),
@@ -205,9 +203,7 @@ CAUSES = {
         "alter table walltrack.alert_events alter column event_id set no maxvalue",
         keeps_alerts=False,
     ),
-    "the row of watched_tables deleted": Cause(
-        "delete from walltrack.watched_tables", "P0002", WATCH_AGAIN, keeps_alerts=True
-    ),
+    "the row of watched_tables deleted": Cause("delete from walltrack.watched_tables", "P0002", WATCH_AGAIN, keeps_alerts=True),
     "watched_tables dropped": Cause("drop table walltrack.watched_tables cascade", "42P01", upgrade=True),
     "order_changed() dropped": Cause("drop function walltrack.order_changed", "42883", upgrade=True),
     "upsert_alert() dropped": Cause("drop function walltrack.upsert_alert", "42883", upgrade=True, keeps_alerts=False),
@@ -240,9 +236,7 @@ CAUSES = {
         upgrade=True,
     ),
     "order_facts dropped": Cause("drop type walltrack.order_facts cascade", "42704", upgrade=True),
-    "an optional column of orders dropped": Cause(
-        "alter table walltrack.orders drop column token_symbol", "42703", WATCH_AGAIN
-    ),
+    "an optional column of orders dropped": Cause("alter table walltrack.orders drop column token_symbol", "42703", WATCH_AGAIN),
     "an optional column of orders renamed": Cause(
         "alter table walltrack.orders rename column token_symbol to ticker", "42703", RENAMED
     ),

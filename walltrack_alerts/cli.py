@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from walltrack_alerts import migrations
 from walltrack_alerts.database import Database, open_database
 from walltrack_alerts.errors import AlertsError
 from walltrack_alerts.models import Alert, AlertSeverity
@@ -118,6 +117,8 @@ def demo(
 @app.command()
 def migrate() -> None:
     """Create or upgrade schema walltrack and put the guard on walltrack.orders. Again: changes nothing."""
+    from walltrack_alerts import migrations
+
     with _database() as database:
         migrations.upgrade(database.dsn)
         out.print(f"Migrated to revision {migrations.head_revision()}.")

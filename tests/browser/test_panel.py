@@ -159,6 +159,7 @@ def test_who_comes_second_reads_who_was_first(serve: Serve, open_page: OpenPage,
     page.locator("#alerts-panel-acknowledge").click()
     said = page.locator("#alerts-panel-said[data-outcome=late]")
     expect(said).to_contain_text("acknowledged by <b>grace</b>")
+    badge(page, acknowledged=1)  # the last turn of reading before the next step
 
     bot.call("resolve_alert", alert.id, "done", "linus")
     page.locator("#alerts-panel-note").fill("mine")

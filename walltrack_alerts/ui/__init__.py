@@ -15,8 +15,6 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "gradio":
         raise
-    raise AlertsError(
-        "The panel needs Gradio. Install it with: pip install 'walltrack-alerts[panel]'"
-    ) from error
+    raise AlertsError("The panel needs Gradio. Install it with: pip install 'walltrack-alerts[panel]'") from error
 
 __all__ = ["PanelStartError", "RunningPanel", "create_alerts_panel", "launch_panel"]

@@ -15,7 +15,6 @@ import gradio as gr
 import uvicorn
 from fastapi import FastAPI
 
-from walltrack_alerts.database import as_libpq
 from walltrack_alerts.errors import AlertsError
 from walltrack_alerts.service import AlertService
 from walltrack_alerts.ui.panel import create_alerts_panel
@@ -64,23 +63,19 @@ def launch_panel(
 
     With `block` this returns after Ctrl+C, otherwise at once; then close() stops it.
     """
+    service = AlertService.from_url(dsn)  # connects when it is first asked
     listening = _listen(host, port)
-    port = listening.getsockname()[1]
-    name = f"[{host}]" if ":" in host else host
-    url = f"http://{ {'0.0.0.0': '127.0.0.1', '[::]': '[::1]'}.get(name, name) }:{port}"
-    app = _web_app(AlertService.from_url(as_libpq(dsn)), operator, refresh_seconds)
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
-    )
+    app = _web_app(service, operator, refresh_seconds)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, args=([listening],), name="alert panel", daemon=True)
-    panel = RunningPanel(url, server, thread)
+    panel = RunningPanel(_url(host, listening.getsockname()[1]), server, thread)
     thread.start()
     while not server.started:
         if not thread.is_alive():
             raise PanelStartError("the panel did not start; the log says why")
         time.sleep(0.02)
     if open_browser:
-        webbrowser.open(url)
+        webbrowser.open(panel.url)
     if block:
         with contextlib.suppress(KeyboardInterrupt):
             panel.wait()
@@ -119,6 +114,12 @@ def _theme() -> gr.themes.Base:
         font=["ui-sans-serif", "system-ui", "sans-serif"],
         font_mono=["ui-monospace", "Consolas", "monospace"],
     ).set(body_background_fill="#f5f6f8", body_background_fill_dark="#0b1120")
+
+
+def _url(host: str, port: int) -> str:
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - all addresses; this machine reaches it by this one
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -12,7 +12,6 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import gradio as gr
@@ -101,7 +100,7 @@ class _Actions:
         self._problem: str | None = None
 
         # Gradio marks the function itself as callable from the page, which a bound method does not allow.
-        async def snapshot(asked: Any) -> view.Json:
+        async def snapshot(asked: object) -> view.Json:
             """The list, the numbers and the selected alert; or what is wrong."""
             return await self._snapshot(asked if isinstance(asked, dict) else {})
 
@@ -149,7 +148,7 @@ class _Actions:
         try:
             async with asyncio.timeout(TIMEOUT):
                 alert = await transition(self._source.service(), alert_id, actor)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the page says it and nobody sees a traceback
             _log(error)
             return _answer(_outcome(event, "failed", _explain(error)))
         if alert.notice is not None:
@@ -164,7 +163,7 @@ class _Actions:
         try:
             async with asyncio.timeout(TIMEOUT):
                 answer = await self._read(_severity(asked.get("severity")), _uuid(asked.get("selected")))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - as above
             problem = _explain(error)
             if problem != self._problem:  # once, not at every turn
                 self._problem = problem

@@ -85,9 +85,7 @@ def _event_text(event: AlertEvent) -> str:
         return _text(detail.get("resolution"))
     if event.kind in ("raised", "repeated"):
         attempts = _text(detail.get("attempts"))
-        return ": ".join(
-            part for part in (attempts and f"attempt {attempts}", _text(detail.get("error"))) if part
-        )
+        return ": ".join(part for part in (attempts and f"attempt {attempts}", _text(detail.get("error"))) if part)
     return ""
 
 
@@ -100,7 +98,7 @@ def _short(address: str) -> str:
     return address if len(address) <= 12 else f"{address[:4]}…{address[-4:]}"
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """Anything that JSON can hold, as text: the page's numbers would lose digits of large ones."""
     if value is None:
         return ""
