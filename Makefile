@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench soak clean
 
 demo: $(VENV)/ready
 	$(BIN)/walltrack-alerts demo $(ARGS)
@@ -21,6 +21,10 @@ lint: $(VENV)/ready
 	$(BIN)/mypy
 	$(BIN)/sqlfluff lint --disable-progress-bar sql
 	$(BIN)/python -m alembic upgrade head --sql 2>/dev/null | $(BIN)/squawk --stdin-filepath upgrade.sql
+
+# Crashes under load for so many minutes: make soak ARGS="--minutes 10"
+soak: $(VENV)/ready
+	$(BIN)/python bench/soak.py $(ARGS)
 
 bench: $(VENV)/ready
 	$(BIN)/python bench/order_writes.py $(ARGS)

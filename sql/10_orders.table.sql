@@ -97,3 +97,14 @@ for each row execute function walltrack.tg_orders__touch_updated_at();
 create trigger orders_log_status
 after update on walltrack.orders
 for each row execute function walltrack.tg_orders__log_status();
+
+-- Default privileges may have given the new tables to the roles behind a public API.
+do $$
+declare
+  v_role regrole;
+begin
+  for v_role in select r.oid from pg_roles as r where r.rolname in ('anon', 'authenticated') loop
+    execute format('revoke all on walltrack.orders, walltrack.order_status_log from %s', v_role);
+  end loop;
+end
+$$;

@@ -92,7 +92,7 @@ begin
   end if;
 
   -- This write matters. Nothing that goes wrong from here on may reach it, not even a statement_timeout that runs out
-  -- while the alert is waited for (query_canceled, which "others" leaves out).
+  -- while the alert is waited for ("others" leaves query_canceled and assert_failure out).
   declare
     v_order_id text;
   begin
@@ -102,11 +102,11 @@ begin
       case when tg_op <> 'INSERT' then @old_facts end,
       case when tg_op <> 'DELETE' then @new_facts end
     );
-  exception when query_canceled or others then
+  exception when query_canceled or assert_failure or others then
     begin
       insert into walltrack.alert_faults (table_id, order_id, sqlstate, message)
       values (tg_relid, v_order_id, sqlstate, left(sqlerrm, 2000));
-    exception when query_canceled or others then
+    exception when query_canceled or assert_failure or others then
       null;  -- the warning below still tells
     end;
     if sqlstate = '55P03' then

@@ -298,7 +298,7 @@ as $$
 begin
   perform walltrack.resolve_ended(false);
   return null;
-exception when query_canceled or others then
+exception when query_canceled or assert_failure or others then
   raise warning 'walltrack_alerts: % was truncated but its alerts are still open: % (%)', tg_relid::regclass, sqlerrm, sqlstate
     using hint = 'Run `walltrack-alerts reconcile`.';
   return null;

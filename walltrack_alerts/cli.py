@@ -153,8 +153,14 @@ def panel(host: Host = "127.0.0.1", port: Port = 7860, browser: Browser = False)
     with _database() as database:
         from walltrack_alerts.ui import launch_panel
 
-        out.print(f"Panel on http://{host}:{port}, Ctrl-C stops it.")
-        launch_panel(database.dsn, host=host, port=port, open_browser=browser)
+        running = launch_panel(database.dsn, host=host, port=port, open_browser=browser, block=False)
+        try:
+            out.print(f"Panel on {running.url}, Ctrl-C stops it.")
+            if host not in ("127.0.0.1", "localhost", "::1"):
+                err.print("Whoever reaches this address can act on alerts: put it behind a proxy with a login.", style="yellow")
+            running.wait()
+        finally:
+            running.close()
 
 
 @app.command()

@@ -81,6 +81,21 @@ def _examine(connection: psycopg.Connection) -> Iterator[Check]:
             f"`select walltrack.unwatch_orders('{table}'); select walltrack.watch_orders('{table}')`. "
             "Then `walltrack-alerts reconcile`.",
         )
+    for table, fact, column in connection.execute(
+        """
+        select w.table_id::regclass::text, f.key, f.value
+        from walltrack.watched_tables as w cross join lateral jsonb_each_text(w.columns) as f
+        where not exists (
+          select from pg_attribute as a where a.attrelid = w.table_id and a.attname = f.value and not a.attisdropped
+        )
+        """
+    ).fetchall():
+        yield Check(
+            f"guard on {table}",
+            False,
+            f"column {column} ({fact}) does not exist any more: order writes may fail",
+            f"Give the new name at once: `select walltrack.watch_orders('{table}', '{{\"{fact}\": \"new_name\"}}')`.",
+        )
 
     faults = _value(connection, "select count(*) from walltrack.alert_faults where sqlstate <> 'WT007'")
     yield Check(

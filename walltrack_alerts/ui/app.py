@@ -127,6 +127,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=128)
+    except OverflowError as error:
+        raise PanelStartError(f"there is no port {port}: a port is a number from 0 to 65535") from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PanelStartError(
