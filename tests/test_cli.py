@@ -13,6 +13,8 @@ import pytest
 
 from tests.bot import Bot
 
+pytestmark = pytest.mark.own_server
+
 COMMAND = [str(Path(sys.executable).with_name("walltrack-alerts"))]
 
 

@@ -24,7 +24,10 @@ from psycopg.conninfo import conninfo_to_dict
 from walltrack_alerts import embedded
 from walltrack_alerts.embedded import EmbeddedStartError, EmbeddedUnavailableError, embedded_server
 
-pytestmark = pytest.mark.skipif(not embedded.is_available(), reason="the extra 'embedded' is not installed")
+pytestmark = [
+    pytest.mark.own_server,
+    pytest.mark.skipif(not embedded.is_available(), reason="the extra 'embedded' is not installed"),
+]
 
 PLAIN = """
 import sys

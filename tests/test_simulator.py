@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, LiteralString
 
 import psycopg
 import pytest
 from psycopg.rows import namedtuple_row
 
-from walltrack_alerts import embedded
 from walltrack_alerts.errors import DatabaseUnavailableError, NotMigratedError
 from walltrack_alerts.simulator import SimulatedBot
 
-pytestmark = pytest.mark.skipif(not embedded.is_available(), reason="the extra 'embedded' is not installed")
+pytestmark = pytest.mark.own_server
 
 ALLOWED = {
     "pending": {"submitted", "cancelled"},
@@ -38,36 +32,7 @@ select pg_terminate_backend(pid) from pg_stat_activity where application_name = 
 """
 CONNECTED: LiteralString = "select from pg_stat_activity where application_name = 'walltrack-simulated-bot'"
 
-TABLES: LiteralString = """
-drop schema if exists walltrack cascade;
-create schema walltrack;
-create table walltrack.orders (
-    id uuid primary key,
-    order_type varchar(10) not null check (order_type in ('entry', 'exit')),
-    side varchar(4) not null check (side in ('buy', 'sell')),
-    signal_id varchar(100),
-    position_id uuid,
-    token_address varchar(44) not null,
-    token_symbol varchar(20),
-    amount_sol numeric(20, 8) not null,
-    amount_tokens numeric(30, 8),
-    expected_price numeric(30, 12) not null,
-    actual_price numeric(30, 12),
-    max_slippage_bps integer default 100,
-    status varchar(20) default 'pending'
-        check (status in ('pending', 'submitted', 'confirming', 'filled', 'failed', 'cancelled')),
-    tx_signature varchar(100) unique,
-    filled_at timestamptz,
-    attempt_count integer default 0,
-    max_attempts integer default 3,
-    last_error text,
-    next_retry_at timestamptz,
-    is_simulated boolean default false,
-    locked_until timestamptz,
-    locked_by varchar(50),
-    created_at timestamptz default now(),
-    updated_at timestamptz default now()
-);
+RECORDER: LiteralString = """
 -- One row for each write; changed: the columns with another value; whole: the UPDATE named even created_at.
 create table walltrack.history (
     seq bigint generated always as identity primary key,
@@ -108,21 +73,12 @@ create trigger b_record_whole after update of created_at, token_address, max_att
 """
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    folder = Path(tempfile.mkdtemp(prefix="wta-", dir="/tmp"))
-    folder.chmod(0o755)  # as root the server is another user
-    with embedded.embedded_server(folder / "data") as uri:
-        yield uri
-    shutil.rmtree(folder)
-
-
 @pytest.fixture
-def database(server: str) -> str:
-    """The URI of a database with an empty table of orders."""
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(TABLES)
-    return server
+def database(database_url: str) -> str:
+    """The URI of a database that records every write of an order."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(RECORDER)
+    return database_url
 
 
 def rows(uri: str, query: LiteralString) -> list[Any]:
@@ -245,11 +201,11 @@ def test_the_same_seed_writes_the_same_story(database: str) -> None:
     trade(database, max_orders=40, seed=3)
     first = story(database)
     with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute(TABLES)
+        connection.execute("truncate walltrack.orders, walltrack.history")
     trade(database, max_orders=40, seed=3)
     assert story(database) == first
     with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute(TABLES)
+        connection.execute("truncate walltrack.orders, walltrack.history")
     trade(database, max_orders=40, seed=4)
     assert story(database) != first
 
@@ -347,13 +303,11 @@ def test_it_stops_before_it_starts(database: str) -> None:
     assert asyncio.run(main()).counts.orders == 0
 
 
-def test_errors_are_those_of_the_package(server: str) -> None:
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute("drop schema if exists walltrack cascade")
+def test_errors_are_those_of_the_package(empty_database_url: str) -> None:
     with pytest.raises(NotMigratedError):
-        trade(server)
+        trade(empty_database_url)
     with pytest.raises(DatabaseUnavailableError):
-        trade(f"host={os.devnull}/nowhere dbname=postgres")
+        trade("host=/dev/null/nowhere dbname=postgres")
 
 
 @pytest.mark.parametrize("options", [{"pace": 0}, {"pace": -1}, {"failure_rate": 1.5}, {"failure_rate": -0.1}])

@@ -22,6 +22,8 @@ from tests.browser.conftest import OpenPage
 from walltrack_alerts import AlertStatus
 from walltrack_alerts.ui import PanelStartError, create_alerts_panel, launch_panel
 
+pytestmark = pytest.mark.own_server
+
 Serve = Callable[..., str]
 
 HOSTILE = [
