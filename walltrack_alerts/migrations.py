@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -123,7 +124,7 @@ def run_online() -> None:
         _migrate(dsn)
         return
     with open_database() as database:
-        log.info("using %s", database.label)
+        sys.stderr.write(f"Using {database.label}\n")
         _migrate(database.dsn)
 
 
