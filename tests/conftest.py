@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ from psycopg.conninfo import make_conninfo
 from tests.bot import Bot
 from walltrack_alerts import migrations
 from walltrack_alerts.embedded import embedded_server
+
+# A suite in the background of a script ignores Ctrl-C, and so would the processes whose end by Ctrl-C is tested.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 IMAGE = os.environ.get("WALLTRACK_TEST_IMAGE", "postgres:18")
 

@@ -147,7 +147,7 @@ RENAMED = """select walltrack.watch_orders('walltrack.orders', '{"token_symbol":
 CAUSES = {
     "a check constraint": Cause(BROKEN, "23514", MENDED),
     "a not null constraint": Cause(
-        "alter table walltrack.alerts add column ticket int default 1; alter table walltrack.alerts alter column ticket set not null;"
+        "alter table walltrack.alerts add column ticket int not null default 1;"
         "alter table walltrack.alerts alter column ticket drop default",
         "23502",
         "alter table walltrack.alerts drop column ticket",
