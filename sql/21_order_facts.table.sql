@@ -12,7 +12,8 @@ create type walltrack.order_facts as (
     position_id text,
     side text,
     amount_sol numeric,
-    is_simulated boolean
+    is_simulated boolean,
+    updated_at timestamptz
 );
 
 -- At every upgrade:

@@ -4,47 +4,6 @@
 -- condition (it is parsed again at every statement), no column list (it misses what BEFORE triggers change), no
 -- exception block and no query before it has decided that the write matters.
 
-create or replace function walltrack.facts_expression(p_columns jsonb, p_row text) returns text
-language plpgsql
-immutable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
--- The SQL expression that reads the order facts from a row called p_row ('new', 'old', 'o').
--- Lower case is taken under the collation "C": under a Turkish one 'FILLED' would not become 'filled'.
-declare
-  v_fact record;
-  v_value text;
-  v_expression text := '';
-begin
-  for v_fact in
-    select f.name, f.value_type
-    from (values
-      ('order_id', 'text'), ('order_type', 'word'), ('status', 'word'),
-      ('attempt_count', 'int'), ('max_attempts', 'int'), ('last_error', 'text'),
-      ('token_address', 'text'), ('token_symbol', 'text'), ('position_id', 'text'),
-      ('side', 'text'), ('amount_sol', 'numeric'), ('is_simulated', 'boolean')
-    ) as f (name, value_type)
-  loop
-    v_value := case
-      when p_columns ->> v_fact.name is null then 'null'
-      else format('%s.%I', p_row, p_columns ->> v_fact.name)
-    end;
-    v_expression := v_expression || case v_fact.value_type
-      when 'word' then format(', lower(%s::text collate "C")', v_value)
-      else format(', %s::%s', v_value, v_fact.value_type)
-    end;
-  end loop;
-  return 'row(' || substr(v_expression, 3) || ')::walltrack.order_facts';
-end
-$$;
-
-comment on function walltrack.facts_expression(jsonb, text) is
-'The SQL expression that makes walltrack.order_facts of a row of a watched table.';
-
-revoke all on function walltrack.facts_expression(jsonb, text) from public;
-
-
 create or replace function walltrack.guard_name(p_table regclass) returns text
 language sql
 stable
@@ -72,61 +31,54 @@ as $$
 -- Writes the trigger function of one watched table. It takes no lock on the table.
 declare
   v_columns jsonb := (select w.columns from walltrack.watched_tables as w where w.table_id = p_table);
-  v_source text := $guard$
+  v_source text := format(
+    $guard$
 begin
   -- The fast path: what everything but a failure and an end of an order takes. OLD of an INSERT and NEW of a DELETE
   -- are rows of NULLs, so that no look at tg_op is needed here.
-  if new.@attempt_count is not distinct from old.@attempt_count
-     and new.@status is not distinct from old.@status
-     and new.@max_attempts is not distinct from old.@max_attempts
-     and new.@order_type is not distinct from old.@order_type
-     and new.@last_error is not distinct from old.@last_error
+  if new.%1$I is not distinct from old.%1$I
+     and new.%2$I is not distinct from old.%2$I
+     and new.%3$I is not distinct from old.%3$I
+     and new.%4$I is not distinct from old.%4$I
+     and new.%5$I is not distinct from old.%5$I
   then
     return null;
   end if;
   if tg_op <> 'DELETE'
-     and (new.@attempt_count >= new.@max_attempts and new.@attempt_count > 0) is not true
-     and (lower(new.@status::text collate "C") in ('filled', 'cancelled')) is not true
+     and (new.%1$I >= new.%3$I and new.%1$I > 0) is not true
+     and (lower(new.%2$I::text collate "C") in ('filled', 'cancelled')) is not true
   then
     return null;
   end if;
 
   -- This write matters. Nothing that goes wrong from here on may reach it, not even a statement_timeout that runs out
   -- while the alert is waited for ("others" leaves query_canceled and assert_failure out).
-  declare
-    v_order_id text;
   begin
-    v_order_id := case when tg_op = 'DELETE' then old.@order_id else new.@order_id end::text;
     perform walltrack.order_changed(
-      coalesce(pg_partition_root(tg_relid), tg_relid),
-      case when tg_op <> 'INSERT' then @old_facts end,
-      case when tg_op <> 'DELETE' then @new_facts end
+      tg_relid,
+      case when tg_op <> 'INSERT' then to_jsonb(old) end,
+      case when tg_op <> 'DELETE' then to_jsonb(new) end
     );
   exception when query_canceled or assert_failure or others then
     begin
-      insert into walltrack.alert_faults (table_id, order_id, sqlstate, message)
-      values (tg_relid, v_order_id, sqlstate, left(sqlerrm, 2000));
+      perform walltrack.record_fault(
+        tg_relid, case when tg_op = 'DELETE' then to_jsonb(old) else to_jsonb(new) end, sqlstate, sqlerrm
+      );
     exception when query_canceled or assert_failure or others then
-      null;  -- the warning below still tells
+      begin
+        raise warning 'walltrack_alerts: an order was written but its alert was not (%%)', sqlstate;
+      exception when others then
+        null;
+      end;
     end;
-    if sqlstate = '55P03' then
-      -- Who waited once for a held alert does not wait again in this transaction, however many orders it writes.
-      perform set_config('walltrack.waited', 'yes', true);
-    end if;
-    raise warning 'walltrack_alerts: order % of % was written but its alert was not: % (%)',
-      v_order_id, tg_relid::regclass, left(sqlerrm, 500), sqlstate
-      using hint = 'Run `walltrack-alerts reconcile`; what went wrong is kept in walltrack.alert_faults.';
   end;
   return null;
 end
-$guard$;
-  v_name text;
+$guard$,
+    v_columns ->> 'attempt_count', v_columns ->> 'status', v_columns ->> 'max_attempts', v_columns ->> 'order_type',
+    v_columns ->> 'last_error'
+  );
 begin
-  v_source := replace(v_source, '@old_facts', walltrack.facts_expression(v_columns, 'old'));
-  v_source := replace(v_source, '@new_facts', walltrack.facts_expression(v_columns, 'new'));
-  foreach v_name in array array['order_id', 'attempt_count', 'max_attempts', 'status', 'order_type', 'last_error'] loop
-    v_source := replace(v_source, '@' || v_name, quote_ident(v_columns ->> v_name));
-  end loop;
   -- security definer: whoever writes orders needs no right on alerts.
   execute format(
     'create or replace function walltrack.%I() returns trigger language plpgsql volatile security definer '
@@ -145,6 +97,127 @@ $$;
 comment on function walltrack.write_guard(regclass) is 'Writes (again) the guard''s trigger function of a watched table.';
 
 revoke all on function walltrack.write_guard(regclass) from public;
+
+
+create or replace function walltrack.record_fault(
+    p_table regclass,
+    p_row jsonb,
+    p_sqlstate text,
+    p_message text
+) returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '30ms'
+as $$
+-- Keeps what went wrong and tells the writer of the order. Each part is tried, whatever becomes of the other one.
+declare
+  v_order_id text;
+begin
+  begin
+    select walltrack.clip(p_row ->> (w.columns ->> 'order_id'), 200) into v_order_id
+    from walltrack.watched_tables as w
+    where w.table_id in (p_table, pg_partition_root(p_table));
+  exception when others then
+    v_order_id := left(p_row ->> 'id', 200);
+  end;
+  begin
+    insert into walltrack.alert_faults (table_id, order_id, sqlstate, message)
+    values (p_table, v_order_id, p_sqlstate, left(p_message, 2000));
+  exception when others then
+    null;  -- the warning below still tells
+  end;
+  if p_sqlstate = '55P03' then
+    -- Who waited once for a held alert does not wait again in this transaction, however many orders it writes.
+    perform set_config('walltrack.waited', 'yes', true);
+  end if;
+  raise warning 'walltrack_alerts: order % of % was written but its alert was not: % (%)',
+    v_order_id, p_table, left(p_message, 500), p_sqlstate
+    using hint = 'Run `walltrack-alerts reconcile`; what went wrong is kept in walltrack.alert_faults.';
+end
+$$;
+
+comment on function walltrack.record_fault(regclass, jsonb, text, text) is
+'Keeps an error of alerting in alert_faults and raises it as a WARNING; the order write goes on.';
+
+revoke all on function walltrack.record_fault(regclass, jsonb, text, text) from public;
+
+
+create or replace function walltrack.order_facts_of(p_row jsonb, p_columns jsonb) returns walltrack.order_facts
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- The facts of an order from its row, whatever the types of the columns: a value that cannot be read becomes NULL, a
+-- number that is too large the largest one. Lower case is taken under the collation "C": under a Turkish one 'FILLED'
+-- would not become 'filled'.
+declare
+  v_order walltrack.order_facts;
+  v_simulated text := p_row ->> (p_columns ->> 'is_simulated');
+  v_updated_at text := p_row ->> (p_columns ->> 'updated_at');
+begin
+  v_order.order_id := p_row ->> (p_columns ->> 'order_id');
+  v_order.order_type := lower((p_row ->> (p_columns ->> 'order_type')) collate "C");
+  v_order.status := lower((p_row ->> (p_columns ->> 'status')) collate "C");
+  v_order.attempt_count := walltrack.as_int(p_row ->> (p_columns ->> 'attempt_count'));
+  v_order.max_attempts := walltrack.as_int(p_row ->> (p_columns ->> 'max_attempts'));
+  v_order.last_error := p_row ->> (p_columns ->> 'last_error');
+  v_order.token_address := p_row ->> (p_columns ->> 'token_address');
+  v_order.token_symbol := p_row ->> (p_columns ->> 'token_symbol');
+  v_order.position_id := p_row ->> (p_columns ->> 'position_id');
+  v_order.side := p_row ->> (p_columns ->> 'side');
+  v_order.amount_sol := walltrack.as_number(p_row ->> (p_columns ->> 'amount_sol'));
+  if v_simulated in ('true', 'false') then
+    v_order.is_simulated := v_simulated::boolean;
+  end if;
+  if v_updated_at ~ '^\d{4,6}-\d\d-\d\dT\d\d:\d\d:\d\d' then
+    v_order.updated_at := v_updated_at::timestamptz;
+  end if;
+  return v_order;
+end
+$$;
+
+comment on function walltrack.order_facts_of(jsonb, jsonb) is
+'The facts of an order from its row as JSON and the columns of its watched table.';
+
+revoke all on function walltrack.order_facts_of(jsonb, jsonb) from public;
+
+
+create or replace function walltrack.as_number(p_text text) returns numeric
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_text ~ '^-?\d+(\.\d+)?([eE][-+]?\d{1,4})?$' or p_text in ('NaN', 'Infinity', '-Infinity') then
+    return p_text::numeric;
+  end if;
+  return null;
+end
+$$;
+
+comment on function walltrack.as_number(text) is 'The number a text says, NULL when it says none.';
+
+revoke all on function walltrack.as_number(text) from public;
+
+
+create or replace function walltrack.as_int(p_text text) returns int
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return trunc(greatest(least(walltrack.as_number(p_text), 2147483647), -2147483648))::int;
+end
+$$;
+
+comment on function walltrack.as_int(text) is 'The whole number a text says, the largest one where it does not fit.';
+
+revoke all on function walltrack.as_int(text) from public;
 
 
 create or replace function walltrack.watch_orders(
@@ -195,7 +268,19 @@ begin
     raise exception 'table % cannot be watched, it has no column for: %', p_table, v_missing
       using errcode = 'WT004', hint = 'Name the columns in p_columns, e.g. {"attempt_count": "retry_count"}.';
   end if;
-  perform 'x' ~ p_cancel_pattern;  -- an invalid regular expression fails here, not in the trigger
+  -- What would fail in the trigger fails here: a type without an equality, an invalid regular expression.
+  begin
+    perform 'x' ~ p_cancel_pattern;
+    execute format(
+      'select o.%1$I = o.%1$I, o.%2$I = o.%2$I, o.%3$I = o.%3$I, o.%4$I = o.%4$I, o.%5$I = o.%5$I, o.%1$I >= o.%3$I, o.%1$I > 0 '
+      'from %6$s as o limit 0',
+      v_columns ->> 'attempt_count', v_columns ->> 'status', v_columns ->> 'max_attempts', v_columns ->> 'order_type',
+      v_columns ->> 'last_error', p_table
+    );
+  exception when undefined_function or invalid_regular_expression or datatype_mismatch then
+    raise exception 'table % cannot be watched: %', p_table, sqlerrm
+      using errcode = 'WT004', hint = 'Attempts must be numbers; status, order type and error must be texts that can be compared.';
+  end;
 
   insert into walltrack.watched_tables (table_id, columns, cancel_pattern)
   values (p_table, v_columns, p_cancel_pattern)

@@ -118,8 +118,8 @@ begin
     p_title => v_type || ' Order Failed - Manual Action Required',
     p_message => v_message,
     p_data => jsonb_build_object(
-      'order_id', p_order.order_id,
-      'order_type', p_order.order_type,
+      'order_id', walltrack.clip(p_order.order_id, 1000),
+      'order_type', walltrack.clip(p_order.order_type, 100),
       'token', walltrack.clip(p_order.token_address, 200),
       'token_symbol', walltrack.clip(p_order.token_symbol, 200),
       'position_id', walltrack.clip(p_order.position_id, 200),
@@ -127,7 +127,10 @@ begin
       'max_attempts', p_order.max_attempts,
       'error', walltrack.clip(p_error, 2000),
       'side', walltrack.clip(p_order.side, 20),
-      'amount_sol', p_order.amount_sol,
+      'amount_sol', case
+        when length(p_order.amount_sol::text) <= 40 then to_jsonb(p_order.amount_sol)
+        else to_jsonb(walltrack.clip(p_order.amount_sol::text, 40))
+      end,
       'is_simulated', p_order.is_simulated
     ),
     p_requires_action => true,
@@ -144,8 +147,114 @@ comment on function walltrack.upsert_order_alert(text, walltrack.order_facts, te
 revoke all on function walltrack.upsert_order_alert(text, walltrack.order_facts, text, boolean) from public;
 
 
-create or replace function walltrack.order_changed(
-    p_table regclass,
+create or replace function walltrack.real_error(p_error text, p_cancel_pattern text) returns text
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- What the worker writes when it gives up says nothing about why.
+  return case when coalesce(left(p_error, 1000) !~ p_cancel_pattern, false) then walltrack.nonblank(p_error) end;
+end
+$$;
+
+comment on function walltrack.real_error(text, text) is 'The error, unless it is blank or only says that retries ran out.';
+
+revoke all on function walltrack.real_error(text, text) from public;
+
+
+create or replace function walltrack.order_key(p_order_id text) returns text
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- An index takes no keys of any length.
+  return 'order_failed_' || case when length(p_order_id) > 200 then left(p_order_id, 160) || md5(p_order_id) else p_order_id end;
+end
+$$;
+
+comment on function walltrack.order_key(text) is 'The dedupe key of an order: order_failed_<id>.';
+
+revoke all on function walltrack.order_key(text) from public;
+
+
+create or replace function walltrack.watched_table(p_table regclass) returns walltrack.watched_tables
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_table walltrack.watched_tables;
+begin
+  select w.* into strict v_table
+  from walltrack.watched_tables as w
+  where w.table_id in (p_table, pg_partition_root(p_table))
+  order by w.table_id = p_table desc
+  limit 1;
+  return v_table;
+end
+$$;
+
+comment on function walltrack.watched_table(regclass) is 'The settings of a watched table, a partition''s by its root.';
+
+revoke all on function walltrack.watched_table(regclass) from public;
+
+
+create or replace function walltrack.order_changed(p_table regclass, p_old jsonb, p_new jsonb) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '200ms'
+as $$
+-- What the guard calls: old and new row of an order, NULL where there is none. The lock timeout is the longest an
+-- order write waits for a person who holds the alert.
+declare
+  v_table walltrack.watched_tables := walltrack.watched_table(p_table);
+  v_old walltrack.order_facts;
+  v_new walltrack.order_facts;
+begin
+  if current_setting('walltrack.waited', true) = 'yes' then
+    perform set_config('lock_timeout', '1ms', true);  -- until this function returns
+  end if;
+  if p_old is not null then
+    v_old := walltrack.order_facts_of(p_old, v_table.columns);
+  end if;
+  if p_new is not null then
+    v_new := walltrack.order_facts_of(p_new, v_table.columns);
+  end if;
+
+  -- A row that moves to another partition is deleted and inserted: one change, told by its DELETE.
+  if p_table <> v_table.table_id and p_new is null then
+    v_new := walltrack.find_order(v_table, v_old.order_id, false);
+    perform set_config('walltrack.moved', v_new.order_id, true) where v_new.order_id is not null;
+  elsif p_table <> v_table.table_id and p_old is null
+    and current_setting('walltrack.moved', true) = v_new.order_id
+  then
+    perform set_config('walltrack.moved', '', true);
+    return;
+  end if;
+
+  if v_new.order_id is null then
+    perform walltrack.close_alert(walltrack.order_key(v_old.order_id), 'Order deleted');
+  else
+    perform walltrack.follow_order(v_table, v_old, v_new);
+  end if;
+end
+$$;
+
+comment on function walltrack.order_changed(regclass, jsonb, jsonb) is
+'An order was inserted, updated, deleted or moved to another partition: its alert follows.';
+
+revoke all on function walltrack.order_changed(regclass, jsonb, jsonb) from public;
+
+
+create or replace function walltrack.follow_order(
+    p_table walltrack.watched_tables,
     p_old walltrack.order_facts,
     p_new walltrack.order_facts
 ) returns boolean
@@ -153,61 +262,58 @@ language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '200ms'
 as $$
--- p_old is NULL for an INSERT, p_new for a DELETE. Returns whether the order's alert is open now. The lock timeout is the longest an order write waits for a person
--- who holds the alert.
+-- Raise, repeat, refresh, resolve or nothing; returns whether the order's alert is open then. p_old is a row of NULLs
+-- for an order that is new.
 declare
-  v_key text := 'order_failed_' || coalesce(p_new.order_id, p_old.order_id);
-  v_pattern text;
-  v_outcome text;
+  v_key text := walltrack.order_key(p_new.order_id);
+  v_outcome text := walltrack.order_outcome(p_new, p_table.cancel_pattern);
   v_failed_again boolean;
-  v_error text;
   v_open walltrack.alerts;
 begin
-  if current_setting('walltrack.waited', true) = 'yes' then
-    perform set_config('lock_timeout', '1ms', true);  -- until this function returns
-  end if;
-  if p_new is null then
-    perform walltrack.close_alert(v_key, 'Order deleted');
-    return false;
-  end if;
-
-  select w.cancel_pattern into strict v_pattern from walltrack.watched_tables as w where w.table_id = p_table;
-  v_outcome := walltrack.order_outcome(p_new, v_pattern);
   if v_outcome = 'filled' or (v_outcome = 'cancelled' and p_old.status is distinct from 'cancelled') then
     perform walltrack.close_alert(v_key, 'Order ' || v_outcome);
-  end if;
-  if v_outcome <> 'exhausted' then
     return false;
   end if;
-
-  v_failed_again := p_old is null
-    or p_new.attempt_count > coalesce(p_old.attempt_count, 0)
-    or (p_new.status = 'failed' and p_old.status is distinct from 'failed');
+  -- The error of an order that was cancelled by the worker is read by somebody else now: no decision, no attempt.
+  if v_outcome = 'cancelled' and walltrack.is_exhausted(p_new) then
+    v_failed_again := false;
+  elsif v_outcome <> 'exhausted' then
+    return false;
+  else
+    v_failed_again := p_old.order_id is null
+      or p_new.attempt_count > coalesce(p_old.attempt_count, 0)
+      or (p_new.status = 'failed' and p_old.status is distinct from 'failed');
+  end if;
 
   select a.* into v_open
   from walltrack.alerts as a
   where a.dedupe_key = v_key and a.status <> 'resolved'
   for update;
 
-  if v_open.id is null and not v_failed_again and walltrack.is_held(v_key, p_new.attempt_count) then
+  if v_open.id is null and not v_failed_again
+    and (v_outcome = 'cancelled' or walltrack.is_held(v_key, p_new.attempt_count))
+  then
     return false;
   end if;
 
-  -- The last real error: what the worker writes when it gives up says nothing about why.
-  select e.error into v_error
-  from (values (1, p_new.last_error), (2, v_open.data ->> 'error'), (3, p_old.last_error)) as e (preference, error)
-  where walltrack.nonblank(e.error) is not null and left(e.error, 1000) !~ v_pattern
-  order by e.preference
-  limit 1;
-
-  perform walltrack.upsert_order_alert(v_key, p_new, coalesce(v_error, walltrack.nonblank(p_new.last_error)), v_failed_again);
+  perform walltrack.upsert_order_alert(
+    v_key,
+    p_new,
+    coalesce(
+      walltrack.real_error(p_new.last_error, p_table.cancel_pattern),
+      v_open.data ->> 'error',
+      walltrack.real_error(p_old.last_error, p_table.cancel_pattern),
+      walltrack.nonblank(p_new.last_error)
+    ),
+    v_failed_again
+  );
   return true;
 end
 $$;
 
-comment on function walltrack.order_changed(regclass, walltrack.order_facts, walltrack.order_facts) is
-'Decides what an order write means for its alert: raise, repeat, refresh, resolve or nothing.';
+comment on function walltrack.follow_order(walltrack.watched_tables, walltrack.order_facts, walltrack.order_facts) is
+'Decides what a changed order means for its alert: raise, repeat, refresh, resolve or nothing.';
 
-revoke all on function walltrack.order_changed(regclass, walltrack.order_facts, walltrack.order_facts) from public;
+revoke all on function walltrack.follow_order(walltrack.watched_tables, walltrack.order_facts, walltrack.order_facts)
+from public;

@@ -57,7 +57,7 @@ declare
   v_alert walltrack.alerts;
   v_rises boolean;
 begin
-  loop
+  for v_try in 1 .. 10 loop
     select a.* into v_before
     from walltrack.alerts as a
     where a.dedupe_key = p_dedupe_key and a.status <> 'resolved'
@@ -113,6 +113,8 @@ begin
     end if;
     return v_alert;
   end loop;
+  raise exception 'the alert of % can neither be inserted nor found', coalesce(p_dedupe_key, p_title)
+    using errcode = 'WT008', hint = 'Does a trigger on walltrack.alerts suppress the row?';
 end
 $$;
 

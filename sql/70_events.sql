@@ -8,6 +8,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_event walltrack.alert_events;
+  v_payload text;
+  v_pending bigint;
+  v_capacity bigint := coalesce(current_setting('max_notify_queue_pages', true), '1048576')::bigint * 8192;
 begin
   insert into walltrack.alert_events (alert_id, kind, actor, at, detail)
   values (
@@ -22,9 +25,14 @@ begin
     ))
   )
   returning * into v_event;
-  -- A full notification queue makes COMMIT itself fail. The event is in the table; whoever listens reads it there.
-  if pg_notification_queue_usage() <= 0.5 then
-    perform pg_notify('walltrack_alerts', walltrack.event_payload(p_alert, v_event));
+  -- A full notification queue makes COMMIT itself fail. What this transaction has notified so far enters the queue only
+  -- then, so it is added up here. The event is in the table; whoever listens reads it there.
+  v_payload := walltrack.event_payload(p_alert, v_event);
+  v_pending := coalesce(nullif(current_setting('walltrack.notified_bytes', true), ''), '0')::bigint
+    + octet_length(v_payload) + 100;
+  if pg_notification_queue_usage() + v_pending::float8 / v_capacity <= 0.5 then
+    perform set_config('walltrack.notified_bytes', v_pending::text, true);
+    perform pg_notify('walltrack_alerts', v_payload);
   else
     insert into walltrack.alert_faults (order_id, sqlstate, message)
     values (

@@ -1,8 +1,9 @@
 -- Compares orders with alerts and heals the difference: orders that were exhausted before their table was watched,
 -- writes while triggers were disabled or did not fire, faults, a restored dump.
 --
--- It looks without locks and locks only the order whose alert is wrong, then looks again: an order write that is being
--- committed right now is waited for, not overlooked. Lock order as everywhere: orders, then alerts.
+-- It looks without locks and locks only the order whose alert is wrong, then looks again. Lock order as everywhere:
+-- orders, then alerts. It holds what it has locked until its transaction ends, so it never waits for an order (whoever
+-- writes it right now is left alone until the next time) and only briefly for an alert.
 
 create or replace function walltrack.find_order(
     p_table walltrack.watched_tables,
@@ -15,21 +16,21 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_found walltrack.order_facts[];
+  v_row jsonb;
 begin
   execute format(
-    'select array(select %s from %s as o where o.%I = $1::%s %s)',
-    walltrack.facts_expression(p_table.columns, 'o'), p_table.table_id, p_table.columns ->> 'order_id',
-    walltrack.order_id_type(p_table), case when p_lock then 'for update' else '' end
-  ) into v_found using p_order_id;
-  return v_found[1];
+    'select to_jsonb(o) from %s as o where o.%I = $1::%s %s',
+    p_table.table_id, p_table.columns ->> 'order_id', walltrack.order_id_type(p_table),
+    case when p_lock then 'for update nowait' else '' end
+  ) into v_row using p_order_id;
+  return walltrack.order_facts_of(v_row, p_table.columns);
 exception when data_exception then
   return null;  -- the text is no id of this table
 end
 $$;
 
 comment on function walltrack.find_order(walltrack.watched_tables, text, boolean) is
-'The facts of one order of a watched table, NULL when it has none of this id; with p_lock its row is locked.';
+'The facts of one order of a watched table, NULL when it has none of this id; with p_lock its row is locked, or 55P03.';
 
 revoke all on function walltrack.find_order(walltrack.watched_tables, text, boolean) from public;
 
@@ -50,30 +51,49 @@ comment on function walltrack.order_id_type(walltrack.watched_tables) is 'The ty
 revoke all on function walltrack.order_id_type(walltrack.watched_tables) from public;
 
 
-create or replace function walltrack.is_missing(
-    p_table walltrack.watched_tables,
-    p_order walltrack.order_facts,
-    p_updated_at timestamptz
-) returns boolean
-language sql
+create or replace function walltrack.last_told(p_table walltrack.watched_tables, p_order walltrack.order_facts)
+returns walltrack.order_facts
+language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+-- The order as its alert tells it, to be compared with the order as it is: NULL when nothing is missing, the order itself
+-- when its alert is missing, else with the attempts and the error of the open alert.
+declare
+  v_open walltrack.alerts;
+  v_told walltrack.order_facts := p_order;
+begin
   -- What the retry worker had given up before the table was watched is history and wakes nobody.
-  select walltrack.order_outcome(p_order, p_table.cancel_pattern) = 'exhausted'
-    and (p_order.status is distinct from 'cancelled' or coalesce(p_updated_at >= p_table.watched_since, false))
-    and not exists (
-      select from walltrack.alerts as a
-      where a.dedupe_key = 'order_failed_' || p_order.order_id and a.status <> 'resolved'
+  if walltrack.order_outcome(p_order, p_table.cancel_pattern) <> 'exhausted'
+    or (p_order.status = 'cancelled' and coalesce(p_order.updated_at < p_table.watched_since, true))
+  then
+    return null;
+  end if;
+  select a.* into v_open
+  from walltrack.alerts as a
+  where a.dedupe_key = walltrack.order_key(p_order.order_id) and a.status <> 'resolved';
+  if v_open.id is null then
+    return case when not walltrack.is_held(walltrack.order_key(p_order.order_id), p_order.attempt_count) then p_order end;
+  end if;
+  v_told.attempt_count := coalesce(walltrack.as_int(v_open.data ->> 'attempts'), p_order.attempt_count);
+  v_told.last_error := v_open.data ->> 'error';
+  if v_told.attempt_count >= p_order.attempt_count
+    and coalesce(
+      walltrack.clip(walltrack.real_error(p_order.last_error, p_table.cancel_pattern), 2000) = v_told.last_error,
+      walltrack.real_error(p_order.last_error, p_table.cancel_pattern) is null
     )
-    and not walltrack.is_held('order_failed_' || p_order.order_id, p_order.attempt_count)
+  then
+    return null;
+  end if;
+  return v_told;
+end
 $$;
 
-comment on function walltrack.is_missing(walltrack.watched_tables, walltrack.order_facts, timestamptz) is
-'Whether the order should have an open alert and has none.';
+comment on function walltrack.last_told(walltrack.watched_tables, walltrack.order_facts) is
+'The order as its alert tells it, NULL when that is how it is.';
 
-revoke all on function walltrack.is_missing(walltrack.watched_tables, walltrack.order_facts, timestamptz) from public;
+revoke all on function walltrack.last_told(walltrack.watched_tables, walltrack.order_facts) from public;
 
 
 create or replace function walltrack.raise_missing(
@@ -89,7 +109,7 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '1s'
+set lock_timeout = '200ms'
 as $$
 -- One bounded batch of a watched table, by its index on the id: the p_limit orders after p_after (NULL: from the first).
 declare
@@ -97,98 +117,57 @@ declare
   v_ids text[];
   v_id text;
   v_order walltrack.order_facts;
+  v_told walltrack.order_facts;
 begin
   raised := 0;
-  select w.* into strict v_table from walltrack.watched_tables as w where w.table_id = p_table;
-  execute format(
-    $query$
-      with batch as materialized (
-        select o.* from %1$s as o where $1 is null or o.%2$I > $1::%3$s order by o.%2$I limit $2
-      )
-      select
-        (select o.%2$I::text from batch as o order by o.%2$I desc limit 1),
-        (select count(*)::int from batch),
-        array(
-          select o.%2$I::text
-          from batch as o
-          where o.%4$I > 0 and o.%4$I >= o.%5$I and lower(o.%6$I::text collate "C") is distinct from 'filled'
-            and walltrack.is_missing($3, %7$s, %8$s)
+  scanned := 0;
+  begin
+    v_table := walltrack.watched_table(p_table);
+    execute format(
+      $query$
+        with batch as materialized (
+          select o.* from %1$s as o where $1 is null or o.%2$I > $1::%3$s order by o.%2$I limit $2
         )
-    $query$,
-    v_table.table_id, v_table.columns ->> 'order_id', walltrack.order_id_type(v_table),
-    v_table.columns ->> 'attempt_count', v_table.columns ->> 'max_attempts', v_table.columns ->> 'status',
-    walltrack.facts_expression(v_table.columns, 'o'),
-    coalesce(format('o.%I', v_table.columns ->> 'updated_at'), 'null')
-  ) into last_id, scanned, v_ids using p_after, p_limit, v_table;
-
-  if p_dry_run then
-    raised := cardinality(v_ids);
+        select
+          (select o.%2$I::text from batch as o order by o.%2$I desc limit 1),
+          (select count(*)::int from batch),
+          array(
+            select o.%2$I::text
+            from batch as o
+            where o.%4$I > 0 and o.%4$I >= o.%5$I and lower(o.%6$I::text collate "C") is distinct from 'filled'
+              and (walltrack.last_told($3, walltrack.order_facts_of(to_jsonb(o), ($3).columns))).order_id is not null
+          )
+      $query$,
+      v_table.table_id, v_table.columns ->> 'order_id', walltrack.order_id_type(v_table),
+      v_table.columns ->> 'attempt_count', v_table.columns ->> 'max_attempts', v_table.columns ->> 'status'
+    ) into last_id, scanned, v_ids using p_after, p_limit, v_table;
+  exception when others then
+    -- A table that cannot be read, e.g. because it was dropped, does not keep the others from being healed.
+    insert into walltrack.alert_faults (table_id, sqlstate, message) values (p_table, sqlstate, left(sqlerrm, 2000));
     return;
-  end if;
+  end;
+
   foreach v_id in array v_ids loop
     begin
-      v_order := walltrack.find_order(v_table, v_id, true);
-      -- Old and new are the same: the trigger's decision, without a failure in between.
-      if v_order.order_id is not null and walltrack.order_changed(p_table, v_order, v_order) then
-        raised := raised + 1;
+      if not p_dry_run then
+        v_order := walltrack.find_order(v_table, v_id, true);
+        v_told := walltrack.last_told(v_table, v_order);
+        continue when v_told.order_id is null or not walltrack.follow_order(v_table, v_told, v_order);
       end if;
+      raised := raised + 1;
     exception when others then
       -- One order that cannot be healed does not keep the others from it.
       insert into walltrack.alert_faults (table_id, order_id, sqlstate, message)
-      values (p_table, v_id, sqlstate, left(sqlerrm, 2000));
+      values (p_table, walltrack.clip(v_id, 200), sqlstate, left(sqlerrm, 2000));
     end;
   end loop;
 end
 $$;
 
 comment on function walltrack.raise_missing(regclass, text, int, boolean) is
-'Raises the alerts that are missing among the next p_limit orders; returns where it stopped and how many.';
+'Raises the alerts that are missing (or behind) among the next p_limit orders; returns where it stopped and how many.';
 
 revoke all on function walltrack.raise_missing(regclass, text, int, boolean) from public;
-
-
-create or replace function walltrack.resolve_ended(p_dry_run boolean) returns int
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-set lock_timeout = '1s'
-as $$
--- Open alerts are few: each one is compared with its order.
-declare
-  v_alert record;
-  v_resolution text;
-  v_resolved int := 0;
-begin
-  for v_alert in
-    select a.id, substr(a.dedupe_key, length('order_failed_') + 1) as order_id
-    from walltrack.alerts as a
-    where a.status <> 'resolved' and a.alert_type = 'order_failed_permanently' and starts_with(a.dedupe_key, 'order_failed_')
-      and exists (select from walltrack.watched_tables)
-  loop
-    continue when walltrack.ended_as(v_alert.order_id, false) is null;
-    begin
-      if not p_dry_run then
-        v_resolution := walltrack.ended_as(v_alert.order_id, true);
-        continue when v_resolution is null;
-        continue when (select a.status from walltrack.alerts as a where a.id = v_alert.id) = 'resolved';
-        perform walltrack.resolve_alert(v_alert.id, v_resolution, 'system');
-      end if;
-      v_resolved := v_resolved + 1;
-    exception when others then
-      -- One alert that is held does not keep the others from being healed.
-      insert into walltrack.alert_faults (order_id, sqlstate, message)
-      values (walltrack.clip(v_alert.order_id, 100), sqlstate, left(sqlerrm, 2000));
-    end;
-  end loop;
-  return v_resolved;
-end
-$$;
-
-comment on function walltrack.resolve_ended(boolean) is
-'Resolves the open alerts whose order was filled, cancelled or deleted meanwhile; returns how many.';
-
-revoke all on function walltrack.resolve_ended(boolean) from public;
 
 
 create or replace function walltrack.ended_as(p_order_id text, p_lock boolean) returns text
@@ -217,37 +196,92 @@ comment on function walltrack.ended_as(text, boolean) is
 revoke all on function walltrack.ended_as(text, boolean) from public;
 
 
-create or replace function walltrack.last_fault() returns bigint
+create or replace function walltrack.resolve_ended(p_dry_run boolean) returns int
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '200ms'
+as $$
+-- Open alerts are few: each one is compared with its order.
+declare
+  v_alert record;
+  v_resolution text;
+  v_resolved int := 0;
+begin
+  for v_alert in
+    select a.id, coalesce(a.data ->> 'order_id', substr(a.dedupe_key, length('order_failed_') + 1)) as order_id
+    from walltrack.alerts as a
+    where a.status <> 'resolved' and a.alert_type = 'order_failed_permanently' and starts_with(a.dedupe_key, 'order_failed_')
+      and exists (select from walltrack.watched_tables)
+  loop
+    continue when length(v_alert.order_id) >= 1000;  -- cut off, so it finds nothing
+    begin
+      continue when walltrack.ended_as(v_alert.order_id, false) is null
+        or (select a.status from walltrack.alerts as a where a.id = v_alert.id) = 'resolved';
+      if not p_dry_run then
+        v_resolution := walltrack.ended_as(v_alert.order_id, true);
+        continue when v_resolution is null
+          or (select a.status from walltrack.alerts as a where a.id = v_alert.id) = 'resolved';
+        perform walltrack.resolve_alert(v_alert.id, v_resolution, 'system');
+      end if;
+      v_resolved := v_resolved + 1;
+    exception when others then
+      -- One alert that cannot be healed does not keep the others from it.
+      insert into walltrack.alert_faults (order_id, sqlstate, message)
+      values (walltrack.clip(v_alert.order_id, 200), sqlstate, left(sqlerrm, 2000));
+    end;
+  end loop;
+  return v_resolved;
+end
+$$;
+
+comment on function walltrack.resolve_ended(boolean) is
+'Resolves the open alerts whose order was filled, cancelled or deleted meanwhile; returns how many.';
+
+revoke all on function walltrack.resolve_ended(boolean) from public;
+
+
+create or replace function walltrack.known_faults() returns bigint[]
 language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return (select coalesce(max(f.fault_id), 0) from walltrack.alert_faults as f);
+  return array(select f.fault_id from walltrack.alert_faults as f);
 end
 $$;
 
-comment on function walltrack.last_fault() is 'The newest fault: a reconciliation that begins now heals it and all before it.';
+comment on function walltrack.known_faults() is 'The faults that a reconciliation which begins now can heal.';
 
-revoke all on function walltrack.last_fault() from public;
+revoke all on function walltrack.known_faults() from public;
 
 
-create or replace function walltrack.clear_faults(p_until bigint) returns void
+create or replace function walltrack.clear_faults(p_known bigint[]) returns void
 language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+-- A fault of an order that failed again stands there anew; one of a table that nobody looked at stays.
 begin
-  delete from walltrack.alert_faults as f where f.fault_id <= p_until;
+  delete from walltrack.alert_faults as f
+  where f.fault_id = any (p_known)
+    and (f.table_id is null or exists (
+      select from walltrack.watched_tables as w where w.table_id in (f.table_id, pg_partition_root(f.table_id))
+    ))
+    and not exists (
+      select from walltrack.alert_faults as n
+      where n.fault_id <> all (p_known) and n.table_id = f.table_id and n.order_id is null
+    );
 end
 $$;
 
-comment on function walltrack.clear_faults(bigint) is
-'Forgets the faults up to one, after every watched table was reconciled.';
+comment on function walltrack.clear_faults(bigint[]) is
+'Forgets those of the known faults that a reconciliation of every watched table has healed.';
 
-revoke all on function walltrack.clear_faults(bigint) from public;
+revoke all on function walltrack.clear_faults(bigint[]) from public;
 
 
 create or replace function walltrack.reconcile_orders(
@@ -261,7 +295,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_faults bigint := walltrack.last_fault();
+  v_known bigint[] := walltrack.known_faults();
   v_table regclass;
   v_last_id text;
   v_raised int;
@@ -278,7 +312,7 @@ begin
     end loop;
   end loop;
   if not p_dry_run then
-    perform walltrack.clear_faults(v_faults);
+    perform walltrack.clear_faults(v_known);
   end if;
 end
 $$;
@@ -299,8 +333,11 @@ begin
   perform walltrack.resolve_ended(false);
   return null;
 exception when query_canceled or assert_failure or others then
-  raise warning 'walltrack_alerts: % was truncated but its alerts are still open: % (%)', tg_relid::regclass, sqlerrm, sqlstate
-    using hint = 'Run `walltrack-alerts reconcile`.';
+  begin
+    perform walltrack.record_fault(tg_relid, null, sqlstate, sqlerrm);
+  exception when query_canceled or assert_failure or others then
+    null;
+  end;
   return null;
 end
 $$;

@@ -34,6 +34,10 @@ class AppendOnlyError(AlertsError):
     """Events are never edited (WT006)."""
 
 
+class AlertNotWrittenError(AlertsError):
+    """Something on the alerts table suppresses the row (WT008)."""
+
+
 class DatabaseUnavailableError(AlertsError):
     """The database cannot be reached, or broke the connection."""
 
@@ -57,6 +61,7 @@ _BY_SQLSTATE: dict[str, type[AlertsError]] = {
     "WT004": UnwatchableTableError,
     "WT005": AdoptionError,
     "WT006": AppendOnlyError,
+    "WT008": AlertNotWrittenError,
     "22P02": InvalidAlertError,  # invalid_text_representation, e.g. an id that is no uuid
     "22P05": InvalidAlertError,  # untranslatable_character
     "3F000": NotMigratedError,  # invalid_schema_name

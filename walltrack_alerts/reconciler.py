@@ -38,11 +38,11 @@ def _reconcile(connection: psycopg.Connection, dry_run: bool, progress: Callable
         row = connection.execute(query, parameters).fetchone()
         return int(row[0]) if row else 0
 
-    before = value("select walltrack.last_fault()")
+    known = connection.execute("select walltrack.known_faults()").fetchone()
     resolved = value("select walltrack.resolve_ended(%s)", dry_run)
     tables = connection.execute(
-        "select w.table_id::oid, greatest(c.reltuples, 0)::bigint from walltrack.watched_tables as w "
-        "join pg_class as c on c.oid = w.table_id"
+        "select w.table_id::oid, greatest(coalesce(c.reltuples, 0), 0)::bigint from walltrack.watched_tables as w "
+        "left join pg_class as c on c.oid = w.table_id"
     ).fetchall()
     total = sum(estimate for _, estimate in tables)
     scanned = raised = 0
@@ -57,6 +57,8 @@ def _reconcile(connection: psycopg.Connection, dry_run: bool, progress: Callable
             last, scanned, raised = row[0], scanned + row[1], raised + row[2]
             progress(scanned, max(total, scanned))
     if not dry_run:
-        connection.execute("select walltrack.clear_faults(%s)", (before,))
-    failed = value("select count(*) from walltrack.alert_faults where fault_id > %s and sqlstate <> 'WT007'", before)
+        connection.execute("select walltrack.clear_faults(%s)", known)
+    failed = value(
+        "select count(*) from walltrack.alert_faults where fault_id <> all (%s) and sqlstate <> 'WT007'", *(known or ([],))
+    )
     return Reconciled(scanned, raised, resolved, failed)
