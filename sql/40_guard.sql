@@ -60,15 +60,30 @@ begin
       case when tg_op <> 'DELETE' then to_jsonb(new) end
     );
   exception when query_canceled or assert_failure or others then
+    declare
+      v_order_id text := left(case when tg_op = 'DELETE' then to_jsonb(old) else to_jsonb(new) end ->> %6$L, 200);
+      v_sqlstate text := sqlstate;
+      v_message text := left(sqlerrm, 2000);
+      v_lock_timeout text := current_setting('lock_timeout');
     begin
-      perform walltrack.record_fault(
-        tg_relid, case when tg_op = 'DELETE' then to_jsonb(old) else to_jsonb(new) end, sqlstate, sqlerrm
-      );
-    exception when query_canceled or assert_failure or others then
       begin
-        raise warning 'walltrack_alerts: an order was written but its alert was not (%%)', sqlstate;
-      exception when others then
-        null;
+        perform set_config('lock_timeout', '30ms', true);
+        insert into walltrack.alert_faults (table_id, order_id, sqlstate, message)
+        values (tg_relid, v_order_id, v_sqlstate, v_message);
+        perform set_config('lock_timeout', v_lock_timeout, true);
+      exception when query_canceled or assert_failure or others then
+        null;  -- the warning below still tells
+      end;
+      if v_sqlstate = '55P03' then
+        -- Who waited once for a held alert does not wait again in this transaction, however many orders it writes.
+        perform set_config('walltrack.waited', 'yes', true);
+      end if;
+      begin
+        raise warning 'walltrack_alerts: order %% of %% was written but its alert was not: %% (%%)',
+          v_order_id, tg_relid::regclass, left(v_message, 500), v_sqlstate
+          using hint = 'Run `walltrack-alerts reconcile`; what went wrong is kept in walltrack.alert_faults.';
+      exception when query_canceled or assert_failure or others then  -- e.g. a text the client's encoding does not have
+        raise warning 'walltrack_alerts: an order was written but its alert was not (%%)', v_sqlstate;
       end;
     end;
   end;
@@ -76,7 +91,7 @@ begin
 end
 $guard$,
     v_columns ->> 'attempt_count', v_columns ->> 'status', v_columns ->> 'max_attempts', v_columns ->> 'order_type',
-    v_columns ->> 'last_error'
+    v_columns ->> 'last_error', v_columns ->> 'order_id'
   );
 begin
   -- security definer: whoever writes orders needs no right on alerts.
@@ -97,51 +112,6 @@ $$;
 comment on function walltrack.write_guard(regclass) is 'Writes (again) the guard''s trigger function of a watched table.';
 
 revoke all on function walltrack.write_guard(regclass) from public;
-
-
-create or replace function walltrack.record_fault(
-    p_table regclass,
-    p_row jsonb,
-    p_sqlstate text,
-    p_message text
-) returns void
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-set lock_timeout = '30ms'
-as $$
--- Keeps what went wrong and tells the writer of the order. Each part is tried, whatever becomes of the other one.
-declare
-  v_order_id text;
-begin
-  begin
-    select walltrack.clip(p_row ->> (w.columns ->> 'order_id'), 200) into v_order_id
-    from walltrack.watched_tables as w
-    where w.table_id in (p_table, pg_partition_root(p_table));
-  exception when others then
-    v_order_id := left(p_row ->> 'id', 200);
-  end;
-  begin
-    insert into walltrack.alert_faults (table_id, order_id, sqlstate, message)
-    values (p_table, v_order_id, p_sqlstate, left(p_message, 2000));
-  exception when others then
-    null;  -- the warning below still tells
-  end;
-  if p_sqlstate = '55P03' then
-    -- Who waited once for a held alert does not wait again in this transaction, however many orders it writes.
-    perform set_config('walltrack.waited', 'yes', true);
-  end if;
-  raise warning 'walltrack_alerts: order % of % was written but its alert was not: % (%)',
-    v_order_id, p_table, left(p_message, 500), p_sqlstate
-    using hint = 'Run `walltrack-alerts reconcile`; what went wrong is kept in walltrack.alert_faults.';
-end
-$$;
-
-comment on function walltrack.record_fault(regclass, jsonb, text, text) is
-'Keeps an error of alerting in alert_faults and raises it as a WARNING; the order write goes on.';
-
-revoke all on function walltrack.record_fault(regclass, jsonb, text, text) from public;
 
 
 create or replace function walltrack.order_facts_of(p_row jsonb, p_columns jsonb) returns walltrack.order_facts

@@ -155,7 +155,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- What the worker writes when it gives up says nothing about why.
-  return case when coalesce(left(p_error, 1000) !~ p_cancel_pattern, false) then walltrack.nonblank(p_error) end;
+  return case
+    when walltrack.nonblank(p_error) is not null and left(p_error, 1000) !~ p_cancel_pattern then p_error
+  end;
 end
 $$;
 
@@ -228,6 +230,11 @@ begin
     v_new := walltrack.order_facts_of(p_new, v_table.columns);
   end if;
 
+  if coalesce(p_new, p_old) ->> (v_table.columns ->> 'order_id') is null then
+    raise exception 'a row of % has no %', p_table, v_table.columns ->> 'order_id'
+      using errcode = 'WT004', hint = 'Was the column renamed? Watch the table again with its new name in p_columns.';
+  end if;
+
   -- A row that moves to another partition is deleted and inserted: one change, told by its DELETE.
   if p_table <> v_table.table_id and p_new is null then
     v_new := walltrack.find_order(v_table, v_old.order_id, false);
@@ -291,8 +298,9 @@ begin
   where a.dedupe_key = v_key and a.status <> 'resolved'
   for update;
 
+  -- A person's resolve holds while the order goes on being exhausted; one that became so anew is told anew.
   if v_open.id is null and not v_failed_again
-    and (v_outcome = 'cancelled' or walltrack.is_held(v_key, p_new.attempt_count))
+    and (v_outcome = 'cancelled' or (walltrack.is_exhausted(p_old) and walltrack.is_held(v_key, p_new.attempt_count)))
   then
     return false;
   end if;

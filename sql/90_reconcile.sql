@@ -333,11 +333,8 @@ begin
   perform walltrack.resolve_ended(false);
   return null;
 exception when query_canceled or assert_failure or others then
-  begin
-    perform walltrack.record_fault(tg_relid, null, sqlstate, sqlerrm);
-  exception when query_canceled or assert_failure or others then
-    null;
-  end;
+  raise warning 'walltrack_alerts: % was truncated but its alerts are still open: % (%)', tg_relid::regclass, left(sqlerrm, 500), sqlstate
+    using hint = 'Run `walltrack-alerts reconcile`.';
   return null;
 end
 $$;

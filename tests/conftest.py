@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import Phase, settings
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -26,6 +27,9 @@ from walltrack_alerts.embedded import embedded_server
 
 # A suite in the background of a script ignores Ctrl-C, and so would the processes whose end by Ctrl-C is tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# For long runs: pytest --hypothesis-profile=thorough. A shrinking example can take minutes.
+settings.register_profile("thorough", max_examples=1500, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 
 IMAGE = os.environ.get("WALLTRACK_TEST_IMAGE", "postgres:18")
 

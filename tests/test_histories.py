@@ -46,7 +46,7 @@ class Order:
     @property
     def outcome(self) -> str:
         """What the order needs: filled and cancelled (by a person) need nobody, exhausted does (R1, R4, R5)."""
-        if self.state == "cancelled" and self.exhausted and not is_real(self.last_error) and self.last_error:
+        if self.state == "cancelled" and self.exhausted and gave_up(self.last_error):
             return "exhausted"
         if self.state in {"filled", "cancelled"}:
             return self.state
@@ -116,11 +116,13 @@ class Life:
         life = replace(self, order=new, held=self.held and not counts)
         if new.outcome == "filled" or (new.outcome == "cancelled" and (old is None or old.state != "cancelled")):
             return life.settled(f"Order {new.outcome}")
-        held = not life.open and life.held and new.attempt_count <= life.alerts[-1].attempts
-        if new.outcome != "exhausted" or held:
+        held = life.held and new.attempt_count <= life.alerts[-1].attempts
+        edited = new.outcome == "cancelled" and new.exhausted  # was cancelled before: nobody decided, nothing was tried
+        if not new.exhausted or (not life.open and (held or edited)):
             return life
-        known = [new.last_error, life.open and life.open.error, old and old.last_error]
-        error = next(filter(is_real, known), (new.last_error or "").strip() or None)
+        counts = counts and not edited
+        known = [real(new.last_error), life.open and life.open.error, old and real(old.last_error), new.last_error]
+        error = next((text for text in known if text and text.strip()), None)
         severity = "high" if new.order_type.lower() == "entry" else "critical"
         if life.open:
             return life.with_newest(life.open.seen(severity, new.attempt_count, error, counts))
@@ -132,9 +134,14 @@ class Life:
         return self.settled(f"Order {self.order.outcome}") if self.order and ended else self
 
 
-def is_real(error: str | None) -> bool:
-    """Whether it says why, which a blank text and the worker giving up do not (R5)."""
-    return bool(error and error.strip()) and not error.startswith("Max retries reached")
+def gave_up(error: str | None) -> bool:
+    """Whether it is the retry worker's and says nothing about why (R5)."""
+    return (error or "").startswith("Max retries reached")
+
+
+def real(error: str | None) -> str | None:
+    """The error if it may say why the order failed."""
+    return None if gave_up(error) else error
 
 
 # The machine
@@ -434,3 +441,16 @@ def test_any_history_follows_the_rules(bots: list[Bot]) -> None:
         lambda: Histories(bots),
         settings=settings(deadline=None, stateful_step_count=30, suppress_health_check=list(HealthCheck)),
     )
+
+
+def test_a_failure_while_attempts_were_left_ends_the_hold(bots: list[Bot]) -> None:
+    """Found above: whoever resolved by hand and granted one more attempt has to hear when that one fails."""
+    bot, _ = bots
+    clean(bot)
+    order = bot.create("exit", status="failed", attempt_count=3)
+    bot.call("resolve_alert", bot.alert(order).id, "one more attempt", "ada")
+    bot.update(order, attempt_count=1, status="submitted")
+    bot.fail(order)  # 2 of 3
+    assert [alert.status for alert in bot.alerts(order)] == ["resolved"]
+    bot.update(order, max_attempts=2)
+    assert [alert.status for alert in bot.alerts(order)] == ["resolved", "active"]

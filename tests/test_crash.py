@@ -1,0 +1,47 @@
+"""The server is killed under load: what was acknowledged is there, once, after PostgreSQL's own recovery alone."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from bench.crash import WRITERS, Load, Server, verify
+
+pytestmark = pytest.mark.own_server
+
+CRASHES = 3
+WRITES = 400
+"""Acknowledged before each crash, by all writers together."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    folder = Path(tempfile.mkdtemp(prefix="wt-", dir="/tmp"))  # short enough for a Unix socket
+    folder.chmod(0o755)
+    yield Server(folder / "pg")
+    shutil.rmtree(folder)
+
+
+def test_no_crash_loses_or_doubles_an_alert(server: Server) -> None:
+    with server.running() as url:
+        with psycopg.connect(url) as connection:
+            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                assert connection.execute(f"show {setting}").fetchone() == ("on",)
+        with Load(url, seed=1).running() as load:
+            for _ in range(CRASHES):
+                load.wait_for_writes(WRITES)
+                server.crash()
+            load.wait_for_writes(WRITES)
+        assert load.written >= (CRASHES + 1) * WRITES
+        assert all(len(records) > 1 for records in load.records) and len(load.records) == WRITERS
+        verdict = verify(url, load)
+        assert (verdict.lost, verdict.doubled) == ([], [])
+        assert verdict.alerts > WRITES // 10
+        with psycopg.connect(url) as connection:
+            assert connection.execute("select raised, resolved from walltrack.reconcile_orders(true)").fetchone() == (0, 0)
+            assert connection.execute("select sqlstate, message from walltrack.alert_faults").fetchall() == []
