@@ -8,7 +8,7 @@
 --   30_alerts.table.sql          what needs a person: at most one open alert per dedupe key
 --   31_alert_events.table.sql    what happened to each alert, never edited
 --   32_alert_faults.table.sql    what went wrong in alerting itself
---   40_guard.sql                 the trigger: leaves at once unless this order write matters
+--   40_guard.sql                 the trigger: leaves at once unless this order write matters; watch_orders()
 --   50_order_changed.sql         decides: raise, repeat, refresh, resolve or nothing
 --   60_lifecycle.sql             the only functions that write alerts, one per transition
 --   70_events.sql                appends the event and wakes the listeners
@@ -21,16 +21,18 @@
 --
 --   update orders ...                        the last attempt of an order fails
 --     tg_orders__guard()                     a watched column changed and the order is exhausted
---       order_changed(table, old, new)       no alert is open for it
---         upsert_alert(...)                  inserts the alert
---           append_event(alert, 'raised')    inserts the event, pg_notify on channel walltrack_alerts
+--       order_changed(table, old, new)       reads the facts of the order from the row
+--         follow_order(table, old, new)      no alert is open for it: raise one
+--           upsert_alert(...)                inserts the alert
+--             append_event(alert, 'raised')  inserts the event, pg_notify on channel walltrack_alerts
 --   commit                                   all of it becomes visible, or none of it
 --
 --   the next attempt fails                   the same alert: occurrences + 1, event 'repeated'
 --   acknowledge_alert(id, 'ada')             a person has seen it, event 'acknowledged'
 --   update orders set status = 'filled'      close_alert(..., 'Order filled'), event 'resolved'
 --
--- Lock order: first the row of orders, then the row of alerts. A function that takes both takes them in this order.
+-- Lock order: first the row of orders, then the row of alerts. A function that takes both takes them in this order, and
+-- the reconciler, which holds several, never waits for an order.
 --
 -- A file NAME.table.sql holds one table (or type); what stands above its line "At every upgrade" is run only while the
 -- table does not exist. Everything else can be run again at any time. The runner is `walltrack-alerts migrate` or `alembic upgrade head`.

@@ -288,11 +288,14 @@ as $$
 declare
   v_event text;
 begin
+  delete from walltrack.watched_tables as w where w.table_id = p_table;
+  if walltrack.guard_name(p_table) is null then
+    return;  -- the table was dropped, and its triggers with it
+  end if;
   foreach v_event in array array['insert', 'update', 'delete', 'truncate'] loop
     execute format('drop trigger if exists %I on %s', 'walltrack_alerts_' || v_event, p_table);
   end loop;
   execute format('drop function if exists walltrack.%I()', walltrack.guard_name(p_table));
-  delete from walltrack.watched_tables as w where w.table_id = p_table;
 end
 $$;
 

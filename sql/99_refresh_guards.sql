@@ -2,6 +2,8 @@
 
 do $$
 begin
-  perform walltrack.write_guard(w.table_id) from walltrack.watched_tables as w;
+  perform walltrack.write_guard(w.table_id)
+  from walltrack.watched_tables as w
+  inner join pg_catalog.pg_class as c on c.oid = w.table_id;  -- not of a table that was dropped
 end
 $$;

@@ -142,6 +142,21 @@ def test_orders_that_live_already(empty_database_url: str) -> None:
         assert len(bot.alerts()) == 3
 
 
+def test_a_watched_table_that_was_dropped_is_in_nobodys_way(database_url: str) -> None:
+    run(
+        database_url,
+        "create table walltrack.other (like walltrack.orders including all); select walltrack.watch_orders('walltrack.other'); "
+        "drop table walltrack.other",
+    )
+    migrations.upgrade(database_url)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        bot = Bot(connection)
+        order = bot.create()
+        bot.exhaust(order)
+        assert bot.alert(order).is_open
+    migrations.downgrade(database_url)
+
+
 def test_downgrade_takes_everything_of_its_own(database_url: str) -> None:
     alembic(database_url, "downgrade", "base")
     with psycopg.connect(database_url) as connection:
