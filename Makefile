@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+COV ?= --cov --cov-report=term
 
 .PHONY: demo test lint bench soak clean
 
@@ -13,7 +14,7 @@ demo: $(VENV)/ready
 	$(BIN)/walltrack-alerts demo $(ARGS)
 
 test: $(VENV)/ready
-	$(BIN)/pytest --cov --cov-report=term $(ARGS)
+	$(BIN)/pytest $(COV) $(ARGS)
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
