@@ -51,20 +51,24 @@ set search_path = pg_catalog, pg_temp
 as $$
 -- Ours are the tables named here and the functions with our search_path; what the host keeps in the schema stays.
 declare
-  v_object text;
+  v_table regclass;
+  v_function regprocedure;
 begin
-  for v_object in
-    select 'table ' || c.oid::regclass
+  for v_table in
+    select c.oid
     from pg_class as c
     where c.relnamespace = 'walltrack'::regnamespace and c.relname in (
       'alerts', 'alert_events', 'alert_faults', 'watched_tables', 'open_alerts', 'alert_counts', 'alerts_version'
     )
-    union all
-    select 'function ' || p.oid::regprocedure
+  loop
+    execute format('revoke all on table %s from %s', v_table, p_role);
+  end loop;
+  for v_function in
+    select p.oid
     from pg_proc as p
     where p.pronamespace = 'walltrack'::regnamespace and 'search_path=pg_catalog, pg_temp' = any (p.proconfig)
   loop
-    execute format('revoke all on %s from %s', v_object, p_role);
+    execute format('revoke all on function %s from %s', v_function, p_role);
   end loop;
 end
 $$;
