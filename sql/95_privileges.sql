@@ -55,7 +55,7 @@ declare
   v_function regprocedure;
 begin
   for v_table in
-    select c.oid
+    select c.oid::regclass
     from pg_class as c
     where c.relnamespace = 'walltrack'::regnamespace and c.relname in (
       'alerts', 'alert_events', 'alert_faults', 'watched_tables', 'open_alerts', 'alert_counts', 'alerts_version'
@@ -64,7 +64,7 @@ begin
     execute format('revoke all on table %s from %s', v_table, p_role);
   end loop;
   for v_function in
-    select p.oid
+    select p.oid::regprocedure
     from pg_proc as p
     where p.pronamespace = 'walltrack'::regnamespace and 'search_path=pg_catalog, pg_temp' = any (p.proconfig)
   loop
