@@ -12,6 +12,7 @@
 --   50_order_changed.sql         decides: raise, repeat, refresh, resolve or nothing
 --   60_lifecycle.sql             the only functions that write alerts, one per transition
 --   70_events.sql                appends the event and wakes the listeners
+--   71_read_events.sql           the stream: every event after a cursor, once, in order
 --   80_views.sql                 open_alerts and alert_counts
 --   90_reconcile.sql             compares orders with alerts and heals what is missing
 --   95_privileges.sql            who may do what: nobody, until grant_access() says so

@@ -1,5 +1,20 @@
 -- What happened to each alert. Append only: a NOTIFY is a wake-up, this table is the truth.
 
+create or replace function walltrack.cluster_id() returns bigint
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (select c.system_identifier from pg_control_system() as c);
+exception when insufficient_privilege then
+  return 0;  -- a host that keeps it secret: a restored dump cannot be told from its origin then
+end
+$$;
+
+revoke all on function walltrack.cluster_id() from public;
+
 create table walltrack.alert_events (
     event_id bigint generated always as identity primary key,
     xid xid8 not null default pg_current_xact_id(),
@@ -8,6 +23,7 @@ create table walltrack.alert_events (
     actor text not null,
     at timestamptz not null default clock_timestamp(),
     detail jsonb not null default '{}',
+    cluster_id bigint not null default walltrack.cluster_id(),
     constraint alert_events_kind_is_known
     check (kind in ('raised', 'repeated', 'acknowledged', 'snoozed', 'escalated', 'resolved'))
 );
@@ -40,3 +56,6 @@ comment on column walltrack.alert_events.xid is 'The writing transaction; with i
 comment on column walltrack.alert_events.actor is 'Who did it: system for the order trigger, else the name given by the caller.';
 comment on column walltrack.alert_events.detail is 'The alert at that moment: severity, status, occurrences, attempts, error, resolution.';
 comment on function walltrack.tg_alert_events__append_only() is 'Refuses UPDATE of events (WT006).';
+comment on column walltrack.alert_events.cluster_id is
+'Where xid was assigned: in a restored dump it differs, and xid means nothing there.';
+comment on function walltrack.cluster_id() is 'The identity of this cluster; a standby shares it, a restored dump does not.';

@@ -28,10 +28,13 @@ begin
     'grant select on walltrack.alerts, walltrack.alert_events, walltrack.alert_faults, walltrack.watched_tables, '
     'walltrack.open_alerts, walltrack.alert_counts to %s', p_role
   );
+  execute format('grant select on sequence walltrack.alert_events_event_id_seq to %s', p_role);
   if to_regclass('walltrack.alerts_version') is not null then
     execute format('grant select on walltrack.alerts_version to %s', p_role);
   end if;
-  foreach v_function in array v_functions || array['severity_rank'] loop
+  foreach v_function in array v_functions || array[
+    'severity_rank', 'clip', 'cluster_id', 'readable_snapshot', 'unused_xid', 'cursor_prefix', 'event_cursor', 'read_events'
+  ] loop
     execute format('grant execute on function walltrack.%I to %s', v_function, p_role);
   end loop;
 end
@@ -58,7 +61,8 @@ begin
     select c.oid::regclass
     from pg_class as c
     where c.relnamespace = 'walltrack'::regnamespace and c.relname in (
-      'alerts', 'alert_events', 'alert_faults', 'watched_tables', 'open_alerts', 'alert_counts', 'alerts_version'
+      'alerts', 'alert_events', 'alert_faults', 'watched_tables', 'open_alerts', 'alert_counts', 'alerts_version',
+      'alert_events_event_id_seq'
     )
   loop
     execute format('revoke all on table %s from %s', v_table, p_role);

@@ -114,10 +114,11 @@ def test_an_unmigrated_database_says_what_to_do(empty_database_url: str) -> None
 
 def test_listen_prints_one_json_line_each(database_url: str, bot: Bot) -> None:
     with subprocess.Popen(
-        [*COMMAND, "listen"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [*COMMAND, "listen", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "WALLTRACK_DATABASE_URL": database_url},
     ) as process:  # fmt: skip
-        while not bot.execute("select 1 from pg_stat_activity where query = 'listen walltrack_alerts'").fetchall():
+        assert process.stderr is not None
+        while "live" not in process.stderr.readline():
             assert process.poll() is None
         order = bot.create()
         bot.exhaust(order)
@@ -129,3 +130,32 @@ def test_listen_prints_one_json_line_each(database_url: str, bot: Bot) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
         assert process.stderr is not None and "Traceback" not in process.stderr.read()
+
+
+def test_listen_resumes_from_its_cursor_file(database_url: str, bot: Bot, tmp_path: Path) -> None:
+    """It ends at a command that fails; the next run begins with that very event."""
+    orders = [bot.create() for _ in range(3)]
+    for order in orders:
+        bot.exhaust(order)
+    seen = tmp_path / "seen"
+    handler = tmp_path / "handler.py"
+    handler.write_text(
+        "import json, pathlib, sys\n"
+        f"seen = pathlib.Path({str(seen)!r})\n"
+        "event = json.load(sys.stdin)\n"
+        "assert event['alert_id'] == sys.argv[1]\n"
+        "lines = seen.read_text().splitlines() if seen.exists() else []\n"
+        "seen.write_text('\\n'.join([*lines, event['order_id']]))\n"
+        "sys.exit(len(lines) in (1, 3))\n"
+    )
+    arguments = ("--cursor-file", str(tmp_path / "place"), "--exec", f"{sys.executable} {handler} {{alert_id}}", "--json")
+    first = run(database_url, "listen", "--after", "beginning", *arguments, expect=1)
+    assert "exit code 1" in first.stderr and len(first.stdout.splitlines()) == 2
+    second = run(database_url, "listen", *arguments, expect=1)
+    assert len(second.stdout.splitlines()) == 2
+    assert seen.read_text().splitlines() == [str(orders[0]), str(orders[1]), str(orders[1]), str(orders[2])]
+
+
+@pytest.mark.parametrize("arguments", [("--after", "nonsense"), ("--exec", ""), ("--exec", "'open")])
+def test_listen_says_what_is_wrong(database_url: str, arguments: tuple[str, ...]) -> None:
+    assert "Error: " in run(database_url, "listen", *arguments, expect=1).stderr

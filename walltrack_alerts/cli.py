@@ -10,6 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -19,7 +20,7 @@ from rich.text import Text
 
 from walltrack_alerts.database import Database, open_database
 from walltrack_alerts.errors import AlertsError
-from walltrack_alerts.models import Alert, AlertSeverity
+from walltrack_alerts.models import Alert, AlertEvent, AlertSeverity, EventKind
 from walltrack_alerts.service import AlertService
 
 Result = TypeVar("Result")
@@ -164,16 +165,55 @@ def panel(host: Host = "127.0.0.1", port: Port = 7860, browser: Browser = False)
 
 
 @app.command()
-def listen() -> None:
-    """Print each notification as one JSON line, from now on until Ctrl-C."""
-    from walltrack_alerts.listener import notifications
+def listen(
+    after: Annotated[
+        str | None,
+        typer.Option(help="Where to start: a cursor, beginning or now. [default: the cursor file's, else now]", metavar="CURSOR"),
+    ] = None,
+    cursor_file: Annotated[
+        Path | None, typer.Option(help="Keep the place here after each event; a restart goes on from it.", dir_okay=False)
+    ] = None,
+    execute: Annotated[
+        str | None,
+        typer.Option(
+            "--exec",
+            metavar="COMMAND",
+            help="Run this for each event, which it gets as JSON on standard input. {alert_id}, {event_id}, {kind} and "
+            "{severity} are filled in. There is no shell. The place is kept only when it succeeds.",
+        ),
+    ] = None,
+    kind: Annotated[list[EventKind] | None, typer.Option(help="Only these kinds of events; may be repeated.")] = None,
+    min_severity: Annotated[AlertSeverity | None, typer.Option(help="Only this severity and worse.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print each event of every alert: what was missed since the cursor, then live, until Ctrl-C."""
+    from walltrack_alerts.following import Follower
 
-    async def run(dsn: str) -> None:
-        async for payload in notifications(dsn):
-            print(payload, flush=True)
+    def show(event: AlertEvent) -> None:
+        if as_json:
+            print(event.model_dump_json(), flush=True)
+        else:
+            severity = str(event.detail.get("severity") or "info")
+            note = event.detail.get("resolution") or event.detail.get("error") or ""
+            out.print(
+                Text.assemble(
+                    (f"{event.at.astimezone():%H:%M:%S} ", "dim"),
+                    (f" {severity.upper()} ", STYLES.get(severity, "")),
+                    (f" {event.kind:<12} ", "bold"),
+                    _printable(f"{event.title or event.alert_id}  {note} ({event.actor})").replace("\n", " "),
+                ),
+                soft_wrap=True,
+            )
 
     with _database() as database:
-        asyncio.run(run(database.listen_dsn))
+        follower = Follower(
+            database.listen_dsn,
+            show=show,
+            tell=lambda state, why: err.print(Text(_printable(f"{state}{': ' if why else ''}{why}"), style="dim")),
+            cursor_file=cursor_file,
+            command=execute,
+        )
+        asyncio.run(follower.run(after, kinds=kind or (), min_severity=min_severity))
 
 
 @app.command()

@@ -38,6 +38,18 @@ class AlertNotWrittenError(AlertsError):
     """Something on the alerts table suppresses the row (WT008)."""
 
 
+class InvalidCursorError(AlertsError):
+    """A text that is no cursor of the event stream (WT009)."""
+
+
+class ForeignCursorError(AlertsError):
+    """A cursor of another database or cluster, e.g. from before a restore (WT010)."""
+
+
+class ListenError(AlertsError):
+    """Notifications do not arrive on this connection: a transaction pooler is in between, or the server is a standby."""
+
+
 class DatabaseUnavailableError(AlertsError):
     """The database cannot be reached, or broke the connection."""
 
@@ -62,6 +74,8 @@ _BY_SQLSTATE: dict[str, type[AlertsError]] = {
     "WT005": AdoptionError,
     "WT006": AppendOnlyError,
     "WT008": AlertNotWrittenError,
+    "WT009": InvalidCursorError,
+    "WT010": ForeignCursorError,
     "22P02": InvalidAlertError,  # invalid_text_representation, e.g. an id that is no uuid
     "22P05": InvalidAlertError,  # untranslatable_character
     "3F000": NotMigratedError,  # invalid_schema_name

@@ -98,6 +98,15 @@ class AlertEvent(_Row):
     at: UtcTime
     detail: dict[str, Any]
 
+    cursor: str | None = None
+    """Where to go on after this event; from the event stream only, like what follows."""
+
+    alert_type: str | None = None
+    title: str | None = None
+    requires_action: bool | None = None
+    dedupe_key: str | None = None
+    order_id: str | None = None
+
 
 class SeverityCount(_Row):
     """One row of walltrack.alert_counts: the open alerts of one severity."""

@@ -264,6 +264,7 @@ do $abandon$
 begin
   drop table if exists walltrack.alert_faults, walltrack.alert_events, walltrack.watched_tables;
   drop function if exists walltrack.tg_alert_events__append_only();
+  drop function if exists walltrack.cluster_id();
   drop type if exists walltrack.order_facts;
   if not exists (
     select from pg_constraint as c

@@ -1,0 +1,260 @@
+-- Reads the events after a cursor: every one, once, in an order that keeps each alert's own.
+--
+-- Ids are drawn before the commit, so an id that was passed may still appear. A cursor is therefore two things: the
+-- snapshot of a read and the id it got to. What was delivered is exactly what that snapshot sees up to that id. The
+-- rest comes in two parts: the late ones (a lower id, written by a transaction that was still running in that snapshot,
+-- found by its xid), then the ones with a higher id. So a long transaction holds back its own events and no others.
+--
+-- What was running in a snapshot is the list in it, and also what began after the last transaction that had ended: the
+-- snapshot's xmax is no higher than that. So a cursor keeps a bound too: an xid that nobody had then. Whoever got it
+-- later draws later ids, and an id the snapshot sees was drawn before: the second part is complete. Each alert's order
+-- is kept because writers of one alert take turns.
+
+create or replace function walltrack.event_cursor() returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_snapshot pg_snapshot := walltrack.readable_snapshot();
+begin
+  return walltrack.cursor_prefix(v_snapshot, walltrack.unused_xid(v_snapshot)) || coalesce((
+    select e.event_id
+    from walltrack.alert_events as e
+    where e.cluster_id <> walltrack.cluster_id() or pg_visible_in_snapshot(e.xid, v_snapshot)
+    order by e.event_id desc
+    limit 1
+  ), 0);
+end
+$$;
+
+comment on function walltrack.event_cursor() is 'The cursor of now: read_events() after it gives what is committed from here on.';
+
+revoke all on function walltrack.event_cursor() from public;
+
+
+create or replace function walltrack.readable_snapshot() returns pg_snapshot
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- The snapshot of a standby does not list the transactions that run: there only what is below all of them is certain.
+  return case
+    when pg_is_in_recovery()
+      then format('%1$s:%1$s:', pg_snapshot_xmin(pg_current_snapshot()))::pg_snapshot
+    else pg_current_snapshot()
+  end;
+end
+$$;
+
+comment on function walltrack.readable_snapshot() is 'The transactions whose events can be read now.';
+
+revoke all on function walltrack.readable_snapshot() from public;
+
+
+create or replace function walltrack.unused_xid(p_snapshot pg_snapshot) returns xid8
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- PostgreSQL tells of an xid only whether it is still in the future, by an error. Too high a bound is harmless.
+declare
+  v_step bigint := 16;
+  v_xid xid8;
+begin
+  loop
+    v_xid := (pg_snapshot_xmax(p_snapshot)::text::bigint + v_step)::text::xid8;
+    begin
+      perform pg_xact_status(v_xid);
+    exception when invalid_parameter_value then
+      return v_xid;
+    end;
+    v_step := v_step * 16;
+  end loop;
+end
+$$;
+
+comment on function walltrack.unused_xid(pg_snapshot) is 'An xid that nobody has got yet, a little above the snapshot.';
+
+revoke all on function walltrack.unused_xid(pg_snapshot) from public;
+
+
+create or replace function walltrack.cursor_prefix(p_snapshot pg_snapshot, p_unused xid8) returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return format(
+    'c1/%s/%s/%s/%s/', walltrack.cluster_id(), (select d.oid from pg_database as d where d.datname = current_database()),
+    p_snapshot, p_unused
+  );
+end
+$$;
+
+comment on function walltrack.cursor_prefix(pg_snapshot, xid8) is 'A cursor up to its last part: version, cluster, database, snapshot, unused xid.';
+
+revoke all on function walltrack.cursor_prefix(pg_snapshot, xid8) from public;
+
+
+create or replace function walltrack.read_events(p_after text default null, p_limit int default 1000)
+returns table (
+    event_id bigint,
+    xid xid8,
+    alert_id uuid,
+    kind text,
+    actor text,
+    at timestamptz,
+    detail jsonb,
+    cluster_id bigint,
+    cursor text
+)
+language plpgsql
+volatile
+security invoker
+rows 100
+set search_path = pg_catalog, pg_temp
+-- The walk along an index is meant; statistics of a young table would sort all of it.
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+  v_cluster bigint := walltrack.cluster_id();
+  v_now pg_snapshot := walltrack.readable_snapshot();
+  v_unused xid8 := walltrack.unused_xid(v_now);
+  v_seen pg_snapshot := '1:1:';  -- what was delivered: what v_seen sees, up to v_place
+  v_seen_unused xid8 := '1';
+  v_place bigint := 0;
+  v_late_seen pg_snapshot;  -- in the middle of the late ones: the snapshot and the id they were read up to
+  v_late_unused xid8;
+  v_late_place bigint := 0;
+  v_parts text[];
+  v_prefix text;
+  v_until pg_snapshot;
+  v_until_unused xid8;
+  v_late bigint[];
+  v_left int := least(greatest(coalesce(p_limit, 1000), 0), 1000000);
+  v_found int;
+begin
+  if p_after = 'now' then
+    return;  -- nothing has happened since; event_cursor() gives the cursor to store
+  end if;
+  if p_after is not null then
+    v_parts := regexp_match(
+      p_after,
+      '^c1/(-?\d{1,19})/(\d{1,10})/(\d{1,19}:\d{1,19}:[\d,]*)/(\d{1,19})/(\d{1,18})'
+      '(?:/(\d{1,19}:\d{1,19}:[\d,]*)/(\d{1,19})/(\d{1,18}))?$'
+    );
+    if v_parts is null then
+      raise exception 'this is no cursor: %', walltrack.clip(p_after, 100)
+        using errcode = 'WT009', hint = 'Pass a cursor as read_events() returned it, ''now'', or null for all events.';
+    end if;
+    begin
+      v_seen := v_parts[3]::pg_snapshot;
+      v_seen_unused := v_parts[4]::xid8;
+      v_place := v_parts[5]::bigint;
+      v_late_seen := v_parts[6]::pg_snapshot;
+      v_late_unused := v_parts[7]::xid8;
+      v_late_place := coalesce(v_parts[8]::bigint, 0);
+    exception when invalid_text_representation or numeric_value_out_of_range then
+      raise exception 'this is no cursor: %', walltrack.clip(p_after, 100)
+        using errcode = 'WT009', hint = 'Pass a cursor as read_events() returned it, ''now'', or null for all events.';
+    end;
+    if p_after not like format(
+      'c1/%s/%s/%%', v_cluster, (select d.oid from pg_database as d where d.datname = current_database())
+    ) then
+      raise exception 'this cursor comes from another database or cluster (was this one restored from a dump?)'
+        using errcode = 'WT010',
+        hint = format(
+          'The last event read there was %s. Event ids survive a restore: read from the beginning (null) and pass over '
+          'the ids you have handled, or go on with ''now''.', v_place
+        );
+    end if;
+    -- Not by xids: those that a crash took back are handed out again. Ids are not, unless commits were lost.
+    if pg_sequence_last_value('walltrack.alert_events_event_id_seq') < v_place and not pg_is_in_recovery() then
+      raise exception 'this cursor is ahead of this database: it has lost its latest transactions'
+        using errcode = 'WT010',
+        hint = format(
+          'The last event read was %s. Read from the beginning (null) and pass over the ids you have handled, or go on with '
+          '''now''.', v_place
+        );
+    end if;
+  end if;
+  if pg_is_in_recovery() and pg_snapshot_xmin(v_now) < pg_snapshot_xmax(coalesce(v_late_seen, v_seen)) then
+    return;  -- this standby is not yet where the reader was
+  end if;
+
+  loop
+    v_until := coalesce(v_late_seen, v_now);
+    v_until_unused := coalesce(v_late_unused, v_unused);
+    v_late := array(
+      select late.event_id
+      from (
+        select e.event_id, e.xid, e.cluster_id
+        from pg_snapshot_xip(v_seen) as running (xid)
+        inner join walltrack.alert_events as e on e.xid = running.xid
+        union all
+        select e.event_id, e.xid, e.cluster_id
+        from walltrack.alert_events as e
+        where e.xid >= pg_snapshot_xmax(v_seen) and e.xid < v_seen_unused
+      ) as late
+      where late.event_id <= v_place
+        and late.event_id > v_late_place
+        and late.cluster_id = v_cluster
+        and pg_visible_in_snapshot(late.xid, v_until)
+      order by late.event_id
+      limit v_left
+    );
+    v_prefix := format('%s%s/%s/%s/', walltrack.cursor_prefix(v_seen, v_seen_unused), v_place, v_until, v_until_unused);
+    return query
+    select e.event_id, e.xid, e.alert_id, e.kind, e.actor, e.at, e.detail, e.cluster_id, v_prefix || e.event_id
+    from walltrack.alert_events as e
+    where e.event_id = any (v_late)
+    order by e.event_id;
+    get diagnostics v_found = row_count;
+    v_left := v_left - v_found;
+    exit when v_left <= 0;
+
+    v_prefix := walltrack.cursor_prefix(v_until, v_until_unused);
+    return query
+    select e.event_id, e.xid, e.alert_id, e.kind, e.actor, e.at, e.detail, e.cluster_id, v_prefix || e.event_id
+    from walltrack.alert_events as e
+    where e.event_id > v_place and (e.cluster_id <> v_cluster or pg_visible_in_snapshot(e.xid, v_until))
+    order by e.event_id
+    limit v_left;
+    get diagnostics v_found = row_count;
+    v_left := v_left - v_found;
+    exit when v_left <= 0 or v_late_seen is null;
+
+    -- The late ones are done, and with them what their snapshot saw: the rest as from a cursor of that snapshot.
+    if v_found > 0 then
+      v_place := (
+        select e.event_id
+        from walltrack.alert_events as e
+        where e.event_id > v_place and (e.cluster_id <> v_cluster or pg_visible_in_snapshot(e.xid, v_until))
+        order by e.event_id
+        offset v_found - 1
+        limit 1
+      );
+    end if;
+    v_seen := v_late_seen;
+    v_seen_unused := v_late_unused;
+    v_late_seen := null;
+    v_late_unused := null;
+    v_late_place := 0;
+  end loop;
+end
+$$;
+
+comment on function walltrack.read_events(text, int) is
+'The events after a cursor, each with the cursor to go on from; null reads from the beginning (WT009, WT010).';
+
+revoke all on function walltrack.read_events(text, int) from public;

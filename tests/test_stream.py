@@ -1,0 +1,273 @@
+"""The event stream: nothing missed, nothing twice per stored cursor, each alert's order kept."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import aclosing
+
+import psycopg
+import pytest
+
+from tests.bot import Bot
+from tests.conftest import new_database
+from walltrack_alerts.errors import DatabaseUnavailableError, ForeignCursorError, InvalidCursorError
+from walltrack_alerts.listener import StreamState, Timing, listen
+from walltrack_alerts.models import AlertEvent
+
+RAISE = "select walltrack.raise_alert('test', %s, 'a title', 'a message', '{}', true, %s)"
+
+
+def read(db: psycopg.Connection, after: str | None, limit: int = 1000) -> list[tuple[int, str]]:
+    return db.execute("select event_id, cursor from walltrack.read_events(%s, %s)", (after, limit)).fetchall()
+
+
+def ids(db: psycopg.Connection) -> list[int]:
+    return [row[0] for row in db.execute("select event_id from walltrack.alert_events order by event_id")]
+
+
+def page_through(db: psycopg.Connection, after: str | None, limit: int) -> tuple[list[int], str | None]:
+    seen = []
+    while rows := read(db, after, limit):
+        assert len(rows) <= limit
+        seen += [row[0] for row in rows]
+        after = rows[-1][1]
+    return seen, after
+
+
+@pytest.mark.parametrize("limit", [1, 3, 1000])
+def test_every_event_once_from_the_beginning(db: psycopg.Connection, limit: int) -> None:
+    for number in range(7):
+        db.execute(RAISE, ("high", str(number)))
+    seen, last = page_through(db, None, limit)
+    assert seen == ids(db)
+    assert read(db, last) == [] == read(db, "now")
+
+
+def test_now_is_a_cursor(db: psycopg.Connection) -> None:
+    start = db.execute("select walltrack.event_cursor()").fetchone()[0]  # type: ignore[index]
+    assert read(db, start) == []
+    db.execute(RAISE, ("high", "a"))
+    again = db.execute("select walltrack.event_cursor()").fetchone()[0]  # type: ignore[index]
+    assert len(read(db, start)) == 1 and read(db, again) == []
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5, 100])
+def test_a_long_transaction_holds_back_only_its_own_events(database_url: str, db: psycopg.Connection, limit: int) -> None:
+    with psycopg.connect(database_url) as slow, psycopg.connect(database_url) as slower:
+        for number in range(3):
+            slow.execute(RAISE, ("high", f"slow {number}"))
+            slower.execute(RAISE, ("high", f"slower {number}"))
+        db.execute(RAISE, ("high", "quick"))
+        seen, place = page_through(db, None, limit)
+        assert len(seen) == 1
+        slow.commit()
+        # In the middle of the late ones others go on: nothing may be passed over.
+        first = read(db, place, limit)
+        place = first[-1][1]
+        db.execute(RAISE, ("high", "quick again"))
+        slower.commit()
+        db.execute(RAISE, ("high", "and again"))
+        rest, place = page_through(db, place, limit)
+        assert sorted([*seen, *(row[0] for row in first), *rest]) == ids(db)
+        db.execute(RAISE, ("high", "last"))
+        assert [row[0] for row in read(db, place)] == ids(db)[-1:]
+
+
+def test_a_rolled_back_transaction_tells_nothing(database_url: str, db: psycopg.Connection) -> None:
+    with psycopg.connect(database_url) as other:
+        other.execute(RAISE, ("high", "a"))
+        db.execute(RAISE, ("high", "b"))
+        seen, place = page_through(db, None, 10)
+        other.rollback()
+        assert len(seen) == 1 and read(db, place) == []
+
+
+def test_a_restored_dump_is_read_whole_and_refuses_old_cursors(server_url: str, template: str, db: psycopg.Connection) -> None:
+    db.execute(RAISE, ("high", "a"))
+    place = read(db, None)[-1][1]
+    with new_database(server_url, template) as url, psycopg.connect(url, autocommit=True) as other:
+        other.execute(RAISE, ("high", "b"))
+        # What another cluster wrote: xids that this one has not reached.
+        other.execute("alter table walltrack.alert_events disable trigger user")
+        other.execute("update walltrack.alert_events set xid = '99999999999', cluster_id = 1")
+        other.execute("alter table walltrack.alert_events enable trigger user")
+        with pytest.raises(psycopg.Error, match="another database or cluster") as refused:
+            read(other, place)
+        assert refused.value.sqlstate == "WT010" and "null" in str(refused.value.diag.message_hint)
+        start = other.execute("select walltrack.event_cursor()").fetchone()[0]  # type: ignore[index]
+        seen, last = page_through(other, None, 1)
+        assert seen == ids(other) and read(other, start) == []
+        other.execute(RAISE, ("high", "c"))
+        assert len(read(other, last)) == 1 == len(read(other, start))
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    ["", "5", "c1", "c1/1/1/1:1:/1/", "c1/1/1/2:1:/9/5", "c1/1/1/99999999999999999999:1:/1/5", "x" * 9999, "c1/1/1/1:9:,,/1/1"],
+)
+def test_what_is_no_cursor_is_refused(db: psycopg.Connection, cursor: str) -> None:
+    with pytest.raises(psycopg.Error) as refused:
+        read(db, cursor)
+    assert refused.value.sqlstate == "WT009"
+
+
+def test_a_cursor_ahead_of_the_database_is_refused(db: psycopg.Connection) -> None:
+    db.execute(RAISE, ("high", "a"))
+    place = read(db, None)[-1][1]
+    with pytest.raises(psycopg.Error, match="ahead of this database"):
+        read(db, place.rpartition("/")[0] + "/99")
+
+
+def test_a_reader_reads_and_nobody_else(db: psycopg.Connection) -> None:
+    db.execute(RAISE, ("high", "a"))
+    role = f"wt_reader_{random.randrange(10**9)}"
+    db.execute(f"create role {role}")
+    try:
+        for grant in ("grant usage on schema walltrack to {0}", "select walltrack.grant_access('{0}', 'reader')"):
+            with db.transaction(), pytest.raises(psycopg.errors.InsufficientPrivilege), db.transaction():
+                db.execute(f"set local role {role}")
+                db.execute("select * from walltrack.read_events(null, 10)")
+            db.execute(grant.format(role))
+        with db.transaction():
+            db.execute(f"set local role {role}")
+            seen = read(db, None)
+            assert len(seen) == 1 and read(db, seen[-1][1]) == []
+            db.execute("select walltrack.event_cursor()")
+    finally:
+        db.execute(f"drop owned by {role}")
+        db.execute(f"drop role {role}")
+
+
+@pytest.mark.parametrize("limit", [None, 0, -1])
+def test_any_limit(db: psycopg.Connection, limit: int | None) -> None:
+    db.execute(RAISE, ("high", "a"))
+    assert len(read(db, None, limit)) == (1 if limit is None else 0)  # type: ignore[arg-type]
+
+
+class Consumer:
+    """Reads the stream into `events` and stores each cursor, as a client of ours would."""
+
+    def __init__(self, url: str, **options: object) -> None:
+        self.url, self.options = url, options
+        self.events: list[AlertEvent] = []
+        self.states: list[StreamState] = []
+        self.cursor: str = "beginning"
+
+    async def run(self) -> None:
+        timing = Timing(poll=0.5, heartbeat=2, retry=(0.02, 0.2))
+        events = listen(
+            self.url, self.cursor, timing=timing, batch=50, on_state=lambda state, _: self.states.append(state), **self.options,
+        )  # type: ignore[arg-type]  # fmt: skip
+        async with aclosing(events):
+            async for event in events:
+                self.events.append(event)
+                assert event.cursor
+                self.cursor = event.cursor
+
+    async def until(self, done: Callable[[], bool], seconds: float = 30) -> None:
+        task = asyncio.create_task(self.run())
+        try:
+            async with asyncio.timeout(seconds):
+                while not done() and not task.done():
+                    await asyncio.sleep(0.01)
+            if task.done():
+                task.result()
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+def write(url: str, seed: int, count: int) -> None:
+    chance = random.Random(seed)
+    with psycopg.connect(url) as connection:
+        for number in range(count):
+            connection.execute(RAISE, (chance.choice(["high", "critical"]), f"{seed}.{number % 20}"))
+            connection.execute("select pg_sleep(%s)", (chance.random() * 0.004,))
+            if chance.random() < 0.2:
+                connection.rollback()
+            else:
+                connection.commit()
+
+
+async def test_killed_and_resumed_readers_miss_nothing(database_url: str, db: psycopg.Connection) -> None:
+    writers = [threading.Thread(target=write, args=(database_url, seed, 100)) for seed in range(12)]
+    for writer in writers:
+        writer.start()
+    consumers = [Consumer(database_url) for _ in range(3)]
+    chance = random.Random(1)
+    while any(writer.is_alive() for writer in writers):
+        stop = [len(consumer.events) + chance.randint(1, 200) for consumer in consumers]
+        await asyncio.gather(
+            *(
+                consumer.until(lambda c=consumer, s=limit: len(c.events) >= s or not any(w.is_alive() for w in writers))
+                for consumer, limit in zip(consumers, stop, strict=True)
+            )
+        )
+    wanted = ids(db)
+    assert len(wanted) > 600
+    for consumer in consumers:
+        await consumer.until(lambda c=consumer: len(c.events) >= len(wanted))
+        assert sorted(event.event_id for event in consumer.events) == wanted
+        of_alert = defaultdict(list)
+        for event in consumer.events:
+            of_alert[event.alert_id].append(event.event_id)
+        assert all(order == sorted(order) for order in of_alert.values())
+
+
+async def test_a_cut_connection_is_made_again(database_url: str, db: psycopg.Connection) -> None:
+    consumer = Consumer(database_url + " application_name=cut")
+    cut = False
+
+    def step() -> bool:
+        nonlocal cut
+        if not cut and StreamState.LIVE in consumer.states:
+            db.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'cut'")
+            db.execute(RAISE, ("high", "missed"))
+            cut = True
+        return len(consumer.events) == 1 and consumer.states[-1] is StreamState.LIVE
+
+    await consumer.until(step)
+    assert StreamState.STALE in consumer.states and consumer.states[-1] is StreamState.LIVE
+
+
+async def test_a_lost_notification_is_made_up_for(database_url: str, db: psycopg.Connection) -> None:
+    """As while the notification queue is half full: the event is in the table, nobody was woken."""
+    consumer = Consumer(database_url)
+    written = False
+
+    def step() -> bool:
+        nonlocal written
+        if not written and StreamState.LIVE in consumer.states:
+            db.execute("set max_stack_depth to default")
+            db.execute(
+                "with alert as (insert into walltrack.alerts (alert_type, severity, title, message) "
+                "values ('test', 'high', 'quiet', '') returning id) "
+                "insert into walltrack.alert_events (alert_id, kind, actor) select id, 'raised', 'test' from alert"
+            )
+            written = True
+        return len(consumer.events) == 1
+
+    await consumer.until(step)
+    assert consumer.events[0].title == "quiet"
+
+
+async def test_filters(database_url: str, bot: Bot) -> None:
+    for kind in ("exit", "entry"):
+        order = bot.create(kind)
+        bot.exhaust(order)
+        bot.fill(order)
+    consumer = Consumer(database_url, kinds=["raised"], min_severity="critical")
+    await consumer.until(lambda: StreamState.LIVE in consumer.states)
+    assert [(event.kind, event.detail["severity"]) for event in consumer.events] == [("raised", "critical")]
+
+
+async def test_wrong_cursors_and_servers(database_url: str, empty_database_url: str) -> None:
+    for cursor, error in (("nonsense", InvalidCursorError), ("c1/1/1/1:1:/1/1", ForeignCursorError)):
+        with pytest.raises(error):
+            await anext(listen(database_url, cursor))
+    with pytest.raises(DatabaseUnavailableError):
+        await anext(listen("host=/nowhere dbname=x"))
