@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import psycopg
 import pytest
 
 from bench.crash import WRITERS, Load, Server, verify
+from tests.test_stream import Consumer, ids
 
 pytestmark = pytest.mark.own_server
 
@@ -45,3 +48,25 @@ def test_no_crash_loses_or_doubles_an_alert(server: Server) -> None:
         with psycopg.connect(url) as connection:
             assert connection.execute("select raised, resolved from walltrack.reconcile_orders(true)").fetchone() == (0, 0)
             assert connection.execute("select sqlstate, message from walltrack.alert_faults").fetchall() == []
+
+
+def test_a_reader_outlives_the_crashes(server: Server) -> None:
+    """It is never restarted itself, and has every event once."""
+    with server.running() as url:
+        consumer = Consumer(url)
+        over = threading.Event()
+        wanted: list[int] = []
+        reader = threading.Thread(
+            target=lambda: asyncio.run(consumer.until(lambda: over.is_set() and len(consumer.events) >= len(wanted), 120))
+        )
+        reader.start()
+        with Load(url, seed=2).running() as load:
+            for _ in range(CRASHES):
+                load.wait_for_writes(WRITES)
+                server.crash()
+            load.wait_for_writes(WRITES)
+        with psycopg.connect(url) as connection:
+            wanted += ids(connection)
+        over.set()
+        reader.join()
+        assert sorted(event.event_id for event in consumer.events) == wanted

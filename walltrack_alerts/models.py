@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
@@ -106,6 +106,25 @@ class AlertEvent(_Row):
     requires_action: bool | None = None
     dedupe_key: str | None = None
     order_id: str | None = None
+
+
+class Notification(BaseModel):
+    """The payload of a notification on channel walltrack_alerts, version 1; its texts are clipped, the tables are the truth."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    v: Literal[1]
+    event_id: int
+    kind: EventKind
+    alert_id: UUID
+    alert_type: str
+    severity: AlertSeverity
+    status: AlertStatus
+    requires_action: bool
+    dedupe_key: str | None
+    order_id: str | None
+    title: str
+    at: AwareDatetime
 
 
 class SeverityCount(_Row):
