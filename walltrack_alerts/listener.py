@@ -61,7 +61,7 @@ class _Session:
     private: str = field(default_factory=lambda: f"walltrack_alerts_{uuid.uuid4().hex[:16]}")
     awake: bool = False
 
-    async def start(self) -> None:
+    async def start(self, dsn: str) -> None:
         """LISTEN and prove that notifications arrive (ListenError)."""
         standby = await (await self.connection.execute("select pg_is_in_recovery()")).fetchone()
         if standby and standby[0]:  # type: ignore[index]
@@ -71,16 +71,19 @@ class _Session:
             )
         await self.connection.execute(f"listen {CHANNEL}")
         await self.connection.execute(f"listen {self.private}")
-        if not await self.prove():
+        # From another connection: what a session tells itself comes back even through a transaction pooler.
+        async with listen_connection(dsn) as other:
+            heard = await self.prove(other)
+        if not heard:
             raise ListenError(
                 "Notifications do not arrive on this connection: a transaction pooler (PgBouncer, supavisor) seems to be in "
                 "between.\nSet WALLTRACK_LISTEN_URL to a direct connection to the server, or one through session pooling."
             )
 
-    async def prove(self) -> bool:
-        """Send a notification to ourselves; whether it came back. Anything heard meanwhile counts as a wake-up."""
+    async def prove(self, sender: psycopg.AsyncConnection[object]) -> bool:
+        """Have a notification sent to us; whether it arrived. Anything heard meanwhile counts as a wake-up."""
         async with asyncio.timeout(self.timing.heartbeat + 5):  # a server that hangs answers nothing at all
-            await self.connection.execute("select pg_notify(%s, '')", (self.private,))
+            await sender.execute("select pg_notify(%s, '')", (self.private,), prepare=False)
             return await self._hear(self.timing.heartbeat)
 
     async def now(self) -> str:
@@ -102,7 +105,7 @@ class _Session:
         async for notification in self.connection.notifies(timeout=self.timing.poll, stop_after=1):
             if notification.channel == CHANNEL:
                 self.awake = True
-        if not self.awake and not await self.prove():
+        if not self.awake and not await self.prove(self.connection):
             raise DatabaseUnavailableError("Notifications have stopped arriving.")
         self.awake = False
 
@@ -121,7 +124,7 @@ async def _session(dsn: str, timing: Timing) -> AsyncIterator[_Session]:
     async with listen_connection(dsn) as connection:
         connection.prepare_threshold = None
         session = _Session(connection, timing)
-        await session.start()
+        await session.start(dsn)
         yield session
 
 
