@@ -83,7 +83,7 @@ comment on function walltrack.unused_xid(pg_snapshot) is 'An xid that nobody has
 revoke all on function walltrack.unused_xid(pg_snapshot) from public;
 
 
-create or replace function walltrack.cursor_prefix(p_snapshot pg_snapshot, p_unused xid8) returns text
+create or replace function walltrack.cursor_origin() returns text
 language plpgsql
 stable
 security invoker
@@ -91,9 +91,24 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return format(
-    'c1/%s/%s/%s/%s/', walltrack.cluster_id(), (select d.oid from pg_database as d where d.datname = current_database()),
-    p_snapshot, p_unused
+    'c1/%s/%s/', walltrack.cluster_id(), (select d.oid from pg_database as d where d.datname = current_database())
   );
+end
+$$;
+
+comment on function walltrack.cursor_origin() is 'How every cursor of this database begins: version, cluster, database.';
+
+revoke all on function walltrack.cursor_origin() from public;
+
+
+create or replace function walltrack.cursor_prefix(p_snapshot pg_snapshot, p_unused xid8) returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return format('%s%s/%s/', walltrack.cursor_origin(), p_snapshot, p_unused);
 end
 $$;
 
@@ -148,29 +163,22 @@ begin
     return;  -- nothing has happened since; event_cursor() gives the cursor to store
   end if;
   if p_after is not null then
-    v_parts := regexp_match(
-      p_after,
-      '^c1/(-?\d{1,19})/(\d{1,10})/(\d{1,19}:\d{1,19}:[\d,]*)/(\d{1,19})/(\d{1,18})'
-      '(?:/(\d{1,19}:\d{1,19}:[\d,]*)/(\d{1,19})/(\d{1,18}))?$'
-    );
-    if v_parts is null then
-      raise exception 'this is no cursor: %', walltrack.clip(p_after, 100)
-        using errcode = 'WT009', hint = 'Pass a cursor as read_events() returned it, ''now'', or null for all events.';
-    end if;
+    v_parts := string_to_array(p_after, '/');
     begin
-      v_seen := v_parts[3]::pg_snapshot;
-      v_seen_unused := v_parts[4]::xid8;
-      v_place := v_parts[5]::bigint;
-      v_late_seen := v_parts[6]::pg_snapshot;
-      v_late_unused := v_parts[7]::xid8;
-      v_late_place := coalesce(v_parts[8]::bigint, 0);
+      if coalesce(v_parts[1] <> 'c1' or cardinality(v_parts) not in (6, 9), true) then
+        raise invalid_text_representation;
+      end if;
+      v_seen := v_parts[4]::pg_snapshot;
+      v_seen_unused := v_parts[5]::xid8;
+      v_place := v_parts[6]::bigint;
+      v_late_seen := v_parts[7]::pg_snapshot;
+      v_late_unused := v_parts[8]::xid8;
+      v_late_place := coalesce(v_parts[9]::bigint, 0);
     exception when invalid_text_representation or numeric_value_out_of_range then
       raise exception 'this is no cursor: %', walltrack.clip(p_after, 100)
         using errcode = 'WT009', hint = 'Pass a cursor as read_events() returned it, ''now'', or null for all events.';
     end;
-    if p_after not like format(
-      'c1/%s/%s/%%', v_cluster, (select d.oid from pg_database as d where d.datname = current_database())
-    ) then
+    if p_after not like walltrack.cursor_origin() || '%' then
       raise exception 'this cursor comes from another database or cluster (was this one restored from a dump?)'
         using errcode = 'WT010',
         hint = format(

@@ -33,7 +33,7 @@ begin
     execute format('grant select on walltrack.alerts_version to %s', p_role);
   end if;
   foreach v_function in array v_functions || array[
-    'severity_rank', 'clip', 'cluster_id', 'readable_snapshot', 'unused_xid', 'cursor_prefix', 'event_cursor', 'read_events'
+    'severity_rank', 'clip', 'cluster_id', 'readable_snapshot', 'unused_xid', 'cursor_origin', 'cursor_prefix', 'event_cursor', 'read_events'
   ] loop
     execute format('grant execute on function walltrack.%I to %s', v_function, p_role);
   end loop;

@@ -94,7 +94,7 @@ class _Session:
     async def read(self, after: str | None, limit: int) -> list[AlertEvent]:
         """At most so many events after a cursor."""
         async with asyncio.timeout(_READ_SECONDS), self.connection.cursor(row_factory=class_row(AlertEvent)) as cursor:
-            await cursor.execute(_READ, (after, limit))
+            await cursor.execute(_READ, (after, limit), prepare=True)  # this connection is a direct one
             return await cursor.fetchall()
 
     async def wait(self) -> None:
@@ -122,7 +122,6 @@ class _Session:
 @asynccontextmanager
 async def _session(dsn: str, timing: Timing) -> AsyncIterator[_Session]:
     async with listen_connection(dsn) as connection:
-        connection.prepare_threshold = None
         session = _Session(connection, timing)
         await session.start(dsn)
         yield session
