@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from pathlib import Path
+from importlib import resources
 from uuid import UUID
 
 import gradio as gr
@@ -27,7 +27,7 @@ LIMIT = 200
 TIMEOUT = 10
 """Seconds until a database that does not answer counts as unreachable."""
 
-_HERE = Path(__file__).parent
+_FILES = resources.files("walltrack_alerts.ui")
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +51,11 @@ def create_alerts_panel(
         page = gr.HTML(
             value="",
             html_template="<div></div>",  # constant: the script fills it and Gradio never touches it again
-            js_on_load=(_HERE / "panel.js").read_text(encoding="utf-8"),
+            js_on_load=_script(),
             apply_default_css=False,
             elem_id=elem_id,
             server_functions=[actions.snapshot],
-            style=(_HERE / "panel.css").read_text(encoding="utf-8"),
+            style=(_FILES / "panel.css").read_text(encoding="utf-8"),
             panel_id=elem_id,
             refresh_ms=max(int(refresh_seconds * 1000), 200),
         )
@@ -73,6 +73,12 @@ def create_alerts_panel(
                 api_visibility="private",
             )
     return blocks
+
+
+def _script() -> str:
+    """The files of js/ as one function body, in the order of their names."""
+    pieces = [file for file in (_FILES / "js").iterdir() if file.name.endswith(".js")]
+    return "".join(file.read_text(encoding="utf-8") for file in sorted(pieces, key=lambda file: file.name))
 
 
 class _Source:

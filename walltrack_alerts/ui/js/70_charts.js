@@ -1,0 +1,1 @@
+// ---- the charts, in pages.charts: read when they are shown ----

@@ -1,0 +1,1 @@
+// ---- title, favicon, sound and browser notification: what reaches somebody who looks elsewhere ----
