@@ -1,0 +1,330 @@
+"""The live hub: real WebSocket clients against a real web server and a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from bench.crash import Server
+from tests.test_crash import server
+from tests.test_poolers import pooled_url
+from walltrack_alerts.ui import live
+from walltrack_alerts.ui.live import Hub
+
+__all__ = ["pooled_url", "server"]  # fixtures
+
+RAISE = "select (walltrack.raise_alert('test', 'high', 'a title', 'a message', '{}', true, %s)).id"
+MANY = RAISE.replace("%s", "n::text") + " from generate_series(1, 200) as n"
+PATIENCE = 60
+"""Seconds; a busy machine is slow, not wrong."""
+
+Json = dict[str, Any]
+
+
+class Site:
+    """A web server with nothing but a hub."""
+
+    def __init__(self, hub: Hub, port: int = 0) -> None:
+        self.hub = hub
+        app = FastAPI()
+        self.path = hub.attach(app)
+        assert hub.attach(app) == self.path
+        assert sum(getattr(route, "path", None) == self.path for route in app.routes) == 1
+        self._socket = socket.create_server(("127.0.0.1", port))
+        self.port = self._socket.getsockname()[1]
+        self._server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(PATIENCE)
+        assert not self._thread.is_alive()
+        self._socket.close()
+
+    def page(self, *, ticket: str | None = None, origin: str | None = "", host: str | None = None) -> connect:
+        """A browser's connection: by default with a new ticket, from the page's own origin."""
+        ticket = self.hub.ticket("ada") if ticket is None else ticket
+        return connect(
+            f"ws://127.0.0.1:{self.port}{self.path}?ticket={ticket}",
+            origin=f"http://127.0.0.1:{self.port}" if origin == "" else origin,  # type: ignore[arg-type]
+            additional_headers={"X-Forwarded-Host": host} if host else None,
+            open_timeout=PATIENCE,
+        )
+
+    async def refused(self, **options: Any) -> int:
+        with pytest.raises(InvalidStatus) as caught:
+            async with self.page(**options):
+                pass
+        return caught.value.response.status_code
+
+
+@contextmanager
+def serving(hub: Hub, port: int = 0) -> Iterator[Site]:
+    site = Site(hub, port)
+    site.start()
+    try:
+        yield site
+    finally:
+        site.stop()
+
+
+@pytest.fixture
+def site(database_url: str) -> Iterator[Site]:
+    with serving(Hub(database_url)) as site:
+        yield site
+
+
+async def until(page: ClientConnection, done: Callable[[Json], bool]) -> Json:
+    """Read messages until one is as wanted."""
+    async with asyncio.timeout(PATIENCE):
+        while not done(message := json.loads(await page.recv())):
+            pass
+        return message
+
+
+async def is_live(page: ClientConnection) -> Json:
+    return await until(page, lambda message: message["state"] == "live")
+
+
+async def eventually(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not true():
+            await asyncio.sleep(0.02)
+
+
+async def test_a_change_is_told_to_every_page(site: Site, db: psycopg.Connection) -> None:
+    async with site.page() as one, site.page() as other:
+        first = json.loads(await one.recv())
+        assert first.keys() == {"state", "since", "why", "changed"} and first["changed"] == []
+        if first["state"] != "live":
+            await is_live(one)
+        await is_live(other)
+        (alert,) = db.execute(RAISE, ("a",)).fetchone() or ()
+        for page in (one, other):
+            assert (await until(page, lambda message: bool(message["changed"])))["changed"] == [str(alert)]
+        assert site.hub.clients == 2
+    await eventually(lambda: site.hub.clients == 0)
+
+
+async def test_a_burst_is_one_message(site: Site, db: psycopg.Connection) -> None:
+    async with site.page() as page:
+        await is_live(page)
+        alerts = {str(row[0]) for row in db.execute(MANY)}
+        message = await until(page, lambda message: bool(message["changed"]))
+        assert len(alerts) == 200 and set(message["changed"]) == alerts
+
+
+async def test_single_commits_in_a_burst_are_few_messages(site: Site, db: psycopg.Connection) -> None:
+    async with site.page() as page:
+        await is_live(page)
+        missing = {str(db.execute(RAISE, (str(n),)).fetchone()[0]) for n in range(200)}  # type: ignore[index]
+        messages = 0
+        while missing:
+            missing -= set((await until(page, lambda message: bool(message["changed"])))["changed"])
+            messages += 1
+        assert messages < 200
+
+
+async def test_touch_from_another_thread(site: Site) -> None:
+    async with site.page() as page:
+        await is_live(page)
+        site.hub.touch("00000000-0000-0000-0000-000000000001")
+        message = await until(page, lambda message: bool(message["changed"]))
+        assert message["changed"] == ["00000000-0000-0000-0000-000000000001"]
+
+
+async def test_a_ticket_is_needed_and_good_for_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await site.refused(ticket="") == 401
+    assert await site.refused(ticket="guessed") == 401
+    ticket = site.hub.ticket("ada")
+    async with site.page(ticket=ticket) as page:
+        await page.recv()
+    assert await site.refused(ticket=ticket) == 401
+    monkeypatch.setattr(live, "TICKET_SECONDS", 0)
+    assert await site.refused() == 401
+
+
+async def test_tickets_are_bounded(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "MAX_TICKETS", 3)
+    tickets = [site.hub.ticket("ada") for _ in range(4)]
+    assert await site.refused(ticket=tickets[0]) == 401
+    async with site.page(ticket=tickets[1]) as page:
+        await page.recv()
+
+
+@pytest.mark.parametrize(
+    "origin", [None, "null", "http://evil.example", "http://127.0.0.1", "http://127.0.0.1:1", "http://127.0.0.1.evil.example"]
+)
+async def test_foreign_origins_are_refused(site: Site, origin: str | None) -> None:
+    assert await site.refused(origin=origin) == 403
+
+
+async def test_origins_behind_a_proxy(database_url: str) -> None:
+    with serving(Hub(database_url, origins=["https://alerts.example/"])) as site:
+        async with site.page(origin="https://alerts.example") as page:
+            await page.recv()
+        async with site.page(origin="https://other.example", host="other.example") as page:
+            await page.recv()
+        assert await site.refused(origin="https://alerts.example.evil") == 403
+
+
+async def test_a_ticket_is_of_one_user_and_ends_with_the_login(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.1)
+    who: str | None = "ada"
+    with serving(Hub(database_url, whoami=lambda _: who)) as site:
+        assert await site.refused(ticket=site.hub.ticket("bob")) == 401
+        async with site.page() as page:
+            await until(page, lambda message: message["changed"] == [])
+            who = None
+            with pytest.raises(ConnectionClosed) as closed:
+                await until(page, lambda _: False)
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == live.LOGGED_OUT
+
+
+async def test_there_is_a_heartbeat(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.05)
+    async with site.page() as page:
+        first = await is_live(page)
+        for _ in range(3):
+            message = await until(page, lambda _: True)
+            assert message == first
+
+
+async def test_too_many_pages(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "MAX_CLIENTS", 2)
+    async with site.page() as one, site.page() as other:
+        await is_live(one)
+        await other.recv()
+        assert await site.refused() == 503
+
+
+async def test_a_page_that_talks_is_disconnected(site: Site) -> None:
+    async with site.page() as page:
+        await page.send("hello")
+        with pytest.raises(ConnectionClosed) as closed:
+            await until(page, lambda _: False)
+    assert closed.value.rcvd is not None and closed.value.rcvd.code == live.POLICY
+
+
+async def test_a_slow_browser_is_disconnected(site: Site) -> None:
+    """It stops reading; the others go on, and nothing piles up in the server."""
+    hostile = "x" * 1000
+    async with site.page() as quick:
+        await is_live(quick)
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.port, limit=1024)
+        handshake = (
+            f"GET {site.path}?ticket={site.hub.ticket('bob')} HTTP/1.1\r\nHost: 127.0.0.1:{site.port}\r\n"
+            f"Origin: http://127.0.0.1:{site.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        writer.write(handshake.encode())
+        assert b"101" in await reader.readline()
+        await eventually(lambda: site.hub.clients == 2)
+        number = 0
+        while site.hub.clients == 2:
+            number += 1
+            for part in range(1000):
+                site.hub.touch(f"{number}/{part}/{hostile}")
+            await until(quick, lambda message, last=f"{number}/999/{hostile}": last in message["changed"])
+        assert number < 200
+        writer.close()
+
+
+async def test_a_restarted_web_server_is_found_again(database_url: str, db: psycopg.Connection) -> None:
+    hub = Hub(database_url)
+    with serving(hub) as site:
+        async with site.page() as page:
+            await is_live(page)
+            site.stop()
+            with pytest.raises(ConnectionClosed) as closed:
+                await until(page, lambda _: False)
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == 1012
+        await asyncio.to_thread(gone, db)
+    with serving(hub, site.port) as again:
+        async with again.page() as page:
+            await is_live(page)
+            db.execute(RAISE, ("after",))
+            await until(page, lambda message: bool(message["changed"]))
+
+
+def gone(db: psycopg.Connection) -> None:
+    """Wait until nothing listens any more."""
+    query = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    for _ in range(PATIENCE * 100):
+        if db.execute(query).fetchone() == (0,):
+            return
+        db.execute("select pg_sleep(0.01)")
+    raise AssertionError("the listener is still connected")
+
+
+async def test_close_ends_everything(database_url: str, db: psycopg.Connection) -> None:
+    hub = Hub(database_url)
+    with serving(hub) as site:
+        async with site.page() as page:
+            await is_live(page)
+            loop = hub._loop
+            assert loop is not None
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(hub.close(), loop))
+            with pytest.raises(ConnectionClosed) as closed:
+                await until(page, lambda _: False)
+            assert closed.value.rcvd is not None and closed.value.rcvd.code == live.GOING_AWAY
+        await asyncio.to_thread(gone, db)
+
+
+async def test_a_database_that_is_restarted(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "RETRY_SECONDS", 0.1)
+    with server.running() as url, serving(Hub(url)) as site:
+        async with site.page() as page:
+            before = await is_live(page)
+            await asyncio.to_thread(server.crash)
+            stale = await until(page, lambda message: message["state"] == "stale")
+            assert stale["since"] >= before["since"] and stale["why"] == "The database cannot be reached."
+            after = await until(page, lambda message: message["state"] != "stale")
+            assert after["state"] in {"catching up", "live"}
+            await is_live(page)
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute(RAISE, ("after",))
+            await until(page, lambda message: bool(message["changed"]))
+
+
+async def test_a_database_that_is_not_there_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "RETRY_SECONDS", 0.05)
+    with serving(Hub("host=/nowhere user=secret dbname=x")) as site:
+        async with site.page() as page:
+            stale = await until(page, lambda message: message["state"] == "stale")
+            assert "nowhere" not in stale["why"] and "secret" not in stale["why"]
+
+
+async def test_a_database_without_the_schema_gets_it(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from walltrack_alerts import migrations
+
+    monkeypatch.setattr(live, "RETRY_SECONDS", 0.05)
+    with serving(Hub(empty_database_url)) as site:
+        async with site.page() as page:
+            stale = await until(page, lambda message: message["state"] == "stale")
+            assert "walltrack-alerts migrate" in stale["why"]
+            await asyncio.to_thread(migrations.upgrade, empty_database_url)
+            await is_live(page)
+
+
+async def test_a_pooler_is_a_state_with_its_advice(pooled_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "TIMING", live.Timing(heartbeat=1))
+    with serving(Hub(pooled_url)) as site:
+        async with site.page() as page:
+            stale = await until(page, lambda message: message["state"] == "stale")
+            assert "WALLTRACK_LISTEN_URL" in stale["why"]

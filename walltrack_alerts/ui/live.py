@@ -1,0 +1,257 @@
+"""The live hub: one database listener for all pages of a panel, told over WebSockets which alerts changed.
+
+A message says that something happened, never what: the page asks for it, with its own rights. The page reads its whole
+list again whenever it connects and whenever the state becomes live. Everything here runs on the server's event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+import time
+from collections.abc import Callable, Collection
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from fastapi import FastAPI
+from starlette.requests import HTTPConnection
+from starlette.responses import PlainTextResponse
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from walltrack_alerts.errors import AlertsError, DatabaseUnavailableError
+from walltrack_alerts.listener import StreamState, Timing, listen
+
+TICKET_SECONDS = 60
+HEARTBEAT_SECONDS = 10.0
+COALESCE_SECONDS = 0.03
+WAITING_MESSAGES = 32
+"""A browser that lets more than these wait is disconnected; it comes back and reads everything."""
+MAX_CLIENTS = 500
+MAX_TICKETS = 10_000
+RETRY_SECONDS = 5.0
+"""Until a listener is started again that cannot be started."""
+TIMING = Timing(retry=(0.1, 3.0))
+
+GOING_AWAY, TRY_AGAIN_LATER, POLICY, LOGGED_OUT = 1001, 1013, 1008, 4401
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Client:
+    user: str
+    waiting: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(WAITING_MESSAGES))
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    code: int = GOING_AWAY
+
+    def end(self, code: int) -> None:
+        self.code = code
+        self.ended.set()
+
+
+class Hub:
+    """Listens to a database (a direct connection) for the pages of one panel.
+
+    `origins` are further origins that may connect, such as https://alerts.example.org where a proxy changes the Host
+    header. `whoami` tells who a connection belongs to, for a server that knows; a ticket of somebody else is refused,
+    and who is nobody any more is disconnected.
+    """
+
+    def __init__(
+        self,
+        listen_dsn: str,
+        *,
+        origins: Collection[str] = (),
+        whoami: Callable[[HTTPConnection], str | None] | None = None,
+    ) -> None:
+        self.path = f"/walltrack-live/{secrets.token_hex(8)}"
+        self._dsn = listen_dsn
+        self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
+        self._whoami = whoami
+        self._tickets: dict[str, tuple[str, float]] = {}
+        self._clients: set[_Client] = set()
+        self._listener: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._cursor = "now"
+        self._changed: dict[str, None] = {}
+        self._flush: asyncio.TimerHandle | None = None
+        self._state, self._since, self._why = StreamState.CONNECTING, _now(), ""
+
+    @property
+    def clients(self) -> int:
+        """How many pages are connected."""
+        return len(self._clients)
+
+    def ticket(self, user: str) -> str:
+        """A text that lets this user connect once within TICKET_SECONDS; '' is a user without a name."""
+        now = time.monotonic()
+        for old in [old for old, (_, until) in self._tickets.items() if until <= now]:
+            del self._tickets[old]
+        while len(self._tickets) >= MAX_TICKETS:
+            del self._tickets[next(iter(self._tickets))]
+        ticket = secrets.token_urlsafe(24)
+        self._tickets[ticket] = user, now + TICKET_SECONDS
+        return ticket
+
+    def attach(self, app: FastAPI) -> str:
+        """Add the WebSocket to the app that serves the page, once; its path below the root of that app."""
+        if not any(getattr(route, "path", None) == self.path for route in app.routes):
+            app.add_api_websocket_route(self.path, self._serve)
+        return self.path
+
+    def touch(self, alert_id: UUID | str) -> None:
+        """Tell the pages to look at an alert again; from any thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._note, str(alert_id))
+
+    async def close(self) -> None:
+        """Stop listening and disconnect every page; a page that connects later starts everything again."""
+        for client in self._clients:
+            client.end(GOING_AWAY)
+        listener, self._listener = self._listener, None
+        if listener is not None and self._loop is asyncio.get_running_loop():
+            listener.cancel()
+            await asyncio.wait([listener])
+
+    # ---- the pages ----
+
+    async def _serve(self, websocket: WebSocket) -> None:
+        user, until = self._tickets.pop(websocket.query_params.get("ticket", ""), ("", 0.0))
+        if not self._is_from_us(websocket):
+            await _refuse(websocket, 403, "This page may not connect: it comes from another origin.")
+        elif until <= time.monotonic() or not self._is(user, websocket):
+            await _refuse(websocket, 401, "No valid ticket.")
+        elif len(self._clients) >= MAX_CLIENTS:
+            await _refuse(websocket, 503, "Too many pages are connected.")
+        else:
+            await self._connected(websocket, _Client(user))
+
+    def _is_from_us(self, connection: HTTPConnection) -> bool:
+        origin = connection.headers.get("origin", "").lower()
+        hosts = {connection.headers.get(name, "").lower() for name in ("host", "x-forwarded-host")} - {""}
+        return origin in self._origins or urlsplit(origin).netloc in hosts
+
+    def _is(self, user: str, connection: HTTPConnection) -> bool:
+        return self._whoami is None or self._whoami(connection) == user
+
+    async def _connected(self, websocket: WebSocket, client: _Client) -> None:
+        await websocket.accept()
+        self._start()
+        self._clients.add(client)
+        client.waiting.put_nowait(self._message(()))
+        tasks = [
+            asyncio.create_task(work)
+            for work in (self._send(websocket, client), _receive(websocket, client), client.ended.wait())
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._clients.discard(client)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            with suppress(RuntimeError, WebSocketDisconnect):  # it went first
+                async with asyncio.timeout(1):  # a browser that takes nothing takes no farewell either
+                    await websocket.close(client.code)
+
+    async def _send(self, websocket: WebSocket, client: _Client) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                    message = await client.waiting.get()
+            except TimeoutError:
+                message = self._message(())
+                if not self._is(client.user, websocket):
+                    client.end(LOGGED_OUT)
+                    return
+            await websocket.send_text(message)
+
+    def _tell(self, changed: Collection[str]) -> None:
+        message = self._message(changed)
+        for client in self._clients:
+            try:
+                client.waiting.put_nowait(message)
+            except asyncio.QueueFull:
+                client.end(TRY_AGAIN_LATER)
+
+    def _message(self, changed: Collection[str]) -> str:
+        return json.dumps({"state": self._state, "since": self._since, "why": self._why, "changed": list(changed)})
+
+    # ---- the database ----
+
+    def _start(self) -> None:
+        """Listen on this loop; a server that was stopped and started again has another one."""
+        loop = asyncio.get_running_loop()
+        if self._listener is None or self._listener.done() or self._loop is not loop:
+            self._loop = loop
+            self._flush = None
+            self._become(StreamState.CONNECTING, "")
+            self._listener = loop.create_task(self._listen(), name="walltrack_alerts live hub")
+
+    async def _listen(self) -> None:
+        """Until cancelled. Whatever ends the stream becomes a state, and it is started again where it stopped."""
+        while True:
+            try:
+                async with aclosing(listen(self._dsn, self._cursor, timing=TIMING, on_state=self._hear)) as events:
+                    async for event in events:
+                        self._cursor = event.cursor or self._cursor
+                        self._note(str(event.alert_id))
+            except DatabaseUnavailableError as error:
+                self._become(StreamState.STALE, _AWAY, log_as=str(error))
+            except AlertsError as error:  # its advice is for the reader: a pooler, a missing right, a restored database
+                self._cursor = "now"
+                self._become(StreamState.STALE, str(error))
+            except Exception:  # whatever it is, the page says it and the next attempt may be better
+                log.exception("the live hub's listener ended")
+                self._become(StreamState.STALE, "Something unexpected went wrong; the log of the panel's server has the details.")
+            await asyncio.sleep(RETRY_SECONDS)
+
+    def _hear(self, state: StreamState, why: str) -> None:
+        if state is StreamState.STALE:
+            self._become(state, _AWAY, log_as=why)
+        elif state is not StreamState.CONNECTING or self._state is not StreamState.STALE:
+            self._become(state, "")  # while the database is away, trying again is no news
+
+    def _become(self, state: StreamState, why: str, *, log_as: str = "") -> None:
+        if (state, why) == (self._state, self._why):
+            return
+        if state is StreamState.STALE:
+            log.warning("live updates have stopped: %s", log_as or why)
+        elif state is StreamState.LIVE and self._why:
+            log.warning("live updates are back")
+        if state is not self._state:
+            self._since = _now()
+        self._state, self._why = state, why
+        self._tell(())
+
+    def _note(self, alert_id: str) -> None:
+        self._changed[alert_id] = None
+        if self._flush is None:
+            self._flush = asyncio.get_running_loop().call_later(COALESCE_SECONDS, self._send_changes)
+
+    def _send_changes(self) -> None:
+        self._flush = None
+        changed, self._changed = self._changed, {}
+        self._tell(changed)
+
+
+_AWAY = "The database cannot be reached."  # its own words may name hosts and users: these are for the log
+
+
+async def _refuse(websocket: WebSocket, status: int, text: str) -> None:
+    await websocket.send_denial_response(PlainTextResponse(text, status_code=status))
+
+
+async def _receive(websocket: WebSocket, client: _Client) -> None:
+    """Return when the page has gone; a page has nothing to say, so whoever talks is none."""
+    message = await websocket.receive()
+    if message["type"] != "websocket.disconnect":
+        client.end(POLICY)
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
