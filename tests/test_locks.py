@@ -6,6 +6,7 @@ Sessions that wait are seen waiting (pg_blocking_pids), not guessed at by the cl
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 
 from tests.bot import Bot
 from walltrack_alerts import AlertStatus
@@ -41,15 +43,20 @@ def session(url: str, level: str = "read committed", **options: str) -> Iterator
         try:
             yield Bot(connection)
         finally:
+            if connection.info.transaction_status is TransactionStatus.ACTIVE:
+                connection.cancel_safe(timeout=10)  # the test failed while this one waited in a thread
             connection.rollback()
 
 
 class Call:
     """A statement that may have to wait, in a thread of its own."""
 
+    PATIENCE = 60
+    """Seconds; what takes longer waits for ever."""
+
     def __init__(self, work: Callable[..., Any], *arguments: Any) -> None:
         self.error: psycopg.Error | None = None
-        self._thread = threading.Thread(target=self._run, args=(work, arguments))
+        self._thread = threading.Thread(target=self._run, args=(work, arguments), daemon=True)
         self._thread.start()
 
     def _run(self, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
@@ -60,20 +67,24 @@ class Call:
 
     def finished(self) -> bool:
         """Whether it comes to its end by itself; what waits for ever does not."""
-        self._thread.join(30)
+        self._thread.join(self.PATIENCE)
         return not self._thread.is_alive()
 
     def result(self) -> str | None:
         """Wait for the end: the SQLSTATE of its error."""
-        self._thread.join()
+        assert self.finished()
         return self.error and self.error.sqlstate
 
 
 def wait_until_blocked(admin: psycopg.Connection, waiting: Bot, *holders: Bot) -> None:
     """Until a session waits for exactly these."""
     pids = sorted(holder.connection.info.backend_pid for holder in holders)
-    while sorted(admin.execute("select pg_blocking_pids(%s)", (waiting.connection.info.backend_pid,)).fetchone()[0]) != pids:  # type: ignore[index]
-        pass
+    deadline = time.monotonic() + Call.PATIENCE
+    blocking: list[int] = []
+    while blocking != pids:
+        assert time.monotonic() < deadline, f"waits for {blocking} instead of {pids}"
+        (found,) = admin.execute("select pg_blocking_pids(%s)", (waiting.connection.info.backend_pid,)).fetchone() or ([],)
+        blocking = sorted(found)
 
 
 def acknowledge(bot: Bot, order: uuid.UUID, by: str = "ada") -> None:
@@ -114,16 +125,19 @@ def test_a_writer_holds_its_order_and_its_alert(database_url: str, bot: Bot, adm
     """Others wait for the order, operators for the alert, and all of them get through in turn."""
     (order,) = failed_orders(bot, 1)
     with session(database_url) as first, session(database_url) as second, session(database_url) as operator:
+        # Each commits by itself: which of the two gets the alert first is open.
+        def then_commit(bot: Bot, work: Callable[[], None]) -> None:
+            work()
+            bot.connection.commit()
+
         first.fail(order, "first")
-        waiting = Call(second.fail, order, "second")
+        waiting = Call(then_commit, second, lambda: second.fail(order, "second"))
         wait_until_blocked(admin, second, first)
-        acknowledging = Call(acknowledge, operator, order)
+        acknowledging = Call(then_commit, operator, lambda: acknowledge(operator, order))
         wait_until_blocked(admin, operator, first)
         first.connection.commit()
         assert acknowledging.result() is None
-        operator.connection.commit()
         assert waiting.result() is None
-        second.connection.commit()
     assert bot.execute("select attempt_count from walltrack.orders").fetchone() == (5,)
     reconcile(bot)  # the second may have found the operator holding the alert
     alert = bot.alert(order)
