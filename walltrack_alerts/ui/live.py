@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from fastapi import FastAPI
@@ -24,6 +23,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from walltrack_alerts.errors import AlertsError, DatabaseUnavailableError
 from walltrack_alerts.listener import StreamState, Timing, listen
+from walltrack_alerts.ui.access import is_same_origin
 
 TICKET_SECONDS = 60
 HEARTBEAT_SECONDS = 10.0
@@ -121,7 +121,7 @@ class Hub:
 
     async def _serve(self, websocket: WebSocket) -> None:
         user, until = self._tickets.pop(websocket.query_params.get("ticket", ""), ("", 0.0))
-        if not self._is_from_us(websocket):
+        if not is_same_origin(websocket, self._origins):
             await _refuse(websocket, 403, "This page may not connect: it comes from another origin.")
         elif until <= time.monotonic() or not self._is(user, websocket):
             await _refuse(websocket, 401, "No valid ticket.")
@@ -129,11 +129,6 @@ class Hub:
             await _refuse(websocket, 503, "Too many pages are connected.")
         else:
             await self._connected(websocket, _Client(user))
-
-    def _is_from_us(self, connection: HTTPConnection) -> bool:
-        origin = connection.headers.get("origin", "").lower()
-        hosts = {connection.headers.get(name, "").lower() for name in ("host", "x-forwarded-host")} - {""}
-        return origin in self._origins or urlsplit(origin).netloc in hosts
 
     def _is(self, user: str, connection: HTTPConnection) -> bool:
         return self._whoami is None or self._whoami(connection) == user

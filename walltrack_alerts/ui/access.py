@@ -1,0 +1,205 @@
+"""Who may do what in the panel. Each way of logging in is one Access, which is asked at every request and every action."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from starlette.requests import HTTPConnection
+
+from walltrack_alerts.errors import AlertsError
+from walltrack_alerts.passwords import NAME_LENGTH, AuthFile, Role
+
+__all__ = ["READ_ONLY", "Access", "AccessError", "OpenAccess", "PasswordAccess", "Person", "ProxyAccess", "Role", "access_of"]
+
+READ_ONLY = "You may look but not act: your role is reader. Somebody with the role operator can."
+
+LOOPBACK = ("127.0.0.0/8", "::1/128")
+
+Asked = Callable[[HTTPConnection], "Person | None"]
+
+
+class AccessError(AlertsError):
+    """The panel would be open to everybody, or a login is set up wrongly; its text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who asks. An empty name: nobody has to log in, and the page asks for the name to act under."""
+
+    name: str
+    role: Role = Role.OPERATOR
+
+    @property
+    def may_act(self) -> bool:
+        """Whether this person may change alerts and orders."""
+        return self.role is Role.OPERATOR
+
+
+class Access:
+    """Tells who a request is from. Make one from a function, or use one of the ways below."""
+
+    logout_path = ""
+    """Where to log out, below the root of the panel; '' where the panel has no login of its own."""
+
+    behind_proxy = False
+    """Whether the address of the peer matters, which a web server may replace by what X-Forwarded-For says."""
+
+    def __init__(self, who: Asked) -> None:
+        self._who = who
+
+    def who(self, connection: HTTPConnection) -> Person | None:
+        """The person, or None: not logged in (any more)."""
+        return self._who(connection)
+
+    def refusal(self, connection: HTTPConnection) -> str:  # noqa: ARG002 - others look at it
+        """What is told to somebody who is nobody."""
+        return "You are not logged in."
+
+    def closed(self, connection: HTTPConnection) -> str:  # noqa: ARG002
+        """Why this request is answered to nobody at all; '' when it is in order."""
+        return ""
+
+
+class OpenAccess(Access):
+    """No login: everybody who reaches the panel is an operator. For this machine only.
+
+    A page of a stranger can make its own host name point to this machine; what it then asks names that host, and is refused.
+    """
+
+    def __init__(self, *hosts: str) -> None:
+        super().__init__(lambda _: Person(""))
+        self._hosts = {"localhost", *(host.lower() for host in hosts)}
+
+    def closed(self, connection: HTTPConnection) -> str:
+        """Only names of this machine are answered."""
+        host = urlsplit(f"//{connection.headers.get('host', '')}").hostname or ""
+        if host in self._hosts or host.endswith(".localhost") or _is_loopback_address(host):
+            return ""
+        return (
+            "This panel has no login and answers only on this machine, as localhost or 127.0.0.1.\n"
+            "To reach it by another name start it with --auth-file, or with --trusted-header behind a proxy that logs in."
+        )
+
+
+class PasswordAccess(Access):
+    """Users of a file with hashed passwords, a login page and sessions that survive a restart."""
+
+    logout_path = "/logout"
+
+    def __init__(self, file: Path | AuthFile) -> None:
+        self.file = file if isinstance(file, AuthFile) else AuthFile.open(file)
+        self.ended: dict[str, None] = {}
+        """Sessions that were logged out, the newest last; a restart forgets them."""
+        super().__init__(self._of_cookie)
+
+    def session_of(self, connection: HTTPConnection) -> str:
+        """The session a request carries, valid or not."""
+        return connection.cookies.get(self.file.cookie_name(), "")
+
+    def end(self, session: str) -> None:
+        """Log out."""
+        self.ended[session] = None
+        while len(self.ended) > 10_000:
+            del self.ended[next(iter(self.ended))]
+
+    def _of_cookie(self, connection: HTTPConnection) -> Person | None:
+        session = self.session_of(connection)
+        user = self.file.user_of(session) if session and session not in self.ended else None
+        return Person(user.name, user.role) if user else None
+
+
+class ProxyAccess(Access):
+    """A proxy logs people in and names them in a header, which only the proxy can send: `trusted` are its networks."""
+
+    behind_proxy = True
+
+    def __init__(self, header: str, *, role_header: str | None = None, trusted: Sequence[str] = LOOPBACK) -> None:
+        super().__init__(self._of_header)
+        self._header, self._role_header = header, role_header
+        try:
+            self._trusted = [ipaddress.ip_network(network.strip(), strict=False) for network in trusted or LOOPBACK]
+        except ValueError as error:
+            raise AccessError(f"--trusted-proxy: {error}. Write an address or a network such as 10.0.0.0/8.") from error
+        for name in filter(None, (header, role_header)):
+            if not name.replace("-", "").isalnum() or not name.isascii():
+                raise AccessError(f"{name!r} is no name of a header. Write one such as X-Forwarded-User.")
+
+    def refusal(self, connection: HTTPConnection) -> str:
+        """Tells the two ways in which a request can be nobody's."""
+        if not self._is_trusted(connection):
+            return "This panel is reached through its login proxy only, not directly."
+        return f"The proxy in front of this panel did not say who you are: exactly one header {self._header} is needed."
+
+    def _of_header(self, connection: HTTPConnection) -> Person | None:
+        name = self._value(connection, self._header) if self._is_trusted(connection) else ""
+        if not name or len(name) > NAME_LENGTH or not name.isprintable():
+            return None
+        may_act = self._role_header is None or self._value(connection, self._role_header).lower() == Role.OPERATOR
+        return Person(name, Role.OPERATOR if may_act else Role.READER)
+
+    def _is_trusted(self, connection: HTTPConnection) -> bool:
+        try:
+            peer = ipaddress.ip_address(connection.client.host if connection.client else "")
+        except ValueError:
+            return False
+        mapped = getattr(peer, "ipv4_mapped", None) or peer
+        return any(mapped in network for network in self._trusted)
+
+    @staticmethod
+    def _value(connection: HTTPConnection, header: str) -> str:
+        """The only value; two of them mean that somebody added one to the proxy's."""
+        values = connection.headers.getlist(header)
+        if len(values) != 1:
+            return ""
+        with contextlib.suppress(UnicodeError):
+            return values[0].encode("latin-1").decode("utf-8").strip()
+        return values[0].strip()
+
+
+def access_of(access: Access | Asked | None) -> Access:
+    """The access itself, one that asks a function, or everybody's."""
+    if access is None:
+        return Access(lambda _: Person(""))
+    return access if isinstance(access, Access) else Access(access)
+
+
+def check_exposure(host: str, access: Access) -> None:
+    """Refuse to listen where others reach a panel without a login (AccessError)."""
+    if isinstance(access, OpenAccess) and not is_loopback(host):
+        raise AccessError(
+            f"The panel would listen on {host} without a login: whoever reaches it could act on alerts and orders.\n"
+            "Either let people log in:  --auth-file FILE  (made by walltrack-alerts panel-user add FILE NAME --role operator)\n"
+            "or let a proxy do it:      --trusted-header X-Forwarded-User --trusted-proxy ADDRESS\n"
+            "or stay on this machine:   --host 127.0.0.1"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address or a host name."""
+    if _is_loopback_address(host):
+        return True
+    try:
+        found = socket.getaddrinfo(host or None, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError):
+        return False
+    return bool(found) and all(_is_loopback_address(str(each[4][0])) for each in found)
+
+
+def is_same_origin(connection: HTTPConnection, origins: Collection[str] = ()) -> bool:
+    """Whether the page that asks came from here: by its Origin, which no page can invent and a page of ours always sends."""
+    origin = connection.headers.get("origin", "").lower()
+    hosts = {connection.headers.get(name, "").lower() for name in ("host", "x-forwarded-host")} - {""}
+    return origin in origins or urlsplit(origin).netloc in hosts
+
+
+def _is_loopback_address(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
