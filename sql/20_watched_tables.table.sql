@@ -4,6 +4,7 @@ create table walltrack.watched_tables (
     table_id regclass primary key,
     columns jsonb not null,
     cancel_pattern text not null,
+    order_actions boolean not null default true,
     watched_since timestamptz not null default clock_timestamp(),
     constraint watched_tables_columns_are_an_object check (jsonb_typeof(columns) = 'object')
 );
@@ -13,9 +14,12 @@ create table walltrack.watched_tables (
 comment on table walltrack.watched_tables is 'The tables whose orders are guarded, one row per table.';
 comment on column walltrack.watched_tables.table_id is 'The table, or the root of a partitioned one.';
 comment on column walltrack.watched_tables.columns is
-'Attribute of walltrack.order_facts -> column of the table; an attribute that is absent is read as NULL.';
+'Fact of an order -> column of the table; a fact that is absent is read as NULL. The facts are the attributes of '
+'walltrack.order_facts and what only people read or change, e.g. locked_until.';
 comment on column walltrack.watched_tables.cancel_pattern is
 'A cancel of an exhausted order whose last_error matches this regular expression is the retry worker giving up, '
 'not somebody''s decision: the alert stays open.';
+comment on column walltrack.watched_tables.order_actions is
+'Whether operators may retry and cancel its orders from their alerts.';
 comment on column walltrack.watched_tables.watched_since is
 'When the table was first watched. Orders cancelled by the retry worker before that are history and wake nobody.';

@@ -41,6 +41,14 @@ create unique index alerts_one_open_per_dedupe_key
 on walltrack.alerts (dedupe_key) where status <> 'resolved';
 create index alerts_history_of_dedupe_key
 on walltrack.alerts (dedupe_key, resolved_at) where status = 'resolved';
+-- The lists, in the order in which they are read.
+create index alerts_open_in_order
+on walltrack.alerts (array_position(array['critical', 'high', 'warning', 'info'], severity), created_at, id)
+where status <> 'resolved';
+create index alerts_resolved_in_order
+on walltrack.alerts (resolved_at, id) where status = 'resolved';
+create index alerts_acknowledged_in_order
+on walltrack.alerts (acknowledged_at) where acknowledged_at is not null;
 
 -- At every upgrade:
 

@@ -54,7 +54,7 @@ for each row execute function walltrack.tg_alert_events__append_only();
 comment on table walltrack.alert_events is 'What happened to each alert, in the transaction of the change. Append only.';
 comment on column walltrack.alert_events.xid is 'The writing transaction; with it a reader finds what was committed late.';
 comment on column walltrack.alert_events.actor is 'Who did it: system for the order trigger, else the name given by the caller.';
-comment on column walltrack.alert_events.detail is 'The alert at that moment: severity, status, occurrences, attempts, error, resolution.';
+comment on column walltrack.alert_events.detail is 'The alert at that moment: severity, status, occurrences, attempts, error, resolution; of a snooze snoozed_until, null when it was woken.';
 comment on function walltrack.tg_alert_events__append_only() is 'Refuses UPDATE of events (WT006).';
 comment on column walltrack.alert_events.cluster_id is
 'Where xid was assigned: in a restored dump it differs, and xid means nothing there.';

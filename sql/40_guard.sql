@@ -193,7 +193,8 @@ revoke all on function walltrack.as_int(text) from public;
 create or replace function walltrack.watch_orders(
     p_table regclass,
     p_columns jsonb default '{}',
-    p_cancel_pattern text default '^Max retries reached'
+    p_cancel_pattern text default '^Max retries reached',
+    p_order_actions boolean default true
 ) returns void
 language plpgsql
 volatile
@@ -224,7 +225,12 @@ begin
     select fact.attname::text as name
     from pg_attribute as fact
     where fact.attrelid = 'walltrack.order_facts'::regclass and fact.attnum > 0 and not fact.attisdropped
-    union all select 'updated_at'
+    union all
+    -- What the alert does not need, but whoever looks at the order or retries it.
+    select unnest(array[
+      'locked_until', 'locked_by', 'next_retry_at', 'filled_at', 'created_at', 'tx_signature', 'signal_id',
+      'amount_tokens', 'expected_price', 'actual_price', 'max_slippage_bps'
+    ])
   ) as f
   inner join pg_attribute as a
     on a.attrelid = p_table
@@ -252,9 +258,10 @@ begin
       using errcode = 'WT004', hint = 'Attempts must be numbers; status, order type and error must be texts that can be compared.';
   end;
 
-  insert into walltrack.watched_tables (table_id, columns, cancel_pattern)
-  values (p_table, v_columns, p_cancel_pattern)
-  on conflict (table_id) do update set columns = excluded.columns, cancel_pattern = excluded.cancel_pattern;
+  insert into walltrack.watched_tables (table_id, columns, cancel_pattern, order_actions)
+  values (p_table, v_columns, p_cancel_pattern, p_order_actions)
+  on conflict (table_id) do update
+  set columns = excluded.columns, cancel_pattern = excluded.cancel_pattern, order_actions = excluded.order_actions;
 
   perform walltrack.write_guard(p_table);
   foreach v_event in array array['insert', 'update', 'delete', 'truncate'] loop
@@ -272,10 +279,10 @@ begin
 end
 $$;
 
-comment on function walltrack.watch_orders(regclass, jsonb, text) is
+comment on function walltrack.watch_orders(regclass, jsonb, text, boolean) is
 'Guards a table of orders: from now on its writes open, update and resolve alerts. Again: changes the settings (WT004).';
 
-revoke all on function walltrack.watch_orders(regclass, jsonb, text) from public;
+revoke all on function walltrack.watch_orders(regclass, jsonb, text, boolean) from public;
 
 
 create or replace function walltrack.unwatch_orders(p_table regclass) returns void

@@ -189,11 +189,11 @@ declare
   v_now timestamptz := clock_timestamp();
 begin
   if v_alert.status = 'resolved' then
-    raise exception 'alert % cannot be acknowledged: % resolved it at %', p_alert_id, v_alert.resolved_by, v_alert.resolved_at
+    raise exception 'the alert cannot be acknowledged: % resolved it at %', v_alert.resolved_by, walltrack.utc(v_alert.resolved_at)
       using errcode = 'WT002', detail = v_alert.resolution;
   end if;
   if v_alert.status = 'acknowledged' then
-    raise notice 'already acknowledged by % at %', v_alert.acknowledged_by, v_alert.acknowledged_at;
+    raise notice 'already acknowledged by % at %', v_alert.acknowledged_by, walltrack.utc(v_alert.acknowledged_at);
     return v_alert;
   end if;
   update walltrack.alerts as a
@@ -226,7 +226,7 @@ begin
     raise exception 'resolving needs a resolution' using errcode = 'WT003', hint = 'Say in a few words how it ended.';
   end if;
   if v_alert.status = 'resolved' then
-    raise notice 'already resolved by % at %', v_alert.resolved_by, v_alert.resolved_at;
+    raise notice 'already resolved by % at %', v_alert.resolved_by, walltrack.utc(v_alert.resolved_at);
     return v_alert;
   end if;
   update walltrack.alerts as a
@@ -244,6 +244,66 @@ comment on function walltrack.resolve_alert(uuid, text, text) is
 'active or acknowledged -> resolved. Already resolved: unchanged, with a NOTICE. No such alert: WT001. Blank: WT003.';
 
 revoke all on function walltrack.resolve_alert(uuid, text, text) from public;
+
+
+create or replace function walltrack.snooze_alert(p_alert_id uuid, p_until timestamptz, p_by text) returns walltrack.alerts
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+-- Quiet until a time; nothing has to happen then, the alert is snoozed while snoozed_until > now(). NULL wakes it at once.
+declare
+  v_alert walltrack.alerts := walltrack.locked_alert(p_alert_id);
+  v_by text := walltrack.actor(p_by);
+  v_now timestamptz := clock_timestamp();
+  v_before timestamptz := case when v_alert.snoozed_until > v_now then v_alert.snoozed_until end;
+  v_who text;
+begin
+  if v_alert.status = 'resolved' then
+    raise exception 'the alert cannot be snoozed: % resolved it at %', v_alert.resolved_by, walltrack.utc(v_alert.resolved_at)
+      using errcode = 'WT002', detail = v_alert.resolution;
+  end if;
+  if p_until <= v_now or p_until > v_now + interval '1 year' then
+    raise exception 'an alert can be snoozed until a time within the next year, not until %',
+      case when isfinite(p_until) then walltrack.utc(p_until) else p_until::text end
+      using errcode = 'WT003', hint = format('It is %s now. NULL wakes the alert.', walltrack.utc(v_now));
+  end if;
+
+  if v_before is not null then
+    select e.actor into v_who
+    from walltrack.alert_events as e
+    where e.alert_id = p_alert_id and e.kind = 'snoozed'
+    order by e.event_id desc
+    limit 1;
+    v_who := coalesce(v_who, 'somebody');
+  end if;
+  if p_until is not distinct from v_before then
+    if v_before is null then
+      raise notice 'already awake';
+    else
+      raise notice 'already snoozed by % until %', v_who, walltrack.utc(v_before);
+    end if;
+    return v_alert;
+  end if;
+  if v_before is not null then
+    raise notice '% had snoozed it until %', v_who, walltrack.utc(v_before);
+  end if;
+
+  update walltrack.alerts as a
+  set snoozed_until = p_until, updated_at = v_now, notified_at = v_now
+  where a.id = p_alert_id
+  returning * into v_alert;
+  perform walltrack.append_event(v_alert, 'snoozed', v_by);
+  return v_alert;
+end
+$$;
+
+comment on function walltrack.snooze_alert(uuid, timestamptz, text) is
+'Keeps an open alert quiet until a time within a year; NULL wakes it. Replaces a snooze and says whose in a NOTICE. The same '
+'time again: unchanged, with a NOTICE. Resolved: WT002. Another time: WT003. No such alert: WT001.';
+
+revoke all on function walltrack.snooze_alert(uuid, timestamptz, text) from public;
 
 
 create or replace function walltrack.resolve_by_dedupe_key(
@@ -294,6 +354,22 @@ $$;
 comment on function walltrack.close_alert(text, text) is 'Resolves the open alert of an order, if there is one, as system.';
 
 revoke all on function walltrack.close_alert(text, text) from public;
+
+
+create or replace function walltrack.utc(p_time timestamptz) returns text
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return to_char(p_time at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"');
+end
+$$;
+
+comment on function walltrack.utc(timestamptz) is 'A time as people read it, e.g. 2026-11-25 07:41:05 UTC.';
+
+revoke all on function walltrack.utc(timestamptz) from public;
 
 
 create or replace function walltrack.actor(p_by text) returns text

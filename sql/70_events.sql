@@ -23,6 +23,7 @@ begin
       'error', p_alert.data -> 'error',
       'resolution', case when p_kind = 'resolved' then p_alert.resolution end
     ))
+    || case when p_kind = 'snoozed' then jsonb_build_object('snoozed_until', p_alert.snoozed_until) else '{}' end
   )
   returning * into v_event;
   -- A full notification queue makes COMMIT itself fail. What this transaction has notified so far enters the queue only

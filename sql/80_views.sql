@@ -6,7 +6,8 @@ as
 select a.*
 from walltrack.alerts as a
 where a.status <> 'resolved'
-order by walltrack.severity_rank(a.severity) desc, a.created_at asc, a.id asc;
+-- The expressions of the index alerts_open_in_order.
+order by array_position(array['critical', 'high', 'warning', 'info'], a.severity) asc, a.created_at asc, a.id asc;
 
 comment on view walltrack.open_alerts is 'Alerts that are not resolved: critical first, the oldest first within a severity.';
 
@@ -25,3 +26,78 @@ group by s.severity, s.place
 order by s.place;
 
 comment on view walltrack.alert_counts is 'How many alerts are open, one row per severity, all four always, critical first.';
+
+
+create or replace view walltrack.alert_summary
+with (security_invoker = true)
+as
+select
+    count(*) filter (where o.awake and o.severity = 'critical') as critical,
+    count(*) filter (where o.awake and o.severity = 'high') as high,
+    count(*) filter (where o.awake and o.severity = 'warning') as warning,
+    count(*) filter (where o.awake and o.severity = 'info') as info,
+    count(*) filter (where o.awake) as unresolved,
+    count(*) filter (where o.awake and o.status = 'active') as waiting,
+    count(*) filter (where o.awake and o.status = 'acknowledged') as acknowledged,
+    count(*) filter (where not o.awake) as snoozed,
+    min(o.snoozed_until) filter (where not o.awake) as next_wake
+from (
+    select
+        a.severity,
+        a.status,
+        a.snoozed_until,
+        coalesce(a.snoozed_until <= now(), true) as awake
+    from walltrack.alerts as a
+    where a.status <> 'resolved'
+) as o;
+
+comment on view walltrack.alert_summary is
+'One row: the open alerts that are awake, by severity and status, how many are snoozed, and when the next one wakes.';
+
+
+create or replace view walltrack.alert_timeline
+with (security_invoker = true)
+as
+select
+    e.alert_id,
+    e.at,
+    e.kind,
+    e.actor,
+    e.detail,
+    e.event_id
+from walltrack.alert_events as e
+union all
+select
+    o.alert_id,
+    o.at,
+    case o.action when 'retry' then 'order_retried' else 'order_cancelled' end as kind,
+    o.actor,
+    jsonb_strip_nulls(jsonb_build_object('order_id', o.order_id, 'reason', o.reason)) as detail,
+    null as event_id
+from walltrack.order_actions as o;
+
+comment on view walltrack.alert_timeline is 'What happened to each alert and what operators did to its order.';
+
+
+create or replace function walltrack.median_seconds_to_acknowledge() returns double precision
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select percentile_cont(0.5) within group (order by extract(epoch from n.acknowledged_at - n.created_at)::double precision)
+  from (
+    select
+      a.acknowledged_at,
+      a.created_at
+    from walltrack.alerts as a
+    where a.acknowledged_at > now() - interval '7 days'
+    order by a.acknowledged_at desc
+    limit 1000
+  ) as n
+$$;
+
+comment on function walltrack.median_seconds_to_acknowledge() is
+'Half of the newest 1,000 acknowledgements within 7 days took so long; NULL when there was none.';
+
+revoke all on function walltrack.median_seconds_to_acknowledge() from public;

@@ -12,8 +12,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_functions text[] := case p_as
-    when 'reader' then array[]::text[]
-    when 'operator' then array['acknowledge_alert', 'resolve_alert', 'resolve_by_dedupe_key']
+    when 'reader' then array['order_of_alert']
+    when 'operator' then array['order_of_alert', 'acknowledge_alert', 'snooze_alert', 'resolve_alert', 'resolve_by_dedupe_key']
     when 'raiser' then array['raise_alert', 'resolve_by_dedupe_key']
     when 'relay' then array[]::text[]
   end;
@@ -25,15 +25,18 @@ begin
   end if;
   execute format('grant usage on schema walltrack to %s', p_role);
   execute format(
-    'grant select on walltrack.alerts, walltrack.alert_events, walltrack.alert_faults, walltrack.watched_tables, '
-    'walltrack.open_alerts, walltrack.alert_counts to %s', p_role
+    'grant select on walltrack.alerts, walltrack.alert_events, walltrack.order_actions, walltrack.alert_faults, '
+    'walltrack.watched_tables, walltrack.open_alerts, walltrack.alert_counts, walltrack.alert_summary, walltrack.alert_timeline '
+    'to %s', p_role
   );
   execute format('grant select on sequence walltrack.alert_events_event_id_seq to %s', p_role);
   if to_regclass('walltrack.alerts_version') is not null then
     execute format('grant select on walltrack.alerts_version to %s', p_role);
   end if;
   foreach v_function in array v_functions || array[
-    'severity_rank', 'clip', 'cluster_id', 'readable_snapshot', 'unused_xid', 'cursor_origin', 'cursor_prefix', 'event_cursor', 'read_events'
+    'severity_rank', 'clip', 'cluster_id', 'readable_snapshot', 'unused_xid', 'cursor_origin', 'cursor_prefix', 'event_cursor', 'read_events',
+    'nonblank', 'order_key', 'named_alerts', 'alert_condition', 'list_place', 'list_alerts', 'changed_alerts',
+    'median_seconds_to_acknowledge'
   ] loop
     execute format('grant execute on function walltrack.%I to %s', v_function, p_role);
   end loop;
@@ -61,8 +64,8 @@ begin
     select c.oid::regclass
     from pg_class as c
     where c.relnamespace = 'walltrack'::regnamespace and c.relname in (
-      'alerts', 'alert_events', 'alert_faults', 'watched_tables', 'open_alerts', 'alert_counts', 'alerts_version',
-      'alert_events_event_id_seq'
+      'alerts', 'alert_events', 'order_actions', 'alert_faults', 'watched_tables', 'open_alerts', 'alert_counts',
+      'alert_summary', 'alert_timeline', 'alerts_version', 'alert_events_event_id_seq', 'order_actions_action_id_seq'
     )
   loop
     execute format('revoke all on table %s from %s', v_table, p_role);
@@ -108,7 +111,7 @@ begin
   -- Row level security, for databases that expose whole schemas. It is not forced: the owner, with whose rights the
   -- guard runs, is not subject to it. Reading is decided by grants, writing by functions.
   foreach v_table in array array[
-    'walltrack.alerts', 'walltrack.alert_events', 'walltrack.alert_faults', 'walltrack.watched_tables',
+    'walltrack.alerts', 'walltrack.alert_events', 'walltrack.order_actions', 'walltrack.alert_faults', 'walltrack.watched_tables',
     coalesce(to_regclass('walltrack.alerts_version'), 'walltrack.alerts')
   ]::regclass[] loop
     if not (select c.relrowsecurity from pg_class as c where c.oid = v_table) then

@@ -51,7 +51,11 @@ def test_the_bot_needs_no_right_on_alerts(bot: Bot, as_role: Bot, role: str) -> 
         as_role.call("raise_alert", "t", "info", "t")
 
 
-READS = ["alerts", "alert_events", "alert_faults", "watched_tables", "open_alerts", "alert_counts", "alerts_version"]
+READS = [
+    "alerts", "alert_events", "order_actions", "alert_faults", "watched_tables", "open_alerts", "alert_counts", "alert_summary",
+    "alert_timeline", "alerts_version", "list_alerts()", "changed_alerts(array[gen_random_uuid()])",
+    "median_seconds_to_acknowledge()",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["reader", "operator", "raiser", "relay"])
@@ -67,11 +71,12 @@ def test_each_kind_may_do_its_part_only(bot: Bot, as_role: Bot, role: str, kind:
     assert [a.id for a in as_role.alerts(order)] == [alert.id]
 
     may = {
-        "operator": {"acknowledge_alert", "resolve_by_dedupe_key", "resolve_alert"},
+        "operator": {"acknowledge_alert", "snooze_alert", "resolve_by_dedupe_key", "resolve_alert"},
         "raiser": {"raise_alert", "resolve_by_dedupe_key"},
     }
     calls = {
         "acknowledge_alert": (alert.id, "ada"),
+        "snooze_alert": (alert.id, None, "ada"),
         "resolve_alert": (alert.id, "done", "ada"),
         "resolve_by_dedupe_key": ("nothing", "done", "ada"),
         "raise_alert": ("t", "info", "t"),
@@ -82,7 +87,13 @@ def test_each_kind_may_do_its_part_only(bot: Bot, as_role: Bot, role: str, kind:
         else:
             with pytest.raises(DENIED):
                 as_role.call(function, *arguments)
+    if kind in ("reader", "operator"):
+        assert as_role.execute("select walltrack.order_of_alert(%s) ->> 'status'", (alert.id,)).fetchone() == ("failed",)
+    else:
+        with pytest.raises(DENIED):
+            as_role.execute("select walltrack.order_of_alert(%s)", (alert.id,))
     for statement in (
+        "delete from walltrack.order_actions",
         "update walltrack.alerts set title = 'x'",
         "delete from walltrack.alert_events",
         "insert into walltrack.alert_faults (sqlstate, message) values ('x', 'x')",
@@ -150,7 +161,8 @@ def test_row_level_security_is_on_and_not_forced(db: psycopg.Connection) -> None
         "and relkind = 'r' and relname not in ('orders', 'order_status_log') order by 1"
     ).fetchall()
     assert rows == [
-        (name, True, False) for name in ("alert_events", "alert_faults", "alerts", "alerts_version", "watched_tables")
+        (name, True, False)
+        for name in ("alert_events", "alert_faults", "alerts", "alerts_version", "order_actions", "watched_tables")
     ]
 
 

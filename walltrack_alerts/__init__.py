@@ -1,16 +1,31 @@
 """Database-native alerting for trading systems on PostgreSQL: the order write itself raises the alarm."""
 
 from walltrack_alerts.errors import AlertsError
-from walltrack_alerts.models import Alert, AlertCounts, AlertEvent, AlertSeverity, AlertStatus, EventKind
+from walltrack_alerts.models import (
+    Alert,
+    AlertCounts,
+    AlertEvent,
+    AlertFilter,
+    AlertPage,
+    AlertSeverity,
+    AlertStatus,
+    EventKind,
+    Summary,
+    TimelineEntry,
+)
 from walltrack_alerts.service import AlertService
 
 __all__ = [
     "Alert",
     "AlertCounts",
     "AlertEvent",
+    "AlertFilter",
+    "AlertPage",
     "AlertService",
     "AlertSeverity",
     "AlertStatus",
     "AlertsError",
     "EventKind",
+    "Summary",
+    "TimelineEntry",
 ]

@@ -40,6 +40,11 @@ class EventKind(StrEnum):
     RESOLVED = "resolved"
 
 
+def _storable(text: str) -> str:
+    """The text without white space around it; what no text of a database can have (NUL, half a character) as U+FFFD."""
+    return text.strip().replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 class _Row(BaseModel):
     model_config = ConfigDict(frozen=True, from_attributes=True, extra="ignore")
 
@@ -80,6 +85,11 @@ class Alert(_Row):
     def is_open(self) -> bool:
         """Active or acknowledged: not resolved."""
         return self.status is not AlertStatus.RESOLVED
+
+    @property
+    def is_snoozed(self) -> bool:
+        """Kept quiet until a time that has not come yet."""
+        return self.snoozed_until is not None and self.snoozed_until > datetime.now(UTC)
 
     @property
     def age(self) -> timedelta:
@@ -157,3 +167,61 @@ class AlertCounts(BaseModel):
     def critical(self) -> int:
         """The open critical alerts."""
         return self.by_severity[AlertSeverity.CRITICAL].total
+
+
+class AlertFilter(BaseModel):
+    """Which alerts a list shows. Hashable; what it leaves open restricts nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    severities: frozenset[AlertSeverity] = frozenset()
+    """Empty means all."""
+
+    status: Literal["open", "active", "acknowledged", "snoozed", "resolved", "all"] = "open"
+    """open: every unresolved alert, the snoozed ones included. active and acknowledged: without the snoozed ones."""
+
+    order_type: Literal["entry", "exit"] | None = None
+    simulated: bool | None = None
+    """True: only what is simulated, False: only what is not (or does not say)."""
+
+    text: Annotated[str, AfterValidator(_storable)] = ""
+    """Is in the token, its symbol, an id, the dedupe key, the error or the title; upper and lower case are one."""
+
+
+class AlertPage(BaseModel):
+    """One page of a list, and where the next one begins."""
+
+    model_config = ConfigDict(frozen=True)
+
+    alerts: list[Alert]
+    """In list order. May be fewer than asked for, even none, while `next` says that the search can go on."""
+
+    next: str | None
+    """For get_page(after=...) with the same filter; None when this was the last page."""
+
+
+class Summary(BaseModel):
+    """How many alerts need somebody now. All counts but `snoozed` leave the snoozed ones out."""
+
+    model_config = ConfigDict(frozen=True)
+
+    critical: int
+    unresolved: int
+    waiting: int
+    """Nobody has acknowledged them."""
+
+    acknowledged: int
+    snoozed: int
+    by_severity: dict[AlertSeverity, int]
+    next_wake: UtcTime | None
+    """When the next snoozed alert wakes and the counts change by themselves."""
+
+
+class TimelineEntry(_Row):
+    """Something that happened to an alert, or that an operator did to its order."""
+
+    at: UtcTime
+    kind: EventKind | Literal["order_retried", "order_cancelled"]
+    actor: str
+    detail: dict[str, Any]
+    event_id: int | None = None

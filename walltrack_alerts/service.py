@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
@@ -14,7 +16,23 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from walltrack_alerts.database import as_libpq, async_engine
 from walltrack_alerts.errors import AlertNotFoundError, InvalidAlertError, translate
-from walltrack_alerts.models import Alert, AlertCounts, AlertEvent, AlertSeverity, SeverityCount
+from walltrack_alerts.models import (
+    Alert,
+    AlertCounts,
+    AlertEvent,
+    AlertFilter,
+    AlertPage,
+    AlertSeverity,
+    SeverityCount,
+    Summary,
+    TimelineEntry,
+)
+
+
+def _filter(which: AlertFilter | None) -> dict[str, object]:
+    """The parameters of a filter."""
+    which = which or AlertFilter()
+    return {**which.model_dump(exclude={"severities"}), "severities": sorted(which.severities)}
 
 
 class AlertService:
@@ -74,6 +92,17 @@ class AlertService:
             "select * from walltrack.resolve_alert(:id, :resolution, :by)", id=alert_id, resolution=resolution, by=by
         )
 
+    async def snooze_alert(self, alert_id: UUID | str, until: datetime | None, by: str) -> Alert:
+        """Keep an open alert quiet until an aware time within a year; None wakes it. A notice tells whose snooze was replaced.
+
+        Raises AlertTransitionError if it is resolved, InvalidAlertError for another time.
+        """
+        if until is not None and until.tzinfo is None:
+            raise InvalidAlertError("the time until which an alert is snoozed needs a time zone")
+        return await self._alert(
+            "select * from walltrack.snooze_alert(:id, cast(:until as timestamptz), :by)", id=alert_id, until=until, by=by
+        )
+
     async def resolve_by_dedupe_key(self, dedupe_key: str, resolution: str, by: str) -> Alert | None:
         """Resolve the open alert of a dedupe key; None when none is open."""
         rows, notice = await self._fetch(
@@ -99,6 +128,46 @@ class AlertService:
             "select * from walltrack.alerts where status = 'resolved' order by resolved_at desc limit :limit", limit=limit
         )
         return [Alert(**row) for row in rows]
+
+    async def get_page(self, which: AlertFilter | None = None, after: str | None = None, limit: int = 100) -> AlertPage:
+        """One page of a list: open alerts critical first, then oldest first; resolved ones after them, newest first.
+
+        `after` is the `next` of the page before (InvalidCursorError). A page of 1 to 1,000 alerts looks at no more than 20,000
+        resolved ones: a rare match can need several.
+        """
+        rows, _ = await self._fetch(
+            "select (p.alert).*, p.place from walltrack.list_alerts("
+            "cast(:severities as text[]), :status, :order_type, cast(:simulated as boolean), :text, :after, :limit) as p",
+            **_filter(which),
+            after=after,
+            limit=limit,
+        )
+        places = [row.pop("place") for row in rows]
+        return AlertPage(
+            alerts=[Alert(**row) for row in rows if row["id"] is not None],
+            next=places[-1] if places else None,
+        )
+
+    async def get_changed(self, which: AlertFilter | None, ids: Sequence[UUID | str]) -> list[Alert]:
+        """Those of the alerts that match the filter now, in list order."""
+        rows, _ = await self._fetch(
+            "select * from walltrack.changed_alerts(cast(:ids as uuid[]), "
+            "cast(:severities as text[]), :status, :order_type, cast(:simulated as boolean), :text)",
+            **_filter(which),
+            ids=[str(alert_id) for alert_id in ids],
+        )
+        return [Alert(**row) for row in rows]
+
+    async def get_summary(self) -> Summary:
+        """How many alerts need somebody now, and when a snoozed one wakes."""
+        rows, _ = await self._fetch("select * from walltrack.alert_summary")
+        return Summary(**rows[0], by_severity={severity: rows[0][severity.value] for severity in AlertSeverity})
+
+    async def get_median_seconds_to_acknowledge(self) -> float | None:
+        """Over the newest 1,000 acknowledgements within 7 days; None when there was none."""
+        rows, _ = await self._fetch("select walltrack.median_seconds_to_acknowledge() as median")
+        median: float | None = rows[0]["median"]
+        return median
 
     async def get_active_count(self) -> AlertCounts:
         """How many alerts are open, per severity (all four always) and in total."""
@@ -133,6 +202,22 @@ class AlertService:
             limit=limit,
         )
         return [AlertEvent(**row) for row in rows]
+
+    async def get_timeline(self, alert_id: UUID | str, limit: int = 1000) -> list[TimelineEntry]:
+        """Events of an alert and what was done to its order, oldest first; of more than `limit` the newest ones."""
+        rows, _ = await self._fetch(
+            "select at, kind, actor, detail, event_id from (select t.* from walltrack.alert_timeline as t where t.alert_id = :id "
+            "order by t.at desc, t.event_id desc limit :limit) as newest order by at, event_id",
+            id=alert_id,
+            limit=limit,
+        )
+        return [TimelineEntry(**row) for row in rows]
+
+    async def get_order(self, alert_id: UUID | str) -> dict[str, Any] | None:
+        """The row of the alert's order as it is now, its facts also under their own names; None when there is none."""
+        rows, _ = await self._fetch("select walltrack.order_of_alert(:id) as row", id=alert_id)
+        row: dict[str, Any] | None = rows[0]["row"]
+        return row
 
     async def _alert(self, statement: str, **parameters: object) -> Alert:
         rows, notice = await self._fetch(statement, **parameters)

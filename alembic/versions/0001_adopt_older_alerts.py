@@ -249,6 +249,13 @@ begin
       on walltrack.alerts (dedupe_key) where status <> 'resolved';
     create index alerts_history_of_dedupe_key
       on walltrack.alerts (dedupe_key, resolved_at) where status = 'resolved';
+    create index alerts_open_in_order
+      on walltrack.alerts (array_position(array['critical', 'high', 'warning', 'info'], severity), created_at, id)
+      where status <> 'resolved';
+    create index alerts_resolved_in_order
+      on walltrack.alerts (resolved_at, id) where status = 'resolved';
+    create index alerts_acknowledged_in_order
+      on walltrack.alerts (acknowledged_at) where acknowledged_at is not null;
     -- The mark by which a downgrade knows that the table was here before.
     comment on constraint alerts_severity_is_known on walltrack.alerts is 'adopted';
   exception when others then
@@ -262,8 +269,9 @@ $adopt$;
 ABANDON = """
 do $abandon$
 begin
-  drop table if exists walltrack.alert_faults, walltrack.alert_events, walltrack.watched_tables;
+  drop table if exists walltrack.alert_faults, walltrack.alert_events, walltrack.order_actions, walltrack.watched_tables;
   drop function if exists walltrack.tg_alert_events__append_only();
+  drop function if exists walltrack.tg_order_actions__append_only();
   drop function if exists walltrack.cluster_id();
   drop type if exists walltrack.order_facts;
   if not exists (
@@ -275,7 +283,8 @@ begin
     return;
   end if;
   -- The table was here before: it stays, with its rows and without what was added.
-  drop index walltrack.alerts_one_open_per_dedupe_key, walltrack.alerts_history_of_dedupe_key;
+  drop index walltrack.alerts_one_open_per_dedupe_key, walltrack.alerts_history_of_dedupe_key, walltrack.alerts_open_in_order,
+    walltrack.alerts_resolved_in_order, walltrack.alerts_acknowledged_in_order;
   drop policy whoever_was_granted_select on walltrack.alerts;
   alter table walltrack.alerts
     disable row level security,

@@ -1,0 +1,301 @@
+-- Lists of alerts, page by page: a page begins after a place, and an index leads there, however many alerts there are.
+--
+-- Two sections follow each other: what is open, critical first, then oldest first (index alerts_open_in_order), then what is
+-- resolved, newest resolution first (index alerts_resolved_in_order). The conditions are put into the text of the query, so
+-- that each list is planned for what it asks.
+--
+-- A rare match among millions of resolved alerts must not be looked for without end: one page looks at 20,000 of them at
+-- most. When they are through, the page ends early, maybe empty, and says where to go on. A text that is exactly an alert's
+-- id, dedupe key or order id is found by index, however long ago it was.
+
+create or replace function walltrack.named_alerts(p_text text) returns uuid[]
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_text text := walltrack.nonblank(p_text);
+  v_keys text[];
+begin
+  -- Shorter ones, e.g. the order 7, are not worth leaving out everything else that has a 7.
+  if v_text is null or length(v_text) not between 8 and 1000 then
+    return '{}';
+  end if;
+  v_keys := array[v_text, walltrack.order_key(v_text), lower(v_text), walltrack.order_key(lower(v_text))];
+  return array(
+    select a.id from walltrack.alerts as a
+    where v_text ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+      and a.id = case when v_text ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then v_text::uuid end
+  ) || array(
+    select a.id from walltrack.alerts as a where a.dedupe_key = any (v_keys) and a.status <> 'resolved'
+  ) || array(
+    select n.id
+    from (select distinct k.key from unnest(v_keys) as k (key)) as d
+    cross join lateral (
+      select a.id from walltrack.alerts as a
+      where a.dedupe_key = d.key and a.status = 'resolved'
+      order by a.resolved_at desc
+      limit 1000
+    ) as n
+  );
+end
+$$;
+
+comment on function walltrack.named_alerts(text) is
+'The alerts whose id, dedupe key or order id a text of 8 to 1,000 characters is; of each key the newest 1,000.';
+
+revoke all on function walltrack.named_alerts(text) from public;
+
+
+create or replace function walltrack.alert_condition(
+    p_severities text[],
+    p_status text,
+    p_order_type text,
+    p_simulated boolean,
+    p_text text,
+    p_named uuid[]
+) returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_awake text := 'coalesce(a.snoozed_until <= now(), true)';
+  v_text text := walltrack.nonblank(p_text);
+  -- The locale of the database may know no letters but ASCII.
+  v_collation text := (
+    select format('collate %I', c.collname)
+    from pg_collation as c
+    inner join pg_database as d on d.datname = current_database() and c.collencoding in (-1, d.encoding)
+    where c.collname in ('pg_c_utf8', 'und-x-icu') and c.collnamespace = 'pg_catalog'::regnamespace
+    order by c.collname
+    limit 1
+  );
+begin
+  if p_status is null or p_status not in ('open', 'active', 'acknowledged', 'snoozed', 'resolved', 'all') then
+    raise exception 'unknown status %', coalesce(quote_literal(walltrack.clip(p_status, 50)), 'NULL')
+      using errcode = 'WT003', hint = 'Use open, active, acknowledged, snoozed, resolved or all.';
+  end if;
+  if p_order_type not in ('entry', 'exit') then
+    raise exception 'unknown order type %', quote_literal(walltrack.clip(p_order_type, 50))
+      using errcode = 'WT003', hint = 'Use entry or exit.';
+  end if;
+  return concat_ws(
+    ' and ',
+    case p_status
+      when 'open' then 'a.status <> ''resolved'''
+      when 'active' then 'a.status = ''active'' and ' || v_awake
+      when 'acknowledged' then 'a.status = ''acknowledged'' and ' || v_awake
+      when 'snoozed' then 'a.snoozed_until > now()'
+      when 'resolved' then 'a.status = ''resolved'''
+      else 'true'
+    end,
+    case when cardinality(p_severities) > 0 then format('a.severity = any (%L)', p_severities) end,
+    case p_order_type
+      when 'entry' then 'lower(a.data ->> ''order_type'') = ''entry'''
+      -- As everywhere, an order that is no entry counts as an exit.
+      when 'exit' then 'a.data ? ''order_type'' and lower(a.data ->> ''order_type'') is distinct from ''entry'''
+    end,
+    case p_simulated
+      when true then 'a.data ->> ''is_simulated'' = ''true'''
+      when false then 'a.data ->> ''is_simulated'' is distinct from ''true'''
+    end,
+    case
+      when cardinality(p_named) > 0 then format('a.id = any (%L)', p_named)
+      -- strpos, not like: no character of the text means anything but itself. What separates the fields is not in it either.
+      when v_text is not null then format(
+        'strpos(lower(concat_ws(chr(%s), a.id, a.title, a.dedupe_key, a.data ->> ''token'', a.data ->> ''token_symbol'', '
+        'a.data ->> ''order_id'', a.data ->> ''error'') %s), lower(%L %2$s)) > 0',
+        case when strpos(v_text, chr(1)) = 0 then 1 else 2 end, v_collation, v_text
+      )
+    end
+  );
+end
+$$;
+
+comment on function walltrack.alert_condition(text[], text, text, boolean, text, uuid[]) is
+'A filter of alerts as the text of a condition on a; the named alerts, if there are any, stand for the text (WT003).';
+
+revoke all on function walltrack.alert_condition(text[], text, text, boolean, text, uuid[]) from public;
+
+
+create or replace function walltrack.list_place(p_alert walltrack.alerts) returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return format(
+    '%s/%s/%s/%s',
+    case when p_alert.status = 'resolved' then 'resolved' else 'open' end,
+    array_position(array['critical', 'high', 'warning', 'info'], p_alert.severity),
+    to_char(
+      case when p_alert.status = 'resolved' then p_alert.resolved_at else p_alert.created_at end at time zone 'UTC',
+      'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'
+    ),
+    p_alert.id
+  );
+end
+$$;
+
+comment on function walltrack.list_place(walltrack.alerts) is 'The place of an alert in the lists, for p_after of list_alerts().';
+
+revoke all on function walltrack.list_place(walltrack.alerts) from public;
+
+
+create or replace function walltrack.list_alerts(
+    p_severities text[] default '{}',
+    p_status text default 'open',
+    p_order_type text default null,
+    p_simulated boolean default null,
+    p_text text default null,
+    p_after text default null,
+    p_limit int default 100
+) returns table (alert walltrack.alerts, place text)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  c_looked_at constant int := 20000;
+  v_limit int := least(greatest(coalesce(p_limit, 100), 1), 1000);
+  v_named uuid[] := walltrack.named_alerts(p_text);
+  v_condition text := walltrack.alert_condition(p_severities, p_status, p_order_type, p_simulated, p_text, v_named);
+  v_named_only text := case when cardinality(v_named) > 0 then format('and a.id = any (%L)', v_named) else '' end;
+  v_after text[];
+  v_after_time timestamptz;
+  v_found int := 0;
+  v_alert walltrack.alerts;
+begin
+  if p_after is not null then
+    v_after := regexp_match(p_after, '^(open|resolved)/([1-4])/(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)/([-0-9a-f]{36})$');
+    begin
+      v_after_time := v_after[3]::timestamptz;
+      perform v_after[4]::uuid;
+    exception when data_exception then
+      v_after := null;
+    end;
+    if v_after is null or (v_after[1] = 'open' and p_status = 'resolved')
+      or (v_after[1] = 'resolved' and p_status not in ('resolved', 'all'))
+    then
+      raise exception '% is no place of this list', quote_literal(walltrack.clip(p_after, 100))
+        using errcode = 'WT009', hint = 'Pass the place that list_alerts() returned for the same filter, or NULL.';
+    end if;
+  end if;
+
+  if p_status <> 'resolved' and v_after[1] is distinct from 'resolved' then
+    for v_alert in execute format(
+      $query$
+        select a.*
+        from walltrack.alerts as a
+        where a.status <> 'resolved' and %s %s
+        order by array_position(array['critical', 'high', 'warning', 'info'], a.severity), a.created_at, a.id
+        limit %s
+      $query$,
+      v_condition,
+      case when v_after is not null then format(
+        'and (array_position(array[''critical'', ''high'', ''warning'', ''info''], a.severity), a.created_at, a.id) > (%s, %L, %L)',
+        v_after[2], v_after_time, v_after[4]
+      ) end,
+      v_limit + 1
+    ) loop
+      v_found := v_found + 1;
+      exit when v_found > v_limit;
+      alert := v_alert;
+      return next;
+    end loop;
+  end if;
+
+  if p_status in ('resolved', 'all') and v_found <= v_limit then
+    if v_after[1] = 'resolved' then
+      v_named_only := v_named_only || format(' and (a.resolved_at, a.id) < (%L, %L)', v_after_time, v_after[4]);
+    end if;
+    for v_alert in execute format(
+      $query$
+        select a.*
+        from (
+          select a.*
+          from walltrack.alerts as a
+          where a.status = 'resolved' %s
+          order by a.resolved_at desc, a.id desc
+          limit %s
+        ) as a
+        where %s
+        order by a.resolved_at desc, a.id desc
+        limit %s
+      $query$,
+      v_named_only, c_looked_at, v_condition, v_limit + 1 - v_found
+    ) loop
+      v_found := v_found + 1;
+      exit when v_found > v_limit;
+      alert := v_alert;
+      return next;
+    end loop;
+    if v_found <= v_limit then
+      execute format(
+        'select a.* from walltrack.alerts as a where a.status = ''resolved'' %s order by a.resolved_at desc, a.id desc '
+        'offset %s limit 1',
+        v_named_only, c_looked_at - 1
+      ) into v_alert;
+      if v_alert.id is not null then
+        alert := null;
+        place := walltrack.list_place(v_alert);
+        return next;
+      end if;
+    end if;
+  end if;
+
+  if v_found > v_limit then
+    place := walltrack.list_place(alert);
+    alert := null;
+    return next;
+  end if;
+end
+$$;
+
+comment on function walltrack.list_alerts(text[], text, text, boolean, text, text, int) is
+'One page of a list. Where more may follow, the last row has no alert but the place to pass as p_after (WT003, WT009).';
+
+revoke all on function walltrack.list_alerts(text[], text, text, boolean, text, text, int) from public;
+
+
+create or replace function walltrack.changed_alerts(
+    p_ids uuid[],
+    p_severities text[] default '{}',
+    p_status text default 'open',
+    p_order_type text default null,
+    p_simulated boolean default null,
+    p_text text default null
+) returns setof walltrack.alerts
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query execute format(
+    $query$
+      select a.*
+      from walltrack.alerts as a
+      where a.id = any ($1) and %s
+      order by
+        a.status = 'resolved',
+        case when a.status <> 'resolved' then array_position(array['critical', 'high', 'warning', 'info'], a.severity) end,
+        case when a.status <> 'resolved' then a.created_at end,
+        a.resolved_at desc,
+        case when a.status <> 'resolved' then a.id end,
+        a.id desc
+    $query$,
+    walltrack.alert_condition(p_severities, p_status, p_order_type, p_simulated, p_text, walltrack.named_alerts(p_text))
+  ) using p_ids;
+end
+$$;
+
+comment on function walltrack.changed_alerts(uuid[], text[], text, text, boolean, text) is
+'Those of some alerts that match a filter, in the order of the list: what a page that shows the list has to show anew.';
+
+revoke all on function walltrack.changed_alerts(uuid[], text[], text, text, boolean, text) from public;
