@@ -14,6 +14,7 @@
 --   70_events.sql                appends the event and wakes the listeners
 --   71_read_events.sql           the stream: every event after a cursor, once, in order
 --   80_views.sql                 open_alerts and alert_counts
+--   87_statistics.sql            what the charts show
 --   90_reconcile.sql             compares orders with alerts and heals what is missing
 --   95_privileges.sql            who may do what: nobody, until grant_access() says so
 --   99_refresh_guards.sql        writes the guards of all watched tables again after an upgrade

@@ -36,7 +36,8 @@ begin
   foreach v_function in array v_functions || array[
     'severity_rank', 'clip', 'cluster_id', 'readable_snapshot', 'unused_xid', 'cursor_origin', 'cursor_prefix', 'event_cursor', 'read_events',
     'nonblank', 'order_key', 'named_alerts', 'alert_condition', 'list_place', 'list_alerts', 'changed_alerts',
-    'median_seconds_to_acknowledge'
+    'median_seconds_to_acknowledge',
+    'chart_times', 'chart_raised', 'chart_open', 'chart_response', 'chart_tokens', 'chart_errors', 'error_family'
   ] loop
     execute format('grant execute on function walltrack.%I to %s', v_function, p_role);
   end loop;

@@ -219,6 +219,11 @@ class AlertService:
         row: dict[str, Any] | None = rows[0]["row"]
         return row
 
+    async def rows(self, statement: str, **parameters: object) -> list[dict[str, Any]]:
+        """The rows of one statement with :named parameters (AlertsError); for modules that read something else."""
+        rows, _ = await self._fetch(statement, **parameters)
+        return rows
+
     async def _alert(self, statement: str, **parameters: object) -> Alert:
         rows, notice = await self._fetch(statement, **parameters)
         return Alert(**rows[0], notice=notice)

@@ -1,0 +1,307 @@
+-- What the charts show: one function per chart, for whoever may read alerts. Each takes how many days to look back and the
+-- time zone of the viewer, answers with every bucket of that time, the empty ones too, and reads by index only what
+-- happened since then: it costs the same with a million older alerts.
+
+create or replace function walltrack.chart_times(
+    p_days int,
+    p_timezone text,
+    p_now timestamptz default now()
+) returns timestamptz[]
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- A clock that is put back shows an hour twice, one that is put forward may skip midnight, and zones lie at half and
+-- quarter hours. So the bounds are picked by what the local clock shows at each quarter of an hour, not computed.
+declare
+  v_now timestamptz := date_bin('15 min', p_now, 'epoch');
+  v_times timestamptz[];
+begin
+  if (p_days between 1 and 90) is not true then
+    raise exception 'charts look back 1 to 90 days, not %', coalesce(p_days::text, 'NULL') using errcode = 'WT003';
+  end if;
+  begin
+    -- What PostgreSQL would take for a POSIX zone, e.g. +05:30, has its sign the wrong way round.
+    if (p_timezone !~ '^([A-Za-z_-]+(/[A-Za-z_-]+)*|Etc/GMT[+-]?\d{1,2}|GMT[+-]?0|[A-Z]{3}\d[A-Z]{3})$') is not false then
+      raise invalid_parameter_value;
+    end if;
+    perform p_now at time zone p_timezone;
+  exception when invalid_parameter_value then
+    raise exception 'unknown time zone %', coalesce(quote_literal(walltrack.clip(p_timezone, 50)), 'NULL')
+      using errcode = 'WT003', hint = 'Use a name of the IANA database, e.g. Europe/Berlin or UTC.';
+  end;
+  if p_days <= 3 then
+    select array_agg(g.t order by g.t) into v_times
+    from generate_series(v_now - p_days * interval '24 hours', v_now + interval '2 hours', interval '15 min') as g (t)
+    where extract(minute from g.t at time zone p_timezone) = 0 and g.t > p_now - p_days * interval '24 hours';
+    -- The bucket of this moment is the last one.
+    return trim_array(v_times, (select count(*)::int from unnest(v_times) as u (t) where u.t > p_now) - 1);
+  end if;
+  return (
+    select array_agg(d.begins order by d.begins)
+    from (
+      select min(g.t) as begins
+      from generate_series(v_now - (p_days + 1) * interval '24 hours', v_now + interval '48 hours', interval '15 min') as g (t)
+      cross join lateral (select (g.t at time zone p_timezone)::date - (p_now at time zone p_timezone)::date as days) as l
+      where l.days between 1 - p_days and 1
+      group by l.days
+    ) as d
+  );
+end
+$$;
+
+comment on function walltrack.chart_times(int, text, timestamptz) is
+'The bounds of the buckets of a chart, up to the end of the present one: hours up to 3 days, local days beyond (WT003).';
+
+revoke all on function walltrack.chart_times(int, text, timestamptz) from public;
+
+
+create or replace function walltrack.chart_raised(p_days int, p_timezone text)
+returns table (starts_at timestamptz, ends_at timestamptz, critical int, high int, warning int, info int)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_times timestamptz[] := walltrack.chart_times(p_days, p_timezone);
+begin
+  return query
+  with counted as (
+    select width_bucket(a.created_at, v_times) as bucket, a.severity, count(*)::int as alerts
+    from walltrack.alerts as a
+    where a.created_at >= v_times[1]
+    group by 1, 2
+  )
+  select
+    v_times[b.bucket],
+    v_times[b.bucket + 1],
+    coalesce(sum(c.alerts) filter (where c.severity = 'critical'), 0)::int,
+    coalesce(sum(c.alerts) filter (where c.severity = 'high'), 0)::int,
+    coalesce(sum(c.alerts) filter (where c.severity = 'warning'), 0)::int,
+    coalesce(sum(c.alerts) filter (where c.severity = 'info'), 0)::int
+  from generate_series(1, cardinality(v_times) - 1) as b (bucket)
+  left join counted as c on c.bucket = b.bucket
+  group by b.bucket
+  order by b.bucket;
+end
+$$;
+
+comment on function walltrack.chart_raised(int, text) is
+'How many alerts were raised, per hour (beyond 3 days: per day) and severity (WT003).';
+
+revoke all on function walltrack.chart_raised(int, text) from public;
+
+
+create or replace function walltrack.chart_open(p_days int, p_timezone text)
+returns table (at timestamptz, critical int, high int, warning int, info int)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- What is open now and what was resolved since the beginning is everything that was open in between.
+declare
+  v_times timestamptz[] := walltrack.chart_times(p_days, p_timezone);
+begin
+  return query
+  with seen as materialized (
+    select a.severity, a.created_at, a.resolved_at from walltrack.alerts as a where a.status <> 'resolved'
+    union all
+    select a.severity, a.created_at, a.resolved_at
+    from walltrack.alerts as a
+    where a.status = 'resolved' and a.resolved_at >= v_times[1]
+  ), changed as (
+    select width_bucket(s.created_at, v_times) as bucket, s.severity, 1 as change from seen as s
+    union all
+    select width_bucket(s.resolved_at, v_times), s.severity, -1 from seen as s where s.resolved_at is not null
+  ), per_bucket as (
+    select
+      b.bucket,
+      coalesce(sum(c.change) filter (where c.severity = 'critical'), 0) as critical,
+      coalesce(sum(c.change) filter (where c.severity = 'high'), 0) as high,
+      coalesce(sum(c.change) filter (where c.severity = 'warning'), 0) as warning,
+      coalesce(sum(c.change) filter (where c.severity = 'info'), 0) as info
+    from generate_series(0, cardinality(v_times) - 1) as b (bucket)
+    left join changed as c on c.bucket = b.bucket
+    group by b.bucket
+  )
+  select
+    least(v_times[p.bucket + 1], now()),
+    (sum(p.critical) over so_far)::int,
+    (sum(p.high) over so_far)::int,
+    (sum(p.warning) over so_far)::int,
+    (sum(p.info) over so_far)::int
+  from per_bucket as p
+  window so_far as (order by p.bucket)
+  order by p.bucket;
+end
+$$;
+
+comment on function walltrack.chart_open(int, text) is
+'How many alerts were open, by severity: at the beginning, at the end of each hour (beyond 3 days: day), and now (WT003).';
+
+revoke all on function walltrack.chart_open(int, text) from public;
+
+
+create or replace function walltrack.chart_response(p_days int, p_timezone text)
+returns table (
+    starts_at timestamptz,
+    ends_at timestamptz,
+    acknowledged int,
+    acknowledge_median double precision,
+    acknowledge_p95 double precision,
+    resolved int,
+    resolve_median double precision,
+    resolve_p95 double precision
+)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- An alert counts where it was acknowledged or resolved: what is still open would make the newest days look fast.
+declare
+  v_times timestamptz[] := walltrack.chart_times(p_days, p_timezone);
+begin
+  return query
+  with took as (
+    select
+      width_bucket(a.acknowledged_at, v_times) as bucket,
+      extract(epoch from a.acknowledged_at - a.created_at)::float8 as to_acknowledge,
+      null::float8 as to_resolve
+    from walltrack.alerts as a
+    where a.acknowledged_at >= v_times[1]
+    union all
+    select width_bucket(a.resolved_at, v_times), null, extract(epoch from a.resolved_at - a.created_at)::float8
+    from walltrack.alerts as a
+    where a.status = 'resolved' and a.resolved_at >= v_times[1]
+  )
+  select
+    v_times[b.bucket],
+    v_times[b.bucket + 1],
+    count(t.to_acknowledge)::int,
+    percentile_cont(0.5) within group (order by t.to_acknowledge),
+    percentile_cont(0.95) within group (order by t.to_acknowledge),
+    count(t.to_resolve)::int,
+    percentile_cont(0.5) within group (order by t.to_resolve),
+    percentile_cont(0.95) within group (order by t.to_resolve)
+  from generate_series(1, cardinality(v_times) - 1) as b (bucket)
+  left join took as t on t.bucket = b.bucket
+  group by b.bucket
+  order by b.bucket;
+end
+$$;
+
+comment on function walltrack.chart_response(int, text) is
+'Seconds to acknowledge and to resolve, median and p95 per hour (beyond 3 days: per day); NULL where nothing was (WT003).';
+
+revoke all on function walltrack.chart_response(int, text) from public;
+
+
+create or replace function walltrack.chart_tokens(p_days int, p_timezone text)
+returns table (token text, token_symbol text, failures int)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_since timestamptz := (walltrack.chart_times(p_days, p_timezone))[1];
+begin
+  return query
+  select f.token, f.token_symbol, f.failures
+  from (
+    select
+      walltrack.clip(a.data ->> 'token', 100) as token,
+      walltrack.clip(max(a.data ->> 'token_symbol'), 100) as token_symbol,
+      count(*)::int as failures
+    from walltrack.alerts as a
+    where a.created_at >= v_since and a.alert_type = 'order_failed_permanently'
+    group by 1
+  ) as f
+  where coalesce(f.token, f.token_symbol) is not null
+  order by f.failures desc, f.token
+  limit 10;
+end
+$$;
+
+comment on function walltrack.chart_tokens(int, text) is
+'The 10 tokens with the most orders that failed for good in this time (WT003).';
+
+revoke all on function walltrack.chart_tokens(int, text) from public;
+
+
+create or replace function walltrack.error_family(p_error text) returns text
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- Expressions that PostgreSQL runs fast: no bounds on repeats, hardly any looking ahead. The text is cut first, because what
+-- a stranger wrote may be long. Every digit counts alike, on which chart_errors() relies.
+declare
+  v_text text := btrim(regexp_replace(left(p_error, 400), '[[:space:][:cntrl:]]+', ' ', 'g'));
+begin
+  if v_text = '' then
+    return null;
+  end if;
+  v_text := regexp_replace(v_text, '\m[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{9}-[0-9a-f]{12}\M', '#', 'gi');
+  v_text := regexp_replace(v_text, '0x[0-9A-Fa-f]+|[A-Za-z]+\d{9,}', '#', 'g');
+  v_text := regexp_replace(v_text, '\d+([.,:_''’]\d+)*(e[+-]?\d+)?', '#', 'g');
+  -- what is left of addresses and signatures, whole or shortened: letters between numbers
+  v_text := regexp_replace(v_text, '[A-Za-z]*#[A-Za-z]+#[A-Za-z#]*', '#', 'g');
+  v_text := regexp_replace(v_text, '[A-Za-z]*#[A-Za-z]*(…|\.\.+)[A-Za-z#]+|[A-Za-z]+(…|\.\.+)[A-Za-z]*#[A-Za-z#]*', '#', 'g');
+  v_text := regexp_replace(v_text, '(^|[\s(=:<>[])[+-]#', '\1#', 'g');
+  v_text := regexp_replace(v_text, '#\s*[%‰]', '#%', 'g');
+  v_text := regexp_replace(v_text, '#(\s?[-/,;|]\s?#)+', '#', 'g');
+  return walltrack.clip(upper(left(v_text, 1)) || substr(v_text, 2), 120);
+end
+$$;
+
+comment on function walltrack.error_family(text) is
+'The error without what differs each time: numbers, percentages, hexadecimal, addresses become #. NULL for a blank one.';
+
+revoke all on function walltrack.error_family(text) from public;
+
+
+create or replace function walltrack.chart_errors(p_days int, p_timezone text)
+returns table (family text, example text, failures int)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_since timestamptz := (walltrack.chart_times(p_days, p_timezone))[1];
+begin
+  return query
+  with texts as (
+    -- Folding costs about 0.1 ms for each text, so that is done once for all that differ in digits only; and a day of
+    -- disaster must not keep the page waiting.
+    select translate(n.error, '123456789', '000000000') as digits, max(n.error) as example, count(*) as failures
+    from (
+      select left(a.data ->> 'error', 400) as error
+      from walltrack.alerts as a
+      where a.created_at >= v_since and a.alert_type = 'order_failed_permanently'
+      order by a.created_at desc
+      limit 50000
+    ) as n
+    group by 1
+  ), families as materialized (
+    select walltrack.error_family(t.digits) as name, t.example, t.failures from texts as t
+  )
+  select f.name, walltrack.clip(max(f.example), 200), sum(f.failures)::int
+  from families as f
+  where f.name is not null
+  group by f.name
+  order by 3 desc, 1
+  limit 10;
+end
+$$;
+
+comment on function walltrack.chart_errors(int, text) is
+'The 10 error families with the most orders that failed for good in this time, of the newest 50,000 (WT003).';
+
+revoke all on function walltrack.chart_errors(int, text) from public;
