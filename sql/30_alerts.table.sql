@@ -37,7 +37,7 @@ create table walltrack.alerts (
     constraint alerts_resolved_are_not_snoozed check (status <> 'resolved' or snoozed_until is null)
 );
 
-create index alerts_in_order_of_creation on walltrack.alerts (created_at);
+create index alerts_created_in_order on walltrack.alerts (created_at);
 create unique index alerts_one_open_per_dedupe_key
 on walltrack.alerts (dedupe_key) where status <> 'resolved';
 create index alerts_history_of_dedupe_key

@@ -248,6 +248,7 @@ begin
     return null;
   end if;
   v_text := regexp_replace(v_text, '\m[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{9}-[0-9a-f]{12}\M', '#', 'gi');
+  v_text := regexp_replace(v_text, '\d{4}-\d\d-\d\d[T ]\d\d:\d\d[0-9:.,]*(Z|[+-]\d\d:?\d\d)?', '#', 'g');
   v_text := regexp_replace(v_text, '0x[0-9A-Fa-f]+|[A-Za-z]+\d{9,}', '#', 'g');
   v_text := regexp_replace(v_text, '\d+([.,:_''’]\d+)*(e[+-]?\d+)?', '#', 'g');
   -- what is left of addresses and signatures, whole or shortened: letters between numbers

@@ -245,7 +245,7 @@ begin
       add constraint alerts_resolved_by_somebody check ((status = 'resolved') = (resolved_by is not null)),
       add constraint alerts_resolved_have_a_resolution check ((status = 'resolved') = (resolution is not null)),
       add constraint alerts_resolved_are_not_snoozed check (status <> 'resolved' or snoozed_until is null);
-    create index alerts_in_order_of_creation on walltrack.alerts (created_at);
+    create index alerts_created_in_order on walltrack.alerts (created_at);
     create unique index alerts_one_open_per_dedupe_key
       on walltrack.alerts (dedupe_key) where status <> 'resolved';
     create index alerts_history_of_dedupe_key
@@ -285,7 +285,7 @@ begin
   end if;
   -- The table was here before: it stays, with its rows and without what was added.
   drop index walltrack.alerts_one_open_per_dedupe_key, walltrack.alerts_history_of_dedupe_key, walltrack.alerts_open_in_order,
-    walltrack.alerts_resolved_in_order, walltrack.alerts_acknowledged_in_order, walltrack.alerts_in_order_of_creation;
+    walltrack.alerts_resolved_in_order, walltrack.alerts_acknowledged_in_order, walltrack.alerts_created_in_order;
   drop policy whoever_was_granted_select on walltrack.alerts;
   alter table walltrack.alerts
     disable row level security,
