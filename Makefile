@@ -7,6 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 COV ?= --cov --cov-report=term
+JOBS ?= -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: demo test lint bench soak clean
 
@@ -14,7 +15,7 @@ demo: $(VENV)/ready
 	$(BIN)/walltrack-alerts demo $(ARGS)
 
 test: $(VENV)/ready
-	$(BIN)/pytest $(COV) $(ARGS)
+	$(BIN)/pytest $(JOBS) $(COV) $(ARGS)
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
