@@ -9,6 +9,12 @@
 -- snapshot's xmax is no higher than that. So a cursor keeps a bound too: an xid that nobody had then. Whoever got it
 -- later draws later ids, and an id the snapshot sees was drawn before: the second part is complete. Each alert's order
 -- is kept because writers of one alert take turns.
+--
+-- A failover to a standby that was behind takes commits back and hands their ids out again. So a cursor keeps the time of
+-- its event as well: if another event has its id now, the cursor is of a past that did not happen here, and is refused.
+--
+-- The parts of a cursor: c1 / cluster / database / snapshot / unused xid / time / id, and in the middle of the late ones
+-- also / snapshot / unused xid / id they were read up to.
 
 create or replace function walltrack.event_cursor() returns text
 language plpgsql
@@ -20,12 +26,12 @@ declare
   v_snapshot pg_snapshot := walltrack.readable_snapshot();
 begin
   return walltrack.cursor_prefix(v_snapshot, walltrack.unused_xid(v_snapshot)) || coalesce((
-    select e.event_id
+    select (extract(epoch from e.at) * 1000000)::bigint || '/' || e.event_id
     from walltrack.alert_events as e
     where e.cluster_id <> walltrack.cluster_id() or pg_visible_in_snapshot(e.xid, v_snapshot)
     order by e.event_id desc
     limit 1
-  ), 0);
+  ), '0/0');
 end
 $$;
 
@@ -112,7 +118,7 @@ begin
 end
 $$;
 
-comment on function walltrack.cursor_prefix(pg_snapshot, xid8) is 'A cursor up to its last part: version, cluster, database, snapshot, unused xid.';
+comment on function walltrack.cursor_prefix(pg_snapshot, xid8) is 'A cursor up to its place: version, cluster, database, snapshot, unused xid.';
 
 revoke all on function walltrack.cursor_prefix(pg_snapshot, xid8) from public;
 
@@ -147,6 +153,7 @@ declare
   v_unused xid8 := walltrack.unused_xid(v_now);
   v_seen pg_snapshot := '1:1:';  -- what was delivered: what v_seen sees, up to v_place
   v_seen_unused xid8 := '1';
+  v_time bigint := 0;
   v_place bigint := 0;
   v_late_seen pg_snapshot;  -- in the middle of the late ones: the snapshot and the id they were read up to
   v_late_unused xid8;
@@ -165,15 +172,19 @@ begin
   if p_after is not null then
     v_parts := string_to_array(p_after, '/');
     begin
-      if coalesce(v_parts[1] <> 'c1' or cardinality(v_parts) not in (6, 9), true) then
+      if coalesce(v_parts[1] <> 'c1' or cardinality(v_parts) not in (7, 10), true) then
         raise invalid_text_representation;
       end if;
       v_seen := v_parts[4]::pg_snapshot;
       v_seen_unused := v_parts[5]::xid8;
-      v_place := v_parts[6]::bigint;
-      v_late_seen := v_parts[7]::pg_snapshot;
-      v_late_unused := v_parts[8]::xid8;
-      v_late_place := coalesce(v_parts[9]::bigint, 0);
+      v_time := v_parts[6]::bigint;
+      v_place := v_parts[7]::bigint;
+      v_late_seen := v_parts[8]::pg_snapshot;
+      v_late_unused := v_parts[9]::xid8;
+      v_late_place := coalesce(v_parts[10]::bigint, 0);
+      if v_time not between 0 and 32503680000000000 then  -- up to the year 3000
+        raise invalid_text_representation;
+      end if;
     exception when invalid_text_representation or numeric_value_out_of_range then
       raise exception 'this is no cursor: %', walltrack.clip(p_after, 100)
         using errcode = 'WT009', hint = 'Pass a cursor as read_events() returned it, ''now'', or null for all events.';
@@ -186,13 +197,19 @@ begin
           'the ids you have handled, or go on with ''now''.', v_place
         );
     end if;
-    -- Not by xids: those that a crash took back are handed out again. Ids are not, unless commits were lost.
-    if pg_sequence_last_value('walltrack.alert_events_event_id_seq') < v_place and not pg_is_in_recovery() then
+    -- Not by xids: those that a crash took back are handed out again. Ids are only where a failover lost commits.
+    if not pg_is_in_recovery() and (
+      pg_sequence_last_value('walltrack.alert_events_event_id_seq') < v_place
+      or exists (
+        select from walltrack.alert_events as e
+        where e.event_id = v_place and (extract(epoch from e.at) * 1000000)::bigint <> v_time
+      )
+    ) then
       raise exception 'this cursor is ahead of this database: it has lost its latest transactions'
-        using errcode = 'WT010',
+        using errcode = 'WT012',
         hint = format(
-          'The last event read was %s. Read from the beginning (null) and pass over the ids you have handled, or go on with '
-          '''now''.', v_place
+          'Go on with an older cursor, or read from the beginning (null) and pass over what happened before %s; what is '
+          'newer may be told again.', date_trunc('second', to_timestamp(v_time / 1000000) - interval '1 minute')
         );
     end if;
   end if;
@@ -221,7 +238,7 @@ begin
       order by late.event_id
       limit v_left
     );
-    v_prefix := format('%s%s/%s/%s/', walltrack.cursor_prefix(v_seen, v_seen_unused), v_place, v_until, v_until_unused);
+    v_prefix := format('%s%s/%s/%s/%s/', walltrack.cursor_prefix(v_seen, v_seen_unused), v_time, v_place, v_until, v_until_unused);
     return query
     select e.event_id, e.xid, e.alert_id, e.kind, e.actor, e.at, e.detail, e.cluster_id, v_prefix || e.event_id
     from walltrack.alert_events as e
@@ -233,7 +250,8 @@ begin
 
     v_prefix := walltrack.cursor_prefix(v_until, v_until_unused);
     return query
-    select e.event_id, e.xid, e.alert_id, e.kind, e.actor, e.at, e.detail, e.cluster_id, v_prefix || e.event_id
+    select e.event_id, e.xid, e.alert_id, e.kind, e.actor, e.at, e.detail, e.cluster_id, 
+      v_prefix || (extract(epoch from e.at) * 1000000)::bigint || '/' || e.event_id
     from walltrack.alert_events as e
     where e.event_id > v_place and (e.cluster_id <> v_cluster or pg_visible_in_snapshot(e.xid, v_until))
     order by e.event_id
@@ -244,14 +262,13 @@ begin
 
     -- The late ones are done, and with them what their snapshot saw: the rest as from a cursor of that snapshot.
     if v_found > 0 then
-      v_place := (
-        select e.event_id
-        from walltrack.alert_events as e
-        where e.event_id > v_place and (e.cluster_id <> v_cluster or pg_visible_in_snapshot(e.xid, v_until))
-        order by e.event_id
-        offset v_found - 1
-        limit 1
-      );
+      select (extract(epoch from e.at) * 1000000)::bigint, e.event_id
+      into strict v_time, v_place
+      from walltrack.alert_events as e
+      where e.event_id > v_place and (e.cluster_id <> v_cluster or pg_visible_in_snapshot(e.xid, v_until))
+      order by e.event_id
+      offset v_found - 1
+      limit 1;
     end if;
     v_seen := v_late_seen;
     v_seen_unused := v_late_unused;
@@ -263,6 +280,6 @@ end
 $$;
 
 comment on function walltrack.read_events(text, int) is
-'The events after a cursor, each with the cursor to go on from; null reads from the beginning (WT009, WT010).';
+'The events after a cursor, each with the cursor to go on from; null reads from the beginning (WT009, WT010, WT012).';
 
 revoke all on function walltrack.read_events(text, int) from public;

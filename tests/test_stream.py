@@ -107,7 +107,16 @@ def test_a_restored_dump_is_read_whole_and_refuses_old_cursors(server_url: str, 
 
 @pytest.mark.parametrize(
     "cursor",
-    ["", "5", "c1", "c1/1/1/1:1:/1/", "c1/1/1/2:1:/9/5", "c1/1/1/99999999999999999999:1:/1/5", "x" * 9999, "c1/1/1/1:9:,,/1/1"],
+    [
+        "",
+        "5",
+        "c1",
+        "c1/1/1/1:1:/1/0/",
+        "c1/1/1/2:1:/9/0/5",
+        "c1/1/1/99999999999999999999:1:/1/0/5",
+        "x" * 9999,
+        "c1/1/1/1:9:,,/1/0/1",
+    ],
 )
 def test_what_is_no_cursor_is_refused(db: psycopg.Connection, cursor: str) -> None:
     with pytest.raises(psycopg.Error) as refused:
@@ -266,7 +275,7 @@ async def test_filters(database_url: str, bot: Bot) -> None:
 
 
 async def test_wrong_cursors_and_servers(database_url: str, empty_database_url: str) -> None:
-    for cursor, error in (("nonsense", InvalidCursorError), ("c1/1/1/1:1:/1/1", ForeignCursorError)):
+    for cursor, error in (("nonsense", InvalidCursorError), ("c1/1/1/1:1:/1/0/1", ForeignCursorError)):
         with pytest.raises(error):
             await anext(listen(database_url, cursor))
     with pytest.raises(DatabaseUnavailableError):

@@ -46,8 +46,16 @@ class ForeignCursorError(AlertsError):
     """A cursor of another database or cluster, e.g. from before a restore (WT010)."""
 
 
+class LostEventsError(ForeignCursorError):
+    """A cursor ahead of the database: a failover or a crash has lost what was delivered last (WT012)."""
+
+
 class ListenError(AlertsError):
     """Notifications do not arrive on this connection: a transaction pooler is in between, or the server is a standby."""
+
+
+class StandbyError(ListenError):
+    """The server is a standby; a promotion cures it."""
 
 
 class DatabaseUnavailableError(AlertsError):
@@ -76,6 +84,7 @@ _BY_SQLSTATE: dict[str, type[AlertsError]] = {
     "WT008": AlertNotWrittenError,
     "WT009": InvalidCursorError,
     "WT010": ForeignCursorError,
+    "WT012": LostEventsError,
     "22P02": InvalidAlertError,  # invalid_text_representation, e.g. an id that is no uuid
     "22P05": InvalidAlertError,  # untranslatable_character
     "3F000": NotMigratedError,  # invalid_schema_name
