@@ -164,12 +164,17 @@ class Consumer:
         self.url, self.options = url, options
         self.events: list[AlertEvent] = []
         self.states: list[StreamState] = []
+        self.reasons: list[str] = []
         self.cursor: str = "beginning"
+
+    def hear(self, state: StreamState, why: str) -> None:
+        self.states.append(state)
+        self.reasons.append(why)
 
     async def run(self) -> None:
         timing = Timing(poll=0.5, heartbeat=2, retry=(0.02, 0.2))
         events = listen(
-            self.url, self.cursor, timing=timing, batch=50, on_state=lambda state, _: self.states.append(state), **self.options,
+            self.url, self.cursor, timing=timing, batch=50, on_state=self.hear, **self.options,
         )  # type: ignore[arg-type]  # fmt: skip
         async with aclosing(events):
             async for event in events:
@@ -251,7 +256,6 @@ async def test_a_lost_notification_is_made_up_for(database_url: str, db: psycopg
     def step() -> bool:
         nonlocal written
         if not written and StreamState.LIVE in consumer.states:
-            db.execute("set max_stack_depth to default")
             db.execute(
                 "with alert as (insert into walltrack.alerts (alert_type, severity, title, message) "
                 "values ('test', 'high', 'quiet', '') returning id) "

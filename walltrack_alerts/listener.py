@@ -37,7 +37,7 @@ _HEARTBEATS = "walltrack_alerts_heartbeat"  # shared: what one listener sends pr
 # A dead peer is noticed by the kernel within about 25 s even when nothing is sent.
 _KEEPALIVE = {"keepalives": "1", "keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3"}
 
-_READ_SECONDS = 60  # a server that hangs does not close its connections
+_LONGEST_READ = 60.0  # seconds; a server that hangs does not close its connections
 _KEPT_CURSORS = 1000  # to go back to when a failover has lost what was delivered last
 
 # The alert's title and keys are looked up for the reader's sake; what happened is the event alone.
@@ -129,10 +129,11 @@ class _Session:
         """The cursor of now."""
         return str(await self._value("select walltrack.event_cursor()"))
 
-    async def read(self, after: str | None, limit: int) -> list[AlertEvent]:
-        """At most so many events after a cursor."""
+    async def read(self, after: str | None, limit: int, seconds: float) -> list[AlertEvent]:
+        """At most so many events after a cursor, within so many seconds."""
         self.awake = False  # what is told from here on may be too late for this read
-        return await self._query(_READ, (after, limit), rows=class_row(AlertEvent), prepare=True)  # it is a direct connection
+        rows = class_row(AlertEvent)
+        return await self._query(_READ, (after, limit), rows=rows, prepare=True, seconds=seconds)  # prepared: it is direct
 
     async def wait(self) -> None:
         """Sleep until a notification or the poll interval (DatabaseUnavailableError when the connection proves deaf)."""
@@ -185,7 +186,7 @@ class _Session:
 
     async def _query(
         self, query: LiteralString | bytes, parameters: Sequence[object] = (), *,
-        rows: BaseRowFactory[Row] = scalar_row, prepare: bool = False, seconds: float = _READ_SECONDS,
+        rows: BaseRowFactory[Row] = scalar_row, prepare: bool = False, seconds: float = _LONGEST_READ,
     ) -> list[Row]:  # fmt: skip
         """The rows, within so many seconds (psycopg.Error, DatabaseUnavailableError)."""
         if self.broken is not None:
@@ -246,7 +247,7 @@ async def listen(
     tell = on_state or _untold
     timing = timing or Timing()
     dsn = make_conninfo(url, **_listening(conninfo_to_dict(url)))
-    place = _Place(None if after == "beginning" else after)
+    place = _Place(None if after == "beginning" else after, timing.heartbeat)
     connected_before = False
     failures = 0
     while True:
@@ -282,6 +283,7 @@ class _Place:
     """How far the consumer got: the last cursor, and those before it."""
 
     cursor: str | None
+    patience: float
     earlier: deque[str | None] = field(default_factory=lambda: deque(maxlen=_KEPT_CURSORS))
 
     def move(self, cursor: str | None) -> None:
@@ -291,15 +293,20 @@ class _Place:
 
     async def read(self, session: _Session, batch: int) -> list[AlertEvent]:
         """What comes next. Where a failover has lost what was delivered, back to the last of it that was kept."""
+        seconds = self.patience
+        self.patience = min(2 * seconds, _LONGEST_READ)  # does it hang, or is it slow? The next read may take longer
         if self.cursor == "now":
             self.cursor = await session.now()
         while True:
             try:
-                return await session.read(self.cursor, batch)
+                events = await session.read(self.cursor, batch, seconds)
             except psycopg.Error as error:
                 if not self.earlier or not isinstance(translate(error), LostEventsError):
                     raise
                 self.cursor = self.earlier.pop()
+            else:
+                self.patience = session.timing.heartbeat
+                return events
 
 
 def _passes(cause: AlertsError, connected_before: bool) -> bool:
