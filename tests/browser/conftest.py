@@ -45,7 +45,7 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
     contexts = []
     trouble: list[str] = []
 
-    def open_page(url: str, *, live: bool = True, **options: object) -> Page:
+    def open_page(url: str, *, live: bool = True, before: Callable[[Page], None] | None = None, **options: object) -> Page:
         context = browser.new_context(**options)  # type: ignore[arg-type]  # options of playwright's own
         contexts.append(context)
         context.set_default_timeout(PATIENCE)
@@ -63,6 +63,8 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
         page.on("pageerror", lambda error: trouble.append(f"script error: {error}"))
         page.on("dialog", refuse)
         page.on("request", watch)
+        if before is not None:
+            before(page)
         page.goto(url)
         if live:
             page.locator("[data-state=live]").wait_for()

@@ -65,7 +65,7 @@ def launch_panel(
     """
     service = AlertService.from_url(dsn)  # connects when it is first asked
     listening = _listen(host, port)
-    app = _web_app(service, operator, refresh_seconds)
+    app = _web_app(service, dsn, operator, refresh_seconds)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, args=([listening],), name="alert panel", daemon=True)
     panel = RunningPanel(_url(host, listening.getsockname()[1]), server, thread)
@@ -83,7 +83,7 @@ def launch_panel(
     return panel
 
 
-def _web_app(service: AlertService, operator: str | None, refresh_seconds: float) -> FastAPI:
+def _web_app(service: AlertService, dsn: str, operator: str | None, refresh_seconds: float) -> FastAPI:
     @contextlib.asynccontextmanager
     async def closing(_: FastAPI) -> AsyncIterator[None]:
         yield
@@ -92,7 +92,7 @@ def _web_app(service: AlertService, operator: str | None, refresh_seconds: float
     app = FastAPI(lifespan=closing, docs_url=None, redoc_url=None, openapi_url=None)
     gr.mount_gradio_app(
         app,
-        create_alerts_panel(service, operator=operator, refresh_seconds=refresh_seconds),
+        create_alerts_panel(service, listen_dsn=dsn, operator=operator, own_page=True, refresh_seconds=refresh_seconds),
         path="/",
         footer_links=[],
         run_history=False,

@@ -2,112 +2,158 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import Any
 
-from walltrack_alerts.models import Alert, AlertCounts, AlertEvent, AlertSeverity
+from walltrack_alerts.models import Alert, AlertSeverity, Summary, TimelineEntry
+from walltrack_alerts.ui import texts
 
 Json = dict[str, Any]
+
+LONGEST = 120_000
+"""Characters of a text in the detail. Errors are strangers' words, and a browser draws every one."""
+
+_RANK = {severity: rank for rank, severity in enumerate(AlertSeverity)}
 
 
 def row(alert: Alert) -> Json:
     """One alert as the list shows it."""
     data = alert.data
+    kind = texts.line(texts.text(data.get("order_type")), 20).lower()
+    token = texts.text(data.get("token"))
+    symbol = texts.line(texts.text(data.get("token_symbol")), 40)
+    amount = texts.line(texts.number(data.get("amount_sol")), 30)
     return {
         "id": str(alert.id),
+        "place": _place(alert),
         "severity": alert.severity.value,
         "status": alert.status.value,
-        "by": alert.resolved_by or alert.acknowledged_by,
-        "title": alert.title,
-        "token": _text(data.get("token_symbol")) or _short(_text(data.get("token"))),
-        "address": _short(_text(data.get("token"))),
-        "text": _text(data.get("error")) or alert.message,
+        "by": texts.line(texts.text(alert.resolved_by or alert.acknowledged_by), 60),
+        "snoozed": None if alert.snoozed_until is None or not alert.is_open else ms(alert.snoozed_until),
+        "title": texts.line(texts.text(alert.title)),
+        "token": symbol or texts.short(texts.line(token, 60)),
+        "address": texts.short(texts.line(token, 60)),
+        "kind": kind,
+        "side": texts.line(texts.text(data.get("side")), 12).lower(),
+        "error": texts.line(texts.text(data.get("error"))),
+        "message": texts.line(texts.text(alert.message)),
+        "amount": amount and f"{amount} SOL",
         "attempts": _attempts(data),
         "occurrences": alert.occurrences,
         "simulated": data.get("is_simulated") is True,
-        "created": _ms(alert.created_at),
+        "created": ms(alert.created_at),
+        "resolved": None if alert.resolved_at is None else ms(alert.resolved_at),
     }
 
 
-def detail(alert: Alert, events: list[AlertEvent]) -> Json:
-    """One alert with everything known about it; events the newest first."""
+def detail(alert: Alert, timeline: list[TimelineEntry], order: Json | None) -> Json:
+    """One alert with everything known about it; the newest entry of the timeline first."""
     return row(alert) | {
-        "message": alert.message,
-        "resolution": alert.resolution,
+        "text": texts.clipped(texts.text(alert.message), LONGEST),
+        "resolution": texts.clipped(texts.text(alert.resolution), LONGEST),
+        "address": texts.address(alert.data.get("token")),
+        "hasOrder": "order_id" in alert.data,
+        "order": order,
         "facts": _facts(alert),
-        "events": [
-            {"kind": event.kind.value, "actor": event.actor, "at": _ms(event.at), "text": _event_text(event)}
-            for event in reversed(events)
+        "json": texts.clipped(texts.pretty(alert.data), LONGEST),
+        "timeline": [
+            {
+                "kind": entry.kind.replace("_", " "),
+                "actor": texts.line(texts.text(entry.actor), 100),
+                "at": ms(entry.at),
+                "text": texts.clipped(_entry(entry), 4000),
+                "until": _until(entry),
+            }
+            for entry in reversed(timeline)
         ],
     }
 
 
-def counts(numbers: AlertCounts) -> Json:
-    """The numbers of the badge; waiting ones are open and not acknowledged."""
+def summary(numbers: Summary, median_seconds: float | None) -> Json:
+    """The numbers of the tiles; all but `snoozed` leave the snoozed ones out."""
     return {
-        "unresolved": numbers.total,
         "critical": numbers.critical,
-        "waiting": numbers.active,
-        "acknowledged": numbers.total - numbers.active,
-        "severities": {severity.value: numbers.by_severity[severity].total for severity in AlertSeverity},
+        "unresolved": numbers.unresolved,
+        "waiting": numbers.waiting,
+        "acknowledged": numbers.acknowledged,
+        "snoozed": numbers.snoozed,
+        "severities": {severity.value: numbers.by_severity.get(severity, 0) for severity in AlertSeverity},
+        "nextWake": None if numbers.next_wake is None else ms(numbers.next_wake),
+        "median": median_seconds,
     }
 
 
 def now() -> int:
     """Milliseconds since 1970, so that the page can tell how far its own clock is off."""
-    return _ms(datetime.now(UTC))
+    return ms(datetime.now(UTC))
+
+
+def ms(at: datetime) -> int:
+    """Milliseconds since 1970."""
+    return int(at.timestamp() * 1000)
+
+
+def _place(alert: Alert) -> list[int]:
+    """Where the alert stands in a list; ids decide between equals. Microseconds since 1970 fit a number of the page."""
+    if alert.resolved_at is not None:
+        return [1, 0, -_us(alert.resolved_at)]
+    return [0, _RANK[alert.severity], _us(alert.created_at)]
+
+
+def _us(at: datetime) -> int:
+    since = at - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def _facts(alert: Alert) -> list[list[str]]:
     """Labels and texts, what matters most on top; other kinds of alerts bring keys of their own."""
-    rest = {key: _text(value) for key, value in alert.data.items()}
+    data = alert.data | ({"amount_sol": texts.number(alert.data["amount_sol"])} if "amount_sol" in alert.data else {})
+    rest = {texts.line(texts.visible(key), 60): texts.clipped(texts.text(value), LONGEST) for key, value in data.items()}
     attempts, maximum = rest.pop("attempts", ""), rest.pop("max_attempts", "")
     kind, side, amount = rest.pop("order_type", ""), rest.pop("side", ""), rest.pop("amount_sol", "")
     known = {
-        "Order": rest.pop("order_id", ""),
         "Error": rest.pop("error", ""),
+        "At stake": amount and f"{amount} SOL",
         "Attempts": f"{attempts} of {maximum}" if attempts and maximum else attempts,
-        "Token": rest.pop("token", ""),
-        "Symbol": rest.pop("token_symbol", ""),
-        "Position": rest.pop("position_id", ""),
         "Type": ", ".join(part for part in (kind, side) if part),
-        "Amount": amount and f"{amount} SOL",
+        "Symbol": rest.pop("token_symbol", ""),
+        "Token": rest.pop("token", ""),
+        "Order": rest.pop("order_id", ""),
+        "Position": rest.pop("position_id", ""),
         "Simulated": rest.pop("is_simulated", ""),
     }
-    about = {"Alert": str(alert.id), "Alert type": alert.alert_type, "Occurrences": str(alert.occurrences)}
-    return [[label, text] for facts in (known, rest, about) for label, text in facts.items() if text]
+    about = {
+        "Alert": str(alert.id),
+        "Alert type": texts.line(texts.text(alert.alert_type), 200),
+        "Occurrences": str(alert.occurrences) if alert.occurrences > 1 else "",
+    }
+    return [[label, fact] for facts in (known, rest, about) for label, fact in facts.items() if fact]
 
 
-def _event_text(event: AlertEvent) -> str:
-    detail = event.detail
-    if event.kind == "resolved":
-        return _text(detail.get("resolution"))
-    if event.kind in ("raised", "repeated"):
-        attempts = _text(detail.get("attempts"))
-        return ": ".join(part for part in (attempts and f"attempt {attempts}", _text(detail.get("error"))) if part)
-    return ""
+def _entry(entry: TimelineEntry) -> str:
+    """What the timeline says beside the kind, who and when."""
+    detail = entry.detail
+    attempts, error = texts.text(detail.get("attempts")), texts.text(detail.get("error"))
+    if entry.kind == "resolved":
+        return texts.text(detail.get("resolution"))
+    if entry.kind in ("raised", "repeated"):
+        return ": ".join(part for part in (attempts and f"attempt {attempts}", error) if part)
+    if entry.kind == "escalated":
+        return texts.text(detail.get("severity"))
+    return texts.text(detail.get("reason"))
+
+
+def _until(entry: TimelineEntry) -> int | None:
+    """When a snooze ends; 0 for one that was ended; None where there is no snooze."""
+    if entry.kind != "snoozed":
+        return None
+    until = entry.detail.get("snoozed_until")
+    try:
+        return ms(datetime.fromisoformat(until)) if isinstance(until, str) else 0
+    except ValueError:
+        return 0
 
 
 def _attempts(data: Json) -> str:
-    attempts, maximum = _text(data.get("attempts")), _text(data.get("max_attempts"))
+    attempts, maximum = (texts.line(texts.text(data.get(key)), 12) for key in ("attempts", "max_attempts"))
     return f"{attempts}/{maximum}" if attempts and maximum else attempts
-
-
-def _short(address: str) -> str:
-    return address if len(address) <= 12 else f"{address[:4]}…{address[-4:]}"
-
-
-def _text(value: object) -> str:
-    """Anything that JSON can hold, as text: the page's numbers would lose digits of large ones."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _ms(at: datetime) -> int:
-    return int(at.timestamp() * 1000)

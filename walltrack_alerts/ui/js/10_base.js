@@ -1,26 +1,28 @@
 // The page script of the panel: these files, joined in the order of their names, are the body of one function
 // (element, trigger, props, server, upload, watch).
-// Symbols, errors and names come from strangers: they are only ever placed as textContent or as data-* attributes.
+// Symbols, errors and names come from strangers: they are only ever placed as textContent, values or data-* attributes.
 
 const SEVERITIES = ['critical', 'high', 'warning', 'info'];
-const STATUS = { active: 'waiting', acknowledged: 'acknowledged', resolved: 'resolved' };
+const STATUS = { active: 'waiting', acknowledged: 'acknowledged', resolved: 'resolved', snoozed: 'snoozed' };
 const NAME_KEY = 'walltrack-alerts.name';
 const PATIENCE_MS = 15000; // longer than the server waits for its database
 const THANKS_MS = 6000;
 const id = (name) => `${props.panel_id}-${name}`;
 
 const state = {
-  severity: null, // the filter; null shows all
+  filter: null, // what the list shows; see 25_filter.js
   selected: null, // id of the alert in the detail pane
   detail: null, // what the server said last about it
+  current: null, // id of the row the keys act on
+  checked: new Set(), // ids of the rows that are ticked
   drafts: new Map(), // alert id -> half-written note
   said: new Map(), // alert id -> [outcome, text] of the last action
-  scrollToDetail: false,
-  pending: null, // the action on its way to the server
+  pending: new Map(), // nonce of an action on its way -> what was asked for
   user: null, // name the server acts under; '' when the page has to ask, null until it is known
+  role: null, // 'operator' or 'reader'
+  orderActions: false,
   clockOffset: 0, // server's clock minus the page's, ms
   failingSince: null,
-  asOf: Infinity, // server's time of the last snapshot, ms; what was raised later is new
 };
 
 function make(tag, className, text) {
@@ -30,9 +32,22 @@ function make(tag, className, text) {
   return node;
 }
 
+function makeButton(className, text, onClick, name) {
+  const node = make('button', className, text);
+  node.type = 'button';
+  if (name) node.id = id(name);
+  if (onClick) node.addEventListener('click', onClick);
+  return node;
+}
+
 function add(parent, ...children) {
   parent.append(...children);
   return parent;
+}
+
+function label(node, text) {
+  node.setAttribute('aria-label', text);
+  return node;
 }
 
 function setText(node, text) {
@@ -40,9 +55,31 @@ function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+const storage = {
+  // Storage may be forbidden in this browser; then nothing is remembered.
+  get(key) {
+    try {
+      return localStorage.getItem(key) ?? '';
+    } catch {
+      return '';
+    }
+  },
+  set(key, value) {
+    try {
+      localStorage.setItem(key, value);
+    } catch {
+      // as above
+    }
+  },
+};
+
 // ---- what the parts tell each other ----
-// 'summary' (counts) after each reading · 'newCritical' (alerts raised since the last reading) · 'live' (state of the
-// connection) · 'view' (name of the page that is shown) · 'identity' (who acts) · 'closed' (the panel has left the page)
+// 'summary' (counts) after each reading · 'newCritical' (alerts that call since the last reading) · 'live' (state of the
+// connection) · 'view' (name of the page that is shown) · 'identity' (who acts) · 'tick' each second · 'closed' (the panel
+// has left the page)
 
 const handlers = new Map();
 
@@ -72,22 +109,32 @@ function duration(ms) {
   return `${Math.floor(seconds / 86400)}d ${Math.floor((seconds % 86400) / 3600)}h`;
 }
 
-function clock(ms) {
+function clock(ms, { seconds = true } = {}) {
   const at = new Date(ms);
-  const time = at.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
+  const digits = { hour: '2-digit', minute: '2-digit', hourCycle: 'h23', ...(seconds && { second: '2-digit' }) };
+  const time = at.toLocaleTimeString([], digits);
   const today = at.toDateString() === new Date().toDateString();
   return today ? time : `${at.toLocaleDateString([], { day: 'numeric', month: 'short' })} ${time}`;
 }
 
+// A time whose distance keeps counting: before it since then, after it ('in 5m') until then.
 function age(ms, suffix = '') {
   const node = make('time', 'wta-since');
-  node.dataset.since = ms;
-  node.dataset.suffix = suffix;
-  node.title = new Date(ms).toLocaleString();
+  return setAge(node, ms, suffix);
+}
+
+function setAge(node, ms, suffix = '') {
+  if (node.dataset.since !== String(ms)) {
+    node.dataset.since = ms;
+    node.dataset.suffix = suffix;
+    node.dateTime = new Date(ms).toISOString();
+    node.title = new Date(ms).toLocaleString();
+  }
   return tick(node);
 }
 
 function tick(node) {
-  setText(node, duration(serverNow() - Number(node.dataset.since)) + node.dataset.suffix);
+  const passed = serverNow() - Number(node.dataset.since);
+  setText(node, passed < -1000 ? `in ${duration(-passed)}` : duration(passed) + node.dataset.suffix);
   return node;
 }

@@ -1,123 +1,122 @@
-// ---- the fixed parts ----
+// ---- the fixed parts: head, banner, tiles, pages ----
 
 const root = element.firstElementChild;
 root.className = 'wta';
 root.dataset.state = 'loading';
+root.dataset.live = 'connecting';
 const style = make('style');
 style.textContent = props.style;
 
 const live = make('span', 'wta-live', 'connecting');
 live.id = id('live');
+
 const banner = make('div', 'wta-banner');
 banner.id = id('banner');
 banner.setAttribute('role', 'alert');
 banner.hidden = true;
 
-function tile(name, label) {
-  const node = make('div', `wta-tile wta-tile-${name}`);
-  node.id = id(name);
-  const number = make('b', '', '–');
-  add(node, number, make('span', '', label));
-  return { node, number };
+// What is wrong with alerting itself; what to do is one click away.
+const illness = make('details', 'wta-banner wta-illness');
+illness.id = id('illness');
+illness.hidden = true;
+add(illness, make('summary'), make('ul'));
+
+function showIllness(ill) {
+  illness.hidden = ill.length === 0;
+  root.dataset.ill = ill.length;
+  if (!ill.length) return;
+  const more = ill.length > 1 ? ` (and ${ill.length - 1} more)` : '';
+  setText(illness.firstElementChild, `Alerting needs help: ${ill[0].found}${more}`);
+  const key = JSON.stringify(ill);
+  if (illness.dataset.key === key) return;
+  illness.dataset.key = key;
+  illness.lastElementChild.replaceChildren(
+    ...ill.map(({ name, found, advice }) => {
+      const item = add(make('li'), make('b', '', name), make('span', '', found));
+      if (advice) item.append(make('span', 'wta-advice', advice));
+      return item;
+    }),
+  );
 }
+
+function tile(name, text, short, onClick) {
+  const node = onClick ? makeButton('wta-tile', undefined, onClick) : make('div', 'wta-tile');
+  node.classList.add(`wta-tile-${name}`);
+  node.id = id(name);
+  const part = { node, number: make('b', '', '–'), aside: make('small') };
+  add(node, part.number, add(make('span', 'wta-long', text), part.aside), make('span', 'wta-short', short));
+  return part;
+}
+
 const tiles = {
-  critical: tile('critical', 'critical open'),
-  unresolved: tile('unresolved', 'unresolved'),
-  waiting: tile('waiting', 'waiting'),
-  acknowledged: tile('acknowledged', 'acknowledged'),
+  critical: tile('critical', 'critical open', 'critical', () => showOnly({ severities: ['critical'] })),
+  unresolved: tile('unresolved', 'unresolved', 'unresolved', () => showOnly({})),
+  waiting: tile('waiting', 'waiting for acknowledgement', 'waiting', () => showOnly({ status: 'active' })),
+  median: tile('median', 'median time to acknowledge', 'median ack'),
 };
 
-const filters = make('div', 'wta-filters');
-filters.id = id('filter');
-filters.setAttribute('role', 'group');
-filters.setAttribute('aria-label', 'Severity');
-for (const severity of [null, ...SEVERITIES]) {
-  const button = make('button', 'wta-filter');
-  button.type = 'button';
-  button.dataset.severity = severity ?? 'all';
-  button.id = id(`filter-${severity ?? 'all'}`);
-  add(button, make('span', '', severity ? severity[0].toUpperCase() + severity.slice(1) : 'All'), make('b', '', ''));
-  button.addEventListener('click', () => {
-    state.severity = severity;
-    showFilter();
-    poll();
-  });
-  filters.append(button);
-}
-
-const list = make('ol', 'wta-list');
-list.id = id('list');
-list.setAttribute('aria-label', 'Open alerts');
-const empty = make('div', 'wta-empty');
-empty.id = id('empty');
-add(empty, make('span', 'wta-tick', '✓'), make('b', '', ''), make('span', '', 'New ones appear here by themselves.'));
-empty.hidden = true;
-const more = make('div', 'wta-more');
-more.hidden = true;
-const pane = make('section', 'wta-pane');
-pane.id = id('detail');
-pane.tabIndex = -1;
-pane.setAttribute('aria-label', 'Selected alert');
-
-const main = make('div', 'wta-main');
+on('summary', (counts) => {
+  for (const name of ['critical', 'unresolved', 'waiting', 'acknowledged', 'snoozed']) root.dataset[name] = counts[name];
+  for (const name of ['critical', 'unresolved', 'waiting']) {
+    setText(tiles[name].number, String(counts[name]));
+    tiles[name].node.dataset.some = counts[name] > 0;
+  }
+  setText(tiles.unresolved.aside, counts.snoozed ? ` + ${counts.snoozed} snoozed` : '');
+  const known = counts.median !== null && counts.median !== undefined;
+  setText(tiles.median.number, known ? duration(counts.median * 1000) : '–');
+  setText(tiles.median.aside, known ? '' : ' · none within 7 days');
+});
 
 // The pages under the head; charts.js fills its own.
 const pages = { alerts: make('div', 'wta-page'), charts: make('div', 'wta-page') };
-const nav = make('nav', 'wta-nav');
-nav.setAttribute('aria-label', 'Pages');
+const nav = label(make('nav', 'wta-nav'), 'Pages');
 for (const name of Object.keys(pages)) {
-  const button = make('button', 'wta-nav-item', name[0].toUpperCase() + name.slice(1));
-  button.type = 'button';
-  button.id = id(`nav-${name}`);
-  button.addEventListener('click', () => showPage(name));
+  nav.append(makeButton('wta-nav-item', capital(name), () => showPage(name, { remember: true }), `nav-${name}`));
   pages[name].id = id(name === 'alerts' ? 'alerts-page' : name);
-  nav.append(button);
 }
 
-function showPage(name) {
+function showPage(name, { remember = false } = {}) {
   root.dataset.view = name;
-  for (const each of Object.keys(pages)) {
+  Object.keys(pages).forEach((each, index) => {
     pages[each].hidden = each !== name;
-    const button = nav.querySelector(`#${CSS.escape(id(`nav-${each}`))}`);
-    if (each === name) button.setAttribute('aria-current', 'page');
-    else button.removeAttribute('aria-current');
-  }
+    if (each === name) nav.children[index].setAttribute('aria-current', 'page');
+    else nav.children[index].removeAttribute('aria-current');
+  });
+  if (remember) writeUrl({ push: true });
   emit('view', name);
 }
 
-// alarm.js puts its switch here, left of the live dot.
+// Who acts; a name that nobody signed in for can be changed here.
+const who = makeButton('wta-who', '', () => { if (state.user === '') askName(); }, 'who');
+const helpButton = label(makeButton('wta-icon', '?', () => showHelp(), 'help-button'), 'Keys and help');
+
+on('identity', () => {
+  const name = state.user || storage.get(NAME_KEY);
+  root.dataset.role = state.role ?? '';
+  root.dataset.user = name;
+  who.disabled = state.user !== '';
+  who.hidden = state.role === null || (state.role === 'reader' && !name);
+  setText(who, state.role === 'reader' ? `${name} · read only` : name || 'Who are you?');
+  who.title = state.user === '' ? 'The name that is kept with what you do. Click to change it.' : 'Signed in';
+});
+
+// alarm.js puts its switch in here, left of the rest.
 const tools = make('div', 'wta-tools');
-add(
-  root,
-  style,
-  add(make('header', 'wta-head'), nav, add(tools, live)),
-  banner,
-  add(make('div', 'wta-tiles'), ...Object.values(tiles).map((each) => each.node)),
-  add(pages.alerts, filters, add(main, add(make('section', 'wta-card'), list, empty, more), pane)),
-  pages.charts,
-);
+const toast = make('div', 'wta-toast');
+toast.id = id('toast');
+toast.setAttribute('role', 'status');
 
-function fit() {
-  // What stands above, in the app around or as a banner, takes from the height that is left in the window.
-  main.style.setProperty('--wta-top', `${Math.round(main.getBoundingClientRect().top + window.scrollY)}px`);
+let toastTimer = null;
+
+// One line at the lower edge for what has no other place; it goes by itself.
+function tell(outcome, text) {
+  toast.dataset.outcome = outcome;
+  setText(toast, text);
+  clearTimeout(toastTimer);
+  if (text) toastTimer = setTimeout(() => setText(toast, ''), outcome === 'done' ? THANKS_MS : 2 * THANKS_MS);
 }
 
-// ---- the badge and the filter ----
-
-function showCounts(counts) {
-  for (const [name, each] of Object.entries(tiles)) {
-    root.dataset[name] = counts[name];
-    setText(each.number, String(counts[name]));
-    each.node.dataset.some = counts[name] > 0;
-  }
-  for (const button of filters.children) {
-    const severity = button.dataset.severity;
-    setText(button.lastElementChild, String(severity === 'all' ? counts.unresolved : counts.severities[severity]));
-  }
-}
-
-function showFilter() {
-  for (const button of filters.children) {
-    button.setAttribute('aria-pressed', String(button.dataset.severity === (state.severity ?? 'all')));
-  }
+function readTheme() {
+  // The panel's colours follow Gradio's, which puts .dark on an element around.
+  root.dataset.theme = root.closest('.dark') ? 'dark' : 'light';
 }

@@ -1,180 +1,139 @@
-// ---- the detail pane: built again for another alert, updated in place for the same one ----
+// ---- the detail pane: beside the list, or a sheet over it where there is no room ----
 
-let shown = null;
+const pane = label(make('dialog', 'wta-pane'), 'Selected alert');
+pane.id = id('detail');
+const SHEET_BELOW = 900; // px of the panel itself: it may stand in a column of another app
+const isSheet = () => root.clientWidth <= SHEET_BELOW;
+let shown = null; // what the pane shows: { alertId, part, keys }
 
-function select(alertId) {
+// A dialog that is modal as a sheet: what lies under it is out of reach for the keyboard and for screen readers.
+function placePane() {
+  const sheet = isSheet();
+  const hidden = root.clientWidth === 0; // in a tab that is not shown; a modal dialog would lock the app around it
+  root.dataset.layout = sheet ? 'sheet' : 'beside';
+  const wanted = !sheet ? 'beside' : hidden || state.selected === null ? 'closed' : 'sheet';
+  if (pane.dataset.mode === wanted) return;
+  const focused = pane.contains(document.activeElement) ? document.activeElement : null;
+  pane.dataset.mode = wanted;
+  if (pane.matches(':modal')) pane.close();
+  pane.removeAttribute('open');
+  if (wanted === 'sheet') pane.showModal();
+  if (wanted === 'beside') {
+    pane.setAttribute('open', '');
+    pane.setAttribute('role', 'region');
+  } else {
+    pane.removeAttribute('role');
+  }
+  if (focused?.isConnected && wanted !== 'closed') focused.focus({ preventScroll: true });
+}
+pane.addEventListener('cancel', (event) => {
+  event.preventDefault(); // the browser's own closing would know nothing of the address
+  closeAlert();
+});
+
+function openAlert(alertId, { push = state.selected === null, remember = true } = {}) {
+  if (state.selected !== alertId) state.detail = null;
   state.selected = alertId;
-  if (state.detail?.id !== alertId) state.detail = null;
-  markSelected();
-  state.scrollToDetail = true;
+  if (rows.has(alertId)) state.current = alertId;
+  markRows();
+  if (remember) writeUrl({ push });
   showDetail();
-  poll();
+  placePane();
+  if (alertId !== null) readDetail();
 }
 
-function scrollToDetail() {
-  // Only where the pane stands below the list, and not before it has the height it needs.
-  state.scrollToDetail = false;
-  if (getComputedStyle(pane).getPropertyValue('--wta-stacked').trim() === '1') {
-    pane.scrollIntoView({ behavior: 'smooth', block: 'start' });
-  }
+function closeAlert() {
+  const from = state.selected;
+  openAlert(null, { push: false });
+  (rows.get(from) ?? rows.get(state.current))?.button.focus({ preventScroll: true });
 }
 
 function newDetail(alertId) {
   const part = {
     chip: make('span', 'wta-chip'),
     status: make('span', 'wta-chip wta-chip-status'),
-    since: make('span', 'wta-muted'),
+    since: make('span', 'wta-raised'),
     token: make('h3'),
-    title: make('b', 'wta-title'),
+    kind: make('span', 'wta-kind-tag'),
+    simulated: make('i', 'wta-simulated', 'simulated'),
+    title: make('p', 'wta-title'),
     message: make('p', 'wta-message'),
     ending: make('p', 'wta-ending'),
-    facts: make('dl'),
-    events: make('ol', 'wta-events'),
-    name: make('input', 'wta-input'),
-    nameLine: make('label', 'wta-name', 'Your name'),
-    note: make('textarea', 'wta-input'),
-    acknowledge: make('button', 'wta-button', 'Acknowledge'),
-    resolve: make('button', 'wta-button', 'Resolve'),
-    said: make('p', 'wta-said'),
-    actions: make('div', 'wta-actions'),
+    links: make('p', 'wta-links'),
   };
-  const back = make('button', 'wta-button wta-back', '↑ List');
-  back.type = 'button';
-  back.addEventListener('click', () => {
-    root.scrollIntoView({ behavior: 'smooth', block: 'start' });
-    rows.get(alertId)?.button.focus({ preventScroll: true });
-  });
-
   part.message.id = id('message');
-  part.facts.id = id('facts');
-  part.events.id = id('events');
-  part.name.id = id('name');
-  part.name.maxLength = 100;
-  part.name.autocomplete = 'name';
-  part.name.value = storedName();
-  part.name.addEventListener('input', () => {
-    storeName(part.name.value.trim());
-    showActions();
-  });
-  part.nameLine.htmlFor = part.name.id;
-  part.note.id = id('note');
-  part.note.rows = 2;
-  part.note.maxLength = 2000;
-  part.note.placeholder = 'How did it end? A note is needed to resolve.';
-  part.note.setAttribute('aria-label', 'Resolution note');
-  part.note.value = state.drafts.get(alertId) ?? '';
-  part.note.addEventListener('input', () => {
-    state.drafts.set(alertId, part.note.value);
-    part.note.removeAttribute('aria-invalid');
-    if (state.said.get(alertId)?.[0] === 'refused') say(alertId, '', '');
-  });
-  for (const kind of ['acknowledge', 'resolve']) {
-    part[kind].id = id(kind);
-    part[kind].type = 'button';
-    part[kind].addEventListener('click', () => act(kind));
-  }
-  part.said.id = id('said');
-  part.said.setAttribute('role', 'status');
-
-  add(
-    part.actions,
-    add(make('div', 'wta-name-line'), part.nameLine, part.name),
-    part.note,
-    part.said,
-    add(make('div', 'wta-buttons'), part.acknowledge, part.resolve),
-  );
+  part.message.tabIndex = 0; // a long one scrolls
+  const back = label(makeButton('wta-button wta-back', '← Alerts', () => closeAlert(), 'back'), 'Back to the list');
+  const close = label(makeButton('wta-icon wta-close', '×', () => closeAlert(), 'close'), 'Close the detail');
+  const copy = makeButton('wta-button wta-quiet wta-copy', 'Copy link', () => {
+    navigator.clipboard?.writeText(alertUrl(alertId)).then(() => setText(copy, 'Copied'), () => setText(copy, 'Not allowed'));
+  }, 'copy');
+  copy.hidden = !props.own_page || !navigator.clipboard;
+  part.copy = copy;
+  const body = make('div', 'wta-detail-body');
+  body.tabIndex = -1;
   pane.replaceChildren(
-    add(make('div', 'wta-detail-head'), part.chip, part.status, part.since, back),
+    add(make('div', 'wta-detail-head'), back, part.chip, part.status, close),
     add(
-      make('div', 'wta-detail-body'),
-      part.token,
+      body,
+      add(make('div', 'wta-name-line'), part.token, part.kind, part.simulated, part.since),
       part.title,
       part.message,
       part.ending,
-      make('h4', '', 'Facts'),
-      part.facts,
-      make('h4', '', 'Timeline'),
-      part.events,
+      part.links,
+      ...newFacts(part),
     ),
-    part.actions,
+    newActions(alertId, part),
   );
-  return { alertId, part, facts: '', events: '' };
+  return { alertId, part, keys: {} };
+}
+
+function newHint() {
+  const keys = [['j', 'k', 'move'], ['Enter', 'open'], ['a', 'acknowledge'], ['r', 'resolve'], ['/', 'search'], ['?', 'all keys']];
+  return add(
+    make('div', 'wta-hint'),
+    make('p', '', 'Select an alert to see what happened and to act on it.'),
+    add(
+      make('p', 'wta-hint-keys'),
+      ...keys.map((each) => add(make('span'), ...each.slice(0, -1).map((key) => make('kbd', '', key)), ` ${each.at(-1)}`)),
+    ),
+  );
 }
 
 function showDetail() {
+  pane.dataset.alertId = state.selected ?? '';
   if (state.selected === null) {
+    if (shown || !pane.firstChild) pane.replaceChildren(newHint());
     shown = null;
-    pane.replaceChildren(make('p', 'wta-hint', 'Select an alert to see what happened and to act on it.'));
+    pane.dataset.status = '';
     return;
   }
-  if (shown?.alertId !== state.selected) {
-    shown = newDetail(state.selected);
-    pane.scrollTop = 0;
-  }
-  const alert = state.detail;
+  if (shown?.alertId !== state.selected) shown = newDetail(state.selected);
   const { part } = shown;
-  pane.dataset.alertId = state.selected;
-  pane.dataset.status = alert?.status ?? (alert?.gone ? 'gone' : 'loading');
-  if (alert?.gone) {
+  const known = state.detail ?? rows.get(state.selected)?.alert ?? null;
+  pane.dataset.status = state.detail === null ? 'loading' : state.detail.gone ? 'gone' : statusOf(state.detail)[0];
+  if (known?.gone) {
+    setText(part.token, 'Gone');
     setText(part.message, 'This alert no longer exists.');
-  } else if (alert) {
+  } else if (known) {
+    const alert = wished(known);
+    const [status, by] = statusOf(alert);
     part.chip.dataset.severity = alert.severity;
     setText(part.chip, alert.severity);
-    setText(part.status, STATUS[alert.status]);
+    setText(part.status, STATUS[status]);
+    part.status.dataset.status = status;
     if (!part.since.firstChild) add(part.since, 'raised ', age(alert.created, ' ago'));
-    setText(part.token, alert.token || '—');
-    setText(part.title, alert.title);
-    setText(part.message, alert.message);
-    part.ending.hidden = alert.status !== 'resolved';
-    setText(part.ending, alert.status === 'resolved' ? `Resolved by ${alert.by}: ${alert.resolution}` : '');
-    showFacts(alert);
-    showEvents(alert);
+    setText(part.token, alert.token || capital(alert.title));
+    setText(part.kind, [alert.kind.toUpperCase(), alert.side].filter(Boolean).join(' · '));
+    part.simulated.hidden = !alert.simulated;
+    setText(part.title, alert.token ? alert.title : '');
+    setText(part.message, alert.text ?? alert.message);
+    const ended = alert.status === 'resolved' && alert.resolution !== undefined;
+    const ending = ended ? `Resolved ${by}: ${alert.resolution}` : status === 'active' ? '' : `${capital(STATUS[status])} ${by}`;
+    part.ending.hidden = !ending;
+    part.ending.dataset.status = status;
+    setText(part.ending, ending);
+    if (state.detail) showFacts(state.detail);
   }
   showActions();
-  if (alert && state.scrollToDetail) scrollToDetail();
-}
-
-function showFacts(alert) {
-  const key = JSON.stringify(alert.facts);
-  if (shown.facts === key) return;
-  shown.facts = key;
-  shown.part.facts.replaceChildren(
-    ...alert.facts.flatMap(([label, text]) => [make('dt', '', label), make('dd', '', text)]),
-  );
-}
-
-function showEvents(alert) {
-  const key = JSON.stringify(alert.events);
-  if (shown.events === key) return;
-  shown.events = key;
-  shown.part.events.replaceChildren(
-    ...alert.events.map((event) => {
-      const item = make('li');
-      item.dataset.kind = event.kind;
-      const when = make('time', 'wta-muted', `${clock(event.at)} · `);
-      add(item, add(make('span'), make('b', '', event.kind), ' by ', make('span', 'wta-actor', event.actor)));
-      add(item, add(when, age(event.at, ' ago')));
-      if (event.text) item.append(make('small', '', event.text));
-      return item;
-    }),
-  );
-}
-
-function showActions() {
-  const { part, alertId } = shown;
-  const alert = state.detail;
-  const open = alert?.status === 'active' || alert?.status === 'acknowledged';
-  const busy = state.pending !== null;
-  part.actions.hidden = alert !== null && !open && !state.said.has(alertId);
-  part.nameLine.parentElement.hidden = !open || state.user !== '';
-  part.note.hidden = part.acknowledge.parentElement.hidden = alert !== null && !open;
-  part.acknowledge.disabled = busy || alert?.status !== 'active';
-  part.resolve.disabled = busy || !open;
-  part.acknowledge.classList.toggle('wta-primary', alert?.status !== 'acknowledged');
-  part.resolve.classList.toggle('wta-primary', alert?.status === 'acknowledged');
-  setText(part.acknowledge, alert?.status === 'acknowledged' ? 'Acknowledged' : 'Acknowledge');
-  const [outcome, text] = state.said.get(alertId) ?? ['', ''];
-  part.said.dataset.outcome = outcome;
-  part.said.hidden = !text;
-  setText(part.said, text);
 }

@@ -1,71 +1,158 @@
-// ---- acting ----
+// ---- acting: what was asked for shows at once, the database's answer makes it true or takes it back ----
 
-function storedName() {
-  try {
-    return localStorage.getItem(NAME_KEY) ?? '';
-  } catch {
-    return ''; // storage is forbidden in this browser
-  }
+function newActions(alertId, part) {
+  part.note = make('textarea', 'wta-input');
+  part.note.id = id('note');
+  part.note.rows = 2;
+  part.note.maxLength = 2000;
+  part.note.placeholder = 'How did it end? A note is needed to resolve.';
+  label(part.note, 'Resolution note');
+  part.note.value = state.drafts.get(alertId) ?? '';
+  part.note.addEventListener('input', () => {
+    state.drafts.set(alertId, part.note.value);
+    part.note.removeAttribute('aria-invalid');
+    if (state.said.get(alertId)?.[0] === 'refused') say(alertId, '', '');
+  });
+  part.note.addEventListener('keydown', (event) => {
+    if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) act('resolve', [alertId]);
+  });
+  part.acknowledge = makeButton('wta-button', 'Acknowledge', () => act('acknowledge', [alertId]), 'acknowledge');
+  part.snooze = makeButton('wta-button', 'Snooze …', () => askSnooze([alertId]), 'snooze');
+  part.snooze.setAttribute('aria-haspopup', 'dialog');
+  part.resolve = makeButton('wta-button', 'Resolve', () => act('resolve', [alertId]), 'resolve');
+  part.said = make('p', 'wta-said');
+  part.said.id = id('said');
+  part.said.setAttribute('role', 'status');
+  part.readOnly = make('p', 'wta-muted', 'You can look, but not act: ask whoever runs this panel for the role of an operator.');
+  part.readOnly.id = id('read-only');
+  part.buttons = add(make('div', 'wta-buttons'), part.acknowledge, part.snooze, part.resolve);
+  part.actions = make('div', 'wta-actions');
+  return add(part.actions, part.said, part.note, part.buttons, part.readOnly);
 }
 
-function storeName(name) {
-  try {
-    localStorage.setItem(NAME_KEY, name);
-  } catch {
-    // The field itself still holds it.
-  }
+const isPending = (alertId) => [...state.pending.values()].some((wish) => wish.ids.includes(alertId));
+
+function showActions() {
+  const { part, alertId } = shown;
+  const known = state.detail ?? rows.get(alertId)?.alert ?? null;
+  const alert = known && !known.gone ? wished(known) : null;
+  const isOpen = alert !== null && alert.status !== 'resolved';
+  const busy = isPending(alertId);
+  const operator = state.role === 'operator';
+  const [outcome, text] = state.said.get(alertId) ?? ['', ''];
+  part.said.dataset.outcome = outcome;
+  part.said.hidden = !text;
+  setText(part.said, text);
+  part.readOnly.hidden = state.role !== 'reader';
+  part.note.hidden = part.buttons.hidden = !operator || !isOpen;
+  part.actions.hidden = part.said.hidden && part.readOnly.hidden && part.buttons.hidden;
+  part.acknowledge.disabled = busy || alert?.status !== 'active';
+  part.snooze.disabled = busy;
+  part.resolve.disabled = busy;
+  part.acknowledge.classList.toggle('wta-primary', alert?.status !== 'acknowledged');
+  part.resolve.classList.toggle('wta-primary', alert?.status === 'acknowledged');
+  setText(part.acknowledge, alert?.status === 'acknowledged' ? 'Acknowledged' : 'Acknowledge');
+  setText(part.snooze, alert && isSnoozed(alert) ? 'Snoozed …' : 'Snooze …');
 }
 
 function say(alertId, outcome, text) {
   state.said.set(alertId, [outcome, text]);
   if (shown?.alertId === alertId) showActions();
+  else if (text) tell(outcome, text);
 }
 
-function act(kind) {
-  const alertId = shown.alertId;
-  const { note, name } = shown.part;
-  if (kind === 'resolve' && !note.value.trim()) {
-    note.setAttribute('aria-invalid', 'true');
-    note.focus();
-    say(alertId, 'refused', 'Write a note first: how did it end?');
-    return;
+const DONE = {
+  acknowledge: 'Acknowledged.',
+  resolve: 'Resolved.',
+  snooze: 'Snoozed.',
+  wake: 'Awake again.',
+  retry: 'The order is pending again: the bot will try it.',
+  cancel: 'The order is cancelled.',
+};
+
+// Ask for an action on alerts; its note, time or reason come in `more`.
+function act(kind, ids, more = {}) {
+  if (!ids.length || state.role !== 'operator') return;
+  const alone = ids.length === 1 ? ids[0] : null;
+  const complain = (outcome, text) => (alone ? say(alone, outcome, text) : tell(outcome, text));
+  let { note } = more;
+  if (kind === 'resolve' && note === undefined && shown?.alertId === alone) {
+    note = shown.part.note.value.trim();
+    if (!note) {
+      shown.part.note.setAttribute('aria-invalid', 'true');
+      shown.part.note.focus();
+      complain('refused', 'Write a note first: how did it end?');
+      return;
+    }
   }
-  if (state.user === '' && !name.value.trim()) {
-    name.focus();
-    say(alertId, 'refused', 'Say who you are first: the name is kept with what you do.');
+  if (state.user === '' && !storage.get(NAME_KEY)) {
+    askName(() => act(kind, ids, { ...more, note }));
     return;
   }
   if (root.dataset.state === 'offline') {
     // Gradio would keep the click for later and reload the page.
-    say(alertId, 'failed', "The panel's server cannot be reached. Nothing was sent.");
+    complain('failed', "The panel's server cannot be reached. Nothing was sent.");
     return;
   }
   const nonce = crypto.getRandomValues(new Uint32Array(4)).join('-');
-  state.pending = { nonce, kind };
-  say(alertId, '', '');
-  const asked = { nonce, alert_id: alertId, actor: name.value.trim(), note: note.value.trim() };
-  if (kind === 'resolve') trigger('resolve', asked);
-  else trigger('acknowledge', asked);
+  const actor = state.user || storage.get(NAME_KEY);
+  state.pending.set(nonce, { kind, ids, actor, until: more.until, alone });
+  if (alone) say(alone, '', '');
+  showWishes();
+  trigger(kind, { nonce, ids, actor, note, until: more.until });
   setTimeout(() => {
-    if (state.pending?.nonce !== nonce) return;
-    state.pending = null;
-    say(alertId, 'failed', "No answer from the panel's server. Look at the status before you try again.");
+    if (!state.pending.delete(nonce)) return;
+    showWishes();
+    complain('failed', "No answer from the panel's server. Look at the status before you try again.");
   }, PATIENCE_MS);
 }
 
-watch('value', () => {
-  const answer = JSON.parse(props.value);
-  if (answer.user !== undefined) {
-    state.user = answer.user;
-    if (shown) showActions();
+function showWishes() {
+  root.dataset.pending = state.pending.size;
+  refreshRows();
+  if (shown) showDetail();
+}
+
+function takeAnswer({ nonce, outcomes }) {
+  for (const each of outcomes) {
+    if (each.first) each.text = `${each.first.by} was first: ${each.first.did} at ${clock(each.first.at)}.`;
+  }
+  const wish = state.pending.get(nonce);
+  state.pending.delete(nonce);
+  const fresh = outcomes.map((each) => each.alert).filter(Boolean);
+  for (const alert of fresh) {
+    const at = loaded.findIndex((each) => each.id === alert.id);
+    if (at >= 0) loaded[at] = alert;
+    if (state.detail?.id === alert.id) state.detail = { ...state.detail, ...alert, address: state.detail.address };
+  }
+  const done = outcomes.filter((each) => each.outcome === 'done');
+  for (const each of done) if (wish?.kind === 'resolve') state.drafts.delete(each.id);
+  showWishes();
+  if (wish) report(wish, outcomes, done);
+  readList();
+  if (state.selected) readDetail();
+}
+
+function report(wish, outcomes, done) {
+  const kind = wish.kind === 'snooze' && wish.until === null ? 'wake' : wish.kind;
+  if (wish.alone) {
+    const [{ outcome, text }] = outcomes;
+    const words = outcome === 'done' ? DONE[kind] : text;
+    say(wish.alone, outcome, words);
+    if (outcome === 'done') setTimeout(() => {
+      if (state.said.get(wish.alone)?.[1] === words) say(wish.alone, '', '');
+    }, THANKS_MS);
     return;
   }
-  const done = answer.outcome === 'done';
-  if (state.pending?.nonce === answer.nonce) {
-    if (done && state.pending.kind === 'resolve') state.drafts.delete(answer.alert_id);
-    state.pending = null;
-  }
-  say(answer.alert_id, answer.outcome, answer.text);
-  if (done) setTimeout(() => say(answer.alert_id, '', ''), THANKS_MS);
-  poll();
+  const others = outcomes.filter((each) => each.outcome !== 'done');
+  const words = `${DONE[kind].replace('.', '')}: ${done.length} of ${outcomes.length}.`;
+  tell(others.length ? 'late' : 'done', others.length ? `${words} ${others[0].text}` : words);
+  untickAll();
+}
+
+watch('value', () => {
+  const answer = JSON.parse(props.value || '{}');
+  if (answer.outcomes) takeAnswer(answer);
+  else if (answer.role === 'nobody') signedOut();
+  else if (answer.role) takeIdentity(answer);
 });

@@ -1,77 +1,185 @@
-// ---- reading ----
+// ---- reading: what the server functions answer, and when they are asked ----
 
-let timer = null;
-let asking = false;
-let askAgain = false;
+const HEALTH_MS = 30000;
+const ORDER_MS = 3000; // how often the order in the detail is looked at
+const SAFETY_MS = 60000; // a live page reads anyway, now and then
+const PAGE = 100;
+const MANY = 500; // the most ids and rows of one request
+const changed = new Set(); // ids to look at in the next reading
+const reading = { busy: false, again: null, list: 0, at: 0, wake: null, calling: null, more: false, detail: 0, health: false };
 
-async function poll() {
-  if (asking) {
-    askAgain = true; // something was clicked meanwhile
-    return;
-  }
-  clearTimeout(timer);
-  asking = true;
-  const asked = { severity: state.severity, selected: state.selected };
+async function call(name, asked) {
   let answer;
   try {
-    answer = await Promise.race([
-      server.snapshot(asked),
-      new Promise((resolve) => { setTimeout(resolve, PATIENCE_MS); }),
-    ]);
+    answer = await Promise.race([server[name](asked), new Promise((resolve) => { setTimeout(resolve, PATIENCE_MS); })]);
   } catch {
     // Gradio's client answers undefined instead; below both are the same.
   }
-  answer ??= { problem: "The panel's server cannot be reached", offline: true };
-  asking = false;
-  if (!element.isConnected) return;
-  if (answer.problem) showProblem(answer);
-  else if (asked.severity === state.severity) showSnapshot(answer, asked.selected);
-  const soon = askAgain;
-  askAgain = false;
-  timer = setTimeout(poll, soon ? 0 : props.refresh_ms);
+  return answer ?? { problem: "The panel's server cannot be reached", offline: true };
 }
 
-function showSnapshot(answer, selected) {
+// Another list: nothing of the old one is taken over.
+function startList() {
+  reading.list += 1;
+  root.dataset.reading = 'true';
+  readList();
+}
+
+async function readList({ all = false } = {}) {
+  if (reading.busy) {
+    reading.again = { all: all || reading.again?.all === true };
+    return;
+  }
+  reading.busy = true;
+  const asked = reading.list;
+  const ids = [...changed];
+  changed.clear();
+  const everything = all || ids.length > MANY;
+  const old = { shown: root.dataset.list, end: loaded.at(-1) };
+  const answer = await call('snapshot', { filter: state.filter, limit: PAGE, ids: everything ? [] : ids });
+  let further = [];
+  let end = answer.next ?? null;
+  if (!answer.problem && asked === reading.list && everything && old.shown === String(asked)) {
+    // As far as the list had been read before, page by page.
+    let last = answer.alerts.at(-1);
+    while (end !== null && last && old.end && byPlace(last, old.end) < 0) {
+      const page = await call('read_page', { filter: state.filter, after: end, limit: MANY });
+      if (page.problem) break;
+      further = [...further, ...page.alerts];
+      last = page.alerts.at(-1) ?? last;
+      end = page.next;
+    }
+  }
+  reading.busy = false;
+  if (!element.isConnected) return;
+  if (answer.problem) {
+    ids.forEach((alertId) => changed.add(alertId));
+    showProblem(answer);
+  } else if (asked === reading.list) {
+    showSnapshot(answer);
+    root.dataset.state = 'live';
+    const before = root.dataset.list;
+    root.dataset.list = asked;
+    if (before !== String(asked)) {
+      next = answer.next;
+      list.parentElement.scrollTop = 0;
+      showList(answer.alerts, { fresh: true });
+    } else if (everything && further.length) {
+      next = end;
+      showList([...answer.alerts, ...further]);
+    } else {
+      mergeFirst(answer.alerts, answer.next, answer.changed, ids);
+    }
+    root.dataset.reading = 'false';
+    lookForMore();
+    showLive();
+  }
+  const { again } = reading;
+  reading.again = null;
+  if (again || asked !== reading.list) readList(again ?? {});
+}
+
+function showSnapshot(answer) {
   state.clockOffset = answer.now - Date.now();
   state.failingSince = null;
+  reading.at = Date.now();
   banner.hidden = true;
-  showCounts(answer.counts);
   emit('summary', answer.counts);
-  emit('newCritical', answer.alerts.filter((alert) => alert.severity === 'critical' && alert.created > state.asOf));
-  showList(answer.alerts);
-  if (selected === state.selected) {
-    state.detail = answer.selected;
-    showDetail();
+  const calling = new Set(answer.critical.map((alert) => alert.id));
+  const fresh = reading.calling === null ? [] : answer.critical.filter((alert) => !reading.calling.has(alert.id));
+  reading.calling = calling;
+  if (fresh.length) emit('newCritical', fresh);
+  clearTimeout(reading.wake);
+  if (answer.counts.nextWake !== null) {
+    const wait = Math.min(Math.max(answer.counts.nextWake - serverNow(), 0) + 150, 2 ** 31 - 1);
+    reading.wake = setTimeout(() => {
+      refreshRows();
+      readList({ all: true });
+      if (state.selected) readDetail();
+    }, wait);
   }
-  const total = state.severity ? answer.counts.severities[state.severity] : answer.counts.unresolved;
-  empty.hidden = answer.alerts.length > 0;
-  setText(empty.children[1], state.severity ? `No open ${state.severity} alerts` : 'No open alerts');
-  more.hidden = total <= answer.alerts.length;
-  setText(more, `The first ${answer.alerts.length} of ${total}; filter by severity to see others.`);
-  state.asOf = answer.now;
-  root.dataset.filter = state.severity ?? 'all';
-  root.dataset.shown = answer.alerts.length;
-  root.dataset.state = 'live';
-  setText(live, 'live');
-  fit();
+}
+
+async function readMore() {
+  if (next === null || reading.more) return;
+  reading.more = true;
+  const asked = reading.list;
+  const answer = await call('read_page', { filter: state.filter, after: next, limit: PAGE });
+  reading.more = false;
+  if (answer.problem || asked !== reading.list) return; // the next reading of the list says what is wrong
+  mergeMore(answer.alerts, answer.next);
+  lookForMore();
+}
+
+function lookForMore() {
+  // The observer speaks only of changes: asked anew, it looks again.
+  watcher.unobserve(more);
+  if (next !== null) watcher.observe(more);
+}
+
+async function readDetail() {
+  const alertId = state.selected;
+  const turn = (reading.detail += 1);
+  const answer = await call('detail', { id: alertId });
+  if (state.selected !== alertId || turn !== reading.detail || answer.problem) return;
+  state.detail = answer;
+  showDetail();
+}
+
+async function readHealth() {
+  if (reading.health || root.dataset.state !== 'live') return;
+  reading.health = true;
+  const answer = await call('health', {});
+  reading.health = false;
+  if (!answer.problem) showIllness(answer.ill);
 }
 
 function showProblem({ problem, unreachable, offline }) {
+  if (offline && line.state === 'signed-out') return;
   state.failingSince ??= Date.now();
   const what = unreachable ? 'Database unreachable' : problem.replace(/\.$/, '');
-  const hint = offline ? ' If this lasts, reload the page.' : '';
-  setText(banner, `${what} since ${clock(state.failingSince)}, retrying. What you see may be out of date.${hint}`);
+  setText(banner, `${what} since ${clock(state.failingSince)}, retrying. What you see may be out of date.`);
   banner.hidden = false;
   root.dataset.state = unreachable ? 'database-unreachable' : offline ? 'offline' : 'problem';
-  setText(live, 'not live');
+  showLive();
   fit();
+  // Only a request tells whether it is the login that is gone.
+  if (offline && line.socket === null && line.state !== 'reconnecting') callAgain();
 }
 
-const wakeUp = () => {
-  if (!document.hidden) poll(); // timers sleep in hidden tabs
-};
-document.addEventListener('visibilitychange', wakeUp);
-const ticking = setInterval(() => {
+function showSignedOut() {
+  const link = make('a', '', 'Sign in again');
+  link.href = location.href;
+  banner.replaceChildren('You have been signed out. What you see is out of date. ', link);
+  banner.hidden = false;
+  root.dataset.state = 'signed-out';
+}
+
+function fit() {
+  // What stands above, in the app around or as a banner, takes from the height that is left in the window.
+  main.style.setProperty('--wta-top', `${Math.round(main.getBoundingClientRect().top + window.scrollY)}px`);
+}
+
+// ---- the page is put together and starts ----
+
+const main = make('div', 'wta-main');
+add(
+  root,
+  style,
+  add(make('header', 'wta-head'), nav, add(tools, who, live, helpButton)),
+  banner,
+  illness,
+  add(make('div', 'wta-tiles'), ...Object.values(tiles).map((each) => each.node)),
+  add(pages.alerts, filterBar, add(main, label(add(make('section', 'wta-card'), add(make('div', 'wta-scroll'), listHead, list, empty, more)), 'List'), pane)),
+  pages.charts,
+  toast,
+);
+
+const failing = () => root.dataset.state !== 'live';
+const due = (since, ms) => Date.now() - since >= ms;
+const asked = { list: Date.now(), detail: Date.now(), health: Date.now() };
+
+function everySecond() {
   if (!element.isConnected) {
     clearInterval(ticking);
     document.removeEventListener('visibilitychange', wakeUp);
@@ -79,11 +187,52 @@ const ticking = setInterval(() => {
     return;
   }
   root.querySelectorAll('.wta-since').forEach(tick);
+  readTheme();
   fit();
-}, 1000);
+  emit('tick');
+  if (due(asked.health, HEALTH_MS)) {
+    asked.health = Date.now();
+    readHealth();
+  }
+  if (state.selected && !document.hidden && due(asked.detail, ORDER_MS)) {
+    asked.detail = Date.now();
+    readDetail();
+  }
+}
 
-showPage('alerts');
+function pollIfDeaf() {
+  const pause = line.state === 'live' && !failing() ? SAFETY_MS : props.refresh_ms;
+  if (!due(asked.list, pause)) return;
+  asked.list = Date.now();
+  readList({ all: true });
+}
+
+const wakeUp = () => {
+  if (document.hidden) return;
+  everySecond(); // timers sleep in hidden tabs
+  if (due(reading.at, 5000)) readList({ all: true });
+};
+document.addEventListener('visibilitychange', wakeUp);
+const ticking = setInterval(everySecond, 1000);
+const polling = setInterval(pollIfDeaf, Math.min(props.refresh_ms, 1000));
+const resized = new ResizeObserver(() => {
+  placePane();
+  fit();
+});
+resized.observe(root);
+on('closed', () => {
+  clearInterval(polling);
+  resized.disconnect();
+});
+
+const start = readUrl();
+showBulk();
 showFilter();
+showPage(start.view);
 showDetail();
-trigger('identify');
-poll();
+placePane();
+readTheme();
+emit('identity');
+trigger('identify', {});
+startList();
+if (start.alert) openAlert(start.alert, { remember: false });

@@ -1,0 +1,135 @@
+// ---- live: a WebSocket tells which alerts changed; without one the page polls ----
+
+const SILENCE_MS = 25000; // the hub speaks every 10 s
+const RETRY_MS = [300, 1000, 2000, 5000];
+const SOCKET_FAILURES = 3; // then there is no way for WebSockets here, and the page says that it polls
+const line = { socket: null, heard: 0, failures: 0, opened: false, state: 'connecting', since: 0, why: '', retry: null };
+const gradio = window.gradio_config ?? {};
+const base = (gradio.root || location.href.split(/[?#]/)[0]).replace(/\/$/, '');
+
+function showLive() {
+  const { state: at, since, why } = line;
+  const words = {
+    live: 'live',
+    connecting: 'connecting',
+    stale: `stale since ${clock(since)}`,
+    reconnecting: 'reconnecting',
+    polling: `reading every ${Math.round(props.refresh_ms / 1000) || 1} s`,
+    'signed-out': 'signed out',
+  };
+  const failing = !['live', 'loading'].includes(root.dataset.state);
+  const shownState = failing && at === 'live' ? 'stale' : at;
+  root.dataset.live = shownState;
+  setText(live, failing && at === 'live' ? `stale since ${clock(state.failingSince ?? Date.now())}` : words[at]);
+  live.title = why;
+}
+
+function becomeLive(at, { since = serverNow(), why = '' } = {}) {
+  const was = line.state;
+  line.since = at === was ? line.since : since - state.clockOffset;
+  Object.assign(line, { state: at, why });
+  showLive();
+  if (at === was) return;
+  emit('live', { state: at, since: line.since, why });
+  if (at === 'live') readList({ all: true });
+  readHealth();
+}
+
+function takeIdentity(answer) {
+  Object.assign(state, { user: answer.user, role: answer.role, orderActions: answer.order_actions === true });
+  emit('identity');
+  if (shown) showDetail();
+  if (!answer.live_path || !answer.ticket) {
+    becomeLive('polling');
+    return;
+  }
+  connect(answer.live_path, answer.ticket);
+}
+
+function connect(path, ticket) {
+  hangUp();
+  const url = new URL(`${base}/${path.replace(/^\//, '')}`, location.href);
+  url.protocol = url.protocol.replace('http', 'ws');
+  url.search = new URLSearchParams({ ticket }).toString();
+  let socket;
+  try {
+    socket = new WebSocket(url);
+  } catch {
+    lost();
+    return;
+  }
+  line.socket = socket;
+  line.heard = Date.now();
+  line.opened = false;
+  socket.addEventListener('message', ({ data }) => {
+    if (socket !== line.socket) return;
+    line.heard = Date.now();
+    line.opened = true;
+    line.failures = 0;
+    let message;
+    try {
+      message = JSON.parse(data);
+    } catch {
+      return;
+    }
+    const known = { live: 'live', stale: 'stale' }[message.state] ?? 'connecting';
+    becomeLive(known, { since: message.since, why: message.why });
+    if (message.changed?.length) {
+      message.changed.forEach((alertId) => changed.add(alertId));
+      readList();
+      if (message.changed.includes(state.selected)) readDetail();
+    }
+  });
+  socket.addEventListener('close', () => {
+    if (socket === line.socket) lost();
+  });
+}
+
+function hangUp() {
+  const { socket } = line;
+  line.socket = null;
+  clearTimeout(line.retry);
+  socket?.close();
+}
+
+function lost() {
+  hangUp();
+  line.failures += 1;
+  becomeLive(line.failures > SOCKET_FAILURES && root.dataset.state === 'live' ? 'polling' : 'reconnecting');
+  const wait = RETRY_MS[Math.min(line.failures - 1, RETRY_MS.length - 1)];
+  line.retry = setTimeout(callAgain, wait * (0.7 + 0.6 * Math.random()));
+}
+
+// A new ticket, but only from a server that answers: Gradio would keep an event for later and reload the page.
+async function callAgain() {
+  clearTimeout(line.retry);
+  if (!element.isConnected) return;
+  let answer = null;
+  try {
+    answer = await fetch(`${base}${gradio.api_prefix ?? '/gradio_api'}/login_check`, { signal: AbortSignal.timeout(5000) });
+  } catch {
+    // away
+  }
+  if (answer?.status === 401) {
+    signedOut();
+  } else if (answer?.ok) {
+    trigger('identify', { nonce: crypto.getRandomValues(new Uint32Array(2)).join('-') });
+    line.retry = setTimeout(callAgain, PATIENCE_MS); // no answer at all
+  } else {
+    lost();
+  }
+}
+
+function signedOut() {
+  hangUp();
+  showSignedOut();
+  becomeLive('signed-out');
+  line.retry = setTimeout(callAgain, 5000); // maybe somebody signs in again in another tab
+}
+
+on('tick', () => {
+  if (line.socket && Date.now() - line.heard > SILENCE_MS) lost();
+});
+on('closed', hangUp);
+window.addEventListener('online', callAgain);
+on('closed', () => window.removeEventListener('online', callAgain));

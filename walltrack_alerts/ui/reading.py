@@ -1,0 +1,167 @@
+"""The server functions of the page: they only read, are not queued, and answer every failure with a text."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+from walltrack_alerts.errors import AlertNotFoundError, AlertsError, DatabaseUnavailableError, InvalidCursorError
+from walltrack_alerts.models import Alert, AlertFilter, AlertSeverity
+from walltrack_alerts.service import AlertService
+from walltrack_alerts.ui import asking, view
+from walltrack_alerts.ui.order_view import order
+
+FIRST, MOST = 100, 500
+"""Rows of the first page of a list, and of any page."""
+
+TIMEOUT = 10
+"""Seconds until a database that does not answer counts as unreachable."""
+
+_MEDIAN_SECONDS = 5.0  # how old the median may be: it is the one number that is not cheap
+
+log = logging.getLogger(__name__)
+
+
+class Source:
+    """The service to ask; made where it is used, because its connections belong to one event loop."""
+
+    def __init__(self, service_or_dsn: AlertService | str) -> None:
+        self._given = service_or_dsn
+        self._made: tuple[asyncio.AbstractEventLoop, AlertService] | None = None
+
+    def service(self) -> AlertService:
+        """The one given, or one of this loop's own."""
+        if isinstance(self._given, AlertService):
+            return self._given
+        loop = asyncio.get_running_loop()
+        if self._made is None or self._made[0] is not loop:
+            self._made = loop, AlertService.from_url(self._given)
+        return self._made[1]
+
+
+class Reading:
+    """What the page can ask for.
+
+    Gradio marks the functions themselves, which bound methods do not allow, and puts them beside its own attributes:
+    their names must not be any of these.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._problem: str | None = None
+        self._median: tuple[float, float | None] | None = None
+
+        async def snapshot(asked: object) -> view.Json:
+            """The tiles, the first page of the list, and those of some ids that are in the list beyond it."""
+            return await self._answer(lambda: self._snapshot(asking.mapping(asked)))
+
+        async def read_page(asked: object) -> view.Json:
+            """A further page of the list."""
+            return await self._answer(lambda: self._page(asking.mapping(asked)))
+
+        async def detail(asked: object) -> view.Json:
+            """Everything about one alert, its order as it is now included."""
+            return await self._answer(lambda: self._detail(asking.uuid(asking.mapping(asked).get("id"))))
+
+        async def health(_asked: object = None) -> view.Json:
+            """What is wrong with alerting itself."""
+            return await self._answer(self._health)
+
+        self.functions: list[Callable[..., Awaitable[view.Json]]] = [snapshot, read_page, detail, health]
+
+    async def _snapshot(self, asked: view.Json) -> view.Json:
+        service = self._source.service()
+        which = asking.alert_filter(asked.get("filter"))
+        # The numbers first: an alert raised in between is in the list at once, in the tiles at the next turn.
+        numbers = view.summary(await service.get_summary(), await self._median_seconds())
+        first = await service.get_page(which, limit=asking.number(asked.get("limit"), FIRST, MOST))
+        ids = asking.uuids(asked.get("ids"))
+        changed = await service.get_changed(which, ids) if ids else []
+        return {
+            "now": view.now(),
+            "counts": numbers,
+            "alerts": [view.row(alert) for alert in first.alerts],
+            "next": first.next,
+            "changed": [view.row(alert) for alert in changed],
+            "critical": [view.row(alert) for alert in await self._waiting_critical(which, first.alerts, numbers["critical"])],
+        }
+
+    async def _waiting_critical(self, which: AlertFilter, shown: list[Alert], critical: int) -> list[Alert]:
+        """The critical alerts that nobody has acknowledged, at most 100: what sounds, whatever the list shows."""
+        if which == AlertFilter(status=which.status) and which.status in ("open", "all"):
+            return [alert for alert in shown if _calls(alert)]
+        if not critical:
+            return []
+        only = AlertFilter(severities=frozenset({AlertSeverity.CRITICAL}), status="active")
+        return (await self._source.service().get_page(only, limit=FIRST)).alerts
+
+    async def _median_seconds(self) -> float | None:
+        if self._median is None or time.monotonic() - self._median[0] > _MEDIAN_SECONDS:
+            self._median = time.monotonic(), await self._source.service().get_median_seconds_to_acknowledge()
+        return self._median[1]
+
+    async def _page(self, asked: view.Json) -> view.Json:
+        which, limit = asking.alert_filter(asked.get("filter")), asking.number(asked.get("limit"), FIRST, MOST)
+        after = asking.string(asked.get("after"), 200) or None
+        try:
+            found = await self._source.service().get_page(which, after, limit)
+        except InvalidCursorError:
+            found = await self._source.service().get_page(which, limit=limit)
+        return {"alerts": [view.row(alert) for alert in found.alerts], "next": found.next}
+
+    async def _detail(self, alert_id: UUID | None) -> view.Json:
+        if alert_id is None:
+            return {"gone": True}
+        service = self._source.service()
+        try:
+            alert = await service.get_alert(alert_id)
+        except AlertNotFoundError:
+            return {"id": str(alert_id), "gone": True}
+        timeline = await service.get_timeline(alert_id)
+        row = await service.get_order(alert_id) if "order_id" in alert.data else None
+        return view.detail(alert, timeline, None if row is None else order(row))
+
+    async def _health(self) -> view.Json:
+        service: Any = self._source.service()
+        checks = await service.get_health() if hasattr(service, "get_health") else []
+        return {"ill": [{"name": each.name, "found": each.found, "advice": each.advice} for each in checks if not each.ok]}
+
+    async def _answer(self, read: Callable[[], Awaitable[view.Json]]) -> view.Json:
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                answer = await read()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the page says it and nobody sees a traceback
+            problem = explain(error)
+            if problem != self._problem:  # once, not at every turn
+                self._problem = problem
+                note(error)
+            return {"unreachable": isinstance(error, DatabaseUnavailableError | TimeoutError), "problem": problem}
+        if self._problem is not None:
+            self._problem = None
+            log.warning("the panel has its database again")
+        return answer
+
+
+def explain(error: Exception) -> str:
+    """What a person is told. A server's own words may name hosts and users: these are for the log."""
+    if isinstance(error, DatabaseUnavailableError):
+        return "The database cannot be reached. Look at the status before you try again."
+    if isinstance(error, TimeoutError):
+        return f"The database did not answer within {TIMEOUT} s. Look at the status before you try again."
+    if isinstance(error, AlertsError):
+        return str(error)
+    return "Something unexpected went wrong; the log of the panel's server has the details."
+
+
+def note(error: Exception) -> None:
+    """Into the log; with where it happened when nobody expected it."""
+    expected = isinstance(error, AlertsError | TimeoutError)
+    log.warning("%s", str(error) or explain(error), exc_info=None if expected else error)
+
+
+def _calls(alert: Alert) -> bool:
+    return alert.is_active and alert.severity is AlertSeverity.CRITICAL and not alert.is_snoozed
