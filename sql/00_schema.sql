@@ -8,12 +8,15 @@
 --   30_alerts.table.sql          what needs a person: at most one open alert per dedupe key
 --   31_alert_events.table.sql    what happened to each alert, never edited
 --   32_alert_faults.table.sql    what went wrong in alerting itself
+--   33_order_actions.table.sql   what operators did to orders
 --   40_guard.sql                 the trigger: leaves at once unless this order write matters; watch_orders()
 --   50_order_changed.sql         decides: raise, repeat, refresh, resolve or nothing
 --   60_lifecycle.sql             the only functions that write alerts, one per transition
+--   65_order_actions.sql         retry and cancel of the order of an alert
 --   70_events.sql                appends the event and wakes the listeners
 --   71_read_events.sql           the stream: every event after a cursor, once, in order
---   80_views.sql                 open_alerts and alert_counts
+--   80_views.sql                 open_alerts, alert_counts, alert_summary, alert_timeline
+--   82_lists.sql                 lists with filters, page by page
 --   87_statistics.sql            what the charts show
 --   90_reconcile.sql             compares orders with alerts and heals what is missing
 --   95_privileges.sql            who may do what: nobody, until grant_access() says so

@@ -358,7 +358,7 @@ revoke all on function walltrack.close_alert(text, text) from public;
 
 create or replace function walltrack.utc(p_time timestamptz) returns text
 language plpgsql
-immutable
+stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$

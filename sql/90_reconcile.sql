@@ -15,17 +15,10 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_row jsonb;
 begin
-  execute format(
-    'select to_jsonb(o) from %s as o where o.%I = $1::%s %s',
-    p_table.table_id, p_table.columns ->> 'order_id', walltrack.order_id_type(p_table),
-    case when p_lock then 'for update nowait' else '' end
-  ) into v_row using p_order_id;
-  return walltrack.order_facts_of(v_row, p_table.columns);
-exception when data_exception then
-  return null;  -- the text is no id of this table
+  return walltrack.order_facts_of(
+    walltrack.order_row(p_table, p_order_id, case when p_lock then 'for update nowait' else '' end), p_table.columns
+  );
 end
 $$;
 

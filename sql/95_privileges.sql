@@ -13,7 +13,9 @@ as $$
 declare
   v_functions text[] := case p_as
     when 'reader' then array['order_of_alert']
-    when 'operator' then array['order_of_alert', 'acknowledge_alert', 'snooze_alert', 'resolve_alert', 'resolve_by_dedupe_key']
+    when 'operator' then array[
+      'order_of_alert', 'acknowledge_alert', 'snooze_alert', 'resolve_alert', 'resolve_by_dedupe_key', 'retry_order', 'cancel_order'
+    ]
     when 'raiser' then array['raise_alert', 'resolve_by_dedupe_key']
     when 'relay' then array[]::text[]
   end;
@@ -21,7 +23,7 @@ declare
 begin
   if v_functions is null then
     raise exception 'unknown kind of access: %', coalesce(quote_literal(p_as), 'NULL')
-      using errcode = 'WT003', hint = 'Use reader, operator (acknowledges and resolves), raiser (raises alerts of its own) or relay.';
+      using errcode = 'WT003', hint = 'Use reader, operator (acts on alerts and their orders), raiser (raises alerts of its own) or relay.';
   end if;
   execute format('grant usage on schema walltrack to %s', p_role);
   execute format(

@@ -12,8 +12,9 @@ from walltrack_alerts import migrations
 
 OURS = "n.nspname = 'walltrack' and p.proname not in ('tg_orders__touch_updated_at', 'tg_orders__log_status')"
 DEFINERS = {
-    "acknowledge_alert", "clear_faults", "known_faults", "order_of_alert", "raise_alert", "raise_missing", "reconcile_orders",
-    "resolve_alert", "resolve_by_dedupe_key", "resolve_ended", "snooze_alert", "tg_orders__guard", "tg_watched__truncated",
+    "acknowledge_alert", "cancel_order", "clear_faults", "known_faults", "order_of_alert", "raise_alert", "raise_missing",
+    "reconcile_orders", "resolve_alert", "resolve_by_dedupe_key", "resolve_ended", "retry_order", "snooze_alert",
+    "tg_orders__guard", "tg_watched__truncated",
 }  # fmt: skip
 
 
@@ -107,7 +108,7 @@ def test_plpgsql_check_finds_nothing(db: psycopg.Connection) -> None:
           p.oid, coalesce(t.tgrelid, 0), all_warnings => true) as c
         where p.pronamespace = 'walltrack'::regnamespace
           -- It locks rows by dynamic SQL, which the check cannot see.
-          and (p.proname, c.level) <> ('find_order', 'performance')
+          and (p.proname, c.level) <> ('order_row', 'performance')
         """
     ).fetchall()
     assert found == []

@@ -71,12 +71,21 @@ def test_each_kind_may_do_its_part_only(bot: Bot, as_role: Bot, role: str, kind:
     assert [a.id for a in as_role.alerts(order)] == [alert.id]
 
     may = {
-        "operator": {"acknowledge_alert", "snooze_alert", "resolve_by_dedupe_key", "resolve_alert"},
+        "operator": {
+            "acknowledge_alert",
+            "snooze_alert",
+            "resolve_by_dedupe_key",
+            "retry_order",
+            "cancel_order",
+            "resolve_alert",
+        },
         "raiser": {"raise_alert", "resolve_by_dedupe_key"},
     }
     calls = {
         "acknowledge_alert": (alert.id, "ada"),
         "snooze_alert": (alert.id, None, "ada"),
+        "retry_order": (alert.id, "ada"),
+        "cancel_order": (alert.id, None, "ada"),
         "resolve_alert": (alert.id, "done", "ada"),
         "resolve_by_dedupe_key": ("nothing", "done", "ada"),
         "raise_alert": ("t", "info", "t"),
@@ -88,7 +97,7 @@ def test_each_kind_may_do_its_part_only(bot: Bot, as_role: Bot, role: str, kind:
             with pytest.raises(DENIED):
                 as_role.call(function, *arguments)
     if kind in ("reader", "operator"):
-        assert as_role.execute("select walltrack.order_of_alert(%s) ->> 'status'", (alert.id,)).fetchone() == ("failed",)
+        assert as_role.execute("select walltrack.order_of_alert(%s) ->> 'id'", (alert.id,)).fetchone() == (str(order),)
     else:
         with pytest.raises(DENIED):
             as_role.execute("select walltrack.order_of_alert(%s)", (alert.id,))

@@ -46,6 +46,10 @@ class ForeignCursorError(AlertsError):
     """A cursor of another database or cluster, e.g. from before a restore (WT010)."""
 
 
+class OrderActionRefusedError(AlertsError):
+    """The order cannot be retried or cancelled as it is now; the text says why, nothing was changed (WT011)."""
+
+
 class LostEventsError(ForeignCursorError):
     """A cursor ahead of the database: a failover or a crash has lost what was delivered last (WT012)."""
 
@@ -84,6 +88,7 @@ _BY_SQLSTATE: dict[str, type[AlertsError]] = {
     "WT008": AlertNotWrittenError,
     "WT009": InvalidCursorError,
     "WT010": ForeignCursorError,
+    "WT011": OrderActionRefusedError,
     "WT012": LostEventsError,
     "22P02": InvalidAlertError,  # invalid_text_representation, e.g. an id that is no uuid
     "22P05": InvalidAlertError,  # untranslatable_character

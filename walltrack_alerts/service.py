@@ -224,6 +224,14 @@ class AlertService:
         rows, _ = await self._fetch(statement, **parameters)
         return rows
 
+    async def retry_order(self, alert_id: UUID | str, by: str) -> Alert:
+        """Put the alert's failed order back to pending; the alert stays open (OrderActionRefusedError)."""
+        return await self._alert("select * from walltrack.retry_order(:id, :by)", id=alert_id, by=by)
+
+    async def cancel_order(self, alert_id: UUID | str, reason: str | None, by: str) -> Alert:
+        """Cancel the alert's pending or failed order, which resolves the alert (OrderActionRefusedError)."""
+        return await self._alert("select * from walltrack.cancel_order(:id, :reason, :by)", id=alert_id, reason=reason, by=by)
+
     async def _alert(self, statement: str, **parameters: object) -> Alert:
         rows, notice = await self._fetch(statement, **parameters)
         return Alert(**rows[0], notice=notice)
