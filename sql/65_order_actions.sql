@@ -36,15 +36,20 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_type text := walltrack.order_id_type(p_table);
   v_row jsonb;
 begin
-  if v_type is null then
+  if walltrack.order_id_type(p_table) is null then
     raise exception 'table % has no column % any more; watch it again with the new name', p_table.table_id, p_table.columns ->> 'order_id'
       using errcode = 'undefined_column';
   end if;
   execute format(
-    'select to_jsonb(o) from %s as o where o.%I = $1::%s %s', p_table.table_id, p_table.columns ->> 'order_id', v_type, p_lock
+    'select to_jsonb(o) from %s as o where o.%I = $1::%s %s',
+    p_table.table_id, p_table.columns ->> 'order_id', walltrack.order_id_type(p_table),
+    case p_lock
+      when 'nowait' then 'for update nowait'
+      when 'wait' then 'for no key update'  -- who only refers to the order does not wait, and is not waited for
+      else ''
+    end
   ) into v_row using p_order_id;
   return v_row;
 exception when data_exception then
@@ -53,7 +58,7 @@ end
 $$;
 
 comment on function walltrack.order_row(walltrack.watched_tables, text, text) is
-'The row of one order of a watched table, NULL when it has none of this id. p_lock is how to lock it, e.g. for update nowait.';
+'The row of one order of a watched table, NULL when it has none of this id. With p_lock wait or nowait it is locked.';
 
 revoke all on function walltrack.order_row(walltrack.watched_tables, text, text) from public;
 
@@ -76,7 +81,7 @@ begin
     select w.* from walltrack.watched_tables as w inner join pg_class as c on c.oid = w.table_id order by w.watched_since
   loop
     begin
-      v_row := walltrack.order_row(v_table, v_order_id, '');
+      v_row := walltrack.order_row(v_table, v_order_id, 'no');
     exception when undefined_column then
       continue;  -- health() tells
     end;
@@ -106,7 +111,7 @@ declare
   v_found walltrack.watched_tables;
 begin
   for v_table in select w.* from walltrack.watched_tables as w inner join pg_class as c on c.oid = w.table_id loop
-    continue when walltrack.order_row(v_table, p_order_id, '') is null;
+    continue when walltrack.order_row(v_table, p_order_id, 'no') is null;
     if v_found.table_id is not null then
       raise exception 'both % and % have an order %: which one the alert means cannot be told', v_found.table_id, v_table.table_id,
         walltrack.clip(p_order_id, 100)
@@ -259,7 +264,7 @@ begin
 
   -- The order, then the alert that its write will change.
   begin
-    v_row := walltrack.order_row(v_table, v_order_id, 'for no key update');  -- who only refers to it does not wait
+    v_row := walltrack.order_row(v_table, v_order_id, 'wait');
     perform from walltrack.alerts as a
     where a.id = p_alert_id or (a.dedupe_key = v_alert.dedupe_key and a.status <> 'resolved')
     order by a.id

@@ -20,7 +20,7 @@ declare
 begin
   -- Shorter ones, e.g. the order 7, are not worth leaving out everything else that has a 7.
   if v_text is null or length(v_text) not between 8 and 1000 then
-    return '{}';
+    return array[]::uuid[];
   end if;
   v_keys := array[v_text, walltrack.order_key(v_text), lower(v_text), walltrack.order_key(lower(v_text))];
   return array(
@@ -165,43 +165,44 @@ declare
   v_limit int := least(greatest(coalesce(p_limit, 100), 1), 1000);
   v_named uuid[] := walltrack.named_alerts(p_text);
   v_condition text := walltrack.alert_condition(p_severities, p_status, p_order_type, p_simulated, p_text, v_named);
-  v_named_only text := case when cardinality(v_named) > 0 then format('and a.id = any (%L)', v_named) else '' end;
   v_after text[];
-  v_after_time timestamptz;
+  v_section text;
+  v_rank int := 0;
+  v_time timestamptz := timestamptz '-infinity';
+  v_id uuid := uuid '00000000-0000-0000-0000-000000000000';
   v_found int := 0;
   v_alert walltrack.alerts;
 begin
   if p_after is not null then
     v_after := regexp_match(p_after, '^(open|resolved)/([1-4])/(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)/([-0-9a-f]{36})$');
     begin
-      v_after_time := v_after[3]::timestamptz;
-      perform v_after[4]::uuid;
+      v_section := v_after[1];
+      v_rank := v_after[2]::int;
+      v_time := v_after[3]::timestamptz;
+      v_id := v_after[4]::uuid;
     exception when data_exception then
-      v_after := null;
+      v_section := null;
     end;
-    if v_after is null or (v_after[1] = 'open' and p_status = 'resolved')
-      or (v_after[1] = 'resolved' and p_status not in ('resolved', 'all'))
+    if v_section is null or (v_section = 'open' and p_status = 'resolved')
+      or (v_section = 'resolved' and p_status not in ('resolved', 'all'))
     then
       raise exception '% is no place of this list', quote_literal(walltrack.clip(p_after, 100))
         using errcode = 'WT009', hint = 'Pass the place that list_alerts() returned for the same filter, or NULL.';
     end if;
   end if;
 
-  if p_status <> 'resolved' and v_after[1] is distinct from 'resolved' then
+  if p_status <> 'resolved' and v_section is distinct from 'resolved' then
     for v_alert in execute format(
       $query$
         select a.*
         from walltrack.alerts as a
-        where a.status <> 'resolved' and %s %s
+        where a.status <> 'resolved'
+          and (array_position(array['critical', 'high', 'warning', 'info'], a.severity), a.created_at, a.id) > (%s, %L, %L)
+          and %s
         order by array_position(array['critical', 'high', 'warning', 'info'], a.severity), a.created_at, a.id
         limit %s
       $query$,
-      v_condition,
-      case when v_after is not null then format(
-        'and (array_position(array[''critical'', ''high'', ''warning'', ''info''], a.severity), a.created_at, a.id) > (%s, %L, %L)',
-        v_after[2], v_after_time, v_after[4]
-      ) end,
-      v_limit + 1
+      v_rank, v_time, v_id, v_condition, v_limit + 1
     ) loop
       v_found := v_found + 1;
       exit when v_found > v_limit;
@@ -211,8 +212,9 @@ begin
   end if;
 
   if p_status in ('resolved', 'all') and v_found <= v_limit then
-    if v_after[1] = 'resolved' then
-      v_named_only := v_named_only || format(' and (a.resolved_at, a.id) < (%L, %L)', v_after_time, v_after[4]);
+    if v_section is distinct from 'resolved' then
+      v_time := timestamptz 'infinity';
+      v_id := uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff';
     end if;
     for v_alert in execute format(
       $query$
@@ -220,7 +222,7 @@ begin
         from (
           select a.*
           from walltrack.alerts as a
-          where a.status = 'resolved' %s
+          where a.status = 'resolved' and (a.resolved_at, a.id) < (%L, %L) %s
           order by a.resolved_at desc, a.id desc
           limit %s
         ) as a
@@ -228,19 +230,21 @@ begin
         order by a.resolved_at desc, a.id desc
         limit %s
       $query$,
-      v_named_only, c_looked_at, v_condition, v_limit + 1 - v_found
+      v_time, v_id, case when cardinality(v_named) > 0 then format('and a.id = any (%L)', v_named) end,
+      c_looked_at, v_condition, v_limit + 1 - v_found
     ) loop
       v_found := v_found + 1;
       exit when v_found > v_limit;
       alert := v_alert;
       return next;
     end loop;
-    if v_found <= v_limit then
-      execute format(
-        'select a.* from walltrack.alerts as a where a.status = ''resolved'' %s order by a.resolved_at desc, a.id desc '
-        'offset %s limit 1',
-        v_named_only, c_looked_at - 1
-      ) into v_alert;
+    if v_found <= v_limit and cardinality(v_named) = 0 then
+      select a.* into v_alert
+      from walltrack.alerts as a
+      where a.status = 'resolved' and (a.resolved_at, a.id) < (v_time, v_id)
+      order by a.resolved_at desc, a.id desc
+      offset c_looked_at - 1
+      limit 1;
       if v_alert.id is not null then
         alert := null;
         place := walltrack.list_place(v_alert);

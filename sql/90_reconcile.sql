@@ -17,7 +17,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return walltrack.order_facts_of(
-    walltrack.order_row(p_table, p_order_id, case when p_lock then 'for update nowait' else '' end), p_table.columns
+    walltrack.order_row(p_table, p_order_id, case when p_lock then 'nowait' else 'no' end), p_table.columns
   );
 end
 $$;
