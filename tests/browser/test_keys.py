@@ -1,0 +1,128 @@
+"""The panel with the keyboard alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.bot import Bot
+from tests.browser.conftest import OpenPage
+from tests.browser.page import answered, badge, live, row
+
+pytestmark = pytest.mark.own_server
+
+Serve = Callable[..., str]
+
+
+def test_an_alert_is_found_acknowledged_and_resolved(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    orders = [bot.create("exit", token_symbol=symbol) for symbol in ("WIF", "BONK", "PEPE")]
+    for order in orders:
+        bot.exhaust(order)
+    first, second, third = (bot.alert(order) for order in orders)
+    page = open_page(serve())
+    live(page)
+    keys = page.keyboard
+
+    keys.press("j")
+    expect(row(page, first.id)).to_be_focused()
+    keys.press("j")
+    keys.press("ArrowDown")
+    expect(row(page, third.id)).to_be_focused()
+    keys.press("k")
+    expect(row(page, second.id)).to_be_focused()
+    outline = row(page, second.id).evaluate("node => getComputedStyle(node).outlineStyle")
+    assert outline == "solid"
+    keys.press("a")
+    badge(page, acknowledged=1)
+    answered(page)
+    assert bot.alert(orders[1]).acknowledged_by == "ada"
+
+    keys.press("Enter")
+    page.locator(f"#alerts-panel-detail[data-alert-id='{second.id}'][data-status=acknowledged]").wait_for()
+    expect(row(page, second.id)).to_be_focused()
+    keys.press("r")
+    note = page.locator("#alerts-panel-note")
+    expect(note).to_be_focused()
+    keys.type("jak? x/s")  # no key means anything while somebody types
+    expect(note).to_have_value("jak? x/s")
+    badge(page, acknowledged=1, checked=0)
+    keys.press("Control+Enter")
+    badge(page, unresolved=2)
+    assert bot.alert(orders[1]).resolution == "jak? x/s"
+
+    keys.press("Escape")  # out of the field, then out of the detail
+    keys.press("Escape")
+    page.locator("[data-selected='']").wait_for()
+    expect(page.locator("#alerts-panel-list .wta-row:focus")).to_have_count(1)
+
+
+def test_search_select_snooze_and_help(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    for symbol in ("WIF", "BONK", "PEPE"):
+        bot.exhaust(bot.create("entry", token_symbol=symbol))
+    page = open_page(serve())
+    live(page)
+    keys = page.keyboard
+
+    keys.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_contain_text("acknowledge")
+    keys.press("a")  # the dialog has the keyboard
+    keys.press("Escape")
+    expect(page.get_by_role("dialog", name="Keys")).to_have_count(0)
+    badge(page, waiting=3)
+
+    keys.press("/")
+    keys.type("bonk")
+    page.locator("[data-shown='1'][data-reading=false]").wait_for()
+    keys.press("Enter")
+    expect(page.locator(".wta-row")).to_be_focused()
+    keys.press("s")
+    expect(page.locator("#alerts-panel-snooze-1")).to_be_focused()
+    keys.press("ArrowDown")
+    expect(page.locator("#alerts-panel-snooze-2")).to_be_focused()
+    keys.press("Enter")
+    badge(page, snoozed=1, unresolved=2)
+    expect(page.locator("#alerts-panel-list li")).to_have_attribute("data-status", "snoozed")
+
+    keys.press("/")
+    keys.press("Escape")
+    page.locator("[data-shown='3'][data-reading=false]").wait_for()
+    keys.press("Escape")
+    keys.press("x")
+    keys.press("j")
+    keys.press("x")
+    page.locator("[data-checked='2']").wait_for()
+    keys.press("Escape")
+    page.locator("[data-checked='0']").wait_for()
+
+
+def test_tab_reaches_every_control_once(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    for _ in range(30):
+        bot.exhaust(bot.create("entry"))
+    page = open_page(serve())
+    live(page)
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.locator("#alerts-panel-detail[data-status=active]").wait_for()
+    page.locator("#alerts-panel-nav-alerts").focus()
+    reached = []
+    for _ in range(60):
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
+        page.keyboard.press("Tab")
+        if page.evaluate("!document.querySelector('.wta').contains(document.activeElement)"):
+            break
+    else:
+        pytest.fail(f"no way out: {reached}")
+    assert reached.count("wta-row") == 1  # one stop for thirty rows
+    for name in (
+        "search",
+        "filter-critical",
+        "filter-status",
+        "filter-type",
+        "filter-simulated",
+        "note",
+        "acknowledge",
+        "resolve",
+    ):
+        assert f"alerts-panel-{name}" in reached, name
