@@ -18,10 +18,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from walltrack_alerts import passwords
 from walltrack_alerts.database import Database, open_database
-from walltrack_alerts.errors import AlertsError
+from walltrack_alerts.errors import AlertsError, UsageError
 from walltrack_alerts.models import Alert, AlertEvent, AlertSeverity, EventKind
+from walltrack_alerts.passwords import Role
 from walltrack_alerts.service import AlertService
+from walltrack_alerts.settings import Settings
 
 Result = TypeVar("Result")
 
@@ -37,6 +40,8 @@ app = typer.Typer(
 )
 alerts = typer.Typer(name="alerts", help="List alerts and act on them.", no_args_is_help=True)
 app.add_typer(alerts)
+users = typer.Typer(name="panel-user", help="The users of `panel --auth-file FILE`.", no_args_is_help=True)
+app.add_typer(users)
 
 STYLES = {"critical": "bold white on red", "high": "bold dark_orange", "warning": "yellow", "info": "cyan"}
 
@@ -56,6 +61,8 @@ By = Annotated[
 ]
 Host = Annotated[str, typer.Option(help="The address to listen on; 127.0.0.1 is this machine only.")]
 Port = Annotated[int, typer.Option(help="The port of the panel.", min=1, max=65535)]
+AuthFilePath = Annotated[Path, typer.Argument(metavar="FILE", help="The file of users.", dir_okay=False)]
+UserName = Annotated[str, typer.Argument(metavar="NAME", help="The name to log in with; it is kept with what the user does.")]
 Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the panel in the browser.")]
 
 
@@ -73,11 +80,12 @@ def _errors() -> Iterator[None]:
     try:
         yield
     except AlertsError as error:
+        code = 2 if isinstance(error, UsageError) else 1
         first, _, rest = str(error).partition("\n")
         err.print(Text.assemble(("Error: ", "bold red"), first))
         if rest:
             err.print(Text(rest))
-        raise typer.Exit(1) from None
+        raise typer.Exit(code) from None
     except BrokenPipeError:  # the reader went away, e.g. `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
@@ -149,19 +157,96 @@ def reconcile(
 
 
 @app.command()
-def panel(host: Host = "127.0.0.1", port: Port = 7860, browser: Browser = False) -> None:
-    """Serve the panel: open alerts, details, acknowledge, resolve."""
-    with _database() as database:
-        from walltrack_alerts.ui import launch_panel
+def panel(
+    host: Annotated[str | None, typer.Option(help="The address to listen on; 127.0.0.1 is this machine only.")] = None,
+    port: Annotated[int | None, typer.Option(help="The port of the panel.", min=1, max=65535)] = None,
+    auth_file: Annotated[
+        Path | None, typer.Option(help="Users with passwords; `walltrack-alerts panel-user` writes it.", dir_okay=False)
+    ] = None,
+    trusted_header: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The header in which a proxy that logs people in names them.")
+    ] = None,
+    role_header: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The header in which it names their role: operator, else read-only.")
+    ] = None,
+    trusted_proxy: Annotated[
+        list[str] | None, typer.Option(metavar="CIDR", help="Where that proxy is; may be repeated. [default: this machine]")
+    ] = None,
+    root_path: Annotated[
+        str | None, typer.Option(metavar="PREFIX", help="The prefix that a proxy takes away before it asks, e.g. /alerts.")
+    ] = None,
+    origin: Annotated[
+        list[str] | None, typer.Option(metavar="URL", help="How browsers know the panel, where a proxy changes the Host header.")
+    ] = None,
+    order_actions: Annotated[
+        bool | None,
+        typer.Option("--order-actions/--no-order-actions", help="Offer to retry and to cancel orders. [default: yes]"),
+    ] = None,
+    browser: Browser = False,
+) -> None:
+    """Serve the panel: alerts live, details, acknowledge, resolve, snooze, and the order behind an alert.
 
-        running = launch_panel(database.dsn, host=host, port=port, open_browser=browser, block=False)
+    Without a login only this machine may be listened on, and everybody there is an operator. Every option can be set by a
+    variable as well: WALLTRACK_PANEL_HOST, WALLTRACK_PANEL_AUTH_FILE and so on.
+    """
+    with _errors():
+        settings = Settings.load(
+            panel_host=host, panel_port=port, panel_auth_file=auth_file, panel_trusted_header=trusted_header,
+            panel_role_header=role_header, panel_trusted_proxy=trusted_proxy, panel_root_path=root_path, panel_origins=origin,
+            panel_order_actions=order_actions,
+        )  # fmt: skip
+        from walltrack_alerts.ui import access_from, launch_panel
+
+        access = access_from(settings)
+    with _database() as database:
+        running = launch_panel(
+            database.dsn, listen_dsn=database.listen_dsn, host=settings.panel_host, port=settings.panel_port, access=access,
+            order_actions=settings.panel_order_actions, explorer=settings.explorer, root_path=settings.panel_root_path,
+            origins=settings.panel_origins, open_browser=browser, block=False,
+        )  # fmt: skip
         try:
-            out.print(f"Panel on {running.url}, Ctrl-C stops it.")
-            if host not in ("127.0.0.1", "localhost", "::1"):
-                err.print("Whoever reaches this address can act on alerts: put it behind a proxy with a login.", style="yellow")
+            out.print(f"Panel on {running.url}, {access.described}. Ctrl-C stops it.")
             running.wait()
         finally:
             running.close()
+
+
+@users.command("add")
+def add_panel_user(
+    file: AuthFilePath,
+    name: UserName,
+    role: Annotated[Role, typer.Option(help="An operator acts on alerts and orders, a reader looks.")],
+) -> None:
+    """Add a user, or give one a new password and role. The password is asked for, or is the first line of standard input."""
+    with _errors():
+        if sys.stdin.isatty():
+            password = getpass.getpass("Password: ")
+            if getpass.getpass("Again: ") != password:
+                raise AlertsError("The passwords differ; nothing was changed.")
+        else:
+            password = sys.stdin.readline().rstrip("\r\n")
+        is_new = passwords.add_user(file, name, role, password)
+        out.print(Text(f"{name} is {'now' if is_new else 'still'} in {file}, as {role}; a running panel knows at once."))
+
+
+@users.command("remove")
+def remove_panel_user(file: AuthFilePath, name: UserName) -> None:
+    """Remove a user, who is logged out at the next request."""
+    with _errors():
+        passwords.remove_user(file, name)
+        out.print(Text(f"{name} is removed from {file}."))
+
+
+@users.command("list")
+def list_panel_users(file: AuthFilePath, as_json: AsJson = False) -> None:
+    """The users and their roles."""
+    with _errors():
+        found = passwords.list_users(file)
+        if as_json:
+            print(json.dumps([{"name": user.name, "role": user.role} for user in found]))
+        else:
+            for user in found:
+                out.print(Text(f"{user.role:<9} {_printable(user.name)}"))
 
 
 @app.command()

@@ -10,6 +10,10 @@ class AlertsError(Exception):
     """Base of all errors of this package; its text says what is wrong and what to do."""
 
 
+class UsageError(AlertsError):
+    """Options or variables that cannot be used; a command ends with exit code 2."""
+
+
 class AlertNotFoundError(AlertsError):
     """There is no alert with this id (WT001)."""
 

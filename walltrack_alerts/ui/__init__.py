@@ -10,11 +10,24 @@ from walltrack_alerts.errors import AlertsError
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 try:
-    from walltrack_alerts.ui.app import PanelStartError, RunningPanel, launch_panel
+    from walltrack_alerts.ui.access import (
+        Access,
+        AccessError,
+        OpenAccess,
+        PasswordAccess,
+        Person,
+        ProxyAccess,
+        Role,
+        access_from,
+    )  # fmt: skip
+    from walltrack_alerts.ui.app import PanelStartError, RunningPanel, launch_panel, mount
     from walltrack_alerts.ui.panel import create_alerts_panel
 except ModuleNotFoundError as error:
-    if error.name != "gradio":
+    if (error.name or "").partition(".")[0] not in {"gradio", "fastapi", "starlette"}:
         raise
     raise AlertsError("The panel needs Gradio. Install it with: pip install 'walltrack-alerts[panel]'") from error
 
-__all__ = ["PanelStartError", "RunningPanel", "create_alerts_panel", "launch_panel"]
+__all__ = [
+    "Access", "AccessError", "OpenAccess", "PanelStartError", "PasswordAccess", "Person", "ProxyAccess", "Role", "RunningPanel",
+    "access_from", "create_alerts_panel", "launch_panel", "mount",
+]  # fmt: skip

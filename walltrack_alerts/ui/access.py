@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import logging
 import socket
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -12,19 +13,33 @@ from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 
-from walltrack_alerts.errors import AlertsError
-from walltrack_alerts.passwords import NAME_LENGTH, AuthFile, Role
+from walltrack_alerts.errors import UsageError
+from walltrack_alerts.passwords import NAME_LENGTH, AuthFile, Role, warning_about
+from walltrack_alerts.settings import Settings
 
-__all__ = ["READ_ONLY", "Access", "AccessError", "OpenAccess", "PasswordAccess", "Person", "ProxyAccess", "Role", "access_of"]
+__all__ = [
+    "READ_ONLY",
+    "Access",
+    "AccessError",
+    "OpenAccess",
+    "PasswordAccess",
+    "Person",
+    "ProxyAccess",
+    "Role",
+    "access_from",
+    "access_of",
+]
 
 READ_ONLY = "You may look but not act: your role is reader. Somebody with the role operator can."
+
+log = logging.getLogger(__name__)
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 Asked = Callable[[HTTPConnection], "Person | None"]
 
 
-class AccessError(AlertsError):
+class AccessError(UsageError):
     """The panel would be open to everybody, or a login is set up wrongly; its text says what to do."""
 
 
@@ -46,6 +61,9 @@ class Access:
 
     logout_path = ""
     """Where to log out, below the root of the panel; '' where the panel has no login of its own."""
+
+    described = "which leaves the login to what stands in front of it"
+    """Half a sentence about who may use it, after 'the panel'."""
 
     behind_proxy = False
     """Whether the address of the peer matters, which a web server may replace by what X-Forwarded-For says."""
@@ -72,6 +90,8 @@ class OpenAccess(Access):
     A page of a stranger can make its own host name point to this machine; what it then asks names that host, and is refused.
     """
 
+    described = "for everybody on this machine"
+
     def __init__(self, *hosts: str) -> None:
         super().__init__(lambda _: Person(""))
         self._hosts = {"localhost", *(host.lower() for host in hosts)}
@@ -91,9 +111,13 @@ class PasswordAccess(Access):
     """Users of a file with hashed passwords, a login page and sessions that survive a restart."""
 
     logout_path = "/logout"
+    described = "for the users of a file"
 
     def __init__(self, file: Path | AuthFile) -> None:
         self.file = file if isinstance(file, AuthFile) else AuthFile.open(file)
+        doubt = warning_about(self.file.path)
+        if doubt:
+            log.warning("%s", doubt)
         self.ended: dict[str, None] = {}
         """Sessions that were logged out, the newest last; a restart forgets them."""
         super().__init__(self._of_cookie)
@@ -117,6 +141,7 @@ class PasswordAccess(Access):
 class ProxyAccess(Access):
     """A proxy logs people in and names them in a header, which only the proxy can send: `trusted` are its networks."""
 
+    described = "for whom a proxy names"
     behind_proxy = True
 
     def __init__(self, header: str, *, role_header: str | None = None, trusted: Sequence[str] = LOOPBACK) -> None:
@@ -167,6 +192,25 @@ def access_of(access: Access | Asked | None) -> Access:
     if access is None:
         return Access(lambda _: Person(""))
     return access if isinstance(access, Access) else Access(access)
+
+
+def access_from(settings: Settings) -> Access:
+    """The way of logging in that the settings name, fit for the address they name (AccessError, AuthFileError)."""
+    if settings.panel_auth_file and settings.panel_trusted_header:
+        raise AccessError("Choose one login: --auth-file or --trusted-header.")
+    if not settings.panel_trusted_header and (settings.panel_role_header or settings.panel_trusted_proxy):
+        raise AccessError("--role-header and --trusted-proxy go with --trusted-header, which is not set.")
+    access: Access
+    if settings.panel_auth_file:
+        access = PasswordAccess(settings.panel_auth_file)
+    elif settings.panel_trusted_header:
+        access = ProxyAccess(
+            settings.panel_trusted_header, role_header=settings.panel_role_header, trusted=settings.panel_trusted_proxy
+        )
+    else:
+        access = OpenAccess(settings.panel_host)
+    check_exposure(settings.panel_host, access)
+    return access
 
 
 def check_exposure(host: str, access: Access) -> None:

@@ -1,22 +1,28 @@
-"""launch_panel(): the panel as a web server of its own."""
+"""launch_panel(): the panel as a web server of its own. mount(): the panel below a path of another FastAPI app."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import socket
 import threading
 import time
 import webbrowser
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI
+from starlette.requests import HTTPConnection
+from starlette.routing import Mount
 
 from walltrack_alerts.errors import AlertsError
 from walltrack_alerts.service import AlertService
+from walltrack_alerts.ui.access import Access, OpenAccess, Person, access_of, check_exposure
+from walltrack_alerts.ui.guard import Guard
 from walltrack_alerts.ui.panel import create_alerts_panel
 
 # Gradio's overflow: hidden would keep the buttons from sticking to the lower edge of a phone. No @media: Gradio
@@ -52,21 +58,43 @@ class RunningPanel:
 def launch_panel(
     dsn: str,
     *,
+    listen_dsn: str | None = None,
     host: str = "127.0.0.1",
     port: int = 7860,
+    access: Access | None = None,
     open_browser: bool = False,
     block: bool = True,
     operator: str | None = None,
-    refresh_seconds: float = 2.0,
+    order_actions: bool = True,
+    explorer: Mapping[str, str] | None = None,
+    root_path: str = "",
+    origins: Collection[str] = (),
+    refresh_seconds: float = 5.0,
 ) -> RunningPanel:
-    """Serve the panel of a database (libpq URI or key=value string); port 0: any free one (PanelStartError).
+    """Serve the panel of a database (libpq URI or key=value string); port 0: any free one.
 
-    With `block` this returns after Ctrl+C, otherwise at once; then close() stops it.
+    Without `access` everybody is an operator, and only this machine may be listened on. `listen_dsn` is a direct connection,
+    where `dsn` goes through a pooler. `root_path` is the prefix a proxy takes away, `origins` are those of a proxy that changes
+    the Host header. With `block` this returns after Ctrl+C, otherwise at once; then close() stops it (PanelStartError,
+    AccessError).
     """
-    service = AlertService.from_url(dsn)  # connects when it is first asked
+    access = access or OpenAccess(host)
+    check_exposure(host, access)
     listening = _listen(host, port)
-    app = _web_app(service, dsn, operator, refresh_seconds)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1))
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    mount(
+        app, "/", dsn, listen_dsn=listen_dsn, access=access, operator=operator, order_actions=order_actions, explorer=explorer,
+        root_path=root_path, origins=origins, refresh_seconds=refresh_seconds,
+    )  # fmt: skip
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=1,
+            proxy_headers=not access.behind_proxy,
+        )
+    )
     thread = threading.Thread(target=server.run, args=([listening],), name="alert panel", daemon=True)
     panel = RunningPanel(_url(host, listening.getsockname()[1]), server, thread)
     thread.start()
@@ -83,25 +111,87 @@ def launch_panel(
     return panel
 
 
-def _web_app(service: AlertService, dsn: str, operator: str | None, refresh_seconds: float) -> FastAPI:
-    @contextlib.asynccontextmanager
-    async def closing(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        await service.close()
+def mount(
+    app: FastAPI,
+    path: str,
+    service_or_dsn: AlertService | str,
+    *,
+    access: Access | Callable[[HTTPConnection], Person | None] | None,
+    listen_dsn: str | None = None,
+    operator: str | None = None,
+    order_actions: bool = True,
+    explorer: Mapping[str, str] | None = None,
+    root_path: str = "",
+    origins: Collection[str] = (),
+    refresh_seconds: float = 5.0,
+) -> FastAPI:
+    """Put the panel below a path of a FastAPI app, before the app is started.
 
-    app = FastAPI(lifespan=closing, docs_url=None, redoc_url=None, openapi_url=None)
-    gr.mount_gradio_app(
-        app,
-        create_alerts_panel(service, listen_dsn=dsn, operator=operator, own_page=True, refresh_seconds=refresh_seconds),
-        path="/",
-        footer_links=[],
-        run_history=False,
-        show_error=False,
-        ssr_mode=False,
-        theme=_theme(),
-        css=_PAGE,
-    )
+    `access` may be a function that tells who a request is from, e.g. by the app's own session; None leaves the login to what
+    stands in front of the app. Behind a proxy whose header is trusted run uvicorn with --no-proxy-headers: the address of the
+    proxy is what counts. A service that is given stays open, one made for a connection string is closed with the app.
+    """
+    if isinstance(service_or_dsn, AlertService):
+        service = service_or_dsn
+    else:
+        service, listen_dsn = AlertService.from_url(service_or_dsn), listen_dsn or service_or_dsn
+    access = access_of(access)
+
+    def build() -> None:
+        blocks = create_alerts_panel(
+            service, listen_dsn=listen_dsn, access=access, operator=operator, order_actions=order_actions, explorer=explorer,
+            own_page=True, origins=origins, refresh_seconds=refresh_seconds,
+        )  # fmt: skip
+        gr.mount_gradio_app(
+            app,
+            blocks,
+            path=path,
+            root_path=root_path or None,
+            footer_links=[],
+            run_history=False,
+            show_error=False,
+            ssr_mode=False,
+            enable_monitoring=False,
+            mcp_server=False,
+            theme=_theme(),
+            css=_PAGE,
+        )
+
+    _in_a_loop(build)
+    inner = next(route.app for route in reversed(app.routes) if isinstance(route, Mount))
+    assert isinstance(inner, gr.routes.App)
+    inner.add_middleware(Guard, access=access, origins=origins)  # the outermost: before every route of Gradio's
+    if service is not service_or_dsn:
+        _close_with(app, service)
     return app
+
+
+def _in_a_loop(build: Callable[[], None]) -> None:
+    """Where no event loop runs Gradio makes some, sets them as the thread's and never closes them."""
+
+    async def building() -> None:
+        build()
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(building())
+        loop.close()
+    else:
+        build()
+
+
+def _close_with(app: FastAPI, service: AlertService) -> None:
+    before = app.router.lifespan_context
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[Any]:  # noqa: ANN401 - Starlette's own type
+        async with before(app) as state:
+            yield state
+            await service.close()
+
+    app.router.lifespan_context = lifespan
 
 
 def _theme() -> gr.themes.Base:

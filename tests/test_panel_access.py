@@ -1,0 +1,494 @@
+"""Who gets into the panel and what they may do there, tried from outside over HTTP and WebSockets."""
+
+from __future__ import annotations
+
+import os
+import pty
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+from typer.testing import CliRunner
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from walltrack_alerts import cli, passwords
+from walltrack_alerts.passwords import AuthFile, AuthFileError
+from walltrack_alerts.settings import Settings
+from walltrack_alerts.ui import (
+    Access,
+    AccessError,
+    OpenAccess,
+    PasswordAccess,
+    ProxyAccess,
+    Role,
+    access_from,
+    guard,
+    launch_panel,
+)
+from walltrack_alerts.ui.access import is_loopback
+from walltrack_alerts.ui.guard import Guard
+
+pytestmark = pytest.mark.own_server
+
+COMMAND = [str(Path(sys.executable).with_name("walltrack-alerts"))]
+PATIENCE = 60
+"""Seconds; a busy machine is slow, not wrong."""
+
+Launch = Callable[..., str]
+
+
+@pytest.fixture
+def launch() -> Iterator[Launch]:
+    """Serve a panel without a database; returns its URL."""
+    panels = []
+
+    def launch(access: Access | None = None, **options: object) -> str:
+        panels.append(launch_panel("host=/nowhere dbname=x", port=0, block=False, access=access, **options))  # type: ignore[arg-type]
+        return panels[-1].url
+
+    yield launch
+    for panel in panels:
+        panel.close()
+
+
+@pytest.fixture
+def guarded() -> Iterator[Launch]:
+    """Serve next to nothing behind the panel's guard; returns its URL."""
+    with ExitStack() as stack:
+
+        def guarded(access: Access, **options: object) -> str:
+            return stack.enter_context(serving(Guard(something, access, **options), access))  # type: ignore[arg-type]
+
+        yield guarded
+
+
+async def something(scope: Scope, receive: Receive, send: Send) -> None:
+    await PlainTextResponse("inside")(scope, receive, send)
+
+
+@contextmanager
+def serving(app: ASGIApp, access: Access) -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        config = uvicorn.Config(app, log_level="warning", lifespan="off", proxy_headers=not access.behind_proxy)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def users(tmp_path: Path) -> Path:
+    """A file with an operator and a reader."""
+    file = tmp_path / "users"
+    passwords.add_user(file, "ada", Role.OPERATOR, "correct horse")
+    passwords.add_user(file, "bob", Role.READER, "battery staple")
+    return file
+
+
+def client(url: str, **headers: str) -> httpx.Client:
+    return httpx.Client(base_url=url, timeout=PATIENCE, headers=headers)
+
+
+@contextmanager
+def logged_in(url: str, name: str = "ada", password: str = "correct horse") -> Iterator[httpx.Client]:
+    with client(url) as session:
+        assert session.post("/login", data={"username": name, "password": password}).status_code == 303
+        yield session
+
+
+EVERY_ROUTE = [
+    ("GET", "/"),
+    ("GET", "/config"),
+    ("GET", "/theme.css"),
+    ("GET", "/gradio_api/info"),
+    ("GET", "/gradio_api/openapi.json"),
+    ("GET", "/gradio_api/app_id"),
+    ("GET", "/gradio_api/startup-events"),
+    ("GET", "/gradio_api/user"),
+    ("GET", "/gradio_api/file=/etc/hostname"),
+    ("GET", "/gradio_api/queue/data?session_hash=x"),
+    ("GET", "/gradio_api/heartbeat/x"),
+    ("GET", "/gradio_api/runs"),
+    ("GET", "/static/img/logo.svg"),
+    ("GET", "/assets/x.js"),
+    ("GET", "//config"),
+    ("GET", "/login/../config"),
+    ("POST", "/gradio_api/queue/join"),
+    ("POST", "/gradio_api/run/predict"),
+    ("POST", "/gradio_api/component_server"),
+    ("POST", "/gradio_api/upload"),
+    ("POST", "/gradio_api/cancel"),
+    ("OPTIONS", "/config"),
+]
+
+
+@pytest.mark.parametrize("way", ["password", "proxy"])
+async def test_nothing_is_answered_without_a_login(launch: Launch, users: Path, way: str) -> None:
+    url = launch(PasswordAccess(users) if way == "password" else ProxyAccess("X-Forwarded-User"))
+    with client(url) as nobody:
+        for method, path in EVERY_ROUTE:
+            answer = nobody.send(nobody.build_request(method, httpx.URL(url + path), json={}))
+            assert answer.status_code == 401, (method, path, answer.status_code)
+        answer = nobody.get("/config", headers={"Accept": "application/json"})
+        assert answer.status_code == 401 and "error" in answer.json()
+    for path in ("/walltrack-live/x", "/", "/gradio_api/queue/join", "/login"):
+        with pytest.raises(InvalidStatus) as refused:
+            async with connect(url.replace("http", "ws") + path, origin=url):  # type: ignore[arg-type]
+                pass
+        assert refused.value.response.status_code == 401
+
+
+def test_a_browser_is_sent_to_the_login_and_on_to_what_it_asked_for(launch: Launch, users: Path) -> None:
+    url = launch(PasswordAccess(users))
+    with client(url, Accept="text/html") as browser:
+        answer = browser.get("/?alert=7&status=open")
+        assert (answer.status_code, answer.headers["location"]) == (303, "login?alert=7&status=open")
+        assert browser.get("/gradio_api/info").headers["location"] == "../login"
+        page = browser.get("/login?alert=7&status=open")
+        assert page.status_code == 200 and "<title>Log in - Alerts</title>" in page.text and 'role="alert"' not in page.text
+        wrong = browser.post("/login", data={"username": '"><script>x</script>', "password": "guess"})
+        assert wrong.status_code == 401 and "Wrong name or password" in wrong.text and "<script>" not in wrong.text
+        done = browser.post("/login?alert=7&status=open", data={"username": " ada ", "password": "correct horse"})
+        assert (done.status_code, done.headers["location"]) == (303, "./?alert=7&status=open")
+        assert {"HttpOnly", "SameSite=lax"} <= set(done.headers["set-cookie"].split("; "))
+        assert browser.get("/").status_code == 200 and "components" in browser.get("/config").json()
+        assert browser.get("/login").headers["location"] == "./"
+
+        answer = browser.get("/logout")
+        assert (answer.status_code, answer.headers["location"]) == (303, "login")
+        assert browser.get("/config").status_code == 303
+
+
+def test_the_cookie_of_a_session_that_was_logged_out_is_worth_nothing(guarded: Launch, users: Path) -> None:
+    url = guarded(PasswordAccess(users))
+    with logged_in(url) as session, client(url) as thief, logged_in(url) as elsewhere:
+        thief.cookies = httpx.Cookies(session.cookies)
+        assert thief.get("/config").status_code == 200
+        session.get("/logout", headers={"Sec-Fetch-Site": "cross-site"})
+        assert thief.get("/config").status_code == 200
+        session.get("/logout")
+        assert thief.get("/config").status_code == 401
+        assert elsewhere.get("/config").status_code == 200
+
+
+def test_cookies_are_secure_behind_https(guarded: Launch, users: Path) -> None:
+    url = guarded(PasswordAccess(users))
+    with client(url, **{"X-Forwarded-Proto": "https"}) as session:
+        answer = session.post("/login", data={"username": "ada", "password": "correct horse"})
+        assert "Secure" in answer.headers["set-cookie"]
+
+
+def test_logins_survive_a_restart_and_end_with_the_user(guarded: Launch, users: Path) -> None:
+    with logged_in(guarded(PasswordAccess(users))) as session:
+        cookies = httpx.Cookies(session.cookies)
+    with client(guarded(PasswordAccess(users))) as session:
+        session.cookies = cookies
+        assert session.get("/config").status_code == 200
+        passwords.remove_user(users, "bob")
+        assert session.get("/config").status_code == 200
+        passwords.remove_user(users, "ada")
+        assert session.get("/config").status_code == 401
+        passwords.add_user(users, "ada", Role.OPERATOR, "another password")
+        assert session.get("/config").status_code == 401  # the old session stays ended
+        users.unlink()
+        assert session.post("/login", data={"username": "ada", "password": "another password"}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "harm", [lambda s: "", lambda s: s[:-1] + ("0" if s[-1] != "0" else "1"), lambda s: s + ".x", lambda s: "x"]
+)
+def test_false_sessions(users: Path, harm: Callable[[str], str]) -> None:
+    file = AuthFile.open(users)
+    ada = file.user("ada")
+    assert ada is not None and file.user_of(file.session(ada)) == ada
+    assert file.user_of(harm(file.session(ada))) is None
+
+
+def test_a_session_of_one_is_not_anothers_and_ends_in_time(users: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = AuthFile.open(users)
+    ada = file.user("ada")
+    assert ada is not None
+    parts = file.session(ada).split(".")
+    assert file.user_of(".".join([b"bob".hex(), *parts[1:]])) is None
+    assert file.user_of(".".join([parts[0], str(int(parts[1]) + 1), *parts[2:]])) is None
+    monkeypatch.setattr(passwords, "SESSION_SECONDS", -1)
+    assert file.user_of(file.session(ada)) is None
+    (users.parent / "users.key").unlink()  # another key: the file of hashes alone makes no session
+    assert AuthFile.open(users).user_of(".".join(parts)) is None
+
+
+def test_guessing_has_to_wait(guarded: Launch, users: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "WRONG_PASSWORDS", 3)
+    with client(guarded(PasswordAccess(users))) as session:
+        for _ in range(3):
+            assert session.post("/login", data={"username": "ada", "password": "guess"}).status_code == 401
+        answer = session.post("/login", data={"username": "ada", "password": "correct horse"})
+        assert answer.status_code == 429 and "Wait some minutes" in answer.text
+        monkeypatch.setattr(guard, "WRONG_SECONDS", 0.0)
+        assert session.post("/login", data={"username": "ada", "password": "correct horse"}).status_code == 303
+
+
+@pytest.mark.parametrize(
+    "form", [{}, {"username": "ada"}, {"username": "x" * 500, "password": "y"}, {"username": "ada", "password": "z" * 5000}]
+)
+def test_odd_logins(guarded: Launch, users: Path, form: dict[str, str]) -> None:
+    with client(guarded(PasswordAccess(users))) as session:
+        assert session.post("/login", data=form).status_code in {400, 401}
+        assert session.post("/login", content=b"x" * 20_000).status_code == 400
+        assert session.put("/login").status_code == 200  # the page, nothing else
+
+
+def test_a_proxy_names_people(guarded: Launch) -> None:
+    url = guarded(ProxyAccess("X-Forwarded-User", role_header="X-Forwarded-Role"))
+    with client(url) as proxy:
+        assert proxy.get("/config", headers={"X-Forwarded-User": "ada"}).status_code == 200
+        answer = proxy.get("/config")
+        assert answer.status_code == 401 and "X-Forwarded-User" in answer.text
+        for wrong in (
+            [("X-Forwarded-User", "ada"), ("X-Forwarded-User", "eve")],
+            [("X-Forwarded-User", "x" * 200)],
+        ):
+            assert proxy.get("/config", headers=wrong).status_code == 401
+        # What a client adds about itself counts for nothing.
+        assert proxy.get("/config", headers={"X-Forwarded-User": "ada", "X-Forwarded-For": "203.0.113.9"}).status_code == 200
+    url = guarded(ProxyAccess("X-Forwarded-User", trusted=["203.0.113.0/24"]))
+    with client(url, **{"X-Forwarded-User": "ada", "X-Forwarded-For": "203.0.113.9"}) as stranger:
+        answer = stranger.get("/config")
+        assert answer.status_code == 401 and "through its login proxy only" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("role", "may_act"), [("operator", True), ("Operator", True), ("reader", False), ("admin", False), (None, False), ("", False)]
+)
+def test_a_proxy_names_roles(role: str | None, may_act: bool) -> None:
+    headers = {"x-forwarded-user": "ada", **({} if role is None else {"x-forwarded-role": role})}
+    person = ProxyAccess("X-Forwarded-User", role_header="X-Forwarded-Role").who(request(headers))
+    assert person is not None and person.may_act is may_act
+    person = ProxyAccess("X-Forwarded-User").who(request(headers))
+    assert person is not None and person.may_act
+
+
+@pytest.mark.parametrize(
+    ("peer", "known"),
+    [("127.0.0.1", True), ("::1", True), ("::ffff:127.0.0.1", True), ("10.0.0.1", False), ("", False), ("x", False)],
+)
+def test_only_the_proxy_is_believed(peer: str, known: bool) -> None:
+    assert (ProxyAccess("X-Forwarded-User").who(request({"x-forwarded-user": "ada"}, peer)) is not None) is known
+
+
+def request(headers: dict[str, str], peer: str = "127.0.0.1") -> object:
+    from starlette.requests import HTTPConnection
+
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    return HTTPConnection({"type": "http", "headers": raw, "client": (peer, 1) if peer else None})
+
+
+def test_without_a_login_only_this_machine_is_answered(guarded: Launch) -> None:
+    url = guarded(OpenAccess())
+    port = url.rpartition(":")[2]
+    with client(url) as session:
+        for host in (f"127.0.0.1:{port}", f"localhost:{port}", "localhost", "panel.localhost", f"[::1]:{port}"):
+            assert session.get("/config", headers={"Host": host}).status_code == 200, host
+        for host in ("evil.example", f"evil.example:{port}", "127.0.0.1.evil.example", "", "10.0.0.1"):
+            answer = session.get("/config", headers={"Host": host})
+            assert answer.status_code == 403 and "--auth-file" in answer.text, host
+
+
+@pytest.mark.parametrize("way", ["open", "password"])
+def test_pages_of_others_cannot_act(guarded: Launch, users: Path, way: str) -> None:
+    url = guarded(PasswordAccess(users) if way == "password" else OpenAccess())
+    with logged_in(url) if way == "password" else client(url) as session:
+        for origin, allowed in ((url, True), ("https://evil.example", False), ("null", False), ("http://localhost:1", False)):
+            answer = session.post(
+                "/gradio_api/cancel", headers={"Origin": origin}, json={"session_hash": "x", "fn_index": 0, "event_id": "x"}
+            )
+            assert (answer.status_code == 403) is not allowed, origin
+        answer = session.get("/")
+        assert "frame-ancestors 'self'" in answer.headers["content-security-policy"]
+    url = guarded(OpenAccess(), origins=["https://alerts.example"])
+    with client(url) as session:
+        answer = session.post("/gradio_api/reset", headers={"Origin": "https://alerts.example"}, json={"event_id": "x"})
+        assert answer.status_code != 403
+
+
+def test_a_prefix_that_a_proxy_takes_away(launch: Launch, users: Path) -> None:
+    url = launch(PasswordAccess(users), root_path="/alerts")
+    forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "example.org", "Host": "example.org"}
+    with client(url, Accept="text/html", **forwarded) as browser:
+        assert browser.get("/?alert=7").headers["location"] == "login?alert=7"
+    with logged_in(url) as session:
+        assert session.get("/config", headers=forwarded).json()["root"] == "https://example.org/alerts"
+        assert session.get("/alerts/config").status_code == 200
+        assert session.get("/logout").headers["location"] == "login"
+
+
+PUBLIC = ["0.0.0.0", "::", "192.0.2.1", "", "example.invalid"]
+
+
+@pytest.mark.parametrize("host", PUBLIC)
+def test_a_public_address_needs_a_login(host: str) -> None:
+    with pytest.raises(AccessError, match=r"--auth-file[\s\S]*--trusted-header"):
+        launch_panel("host=/nowhere dbname=x", host=host, port=0, block=False)
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("127.1.2.3", True), ("::1", True), ("localhost", True), *((h, False) for h in PUBLIC)],
+)
+def test_what_this_machine_is(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+
+
+def test_the_settings_name_one_login(users: Path) -> None:
+    def of(**options: object) -> Access:
+        return access_from(Settings.load(**options))
+
+    assert isinstance(of(), OpenAccess)
+    assert isinstance(of(panel_auth_file=users, panel_host="0.0.0.0"), PasswordAccess)
+    assert isinstance(of(panel_trusted_header="X-User", panel_trusted_proxy=["10.0.0.0/8"], panel_host="0.0.0.0"), ProxyAccess)
+    for wrong in (
+        {"panel_auth_file": users, "panel_trusted_header": "X-User"},
+        {"panel_role_header": "X-Role"},
+        {"panel_trusted_proxy": ["10.0.0.0/8"]},
+        {"panel_trusted_header": "X-User", "panel_trusted_proxy": ["10.0.0.0/99"]},
+        {"panel_trusted_header": "X User"},
+        {"panel_host": "0.0.0.0"},
+    ):
+        with pytest.raises(AccessError):
+            of(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("WALLTRACK_PANEL_PORT", "0"),
+        ("WALLTRACK_PANEL_ROOT_PATH", "alerts"),
+        ("WALLTRACK_EXPLORER_TOKEN_URL", "javascript:{token}"),
+        ("WALLTRACK_EXPLORER_TOKEN_URL", "https://x.example/"),
+        ("WALLTRACK_EXPLORER_TX_URL", "https://x.example/{token}"),
+    ],
+)
+def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    from walltrack_alerts.settings import SettingsError
+
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=name):
+        Settings.load()
+
+
+# ---- the file of users ----
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("eve", "line 4: the role is ''"),
+        ("eve:admin:$argon2id$x", "line 4: the role is 'admin'"),
+        ("eve:reader:plain", "line 4: has no argon2 hash"),
+        ("eve:reader:", "line 4: has no argon2 hash"),
+        (":reader:x", "line 4: is no name"),
+        ("e\tve:reader:x", "line 4: has a character"),
+        ("ada:reader:HASH", "line 4: names ada again"),
+    ],
+)
+def test_a_wrong_line_is_named(users: Path, line: str, problem: str) -> None:
+    lines = users.read_text().splitlines()
+    users.write_text("\n".join(["# people", *lines, line.replace("HASH", lines[0].split(":", 2)[2])]) + "\n")
+    with pytest.raises(AuthFileError, match=problem.replace("$", r"\$")):
+        PasswordAccess(users)
+
+
+def test_a_line_that_becomes_wrong_costs_its_user_alone(users: Path) -> None:
+    file = AuthFile.open(users)
+    users.write_text(users.read_text().replace("ada:operator", "ada:oprator"))
+    assert file.user("ada") is None
+    bob = file.user("bob")
+    assert bob is not None and bob.role is Role.READER
+
+
+def test_what_others_can_write_is_refused_and_what_they_read_is_told(users: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert oct(users.stat().st_mode)[-3:] == "600" == oct((users.parent / "users.key").stat().st_mode)[-3:]
+    PasswordAccess(users)
+    assert not caplog.text
+    users.chmod(0o644)
+    PasswordAccess(users)
+    assert "chmod 600" in caplog.text
+    users.chmod(0o620)
+    with pytest.raises(AuthFileError, match="chmod 600"):
+        PasswordAccess(users)
+
+
+def command(*arguments: object, typed: str = "", expect: int = 0) -> str:
+    done = CliRunner().invoke(cli.app, [str(each) for each in arguments], input=typed)
+    assert done.exit_code == expect, done.output
+    return done.output
+
+
+def test_users_by_command(tmp_path: Path) -> None:
+    file = tmp_path / "users"
+    assert "panel-user add" in command("panel-user", "list", file, expect=1)
+    assert "now in" in command("panel-user", "add", file, "ada", "--role", "operator", typed="correct horse\n")
+    assert "still in" in command("panel-user", "add", file, "ada", "--role", "reader", typed="another horse\n")
+    command("panel-user", "add", file, "zoë", "--role", "operator", typed="pässwörter\n")
+    assert command("panel-user", "list", file).splitlines() == ["reader    ada", "operator  zoë"]
+    opened = AuthFile.open(file)
+    assert opened.check("ada", "correct horse") is None
+    assert opened.check("ada", "another horse") is not None and opened.check("zoë", "pässwörter") is not None
+    assert "8 to 1000" in command("panel-user", "add", file, "bob", "--role", "reader", typed="short\n", expect=1)
+    assert "has a character" in command("panel-user", "add", file, "b:b", "--role", "reader", typed="long enough\n", expect=1)
+    command("panel-user", "add", file, "bob", "--role", "admin", typed="long enough\n", expect=2)
+    command("panel-user", "remove", file, "ada")
+    assert "names no user" in command("panel-user", "remove", file, "ada", expect=1)
+    assert "horse" not in file.read_text()
+
+
+def test_a_password_is_asked_for_twice_at_a_terminal(tmp_path: Path) -> None:
+    for second, code in (("other horse", 1), ("correct horse", 0)):
+        leader, follower = pty.openpty()
+        arguments = [*COMMAND, "panel-user", "add", str(tmp_path / "users"), "ada", "--role", "operator"]
+        with subprocess.Popen(arguments, stdin=follower, stdout=follower, stderr=follower, start_new_session=True) as process:
+            os.close(follower)
+            seen = read_until(leader, b"Password: ")
+            os.write(leader, b"correct horse\n")
+            seen += read_until(leader, b"Again: ")
+            os.write(leader, second.encode() + b"\n")
+            with suppress(OSError):
+                seen += read_until(leader, b"\x00")
+            assert process.wait(PATIENCE) == code, seen
+        os.close(leader)
+        assert b"horse" not in seen
+    assert AuthFile.open(tmp_path / "users").check("ada", "correct horse") is not None
+
+
+def read_until(terminal: int, end: bytes) -> bytes:
+    seen = b""
+    deadline = time.monotonic() + PATIENCE
+    while end not in seen and time.monotonic() < deadline:
+        chunk = os.read(terminal, 1000)  # OSError when the other side has gone
+        if not chunk:
+            break
+        seen += chunk
+    return seen
+
+
+def test_the_command_refuses_what_is_open_and_names_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "--trusted-header" in command("panel", "--host", "0.0.0.0", expect=2)
+    assert "--trusted-header" in command("panel", "--role-header", "X-Role", expect=2)
+    (tmp_path / "users").write_text("ada:operator:secret\n")
+    assert "line 1" in command("panel", "--auth-file", tmp_path / "users", expect=1)
+    monkeypatch.setenv("WALLTRACK_PANEL_HOST", "0.0.0.0")
+    assert "--trusted-header" in command("panel", expect=2)
