@@ -17,6 +17,7 @@
 --   71_read_events.sql           the stream: every event after a cursor, once, in order
 --   80_views.sql                 open_alerts, alert_counts, alert_summary, alert_timeline
 --   82_lists.sql                 lists with filters, page by page
+--   85_health.sql                whether alerting itself works
 --   87_statistics.sql            what the charts show
 --   90_reconcile.sql             compares orders with alerts and heals what is missing
 --   95_privileges.sql            who may do what: nobody, until grant_access() says so

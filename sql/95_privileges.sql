@@ -12,9 +12,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_functions text[] := case p_as
-    when 'reader' then array['order_of_alert']
+    when 'reader' then array['order_of_alert', 'health']
     when 'operator' then array[
-      'order_of_alert', 'acknowledge_alert', 'snooze_alert', 'resolve_alert', 'resolve_by_dedupe_key', 'retry_order', 'cancel_order'
+      'order_of_alert', 'health', 'acknowledge_alert', 'snooze_alert', 'resolve_alert', 'resolve_by_dedupe_key', 'retry_order', 'cancel_order'
     ]
     when 'raiser' then array['raise_alert', 'resolve_by_dedupe_key']
     when 'relay' then array[]::text[]

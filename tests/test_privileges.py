@@ -97,6 +97,7 @@ def test_each_kind_may_do_its_part_only(bot: Bot, as_role: Bot, role: str, kind:
             with pytest.raises(DENIED):
                 as_role.call(function, *arguments)
     if kind in ("reader", "operator"):
+        assert as_role.execute("select bool_and(ok) from walltrack.health()").fetchone() == (True,)
         assert as_role.execute("select walltrack.order_of_alert(%s) ->> 'id'", (alert.id,)).fetchone() == (str(order),)
     else:
         with pytest.raises(DENIED):

@@ -225,3 +225,12 @@ class TimelineEntry(_Row):
     actor: str
     detail: dict[str, Any]
     event_id: int | None = None
+
+
+class Check(_Row):
+    """One finding about alerting itself: what was looked at, whether it is well, what was seen and, if it is ill, what to do."""
+
+    name: str
+    ok: bool
+    found: str
+    advice: str = ""

@@ -23,6 +23,7 @@ from walltrack_alerts.models import (
     AlertFilter,
     AlertPage,
     AlertSeverity,
+    Check,
     SeverityCount,
     Summary,
     TimelineEntry,
@@ -223,6 +224,11 @@ class AlertService:
         """The rows of one statement with :named parameters (AlertsError); for modules that read something else."""
         rows, _ = await self._fetch(statement, **parameters)
         return rows
+
+    async def get_health(self) -> list[Check]:
+        """Whether alerting itself works; `doctor` and the panel's banner show it."""
+        rows, _ = await self._fetch("select * from walltrack.health()")
+        return [Check(**row) for row in rows]
 
     async def retry_order(self, alert_id: UUID | str, by: str) -> Alert:
         """Put the alert's failed order back to pending; the alert stays open (OrderActionRefusedError)."""

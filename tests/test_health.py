@@ -1,0 +1,134 @@
+"""health(): finds what is ill in alerting itself, and says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+from psycopg.rows import class_row
+
+from tests.bot import Bot
+from walltrack_alerts import AlertService, Check
+
+
+@pytest.fixture
+async def service(database_url: str) -> AsyncIterator[AlertService]:
+    async with AlertService.from_url(database_url) as service:
+        yield service
+
+
+def health(bot: Bot) -> dict[str, Check]:
+    with bot.connection.cursor(row_factory=class_row(Check)) as cursor:
+        checks = cursor.execute("select * from walltrack.health()").fetchall()
+    assert len({check.name for check in checks}) == len(checks)
+    return {check.name: check for check in checks}
+
+
+def ill(bot: Bot) -> list[Check]:
+    return [check for check in health(bot).values() if not check.ok]
+
+
+async def test_all_is_well(bot: Bot, service: AlertService) -> None:
+    bot.exhaust(bot.create())
+    checks = await service.get_health()
+    assert all(check.ok and check.found for check in checks)
+    assert {"guard on walltrack.orders", "faults", "notification queue", "skipped notifications"} <= {c.name for c in checks}
+
+
+@pytest.mark.parametrize(
+    ("harm", "name", "found", "advice"),
+    [
+        ("alter table walltrack.orders disable trigger walltrack_alerts_update", "guard on walltrack.orders",
+         "trigger update disabled", "enable trigger user"),
+        ("alter table walltrack.orders enable replica trigger walltrack_alerts_insert", "guard on walltrack.orders",
+         "trigger insert disabled", "enable trigger"),
+        ("drop trigger walltrack_alerts_delete on walltrack.orders", "guard on walltrack.orders",
+         "trigger delete missing", "watch_orders('walltrack.orders')"),
+        ("drop trigger walltrack_alerts_truncate on walltrack.orders; alter table walltrack.orders disable trigger user",
+         "guard on walltrack.orders", "trigger delete disabled, trigger insert disabled, trigger truncate missing", "reconcile"),
+        ("select walltrack.unwatch_orders('walltrack.orders')", "guard", "no table is watched", "migrate"),
+        ("drop table walltrack.orders cascade", "guard on", "does not exist any more", "unwatch_orders"),
+        ("insert into walltrack.alert_faults (sqlstate, message) values ('XX000', 'x')", "faults", "1 in walltrack.alert_faults",
+         "reconcile"),
+        ("insert into walltrack.alert_faults (sqlstate, message) values ('WT007', 'x')", "skipped notifications", "1 skipped",
+         "walltrack.alert_events"),
+    ],
+)  # fmt: skip
+def test_what_is_ill_is_named(bot: Bot, harm: str, name: str, found: str, advice: str) -> None:
+    bot.execute(harm)
+    (check,) = ill(bot)
+    assert check.name.startswith(name)
+    assert found in check.found and advice in check.advice
+
+
+def test_a_column_that_is_gone(bot: Bot) -> None:
+    """Where nothing follows ALTER TABLE."""
+    bot.execute("set session_replication_role = replica")
+    bot.execute('update walltrack.watched_tables set columns = columns || \'{"last_error": "gone_one"}\'')
+    (check,) = ill(bot)
+    assert "column gone_one (last_error) does not exist any more" in check.found and "watch_orders" in check.advice
+
+
+def test_the_advice_for_a_dropped_table_works(bot: Bot) -> None:
+    bot.execute("drop table walltrack.orders cascade")
+    (check,) = ill(bot)
+    bot.execute(check.advice.strip("`."))
+    assert [check.found for check in ill(bot)] == ["no table is watched: failed orders raise no alerts"]
+
+
+def test_a_disabled_trigger_of_one_partition(bot: Bot) -> None:
+    bot.execute(
+        """
+        create table public.trades (id int, order_type text, status text, attempt_count int, max_attempts int, last_error text)
+        partition by range (id);
+        create table public.trades_1 partition of public.trades for values from (0) to (10);
+        create table public.trades_2 partition of public.trades for values from (10) to (20);
+        """
+    )
+    bot.execute("select walltrack.watch_orders('public.trades')")
+    assert ill(bot) == []
+    bot.execute("alter table public.trades_2 disable trigger walltrack_alerts_update")
+    (check,) = ill(bot)
+    assert (check.name, check.found) == ("guard on public.trades", "trigger update disabled on public.trades_2")
+
+
+def test_orders_that_nobody_watches(bot: Bot) -> None:
+    bot.execute("create table public.trades (like walltrack.orders including all)")
+    bot.execute("select walltrack.watch_orders('public.trades'); select walltrack.unwatch_orders('walltrack.orders')")
+    assert ill(bot) == []
+    bot.create()
+    (check,) = ill(bot)
+    assert (check.name, check.found) == ("guard on walltrack.orders", "not watched: its failed orders raise no alerts")
+
+
+def test_an_owner_who_may_not_act_on_orders(bot: Bot) -> None:
+    """Somebody else's table: alerts are raised all the same, retry and cancel are not possible."""
+    bot.execute("create role wt_health_owner; grant create, usage on schema walltrack to wt_health_owner")
+    try:
+        bot.execute("grant select on all tables in schema walltrack to wt_health_owner")
+        bot.execute("revoke all on walltrack.orders from wt_health_owner")
+        bot.execute("alter function walltrack.health() owner to wt_health_owner")
+        (check,) = ill(bot)
+        assert check.name == "order actions on walltrack.orders"
+        assert "wt_health_owner" in check.found and "grant select, update on walltrack.orders to wt_health_owner" in check.advice
+        bot.execute("select walltrack.watch_orders('walltrack.orders', p_order_actions => false)")
+        assert ill(bot) == []
+    finally:
+        bot.execute("reassign owned by wt_health_owner to current_user")
+        bot.execute("drop owned by wt_health_owner; drop role wt_health_owner")
+
+
+def test_a_full_queue_names_who_holds_it(bot: Bot, database_url: str) -> None:
+    """The pid and the application of a listener in a long transaction; what it runs is nobody's business."""
+    definition = bot.execute("select pg_get_functiondef('walltrack.health()'::regprocedure)").fetchone()
+    assert definition is not None
+    assert "pg_notification_queue_usage()" in definition[0]
+    bot.execute(definition[0].replace("pg_notification_queue_usage()", "0.62"))
+    with psycopg.connect(database_url, application_name="stuck listener") as listener:
+        listener.execute("select 'a secret'")
+        (check,) = ill(bot)
+        assert check.name == "notification queue" and check.found.startswith("62 % full; oldest transaction: pid ")
+        assert f"pid {listener.info.backend_pid}, idle in transaction for 00:00:" in check.found
+        assert "application stuck listener" in check.found and "secret" not in check.found
+        assert "pg_terminate_backend" in check.advice
