@@ -33,7 +33,7 @@ class Database:
 @contextmanager
 def open_database(settings: Settings | None = None) -> Iterator[Database]:
     """The database of the settings; starts the embedded server when none is named and stops it with its last user."""
-    settings = settings or Settings()
+    settings = settings or Settings.load()
     if settings.database_url is not None:
         dsn = as_libpq(settings.database_url.get_secret_value())
         listen = as_libpq(settings.listen_url.get_secret_value()) if settings.listen_url else dsn

@@ -7,11 +7,15 @@ import signal
 from collections.abc import Callable
 
 import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from walltrack_alerts import migrations
 from walltrack_alerts.database import open_database
 from walltrack_alerts.settings import Settings
 from walltrack_alerts.simulator import SimulatedBot
+
+PANEL_ROLE = "walltrack_panel"
 
 
 def run_demo(
@@ -25,16 +29,18 @@ def run_demo(
     open_browser: bool,
 ) -> None:
     """Run until Ctrl-C, SIGTERM or `duration` seconds. Always on the embedded PostgreSQL: it invents orders."""
-    settings = Settings().model_copy(update={"database_url": None, "listen_url": None})
+    settings = Settings.load().model_copy(update={"database_url": None, "listen_url": None})
     with open_database(settings) as database:
         say(f"Database  {database.label}")
         migrations.upgrade(database.dsn)
         say("Schema    migrated; the guard is on walltrack.orders")
         from walltrack_alerts.ui import launch_panel
 
-        panel = launch_panel(database.dsn, host=host, port=port, open_browser=open_browser, block=False)
+        # As in production: the panel's role can read alerts and call what operators may call, nothing else.
+        dsn = make_conninfo(database.dsn, user=_panel_role(database.dsn))
+        panel = launch_panel(dsn, host=host, port=port, open_browser=open_browser, explorer=settings.explorer, block=False)
         try:
-            say(f"Panel     {panel.url}")
+            say(f"Panel     {panel.url}, connected as {PANEL_ROLE}, who has an operator's rights only")
             say(f"Bot       trading at pace {pace:g}, seed {seed}: watch alerts appear, repeat and resolve")
             say("Also      `walltrack-alerts listen` or `walltrack-alerts alerts list` in another terminal")
             say("Ctrl-C stops everything." if duration is None else f"Stops by itself after {duration:g} s.")
@@ -48,6 +54,15 @@ def run_demo(
             f"{counts.cancelled} cancelled, {counts.exhausted} failed for good."
         )
         say(f"Alerts    {_alerts(database.dsn)}")
+
+
+def _panel_role(dsn: str) -> str:
+    """The role that the panel connects as, with an operator's rights; made when it is missing."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        if connection.execute("select from pg_roles where rolname = %s", (PANEL_ROLE,)).fetchone() is None:
+            connection.execute(sql.SQL("create role {} login").format(sql.Identifier(PANEL_ROLE)))
+        connection.execute("select walltrack.grant_access(%s::regrole, 'operator')", (PANEL_ROLE,))
+    return PANEL_ROLE
 
 
 async def _run(bot: SimulatedBot, duration: float | None) -> None:
