@@ -9,21 +9,30 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 import uvicorn
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from typer.testing import CliRunner
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from tests.bot import Bot
+from tests.test_panel_live import RAISE, is_live, until
+from tests.test_panel_live import serving as serving_hub
 from walltrack_alerts import cli, passwords
 from walltrack_alerts.passwords import AuthFile, AuthFileError
+from walltrack_alerts.service import AlertService
 from walltrack_alerts.settings import Settings
 from walltrack_alerts.ui import (
     Access,
@@ -38,6 +47,8 @@ from walltrack_alerts.ui import (
 )
 from walltrack_alerts.ui.access import is_loopback
 from walltrack_alerts.ui.guard import Guard
+from walltrack_alerts.ui.live import Hub
+from walltrack_alerts.ui.reading import Reading, Source
 
 pytestmark = pytest.mark.own_server
 
@@ -492,3 +503,62 @@ def test_the_command_refuses_what_is_open_and_names_what_is_wrong(tmp_path: Path
     assert "line 1" in command("panel", "--auth-file", tmp_path / "users", expect=1)
     monkeypatch.setenv("WALLTRACK_PANEL_HOST", "0.0.0.0")
     assert "--trusted-header" in command("panel", expect=2)
+
+
+# ---- the database role of the panel ----
+
+
+@pytest.fixture
+def operator_url(database_url: str, db: psycopg.Connection) -> Iterator[str]:
+    """The test's database as a role that was granted 'operator' and nothing else."""
+    name = f"wt_panel_{uuid.uuid4().hex[:8]}"
+    db.execute(sql.SQL("create role {} login").format(sql.Identifier(name)))
+    db.execute("select walltrack.grant_access(%s::regrole, 'operator')", (name,))
+    yield make_conninfo(database_url, user=name)
+    db.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = %s", (name,))
+    db.execute(sql.SQL("drop owned by {0}; drop role {0}").format(sql.Identifier(name)))
+
+
+async def test_the_panel_needs_an_operators_rights_only(operator_url: str, bot: Bot) -> None:
+    orders = [bot.create("exit", token_symbol=f"T{n}") for n in range(4)]
+    for order in orders:
+        bot.exhaust(order)
+    acknowledged, snoozed, retried, cancelled = (bot.alert(order).id for order in orders)
+    async with AlertService.from_url(operator_url) as service:
+        asked = {"id": str(retried), "ids": [str(retried)], "filter": {"status": "all"}, "limit": 3, "days": 7, "timezone": "UTC"}
+        for function in Reading(Source(service)).functions:
+            answer = await function(asked)
+            assert "problem" not in answer, (function.__name__, answer)
+        await service.acknowledge_alert(acknowledged, "ada")
+        assert (await service.resolve_alert(acknowledged, "sold by hand", "ada")).resolved_by == "ada"
+        assert (await service.snooze_alert(snoozed, datetime.now(UTC) + timedelta(hours=1), "ada")).is_snoozed
+        assert not (await service.snooze_alert(snoozed, None, "ada")).is_snoozed
+        await service.retry_order(retried, "ada")
+        await service.cancel_order(cancelled, None, "ada")
+        assert (await service.get_timeline(snoozed))[0].kind == "raised"
+    assert bot.execute("select status from walltrack.orders where id = any(%s) order by status", (orders,)).fetchall() == [
+        ("cancelled",), ("failed",), ("failed",), ("pending",),
+    ]  # fmt: skip
+    with psycopg.connect(operator_url, autocommit=True) as panel:
+        assert panel.execute("select rolsuper or rolcreaterole from pg_roles where rolname = current_user").fetchone() == (False,)
+        for statement in (
+            "update walltrack.orders set status = 'filled'",
+            "select * from walltrack.orders",
+            "update walltrack.alerts set status = 'resolved'",
+            "insert into walltrack.alert_events (alert_id, kind, actor) values (gen_random_uuid(), 'raised', 'x')",
+            "insert into walltrack.order_actions (alert_id, order_id, action) values (gen_random_uuid(), 'x', 'retry')",
+            "delete from walltrack.alerts",
+            "update walltrack.watched_tables set order_actions = true",
+            "select walltrack.unwatch_orders('walltrack.orders')",
+            "create table walltrack.mine (id int)",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                panel.execute(statement)
+
+
+async def test_the_live_hub_needs_an_operators_rights_only(operator_url: str, db: psycopg.Connection) -> None:
+    with serving_hub(Hub(operator_url)) as site:
+        async with site.page() as page:
+            await is_live(page)
+            db.execute(RAISE, ("a",))
+            await until(page, lambda message: bool(message["changed"]))
