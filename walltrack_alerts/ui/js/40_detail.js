@@ -111,7 +111,7 @@ function showDetail() {
   if (shown?.alertId !== state.selected) shown = newDetail(state.selected);
   const { part } = shown;
   const known = state.detail ?? rows.get(state.selected)?.alert ?? null;
-  pane.dataset.status = state.detail === null ? 'loading' : state.detail.gone ? 'gone' : statusOf(state.detail)[0];
+  pane.dataset.status = state.detail === null ? 'loading' : state.detail.gone ? 'gone' : statusOf(wished(state.detail))[0];
   if (known?.gone) {
     setText(part.token, 'Gone');
     setText(part.message, 'This alert no longer exists.');

@@ -1,0 +1,93 @@
+"""What strangers may write: payloads that would run, load something from elsewhere, or break the layout."""
+
+from __future__ import annotations
+
+TRAP = "window.__hit=1"
+ELSEWHERE = "http://127.0.0.1:9"
+
+RUNNING = [
+    f"<script>{TRAP}</script>",
+    f"<ScRiPt >{TRAP}</sCrIpT>",
+    f"</script><script>{TRAP}</script>",
+    f"</style><script>{TRAP}</script>",
+    f"</textarea><script>{TRAP}</script>",
+    f"</title><script>{TRAP}</script>",
+    f"--><script>{TRAP}</script><!--",
+    f"<img src=x onerror={TRAP}>",
+    f"<img src=x onerror='{TRAP}'>",
+    f"<img src='x' onerror=\"{TRAP}\">",
+    f"<svg onload={TRAP}>",
+    f"<svg/onload={TRAP}>",
+    f"<svg><script>{TRAP}</script></svg>",
+    f"<svg><a xlink:href='javascript:{TRAP}'><text>x</text></a></svg>",
+    f"<svg><animate onbegin={TRAP} attributeName=x dur=1s>",
+    f"<math><mtext><table><mglyph><style><img src=x onerror={TRAP}></style></mglyph></table></mtext></math>",
+    f"<iframe src='javascript:parent.{TRAP}'></iframe>",
+    f"<iframe srcdoc='<script>parent.{TRAP}</script>'></iframe>",
+    f"<object data='javascript:{TRAP}'></object>",
+    f"<embed src='javascript:{TRAP}'>",
+    f"<body onload={TRAP}>",
+    f"<details open ontoggle={TRAP}>x</details>",
+    f"<input autofocus onfocus={TRAP}>",
+    f"<select autofocus onfocus={TRAP}>",
+    f"<video><source onerror={TRAP}></video>",
+    f"<audio src=x onerror={TRAP}>",
+    f"<marquee onstart={TRAP}>",
+    f"<a href='javascript:{TRAP}'>click</a>",
+    f"<form><button formaction='javascript:{TRAP}'>x</button></form>",
+    f"<meta http-equiv=refresh content='0;url=javascript:{TRAP}'>",
+    f"<template><script>{TRAP}</script></template>",
+    f"<x onclick={TRAP} tabindex=1>x</x>",
+    f"javascript:{TRAP}",
+    f"JaVaScRiPt:{TRAP}//",
+    f"data:text/html,<script>{TRAP}</script>",
+    f'" onmouseover="{TRAP}" x="',
+    f"' autofocus onfocus='{TRAP}' x='",
+    f"`-{TRAP}-`",
+    f"';{TRAP}//",
+    f'";{TRAP}//',
+    f'\\";{TRAP}//',
+    f"${{{TRAP}}}",
+    f"`${{{TRAP}}}`",
+    f"#{{{TRAP}}}",
+    f"{{{{constructor.constructor('{TRAP}')()}}}}",
+    "{{value}} {{#each value}}{{/each}} {{{value}}} {{lookup . 'constructor'}}",
+    f"{{% {TRAP} %}}",
+    f"<%= {TRAP} %>",
+    f"[x](javascript:{TRAP}) **bold** <https://example.org>",
+    f"$$\\href{{javascript:{TRAP}}}{{x}}$$",
+]
+
+LOADING = [
+    f"![i]({ELSEWHERE}/i.png)",
+    f"<img src={ELSEWHERE}/i.png>",
+    f"<link rel=stylesheet href={ELSEWHERE}/s.css>",
+    f"<style>@import '{ELSEWHERE}/s.css';</style>",
+    f"<div style='background:url({ELSEWHERE}/b.png)'>",
+    f"<base href={ELSEWHERE}/>",
+    f"<iframe src={ELSEWHERE}/></iframe>",
+    f"<script src={ELSEWHERE}/s.js></script>",
+    f"url({ELSEWHERE}/u) expression({TRAP})",
+]
+
+BREAKING = [
+    "\u202egnp.exe\u202c",
+    "\u2066\u2067\u2068isolates never closed",
+    "\u200b\u200c\u200d\u2060\ufeffzero width",
+    "US\u200bDC",
+    "\u061c\u200f\u200e marks",
+    "\u0001\u0007\u0008\u001b[31mred\u001b[0m \u001b]0;title\u0007 \u009b31m",
+    "a\r\nb\nc\u2028d\u2029e\u0085f",
+    "Z" + "\u0334\u0335\u0336\u0337\u0338" * 40 + "algo",
+    "\u3164\u2800\u115f",
+    "العربية עברית mixed ١٢٣",
+    "猫" * 60,
+    "👨‍👩‍👧‍👦🏳️‍🌈" * 20,
+    "\ue000\U000f0000 private",
+    "x" * 5000,
+    "-" * 3000 + " " + "_" * 3000,
+    "\t\t\t   leading   and   trailing   ",
+    "W" * 100_000,
+]
+
+PAYLOADS = [*RUNNING, *LOADING, *BREAKING]

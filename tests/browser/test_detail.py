@@ -1,0 +1,148 @@
+"""The detail of an alert: its own link, the order as it is now, links to an explorer, the timeline; a sheet on a phone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.bot import TOKEN, Bot
+from tests.browser.conftest import OpenPage
+from tests.browser.page import live, row, select
+
+pytestmark = pytest.mark.own_server
+
+Serve = Callable[..., str]
+
+SIGNATURE = "5VERv8NMvzbJMEkV8xnrLkEaWRtSz9CosKDYjCJjBRnbJLgp8uirBgmQpjKhoR4tjF3ZpRzrFmBV6UjKdiSZkQUW"
+
+
+def test_it_has_a_link_of_its_own(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    for symbol in ("WIF", "BONK"):
+        bot.exhaust(bot.create("exit", token_symbol=symbol), "slippage")
+    alert = bot.alerts()[1]
+    bot.call("resolve_alert", bot.alerts()[0].id, "sold", "grace")
+    url = serve()
+    page = open_page(f"{url}/?alert={alert.id}&__theme=dark")
+    detail = page.locator(f"#alerts-panel-detail[data-alert-id='{alert.id}'][data-status=active]")
+    expect(detail.locator("h3")).to_have_text("BONK")
+    expect(detail.locator("#alerts-panel-message")).to_have_text(alert.message)
+    expect(page.locator("[data-current] .wta-row")).to_have_attribute("aria-current", "true")
+    page.keyboard.press("Escape")
+    page.locator("[data-selected='']").wait_for()
+    assert parse_qs(urlsplit(page.url).query) == {"__theme": ["dark"]}
+
+    page.goto(f"{url}/?alert={bot.alerts()[0].id}")  # one that is not in the list
+    detail = page.locator("#alerts-panel-detail[data-status=resolved]")
+    expect(detail).to_contain_text("Resolved by grace: sold")
+    page.goto(f"{url}/?alert=00000000-0000-4000-8000-000000000000")
+    expect(page.locator("#alerts-panel-detail[data-status=gone]")).to_contain_text("no longer exists")
+    page.goto(f"{url}/?alert=<script>window.hit=1</script>")
+    live(page)
+    page.locator("[data-selected='']").wait_for()
+
+
+def test_back_and_forward_open_and_close_it(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    bot.exhaust(bot.create())
+    page = open_page(serve())
+    select(page, bot.alerts()[0].id)
+    page.go_back()
+    page.locator("[data-selected='']").wait_for()
+    page.go_forward()
+    page.locator("#alerts-panel-detail[data-status=active]").wait_for()
+
+
+def test_the_order_shows_as_it_is_now(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    order = bot.create("exit", amount_tokens="71428.50", expected_price="0.000000142")
+    bot.exhaust(order, "slippage")
+    page = open_page(serve())
+    select(page, bot.alert(order).id)
+    now = page.locator("#alerts-panel-order")
+    expect(now).to_have_attribute("data-order-status", "failed")
+    expect(now).to_contain_text("3 of 3")
+    expect(now).to_contain_text("1.5 SOL · 71428.5 tokens")
+    expect(now).to_contain_text("0.000000142 SOL")
+    expect(now.get_by_role("button", name="Retry order")).to_be_enabled()
+
+    bot.lock(order)  # which is no event: the page looks by itself
+    expect(now).to_contain_text("worker-1")
+    expect(now).to_contain_text("Not now: worker-1 holds its lock.")
+    expect(now.get_by_role("button", name="Retry order")).to_be_disabled()
+    bot.unlock(order)
+    bot.update(order, status="pending")
+    page.locator("#alerts-panel-order[data-order-status=pending]").wait_for()
+    expect(now.get_by_role("button", name="Cancel order")).to_be_enabled()
+    bot.fill(order)
+    page.locator("#alerts-panel-detail[data-status=resolved]").wait_for()
+    expect(now).to_contain_text("The order was filled.")
+    bot.delete(order)
+    expect(now).to_contain_text("not there any more")
+
+
+def test_links_lead_to_an_explorer_only_for_what_can_be_an_address(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    good = bot.create("exit", tx_signature=SIGNATURE)
+    bad = bot.create("exit", token_address="javascript:alert(1)//0123456789abcd", tx_signature=f"{SIGNATURE[:60]}/../../x")
+    for order in (good, bad):
+        bot.exhaust(order)
+    page = open_page(serve())
+    detail = select(page, bot.alert(good).id)
+    links = detail.locator("a")
+    expect(links).to_have_count(2)
+    assert [link.get_attribute("href") for link in links.all()] == [
+        f"https://solscan.io/token/{TOKEN}",
+        f"https://solscan.io/tx/{SIGNATURE}",
+    ]
+    assert {(link.get_attribute("rel"), link.get_attribute("target")) for link in links.all()} == {
+        ("noopener noreferrer", "_blank")
+    }
+    expect(select(page, bot.alert(bad).id).locator("a")).to_have_count(0)
+
+
+def test_context_and_timeline_are_complete(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order, "first error")
+    alert = bot.alert(order)
+    bot.call("acknowledge_alert", alert.id, "grace")
+    bot.retry(order)
+    bot.update(order, status="submitted")
+    bot.fail(order, "second error")
+    bot.execute("select walltrack.snooze_alert(%s, now() + interval '1 hour', 'linus')", (alert.id,))
+    page = open_page(serve())
+    detail = select(page, alert.id)
+    entries = [text.split(" by ")[0] for text in detail.locator("#alerts-panel-events li b").all_text_contents()]
+    assert [entry.split(" until")[0] for entry in entries] == ["snoozed", "repeated", "acknowledged", "raised"]
+    expect(detail.locator("#alerts-panel-events")).to_contain_text("by grace")
+    expect(detail.locator("#alerts-panel-events")).to_contain_text("attempt 4: second error")
+    expect(detail.locator("#alerts-panel-json")).to_be_hidden()
+    detail.get_by_text("Context as JSON").click()
+    context = json.loads(detail.locator("#alerts-panel-json").text_content() or "")
+    assert context["order_id"] == str(order)
+    assert context["error"] == "second error"
+
+
+def test_on_a_phone_it_is_a_sheet_over_the_list(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    for number in range(12):
+        bot.exhaust(bot.create("entry" if number % 3 else "exit"), "slippage tolerance exceeded " * 4)
+    page = open_page(serve(), viewport={"width": 390, "height": 844}, has_touch=True)
+    page.locator("[data-unresolved='12'][data-layout=sheet]").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    alert = bot.alerts()[4]
+    row(page, alert.id).tap()
+    sheet = page.locator("#alerts-panel-detail[data-mode=sheet][data-status=active]")
+    sheet.wait_for()
+    box = sheet.bounding_box()
+    assert box is not None
+    assert (box["x"], box["y"], box["width"], box["height"]) == (0, 0, 390, 844)
+    expect(page.locator("#alerts-panel-acknowledge")).to_be_in_viewport()
+    page.locator("#alerts-panel-acknowledge").tap()
+    page.locator("#alerts-panel-detail[data-status=acknowledged]").wait_for()
+    page.locator("#alerts-panel-back").tap()
+    page.locator("#alerts-panel-detail[data-mode=closed]").wait_for(state="attached")
+    expect(row(page, alert.id)).to_be_in_viewport()
+    row(page, alert.id).tap()
+    page.locator("#alerts-panel-detail[data-mode=sheet]").wait_for()
+    page.go_back()  # the phone's own back
+    page.locator("#alerts-panel-detail[data-mode=closed]").wait_for(state="attached")
