@@ -36,6 +36,7 @@ def raise_all(bot: Bot) -> None:
         "alter table walltrack.orders alter token_symbol type text, alter token_address type text, alter last_error type text"
     )
     bot.execute("alter table walltrack.orders alter locked_by type text, alter tx_signature type text, alter side type text")
+    bot.execute("alter table walltrack.orders drop constraint orders_side_is_known")
     for number, text in enumerate(PAYLOADS):
         kind = "exit" if number % 2 else "entry"
         order = bot.create(kind, token_symbol=text, token_address=text, side=text, tx_signature=text, locked_by=text)
