@@ -103,8 +103,16 @@ set search_path = pg_catalog, pg_temp
 as $$
 -- What is open now and what was resolved since the beginning is everything that was open in between.
 declare
-  v_times timestamptz[] := walltrack.chart_times(p_days, p_timezone);
+  v_bounds timestamptz[] := walltrack.chart_times(p_days, p_timezone);
+  v_times timestamptz[] := array(
+    select t.at from unnest(v_bounds) as t (at)
+    union
+    select generate_series(v_bounds[1], v_bounds[cardinality(v_bounds)], case when p_days <= 7 then '1 hour' else '6 hours' end::interval)
+    order by 1
+  );
 begin
+  -- up to the first one that is still to come
+  v_times := trim_array(v_times, (select count(*)::int from unnest(v_times) as t (at) where t.at > now()) - 1);
   return query
   with seen as materialized (
     select a.severity, a.created_at, a.resolved_at from walltrack.alerts as a where a.status <> 'resolved'
@@ -140,7 +148,7 @@ end
 $$;
 
 comment on function walltrack.chart_open(int, text) is
-'How many alerts were open, by severity: at the beginning, at the end of each hour (beyond 3 days: day), and now (WT003).';
+'How many alerts were open, by severity: each hour (beyond 7 days: each 6 hours), at the bounds of days, and now (WT003).';
 
 revoke all on function walltrack.chart_open(int, text) from public;
 

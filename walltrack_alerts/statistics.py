@@ -62,7 +62,7 @@ async def raised(service: AlertService, days: int, timezone: str) -> list[Raised
 
 
 async def open_over_time(service: AlertService, days: int, timezone: str) -> list[Open]:
-    """Open alerts at the beginning, at the end of each hour or day, and now."""
+    """Open alerts at each hour (beyond 7 days: each 6 hours), at the bounds of days, and now; the oldest first."""
     return [Open(**row) for row in await service.rows(_SELECT.format("open"), days=days, timezone=timezone)]
 
 

@@ -1,0 +1,64 @@
+"""What the charts page is told: plain numbers, times in milliseconds, and labels that the page only has to place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from walltrack_alerts import statistics
+from walltrack_alerts.errors import InvalidAlertError
+from walltrack_alerts.service import AlertService
+from walltrack_alerts.ui import texts, view
+
+DAYS = (7, 1, 30)
+"""What the page can choose from, in days; the first one where it asks for something else."""
+
+
+async def read_charts(service: AlertService, days: object, timezone: object) -> dict[str, Any]:
+    """Every chart for the last `days` in an IANA time zone; in UTC where the database does not know the zone."""
+    length = next((each for each in DAYS if each == days), DAYS[0])
+    zone = timezone if isinstance(timezone, str) and 0 < len(timezone) <= 64 else "UTC"
+    try:
+        raised = await statistics.raised(service, length, zone)
+    except InvalidAlertError:
+        zone = "UTC"
+        raised = await statistics.raised(service, length, zone)
+    seen = await statistics.open_over_time(service, length, zone)
+    response = await statistics.response(service, length, zone)
+    return {
+        "days": length,
+        "timezone": zone,
+        "raised": [
+            {"from": view.ms(each.starts_at), "to": view.ms(each.ends_at), "values": [each.critical, each.high, each.warning, each.info]}
+            for each in raised
+        ],
+        "open": [{"at": view.ms(each.at), "values": [each.critical, each.high, each.warning, each.info]} for each in seen],
+        "acknowledge": [
+            {
+                "from": view.ms(each.starts_at),
+                "to": view.ms(each.ends_at),
+                "count": each.acknowledged,
+                "values": [each.acknowledge_median, each.acknowledge_p95],
+            }
+            for each in response
+        ],
+        "resolve": [
+            {
+                "from": view.ms(each.starts_at),
+                "to": view.ms(each.ends_at),
+                "count": each.resolved,
+                "values": [each.resolve_median, each.resolve_p95],
+            }
+            for each in response
+        ],
+        "tokens": [_token(each) for each in await statistics.failures_by_token(service, length, zone)],
+        "errors": [
+            {"label": texts.line(texts.text(each.family)), "aside": "", "more": texts.line(texts.text(each.example)), "count": each.failures}
+            for each in await statistics.failures_by_error(service, length, zone)
+        ],
+    }
+
+
+def _token(each: statistics.TokenFailures) -> dict[str, Any]:
+    token, symbol = texts.line(texts.text(each.token)), texts.line(texts.text(each.token_symbol), 60)
+    aside = texts.short(token) if symbol else ""
+    return {"label": symbol or texts.short(token), "aside": aside, "more": token, "count": each.failures}
