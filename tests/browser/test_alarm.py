@@ -1,0 +1,257 @@
+"""What reaches somebody who looks elsewhere: the tab, a sound, a notification."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import gradio as gr
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.bot import Bot
+from tests.browser.conftest import OpenPage
+from tests.browser.page import badge, live
+from tests.browser.test_panel import free_port
+from walltrack_alerts.ui import create_alerts_panel
+
+pytestmark = pytest.mark.own_server
+
+Serve = Callable[..., str]
+
+STUBS = """
+  window.tones = 0;
+  window.notes = [];
+  window.asked = 0;
+  window.AudioContext = class {
+    constructor() { this.state = 'running'; this.currentTime = 0; this.destination = {}; }
+    createOscillator() {
+      window.tones += 1;
+      return { frequency: {}, connect: (next) => next, start() {}, stop() {} };
+    }
+    createGain() {
+      const gain = { setValueAtTime() {}, exponentialRampToValueAtTime() {} };
+      return { gain, connect: (next) => next };
+    }
+    async resume() {}
+    async close() {}
+  };
+  window.Notification = class {
+    static permission = sessionStorage.getItem('permission') ?? 'PERMISSION';
+    static async requestPermission() {
+      window.asked += 1;
+      sessionStorage.setItem('permission', 'granted');
+      return (this.permission = 'granted');
+    }
+    constructor(title, options) { this.shown = { title, ...options }; window.notes.push(this.shown); }
+    addEventListener(kind, handler) { this.shown.click = handler; }
+    close() {}
+  };
+"""
+
+FAVICON = """async () => {
+  const links = document.querySelectorAll('link[rel~="icon"]');
+  const image = new Image();
+  image.src = links[0].href;
+  await image.decode();
+  const canvas = document.createElement('canvas');
+  canvas.width = canvas.height = 64;
+  const paint = canvas.getContext('2d');
+  paint.drawImage(image, 0, 0);
+  const pixels = paint.getImageData(0, 0, 64, 64).data;
+  let white = 0;
+  for (let at = 0; at < pixels.length; at += 4) white += pixels[at] > 200 && pixels[at + 1] > 200;
+  return { links: links.length, edge: [...paint.getImageData(32, 3, 1, 1).data], white };
+}"""
+RED, GREY = [220, 38, 38, 255], [71, 85, 105, 255]
+
+
+def stubbed(permission: str = "granted") -> Callable[[Page], None]:
+    """Before the page is opened: sounds and notifications are only counted."""
+    return lambda page: page.add_init_script(STUBS.replace("PERMISSION", permission))
+
+
+def opened(open_page: OpenPage, url: str, **options: Any) -> Page:
+    page = open_page(url, before=stubbed(options.pop("permission", "granted")), **options)
+    live(page)
+    return page
+
+
+def switch_on(page: Page, *names: str) -> None:
+    page.locator("#alerts-panel-bell").click()
+    for name in names:
+        page.locator(f"#alerts-panel-bell-{name}").check()
+    page.keyboard.press("Escape")
+    expect(page.locator("#alerts-panel-bell-box")).to_be_hidden()
+    expect(page.locator("#alerts-panel-bell")).to_be_focused()
+
+
+def critical(bot: Bot, **columns: Any) -> Any:
+    """The id of a new critical alert."""
+    order = bot.create("exit", **columns)
+    bot.exhaust(order)
+    return bot.alert(order).id
+
+
+def test_the_tab_counts_critical_alerts(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    page = open_page(serve())
+    live(page)
+    expect(page).to_have_title("Alerts")
+    none = page.evaluate(FAVICON)
+    assert (none["links"], none["edge"]) == (1, GREY)
+
+    bot.exhaust(bot.create("entry"))
+    badge(page, unresolved=1, critical=0)
+    expect(page).to_have_title("Alerts")
+    alerts = [critical(bot) for _ in range(3)]
+    expect(page).to_have_title("(3) Alerts")
+    three = page.evaluate(FAVICON)
+    assert (three["links"], three["edge"]) == (1, RED)
+    assert three["white"] > 50
+
+    bot.call("snooze_alert", alerts[0], datetime.now(UTC) + timedelta(hours=1), "ada")
+    expect(page).to_have_title("(2) Alerts")
+    bot.call("acknowledge_alert", alerts[1], "ada")
+    badge(page, waiting=2)
+    expect(page).to_have_title("(2) Alerts")  # somebody has seen it, but it is still open
+    for alert in alerts[1:]:
+        bot.call("resolve_alert", alert, "sold", "ada")
+    expect(page).to_have_title("Alerts")
+    assert page.evaluate(FAVICON)["edge"] == GREY
+
+
+def test_a_tab_behind_another_counts_without_timers(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    page = opened(open_page, serve(refresh_seconds=600))
+    switch_on(page, "sound", "notification")
+    page.context.new_page().bring_to_front()
+    page.evaluate(
+        "Object.defineProperty(document, 'hidden', { value: true });"
+        "for (let each = 1; each < 10000; each += 1) { clearInterval(each); clearTimeout(each); }"
+    )
+    critical(bot)
+    expect(page).to_have_title("(1) Alerts")
+    assert page.evaluate(FAVICON)["edge"] == RED
+    assert page.evaluate("[window.tones > 0, window.notes.length]") == [True, 1]
+
+
+def test_sound_is_for_new_critical_alerts_and_opt_in(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    critical(bot)
+    page = opened(open_page, serve())
+    badge(page, critical=1)
+    critical(bot)
+    badge(page, critical=2)
+    assert page.evaluate("window.tones") == 0
+    switch_on(page, "sound")
+    bot.exhaust(bot.create("entry"))
+    badge(page, unresolved=3)
+    assert page.evaluate("window.tones") == 0
+    critical(bot)
+    page.wait_for_function("window.tones > 0")
+    each = page.evaluate("window.tones")
+
+    page.reload()  # remembered, and not for those that are there
+    live(page)
+    badge(page, critical=3)
+    expect(page.locator("#alerts-panel-bell[data-alarm=on]")).to_be_visible()
+    assert page.evaluate("window.tones") == 0
+    critical(bot)
+    page.wait_for_function(f"window.tones === {each}")
+    assert page.evaluate("window.notes.length") == 0
+
+
+def test_a_notification_calls_once_and_opens_its_alert(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    page = opened(open_page, serve())
+    switch_on(page, "notification")
+    hostile = "<img src=x onerror='window.hit=1'>"
+    order = bot.create("exit", token_symbol=hostile[:20])
+    bot.exhaust(order, hostile)
+    page.wait_for_function("window.notes.length === 1")
+    note = page.evaluate("window.notes[0]")
+    assert note["title"] == f"{hostile[:20]}: EXIT Order Failed - Manual Action Required"
+    assert note["body"] == hostile
+    bot.retry(order)
+    bot.update(order, status="submitted")
+    bot.fail(order)  # it repeats
+    first = bot.alert(order)
+    second = critical(bot)
+    page.wait_for_function("window.notes.length === 2")
+    assert [note["tag"] for note in page.evaluate("window.notes")] == [str(first.id), str(second)]
+
+    page.evaluate("window.notes[0].click()")
+    page.locator(f"#alerts-panel-detail[data-alert-id='{first.id}']").wait_for()
+    assert page.evaluate("window.hit") is None
+
+
+def test_no_notification_for_what_is_acknowledged_already_or_was_there(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    there = critical(bot)
+    page = opened(open_page, serve())
+    switch_on(page, "notification")
+    with bot.connection.transaction():
+        seen = critical(bot)
+        bot.call("acknowledge_alert", seen, "ada")
+    badge(page, critical=2, waiting=1)
+    bot.call("snooze_alert", there, datetime.now(UTC) + timedelta(hours=1), "ada")
+    badge(page, critical=1)
+    bot.call("snooze_alert", there, None, "ada")
+    badge(page, critical=2, waiting=1)
+    last = critical(bot)
+    page.wait_for_function("window.notes.length > 0")
+    assert [note["tag"] for note in page.evaluate("window.notes")] == [str(last)]
+
+
+def test_many_at_once_are_one_notification(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    page = opened(open_page, serve())
+    switch_on(page, "notification")
+    with bot.connection.transaction():
+        for _ in range(5):
+            critical(bot)
+    page.wait_for_function("window.notes.length > 0")
+    badge(page, critical=5)
+    assert [note["title"] for note in page.evaluate("window.notes")] == ["5 new critical alerts"]
+
+
+def test_the_test_button_and_what_the_browser_allows(serve: Serve, open_page: OpenPage) -> None:
+    url = serve()
+    page = opened(open_page, url, permission="default")
+    page.locator("#alerts-panel-bell").click()
+    box = page.locator("#alerts-panel-bell-box")
+    page.locator("#alerts-panel-bell-test").click()
+    expect(box).to_contain_text("Switch one on first.")
+    expect(box).to_contain_text("Your browser will ask")
+    page.locator("#alerts-panel-bell-notification").check()
+    page.wait_for_function("window.asked === 1")
+    expect(box).not_to_contain_text("Your browser will ask")
+    page.locator("#alerts-panel-bell-sound").check()
+    page.locator("#alerts-panel-bell-test").click()
+    expect(box).to_contain_text("Sent: a sound and a notification.")
+    assert page.evaluate("[window.tones > 0, window.notes.map(note => note.title)]") == [True, ["Test"]]
+    page.locator("#alerts-panel-unresolved").click()  # somewhere else
+    expect(box).to_be_hidden()
+
+    page.reload()
+    live(page)
+    page.locator("#alerts-panel-bell").click()
+    expect(page.locator("#alerts-panel-bell-notification")).to_be_checked()
+    expect(page.locator("#alerts-panel-bell-sound")).to_be_checked()
+
+    forbidden = opened(open_page, url, permission="denied")
+    forbidden.locator("#alerts-panel-bell").click()
+    expect(forbidden.locator("#alerts-panel-bell-notification")).to_be_disabled()
+    expect(forbidden.locator("#alerts-panel-bell-box")).to_contain_text("Your browser forbids it")
+
+
+def test_an_embedded_panel_leaves_the_tab_alone(database_url: str, open_page: OpenPage, bot: Bot) -> None:
+    critical(bot)
+    with gr.Blocks(title="Mine") as host:
+        create_alerts_panel(database_url, operator="ada")
+    _, url, _ = host.launch(
+        server_name="127.0.0.1", server_port=free_port(), prevent_thread_lock=True, quiet=True, footer_links=[], ssr_mode=False)
+    try:
+        page = open_page(url)
+        badge(page, critical=1)
+        expect(page).to_have_title("Mine")
+        assert page.locator("link[rel~=icon][href^='data:']").count() == 0
+        expect(page.locator("#alerts-panel-bell")).to_be_visible()
+    finally:
+        host.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from walltrack_alerts import statistics
@@ -27,35 +28,28 @@ async def read_charts(service: AlertService, days: object, timezone: object) -> 
     return {
         "days": length,
         "timezone": zone,
-        "raised": [
-            {"from": view.ms(each.starts_at), "to": view.ms(each.ends_at), "values": [each.critical, each.high, each.warning, each.info]}
-            for each in raised
-        ],
-        "open": [{"at": view.ms(each.at), "values": [each.critical, each.high, each.warning, each.info]} for each in seen],
+        "raised": [_bucket(each, _severities(each)) for each in raised],
+        "open": [{"at": view.ms(each.at), "values": _severities(each)} for each in seen],
         "acknowledge": [
-            {
-                "from": view.ms(each.starts_at),
-                "to": view.ms(each.ends_at),
-                "count": each.acknowledged,
-                "values": [each.acknowledge_median, each.acknowledge_p95],
-            }
-            for each in response
+            _bucket(each, [each.acknowledge_median, each.acknowledge_p95]) | {"count": each.acknowledged} for each in response
         ],
-        "resolve": [
-            {
-                "from": view.ms(each.starts_at),
-                "to": view.ms(each.ends_at),
-                "count": each.resolved,
-                "values": [each.resolve_median, each.resolve_p95],
-            }
-            for each in response
-        ],
+        "resolve": [_bucket(each, [each.resolve_median, each.resolve_p95]) | {"count": each.resolved} for each in response],
         "tokens": [_token(each) for each in await statistics.failures_by_token(service, length, zone)],
-        "errors": [
-            {"label": texts.line(texts.text(each.family)), "aside": "", "more": texts.line(texts.text(each.example)), "count": each.failures}
-            for each in await statistics.failures_by_error(service, length, zone)
-        ],
+        "errors": [_error(each) for each in await statistics.failures_by_error(service, length, zone)],
     }
+
+
+def _bucket(each: statistics.Raised | statistics.Response, values: Sequence[float | None]) -> dict[str, Any]:
+    return {"from": view.ms(each.starts_at), "to": view.ms(each.ends_at), "values": values}
+
+
+def _severities(each: statistics.Raised | statistics.Open) -> list[int]:
+    return [each.critical, each.high, each.warning, each.info]
+
+
+def _error(each: statistics.ErrorFailures) -> dict[str, Any]:
+    family, example = texts.line(texts.text(each.family)), texts.line(texts.text(each.example))
+    return {"label": family, "aside": "", "more": example, "count": each.failures}
 
 
 def _token(each: statistics.TokenFailures) -> dict[str, Any]:

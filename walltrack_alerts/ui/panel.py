@@ -65,7 +65,7 @@ def create_alerts_panel(
             apply_default_css=False,
             elem_id=elem_id,
             server_functions=reading.functions,
-            style=(_FILES / "panel.css").read_text(encoding="utf-8"),
+            style="".join((_FILES / name).read_text(encoding="utf-8") for name in ("panel.css", "charts.css", "alarm.css")),
             panel_id=elem_id,
             refresh_ms=max(int(refresh_seconds * 1000), 200),
             own_page=own_page,

@@ -13,6 +13,7 @@ from walltrack_alerts.errors import AlertNotFoundError, AlertsError, DatabaseUna
 from walltrack_alerts.models import Alert, AlertFilter, AlertSeverity
 from walltrack_alerts.service import AlertService
 from walltrack_alerts.ui import asking, view
+from walltrack_alerts.ui.charts import read_charts
 from walltrack_alerts.ui.order_view import order
 
 FIRST, MOST = 100, 500
@@ -71,7 +72,12 @@ class Reading:
             """What is wrong with alerting itself."""
             return await self._answer(self._health)
 
-        self.functions: list[Callable[..., Awaitable[view.Json]]] = [snapshot, read_page, detail, health]
+        async def charts(asked: object) -> view.Json:
+            """What the charts show."""
+            wanted = asking.mapping(asked)
+            return await self._answer(lambda: read_charts(self._source.service(), wanted.get("days"), wanted.get("timezone")))
+
+        self.functions: list[Callable[..., Awaitable[view.Json]]] = [snapshot, read_page, detail, health, charts]
 
     async def _snapshot(self, asked: view.Json) -> view.Json:
         service = self._source.service()

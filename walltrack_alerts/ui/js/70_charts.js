@@ -114,7 +114,7 @@ function newCard(plot) {
   };
   card.svg.addEventListener('pointermove', point);
   card.svg.addEventListener('pointerdown', point);
-  card.svg.addEventListener('pointerleave', () => showTip(card, null));
+  card.svg.addEventListener('pointerleave', ({ pointerType }) => { if (pointerType === 'mouse') showTip(card, null); });
   card.svg.addEventListener('blur', () => showTip(card, null));
   card.svg.addEventListener('focus', () => { if (card.svg.matches(':focus-visible')) showTip(card, card.buckets.length - 1); });
   card.svg.addEventListener('keydown', (event) => {
