@@ -246,7 +246,8 @@ def test_an_embedded_panel_leaves_the_tab_alone(database_url: str, open_page: Op
     with gr.Blocks(title="Mine") as host:
         create_alerts_panel(database_url, operator="ada")
     _, url, _ = host.launch(
-        server_name="127.0.0.1", server_port=free_port(), prevent_thread_lock=True, quiet=True, footer_links=[], ssr_mode=False)
+        server_name="127.0.0.1", server_port=free_port(), prevent_thread_lock=True, quiet=True, footer_links=[], ssr_mode=False
+    )
     try:
         page = open_page(url)
         badge(page, critical=1)
