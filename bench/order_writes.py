@@ -120,7 +120,7 @@ class Bench:
         for variant in VARIANTS:
             self.execute(f"update walltrack.bench_{variant} set status = 'submitted', attempt_count = 2")
             self.execute(f"vacuum walltrack.bench_{variant}")
-        self.execute("truncate walltrack.alerts, walltrack.alert_events, walltrack.order_status_log")
+        self.execute("truncate walltrack.alerts, walltrack.order_status_log cascade")
         self.execute("set session_replication_role = origin")
 
     def slots(self, variant: str, count: int) -> range:

@@ -10,6 +10,7 @@
 --   32_alert_faults.table.sql    what went wrong in alerting itself
 --   33_order_actions.table.sql   what operators did to orders
 --   40_guard.sql                 the trigger: leaves at once unless this order write matters; watch_orders()
+--   41_follow_ddl.sql            writes the guard again when the columns of its table change
 --   50_order_changed.sql         decides: raise, repeat, refresh, resolve or nothing
 --   60_lifecycle.sql             the only functions that write alerts, one per transition
 --   65_order_actions.sql         retry and cancel of the order of an alert
@@ -20,6 +21,7 @@
 --   85_health.sql                whether alerting itself works
 --   87_statistics.sql            what the charts show
 --   90_reconcile.sql             compares orders with alerts and heals what is missing
+--   92_purge.sql                 forgets what was resolved long ago
 --   95_privileges.sql            who may do what: nobody, until grant_access() says so
 --   99_refresh_guards.sql        writes the guards of all watched tables again after an upgrade
 --

@@ -5,48 +5,135 @@
 -- exception block and no query before it has decided that the write matters.
 
 create or replace function walltrack.guard_name(p_table regclass) returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- The guard keeps its name when its table is renamed, so a new table of the old name may need another one.
+declare
+  v_name text;
+begin
+  select p.proname into v_name
+  from pg_trigger as t
+  inner join pg_proc as p on p.oid = t.tgfoid
+  where t.tgrelid = p_table and t.tgname in ('walltrack_alerts_insert', 'walltrack_alerts_update', 'walltrack_alerts_delete')
+  limit 1;
+  if v_name is not null then
+    return v_name;
+  end if;
+
+  select format('tg_%s%s__guard', case n.nspname when 'walltrack' then '' else n.nspname || '_' end, c.relname) into v_name
+  from pg_class as c
+  inner join pg_namespace as n on n.oid = c.relnamespace
+  where c.oid = p_table;
+  if exists (
+    select from pg_trigger as t
+    inner join pg_proc as p on p.oid = t.tgfoid
+    where p.pronamespace = 'walltrack'::regnamespace and p.proname = v_name
+  ) then
+    return v_name || '_' || p_table::oid;
+  end if;
+  return v_name;
+end
+$$;
+
+comment on function walltrack.guard_name(regclass) is
+'The name of the guard''s trigger function, e.g. tg_orders__guard for walltrack.orders; NULL for a table that was dropped.';
+
+revoke all on function walltrack.guard_name(regclass) from public;
+
+
+create or replace function walltrack.types_of(p_table regclass, p_columns jsonb) returns jsonb
 language sql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  select format('tg_%s%s__guard', case n.nspname when 'walltrack' then '' else n.nspname || '_' end, c.relname)
-  from pg_class as c
-  inner join pg_namespace as n on n.oid = c.relnamespace
-  where c.oid = p_table
+  select coalesce(jsonb_object_agg(f.key, format_type(a.atttypid, a.atttypmod)), '{}')
+  from jsonb_each_text(p_columns) as f
+  inner join pg_attribute as a on a.attrelid = p_table and a.attname = f.value and a.attnum > 0 and not a.attisdropped
 $$;
 
-comment on function walltrack.guard_name(regclass) is
-'The name of the guard''s trigger function, e.g. tg_orders__guard for walltrack.orders.';
+comment on function walltrack.types_of(regclass, jsonb) is
+'Fact -> type of its column, without the facts whose column the table does not have (any more).';
 
-revoke all on function walltrack.guard_name(regclass) from public;
+revoke all on function walltrack.types_of(regclass, jsonb) from public;
 
 
-create or replace function walltrack.write_guard(p_table regclass) returns void
+create or replace function walltrack.understands(p_table regclass, p_expression text) returns boolean
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- Writes the trigger function of one watched table. It takes no lock on the table.
+begin
+  execute format('select %s from %s as new limit 0', p_expression, p_table);
+  return true;
+exception when undefined_column or undefined_function or ambiguous_function or datatype_mismatch or indeterminate_collation then
+  return false;  -- the column is gone, or its type has no such operator
+end
+$$;
+
+comment on function walltrack.understands(regclass, text) is
+'Whether an expression can be evaluated on a row "new" of a table.';
+
+revoke all on function walltrack.understands(regclass, text) from public;
+
+
+create or replace function walltrack.write_guard(p_table regclass) returns text[]
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- Writes the trigger function of one watched table; takes no lock on the table. A column that is gone, or that cannot be
+-- compared, is left out: its fact counts as NULL. Returns these facts.
 declare
   v_columns jsonb := (select w.columns from walltrack.watched_tables as w where w.table_id = p_table);
-  v_source text := format(
-    $guard$
+  v_name text := walltrack.guard_name(p_table);
+  v_is_new boolean := to_regprocedure(format('walltrack.%I()', v_name)) is null;
+  v_fact text;
+  v_comparisons text[] := '{}';
+  v_exhausted text := format('new.%1$I >= new.%2$I and new.%1$I > 0', v_columns ->> 'attempt_count', v_columns ->> 'max_attempts');
+  v_ended text := format('lower(new.%I::text collate "C") in (''filled'', ''cancelled'')', v_columns ->> 'status');
+  v_missing text[] := '{}';
+begin
+  foreach v_fact in array array['attempt_count', 'status', 'max_attempts', 'order_type', 'last_error'] loop
+    if walltrack.understands(p_table, format('new.%1$I = new.%1$I', v_columns ->> v_fact)) then
+      v_comparisons := v_comparisons || format('new.%1$I is not distinct from old.%1$I', v_columns ->> v_fact);
+    else
+      v_missing := v_missing || v_fact;
+    end if;
+  end loop;
+  if not walltrack.understands(p_table, v_exhausted) then
+    v_exhausted := 'false';
+    v_missing := v_missing || array['attempt_count', 'max_attempts'];
+  end if;
+  if not walltrack.understands(p_table, v_ended) then
+    v_ended := 'false';
+  end if;
+  if not walltrack.understands(p_table, format('new.%I', v_columns ->> 'order_id')) then
+    v_missing := v_missing || array['order_id'];
+  end if;
+
+  -- security definer: whoever writes orders needs no right on alerts.
+  execute format(
+    'create or replace function walltrack.%I() returns trigger language plpgsql volatile security definer '
+    'set search_path = pg_catalog, pg_temp as %L',
+    v_name,
+    format(
+      $guard$
 begin
   -- The fast path: what everything but a failure and an end of an order takes. OLD of an INSERT and NEW of a DELETE
   -- are rows of NULLs, so that no look at tg_op is needed here.
-  if new.%1$I is not distinct from old.%1$I
-     and new.%2$I is not distinct from old.%2$I
-     and new.%3$I is not distinct from old.%3$I
-     and new.%4$I is not distinct from old.%4$I
-     and new.%5$I is not distinct from old.%5$I
+  if %1$s
   then
     return null;
   end if;
   if tg_op <> 'DELETE'
-     and (new.%1$I >= new.%3$I and new.%1$I > 0) is not true
-     and (lower(new.%2$I::text collate "C") in ('filled', 'cancelled')) is not true
+     and (%2$s) is not true
+     and (%3$s) is not true
   then
     return null;
   end if;
@@ -57,15 +144,21 @@ begin
     perform walltrack.order_changed(
       tg_relid,
       case when tg_op <> 'INSERT' then to_jsonb(old) end,
-      case when tg_op <> 'DELETE' then to_jsonb(new) end
+      case when tg_op <> 'DELETE' then to_jsonb(new) end,
+      %4$L
     );
   exception when query_canceled or assert_failure or others then
     declare
-      v_order_id text := left(case when tg_op = 'DELETE' then to_jsonb(old) else to_jsonb(new) end ->> %6$L, 200);
+      v_order_id text;
       v_sqlstate text := sqlstate;
       v_message text := left(sqlerrm, 2000);
       v_lock_timeout text := current_setting('lock_timeout');
     begin
+      begin
+        v_order_id := left(case when tg_op = 'DELETE' then to_jsonb(old) else to_jsonb(new) end ->> %5$L, 200);
+      exception when query_canceled or assert_failure or others then
+        null;  -- a row that cannot become JSON
+      end;
       begin
         perform set_config('lock_timeout', '30ms', true);
         insert into walltrack.alert_faults (table_id, order_id, sqlstate, message)
@@ -90,26 +183,27 @@ begin
   return null;
 end
 $guard$,
-    v_columns ->> 'attempt_count', v_columns ->> 'status', v_columns ->> 'max_attempts', v_columns ->> 'order_type',
-    v_columns ->> 'last_error', v_columns ->> 'order_id'
+      coalesce(array_to_string(nullif(v_comparisons, '{}'), e'\n     and '), 'true'), v_exhausted, v_ended,
+      v_columns, v_columns ->> 'order_id'
+    )
   );
-begin
-  -- security definer: whoever writes orders needs no right on alerts.
+  execute format('revoke all on function walltrack.%I() from public', v_name);
+  if v_is_new then
+    perform walltrack.shut_out_api_roles();
+  end if;
   execute format(
-    'create or replace function walltrack.%I() returns trigger language plpgsql volatile security definer '
-    'set search_path = pg_catalog, pg_temp as %L',
-    walltrack.guard_name(p_table), v_source
-  );
-  execute format('revoke all on function walltrack.%I() from public', walltrack.guard_name(p_table));
-  perform walltrack.shut_out_api_roles();
-  execute format(
-    'comment on function walltrack.%I() is %L', walltrack.guard_name(p_table),
+    'comment on function walltrack.%I() is %L', v_name,
     format('Guard of %s: opens, updates and resolves alerts in the transaction of the order write.', p_table)
   );
+  update walltrack.watched_tables as w
+  set column_types = walltrack.types_of(p_table, v_columns)
+  where w.table_id = p_table and w.column_types <> walltrack.types_of(p_table, v_columns);
+  return v_missing;
 end
 $$;
 
-comment on function walltrack.write_guard(regclass) is 'Writes (again) the guard''s trigger function of a watched table.';
+comment on function walltrack.write_guard(regclass) is
+'Writes (again) the guard''s trigger function of a watched table; returns the facts that it has to do without.';
 
 revoke all on function walltrack.write_guard(regclass) from public;
 
@@ -126,7 +220,6 @@ as $$
 declare
   v_order walltrack.order_facts;
   v_simulated text := p_row ->> (p_columns ->> 'is_simulated');
-  v_updated_at text := p_row ->> (p_columns ->> 'updated_at');
 begin
   v_order.order_id := p_row ->> (p_columns ->> 'order_id');
   v_order.order_type := lower((p_row ->> (p_columns ->> 'order_type')) collate "C");
@@ -142,9 +235,7 @@ begin
   if v_simulated in ('true', 'false') then
     v_order.is_simulated := v_simulated::boolean;
   end if;
-  if v_updated_at ~ '^\d{4,6}-\d\d-\d\dT\d\d:\d\d:\d\d' then
-    v_order.updated_at := v_updated_at::timestamptz;
-  end if;
+  v_order.updated_at := walltrack.as_time(p_row ->> (p_columns ->> 'updated_at'));
   return v_order;
 end
 $$;
@@ -180,14 +271,38 @@ immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_number numeric := walltrack.as_number(p_text);
 begin
-  return trunc(greatest(least(walltrack.as_number(p_text), 2147483647), -2147483648))::int;
+  -- least() and greatest() pass over NULL.
+  return case when v_number is not null then trunc(greatest(least(v_number, 2147483647), -2147483648))::int end;
 end
 $$;
 
 comment on function walltrack.as_int(text) is 'The whole number a text says, the largest one where it does not fit.';
 
 revoke all on function walltrack.as_int(text) from public;
+
+
+create or replace function walltrack.as_time(p_text text) returns timestamptz
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_text ~ '^\d{4,6}-\d\d-\d\dT\d\d:\d\d:\d\d' then
+    return p_text::timestamptz;
+  end if;
+  return null;
+exception when datetime_field_overflow or invalid_datetime_format then
+  return null;  -- a column of texts may hold the 31st of February
+end
+$$;
+
+comment on function walltrack.as_time(text) is 'The time a text says as JSON says it, NULL when it says none.';
+
+revoke all on function walltrack.as_time(text) from public;
 
 
 create or replace function walltrack.watch_orders(
@@ -201,12 +316,14 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- The column of a fact is called like the fact unless p_columns says otherwise; only some facts are indispensable.
+-- The column of a fact is called like the fact unless p_columns says otherwise (or, where it has been renamed meanwhile,
+-- what the guard followed); only some facts are indispensable.
 -- CREATE TRIGGER queues behind every writer of the table and holds up the next ones: call this alone in a transaction
 -- that has a lock_timeout, and try again.
 declare
   v_event text;
   v_missing text;
+  v_former jsonb := (select w.columns from walltrack.watched_tables as w where w.table_id = p_table);
   v_columns jsonb;
 begin
   select string_agg(format('%s %L', c.key, c.value), ', ') into v_missing
@@ -234,7 +351,15 @@ begin
   ) as f
   inner join pg_attribute as a
     on a.attrelid = p_table
-    and a.attname = coalesce(p_columns ->> f.name, case f.name when 'order_id' then 'id' else f.name end)
+    and a.attname = coalesce(
+      p_columns ->> f.name,
+      (
+        select d.attname::text
+        from pg_attribute as d
+        where d.attrelid = p_table and d.attname = case f.name when 'order_id' then 'id' else f.name end and not d.attisdropped
+      ),
+      v_former ->> f.name
+    )
     and a.attnum > 0 and not a.attisdropped;
 
   select string_agg(f.name, ', ') into v_missing
@@ -294,15 +419,16 @@ as $$
 -- DROP TRIGGER locks out even readers for a moment: call it like watch_orders. Open alerts stay open.
 declare
   v_event text;
+  v_guard text := walltrack.guard_name(p_table);
 begin
   delete from walltrack.watched_tables as w where w.table_id = p_table;
-  if walltrack.guard_name(p_table) is null then
+  if v_guard is null then
     return;  -- the table was dropped, and its triggers with it
   end if;
   foreach v_event in array array['insert', 'update', 'delete', 'truncate'] loop
     execute format('drop trigger if exists %I on %s', 'walltrack_alerts_' || v_event, p_table);
   end loop;
-  execute format('drop function if exists walltrack.%I()', walltrack.guard_name(p_table));
+  execute format('drop function if exists walltrack.%I()', v_guard);
 end
 $$;
 

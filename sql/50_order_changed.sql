@@ -206,20 +206,22 @@ comment on function walltrack.watched_table(regclass) is 'The settings of a watc
 revoke all on function walltrack.watched_table(regclass) from public;
 
 
-create or replace function walltrack.order_changed(p_table regclass, p_old jsonb, p_new jsonb) returns void
+create or replace function walltrack.order_changed(p_table regclass, p_old jsonb, p_new jsonb, p_columns jsonb) returns void
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '200ms'
 as $$
--- What the guard calls: old and new row of an order, NULL where there is none. The lock timeout is the longest an
--- order write waits for a person who holds the alert.
+-- What the guard calls: old and new row of an order, NULL where there is none, and the columns it was written for: a
+-- transaction whose snapshot is older than a change of the columns would still see the former ones in watched_tables. The
+-- lock timeout is the longest an order write waits for a person who holds the alert.
 declare
   v_table walltrack.watched_tables := walltrack.watched_table(p_table);
   v_old walltrack.order_facts;
   v_new walltrack.order_facts;
 begin
+  v_table.columns := p_columns;
   if current_setting('walltrack.waited', true) = 'yes' then
     perform set_config('lock_timeout', '1ms', true);  -- until this function returns
   end if;
@@ -232,7 +234,7 @@ begin
 
   if coalesce(p_new, p_old) ->> (v_table.columns ->> 'order_id') is null then
     raise exception 'a row of % has no %', p_table, v_table.columns ->> 'order_id'
-      using errcode = 'WT004', hint = 'Was the column renamed? Watch the table again with its new name in p_columns.';
+      using errcode = 'WT004', hint = 'Was the column renamed or dropped? Watch the table again with its new name in p_columns.';
   end if;
 
   -- A row that moves to another partition is deleted and inserted: one change, told by its DELETE.
@@ -254,10 +256,10 @@ begin
 end
 $$;
 
-comment on function walltrack.order_changed(regclass, jsonb, jsonb) is
+comment on function walltrack.order_changed(regclass, jsonb, jsonb, jsonb) is
 'An order was inserted, updated, deleted or moved to another partition: its alert follows.';
 
-revoke all on function walltrack.order_changed(regclass, jsonb, jsonb) from public;
+revoke all on function walltrack.order_changed(regclass, jsonb, jsonb, jsonb) from public;
 
 
 create or replace function walltrack.follow_order(
@@ -289,8 +291,8 @@ begin
     return false;
   else
     v_failed_again := p_old.order_id is null
-      or p_new.attempt_count > coalesce(p_old.attempt_count, 0)
-      or (p_new.status = 'failed' and p_old.status is distinct from 'failed');
+      or coalesce(p_new.attempt_count > coalesce(p_old.attempt_count, 0), false)
+      or coalesce(p_new.status = 'failed' and p_old.status is distinct from 'failed', false);
   end if;
 
   select a.* into v_open

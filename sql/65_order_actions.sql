@@ -52,7 +52,7 @@ begin
     end
   ) into v_row using p_order_id;
   return v_row;
-exception when data_exception then
+exception when invalid_text_representation or numeric_value_out_of_range or invalid_datetime_format or datetime_field_overflow then
   return null;  -- the text is no id of this table
 end
 $$;

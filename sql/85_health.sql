@@ -90,25 +90,23 @@ begin
     and not (has_table_privilege(g.table_id, 'select') and has_table_privilege(g.table_id, 'update'))
   order by 1;
 
-  if to_regprocedure('walltrack.tg_ddl__follow()') is not null then
-    return query
-    select
-      'following ALTER TABLE',
-      case when t.evtenabled is null then not r.rolsuper else t.evtenabled in ('O', 'A') end,
-      case
-        when t.evtenabled in ('O', 'A') then 'in place and enabled'
-        when t.evtenabled is not null then 'the event trigger is disabled'
-        when r.rolsuper then 'the event trigger is missing'
-        else 'not possible: only a superuser may create an event trigger'
-      end,
-      case
-        when t.evtenabled is not null then '`alter event trigger walltrack_alerts_follow_ddl enable always`.'
-        else 'Run `walltrack-alerts migrate`.'
-      end
-    from pg_roles as r
-    left join pg_event_trigger as t on t.evtname = 'walltrack_alerts_follow_ddl'
-    where r.rolname = current_user;
-  end if;
+  return query
+  select
+    'following ALTER TABLE',
+    case when t.evtenabled is null then not r.rolsuper else t.evtenabled in ('O', 'A') end,
+    case
+      when t.evtenabled in ('O', 'A') then 'in place and enabled'
+      when t.evtenabled is not null then 'the event trigger is disabled'
+      when r.rolsuper then 'the event trigger is missing'
+      else 'not possible: only a superuser may create an event trigger'
+    end,
+    case
+      when t.evtenabled is not null then '`alter event trigger walltrack_alerts_follow_ddl enable always`.'
+      else 'Run `walltrack-alerts migrate`.'
+    end
+  from pg_roles as r
+  left join pg_event_trigger as t on t.evtname = 'walltrack_alerts_follow_ddl'
+  where r.rolname = current_user;
 
   select count(*) filter (where f.sqlstate <> 'WT007'), count(*) filter (where f.sqlstate = 'WT007')
   into v_faults, v_skipped

@@ -34,12 +34,11 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  select format_type(a.atttypid, a.atttypmod)
-  from pg_attribute as a
-  where a.attrelid = p_table.table_id and a.attname = p_table.columns ->> 'order_id'
+  select walltrack.types_of(p_table.table_id, p_table.columns) ->> 'order_id'
 $$;
 
-comment on function walltrack.order_id_type(walltrack.watched_tables) is 'The type of the id of a watched table''s orders.';
+comment on function walltrack.order_id_type(walltrack.watched_tables) is
+'The type of the id of a watched table''s orders, NULL when its column is gone.';
 
 revoke all on function walltrack.order_id_type(walltrack.watched_tables) from public;
 
@@ -111,12 +110,13 @@ declare
   v_id text;
   v_order walltrack.order_facts;
   v_told walltrack.order_facts;
+  v_query text;
 begin
   raised := 0;
   scanned := 0;
   begin
     v_table := walltrack.watched_table(p_table);
-    execute format(
+    v_query := format(
       $query$
         with batch as materialized (
           select o.* from %1$s as o where $1 is null or o.%2$I > $1::%3$s order by o.%2$I limit $2
@@ -128,24 +128,30 @@ begin
             select o.%2$I::text
             from batch as o
             where o.%4$I > 0 and o.%4$I >= o.%5$I and lower(o.%6$I::text collate "C") is distinct from 'filled'
-              and (walltrack.last_told($3, walltrack.order_facts_of(to_jsonb(o), ($3).columns))).order_id is not null
-          )
       $query$,
-      v_table.table_id, v_table.columns ->> 'order_id', walltrack.order_id_type(v_table),
+      v_table.table_id, v_table.columns ->> 'order_id', coalesce(walltrack.order_id_type(v_table), 'text'),
       v_table.columns ->> 'attempt_count', v_table.columns ->> 'max_attempts', v_table.columns ->> 'status'
-    ) into last_id, scanned, v_ids using p_after, p_limit, v_table;
+    );
+    begin
+      execute v_query || 'and (walltrack.last_told($3, walltrack.order_facts_of(to_jsonb(o), ($3).columns))).order_id is not null)'
+      into last_id, scanned, v_ids using p_after, p_limit, v_table;
+    exception when others then
+      -- One row that cannot be told does not keep the others from it: all of them are looked at below, one by one.
+      execute v_query || ')' into last_id, scanned, v_ids using p_after, p_limit;
+    end;
   exception when others then
-    -- A table that cannot be read, e.g. because it was dropped, does not keep the others from being healed.
+    -- A table that cannot be read, e.g. because it lost a column, does not keep the others from being healed.
     insert into walltrack.alert_faults (table_id, sqlstate, message) values (p_table, sqlstate, left(sqlerrm, 2000));
     return;
   end;
 
   foreach v_id in array v_ids loop
     begin
+      v_order := walltrack.find_order(v_table, v_id, not p_dry_run);
+      v_told := walltrack.last_told(v_table, v_order);
+      continue when v_told.order_id is null;
       if not p_dry_run then
-        v_order := walltrack.find_order(v_table, v_id, true);
-        v_told := walltrack.last_told(v_table, v_order);
-        continue when v_told.order_id is null or not walltrack.follow_order(v_table, v_told, v_order);
+        continue when not walltrack.follow_order(v_table, v_told, v_order);
       end if;
       raised := raised + 1;
     exception when others then
@@ -174,6 +180,7 @@ declare
 begin
   select walltrack.order_outcome(o, w.cancel_pattern) into v_outcome
   from walltrack.watched_tables as w
+  inner join pg_class as c on c.oid = w.table_id  -- one that was dropped has no orders
   cross join lateral walltrack.find_order(w, p_order_id, p_lock) as o
   where o.order_id is not null;
   if not found then
@@ -196,7 +203,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '200ms'
 as $$
--- Open alerts are few: each one is compared with its order.
+-- Open alerts are few: each one is compared with its order. It waits for one alert that somebody holds, not for each.
 declare
   v_alert record;
   v_resolution text;
@@ -206,7 +213,7 @@ begin
     select a.id, coalesce(a.data ->> 'order_id', substr(a.dedupe_key, length('order_failed_') + 1)) as order_id
     from walltrack.alerts as a
     where a.status <> 'resolved' and a.alert_type = 'order_failed_permanently' and starts_with(a.dedupe_key, 'order_failed_')
-      and exists (select from walltrack.watched_tables)
+      and exists (select from walltrack.watched_tables as w inner join pg_class as c on c.oid = w.table_id)
   loop
     continue when length(v_alert.order_id) >= 1000;  -- cut off, so it finds nothing
     begin
@@ -221,6 +228,9 @@ begin
       v_resolved := v_resolved + 1;
     exception when others then
       -- One alert that cannot be healed does not keep the others from it.
+      if sqlstate = '55P03' then
+        perform set_config('lock_timeout', '1ms', true);  -- until this function returns
+      end if;
       insert into walltrack.alert_faults (order_id, sqlstate, message)
       values (walltrack.clip(v_alert.order_id, 200), sqlstate, left(sqlerrm, 2000));
     end;
@@ -257,16 +267,19 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
--- A fault of an order that failed again stands there anew; one of a table that nobody looked at stays.
+-- A fault of an order that failed again stands there anew; one of a table that nobody could look at stays, once.
 begin
   delete from walltrack.alert_faults as f
   where f.fault_id = any (p_known)
-    and (f.table_id is null or exists (
-      select from walltrack.watched_tables as w where w.table_id in (f.table_id, pg_partition_root(f.table_id))
-    ))
+    and (
+      f.table_id is null or not exists (select from pg_class as c where c.oid = f.table_id) or exists (
+        select from walltrack.watched_tables as w where w.table_id in (f.table_id, pg_partition_root(f.table_id))
+      )
+    )
     and not exists (
       select from walltrack.alert_faults as n
       where n.fault_id <> all (p_known) and n.table_id = f.table_id and n.order_id is null
+        and not (f.order_id is null and f.sqlstate = n.sqlstate and f.message = n.message)
     );
 end
 $$;
@@ -295,7 +308,9 @@ declare
 begin
   raised := 0;
   resolved := walltrack.resolve_ended(p_dry_run);
-  for v_table in select w.table_id from walltrack.watched_tables as w loop
+  for v_table in
+    select w.table_id from walltrack.watched_tables as w inner join pg_class as c on c.oid = w.table_id
+  loop
     v_last_id := null;
     loop
       select b.last_id, b.raised into v_last_id, v_raised
@@ -326,8 +341,12 @@ begin
   perform walltrack.resolve_ended(false);
   return null;
 exception when query_canceled or assert_failure or others then
-  raise warning 'walltrack_alerts: % was truncated but its alerts are still open: % (%)', tg_relid::regclass, left(sqlerrm, 500), sqlstate
-    using hint = 'Run `walltrack-alerts reconcile`.';
+  begin
+    raise warning 'walltrack_alerts: % was truncated but its alerts are still open: % (%)', tg_relid::regclass, left(sqlerrm, 500), sqlstate
+      using hint = 'Run `walltrack-alerts reconcile`.';
+  exception when query_canceled or assert_failure or others then  -- e.g. a text the client's encoding does not have
+    raise warning 'walltrack_alerts: a table of orders was truncated but its alerts are still open';
+  end;
   return null;
 end
 $$;

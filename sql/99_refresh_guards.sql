@@ -2,8 +2,9 @@
 
 do $$
 begin
+  delete from walltrack.watched_tables as w
+  where not exists (select from pg_catalog.pg_class as c where c.oid = w.table_id);  -- it was dropped
   perform walltrack.write_guard(w.table_id)
-  from walltrack.watched_tables as w
-  inner join pg_catalog.pg_class as c on c.oid = w.table_id;  -- not of a table that was dropped
+  from walltrack.watched_tables as w;
 end
 $$;

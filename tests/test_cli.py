@@ -44,8 +44,8 @@ def test_migrate_and_doctor(empty_database_url: str) -> None:
     assert "Migrated" in run(empty_database_url, "migrate").stdout
     checks = json.loads(run(empty_database_url, "doctor", "--json").stdout)
     assert [check["name"] for check in checks] == [
-        "connection", "server version", "migrated", "guard on walltrack.orders", "faults", "notification queue",
-        "skipped notifications", "open alerts",
+        "connection", "server version", "migrated", "guard on walltrack.orders", "following ALTER TABLE", "faults",
+        "notification queue", "skipped notifications", "open alerts",
     ]  # fmt: skip
     assert all(check["ok"] for check in checks)
 
@@ -56,7 +56,8 @@ def test_migrate_and_doctor(empty_database_url: str) -> None:
         ("alter table walltrack.orders disable trigger walltrack_alerts_update", "update disabled"),
         ("alter table walltrack.orders enable replica trigger walltrack_alerts_insert", "insert disabled"),
         ("drop trigger walltrack_alerts_delete on walltrack.orders", "delete missing"),
-        ("alter table walltrack.orders rename column status to state", "column status (status) does not exist any more"),
+        ("alter table walltrack.orders drop column status", "column status (status) does not exist any more"),
+        ("alter event trigger walltrack_alerts_follow_ddl disable", "the event trigger is disabled"),
         ("select walltrack.unwatch_orders('walltrack.orders')", "no table is watched"),
         ("update walltrack.alerts_version set version_num = '0000'", "revision 0000"),
         ("insert into walltrack.alert_faults (table_id, sqlstate, message) values ('walltrack.orders', 'XX000', 'x')", "1 in"),

@@ -318,7 +318,7 @@ def test_operators_against_the_reconciler(database_url: str, bot: Bot, admin: ps
 def test_two_reconcilers(database_url: str, bot: Bot) -> None:
     """Both run to their end, and everything is raised once."""
     orders = failed_orders(bot, 50)
-    unseen(bot, "truncate walltrack.alerts, walltrack.alert_events")
+    unseen(bot, "truncate walltrack.alerts cascade")
     with psycopg.connect(database_url, autocommit=True) as connection:
         calls = [Call(reconcile, bot), Call(reconcile, Bot(connection))]
         assert [call.result() for call in calls] == [None, None]

@@ -65,6 +65,10 @@ where c.relnamespace = 'walltrack'::regnamespace and not t.tgisinternal
 union all
 select 'view', c.oid::regclass::text, pg_get_viewdef(c.oid), c.reloptions::text, null
 from pg_class as c where c.relnamespace = 'walltrack'::regnamespace and c.relkind = 'v'
+union all
+select 'event trigger', e.evtname, e.evtevent || ' ' || e.evttags::text || ' ' || e.evtfoid::regproc, e.evtenabled::text,
+  obj_description(e.oid, 'pg_event_trigger')
+from pg_event_trigger as e
 order by 1, 2
 """
 

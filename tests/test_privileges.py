@@ -108,6 +108,7 @@ def test_each_kind_may_do_its_part_only(bot: Bot, as_role: Bot, role: str, kind:
         "delete from walltrack.alert_events",
         "insert into walltrack.alert_faults (sqlstate, message) values ('x', 'x')",
         "truncate walltrack.alerts",
+        "select walltrack.purge_alerts('0')",
         "select walltrack.upsert_alert('t', 'info', 't', '', '{}', false, null, 'x', true)",
         "select walltrack.close_alert('x', 'y')",
         "select walltrack.unwatch_orders('walltrack.orders')",

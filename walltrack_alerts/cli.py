@@ -157,6 +157,29 @@ def reconcile(
 
 
 @app.command()
+def purge(
+    older_than: Annotated[str, typer.Option(metavar="INTERVAL", help="How long ago they were resolved, e.g. '90 days'.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count; change nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete alerts that were resolved long ago, with their events. Open alerts stay, and what keeps a resolve in force."""
+    from rich.progress import Progress
+
+    from walltrack_alerts.purging import purge as forget
+
+    with _database() as database, Progress(console=err, transient=True, disable=as_json) as bar:
+        task = bar.add_task("resolved alerts", total=None)
+        done = forget(
+            database.dsn, older_than, dry_run=dry_run, progress=lambda seen, total: bar.update(task, completed=seen, total=total)
+        )
+    if as_json:
+        print(json.dumps({**asdict(done), "dry_run": dry_run}))
+    else:
+        kept = f", {done.kept} kept: their orders still wait, or somebody holds them" if done.kept else ""
+        out.print(f"{done.purged} resolved alerts {'would be ' if dry_run else ''}deleted{kept}.")
+
+
+@app.command()
 def panel(
     host: Annotated[str | None, typer.Option(help="The address to listen on; 127.0.0.1 is this machine only.")] = None,
     port: Annotated[int | None, typer.Option(help="The port of the panel.", min=1, max=65535)] = None,

@@ -42,10 +42,14 @@ select pg_advisory_xact_lock(hashtext('walltrack_alerts migrate'));
 set local lock_timeout = '10s';
 create schema if not exists {SCHEMA};
 """
+_WATCHED = "exists (select from pg_trigger where tgname = 'walltrack_alerts_update')"
+"""Whether a table of orders, whatever it is called by now, is watched already."""
 _WATCH = f"""\
 do $$
 begin
-  if not exists (select from walltrack.watched_tables where table_id = '{ORDERS}'::regclass) then
+  if to_regclass('{ORDERS}') is not null
+    and not exists (select from walltrack.watched_tables where table_id = to_regclass('{ORDERS}'))
+  then
     perform walltrack.watch_orders('{ORDERS}');
   end if;
 end
@@ -97,8 +101,9 @@ def definitions() -> Iterator[str]:
         name = re.fullmatch(r"\d+_(\w+)\.table\.sql", path.name)
         if name is not None:
             once, _, always = text.partition("-- At every upgrade:\n")
+            missing = f"to_regclass('{SCHEMA}.{name[1]}') is null" + (f" and not {_WATCHED}" if name[1] == "orders" else "")
             text = (
-                f"do $run_once$\nbegin\nif to_regclass('{SCHEMA}.{name[1]}') is null then\n"
+                f"do $run_once$\nbegin\nif {missing} then\n"
                 f"execute $definition$\n{once}$definition$;\nend if;\nend\n$run_once$;\n{always}"
             )
         yield f"-- {path.name}\n{text}"
@@ -110,6 +115,8 @@ def drop_definitions() -> str:
     views = re.findall(rf"^create or replace view {SCHEMA}\.(\w+)", text, re.MULTILINE)
     functions = re.findall(rf"^create or replace function {SCHEMA}\.(\w+)", text, re.MULTILINE)
     return (
+        # With its event trigger, which only a superuser could name.
+        f"drop function if exists {SCHEMA}.tg_ddl__follow cascade;\n"
         "do $$\nbegin\n  if to_regclass('walltrack.watched_tables') is not null then\n"
         "    perform walltrack.unwatch_orders(w.table_id) from walltrack.watched_tables as w;\n  end if;\nend\n$$;\n"
         + "".join(f"drop view if exists {SCHEMA}.{name};\n" for name in views)
@@ -148,6 +155,7 @@ def _migrate(dsn: str) -> None:
     engine = sync_engine(dsn)
     try:
         with engine.connect() as connection:
+            _hear(connection)
             with connection.begin():
                 _execute(connection, _BEFORE)
                 _configure(connection=connection)
@@ -211,6 +219,18 @@ def run_script(text: str) -> None:
         context.get_context().impl.static_output(text)
     else:
         _execute(context.get_bind(), text)
+
+
+def _hear(connection: Connection) -> None:
+    """What the schema has to say, but not PostgreSQL's own "already exists, skipping"."""
+
+    def tell(diagnostic: psycopg.errors.Diagnostic) -> None:
+        if (diagnostic.message_primary or "").startswith("walltrack_alerts: "):
+            log.warning("%s\n%s", diagnostic.message_primary, diagnostic.message_hint or "")
+
+    driver_connection = connection.connection.driver_connection
+    assert isinstance(driver_connection, psycopg.Connection)
+    driver_connection.add_notice_handler(tell)
 
 
 def _execute(connection: Connection, text: str) -> None:

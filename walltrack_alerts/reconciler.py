@@ -41,8 +41,8 @@ def _reconcile(connection: psycopg.Connection, dry_run: bool, progress: Callable
     known = connection.execute("select walltrack.known_faults()").fetchone()
     resolved = value("select walltrack.resolve_ended(%s)", dry_run)
     tables = connection.execute(
-        "select w.table_id::oid, greatest(coalesce(c.reltuples, 0), 0)::bigint from walltrack.watched_tables as w "
-        "left join pg_class as c on c.oid = w.table_id"
+        "select w.table_id::oid, greatest(c.reltuples, 0)::bigint from walltrack.watched_tables as w "
+        "join pg_class as c on c.oid = w.table_id"
     ).fetchall()
     total = sum(estimate for _, estimate in tables)
     scanned = raised = 0

@@ -1,0 +1,147 @@
+-- Forgets alerts that were resolved long ago, and with them, by cascade, their events and order actions. An open alert is
+-- never touched, nor is the one that keeps a person's resolve in force. Faults are not its business: the reconciler
+-- forgets those that are healed.
+--
+-- It waits for nobody and nobody waits for it: rows that somebody holds are passed over, and order writes lock only open
+-- alerts. `walltrack-alerts purge` commits after each batch.
+
+create or replace function walltrack.purge_before(p_older_than interval) returns timestamptz
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_older_than is null or p_older_than < interval '0' then
+    raise exception 'alerts cannot be older than %', coalesce(p_older_than::text, 'NULL')
+      using errcode = 'WT003', hint = 'Say how long ago they were resolved, e.g. interval ''90 days''.';
+  end if;
+  return now() - p_older_than;
+end
+$$;
+
+comment on function walltrack.purge_before(interval) is 'The time so long ago (WT003).';
+
+revoke all on function walltrack.purge_before(interval) from public;
+
+
+create or replace function walltrack.keeps_a_resolve(p_alert walltrack.alerts) returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- A person's resolve holds while the order goes on being exhausted, and the newest alert of the order is how that is known.
+begin
+  return p_alert.resolved_by <> 'system'
+    and not exists (
+      select from walltrack.alerts as a
+      where a.dedupe_key = p_alert.dedupe_key
+        and (a.status <> 'resolved' or (a.resolved_at, a.id) > (p_alert.resolved_at, p_alert.id))
+    )
+    and exists (
+      select from walltrack.watched_tables as w
+      inner join pg_class as c on c.oid = w.table_id
+      cross join lateral walltrack.find_order(
+        w, coalesce(p_alert.data ->> 'order_id', substr(p_alert.dedupe_key, length('order_failed_') + 1)), false
+      ) as o
+      where walltrack.order_outcome(o, w.cancel_pattern) = 'exhausted'
+    );
+exception when others then
+  return true;  -- an order that cannot be read now may be exhausted
+end
+$$;
+
+comment on function walltrack.keeps_a_resolve(walltrack.alerts) is
+'Whether a resolved alert is the newest of an order that is still exhausted: without it, a person''s resolve would not hold.';
+
+revoke all on function walltrack.keeps_a_resolve(walltrack.alerts) from public;
+
+
+create or replace function walltrack.purge_batch(
+    p_before timestamptz,
+    p_after_at timestamptz,
+    p_after_id uuid,
+    p_limit int,
+    p_dry_run boolean,
+    out last_at timestamptz,
+    out last_id uuid,
+    out scanned int,
+    out purged int
+)
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- One bounded batch, the longest resolved first: the p_limit alerts after the place (p_after_at, p_after_id), NULL: from
+-- the first. Returns where it stopped, NULL at the end.
+declare
+  v_ids uuid[];
+begin
+  select array_agg(b.id), count(*), (array_agg(b.resolved_at))[count(*)::int], (array_agg(b.id))[count(*)::int]
+  into v_ids, scanned, last_at, last_id
+  from (
+    select a.id, a.resolved_at
+    from walltrack.alerts as a
+    where a.status = 'resolved' and a.resolved_at < p_before
+      and (a.resolved_at, a.id)
+        > (coalesce(p_after_at, '-infinity'), coalesce(p_after_id, '00000000-0000-0000-0000-000000000000'))
+    order by a.resolved_at, a.id
+    limit p_limit
+  ) as b;
+  if not p_dry_run then
+    v_ids := array(select a.id from walltrack.alerts as a where a.id = any (v_ids) for update skip locked);
+  end if;
+  -- One of the system's that stands after a person's which is passed over stays too: the newest one is believed.
+  v_ids := array(
+    select a.id
+    from walltrack.alerts as a
+    where a.id = any (v_ids)
+      and (a.resolved_by = 'system' or not starts_with(a.dedupe_key, 'order_failed_') is true or not walltrack.keeps_a_resolve(a))
+      and not exists (
+        select from walltrack.alerts as o
+        where o.dedupe_key = a.dedupe_key and o.status = 'resolved' and o.resolved_at < a.resolved_at
+          and o.resolved_by <> 'system' and o.id <> all (v_ids)
+      )
+  );
+  if not p_dry_run then
+    delete from walltrack.alerts as a where a.id = any (v_ids);
+  end if;
+  purged := cardinality(v_ids);
+end
+$$;
+
+comment on function walltrack.purge_batch(timestamptz, timestamptz, uuid, int, boolean) is
+'Deletes what may go among the next p_limit alerts that were resolved before a time; returns where it stopped and how many.';
+
+revoke all on function walltrack.purge_batch(timestamptz, timestamptz, uuid, int, boolean) from public;
+
+
+create or replace function walltrack.purge_alerts(p_older_than interval, p_limit int default 100000) returns int
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_before timestamptz := walltrack.purge_before(p_older_than);
+  v_last_at timestamptz;
+  v_last_id uuid;
+  v_purged int;
+  v_sum int := 0;
+begin
+  loop
+    select b.last_at, b.last_id, b.purged into v_last_at, v_last_id, v_purged
+    from walltrack.purge_batch(v_before, v_last_at, v_last_id, least(5000, p_limit - v_sum), false) as b;
+    exit when v_last_id is null;
+    v_sum := v_sum + v_purged;
+  end loop;
+  return v_sum;
+end
+$$;
+
+comment on function walltrack.purge_alerts(interval, int) is
+'Deletes alerts that were resolved longer ago, with their events, at most p_limit in one call; returns how many (WT003).';
+
+revoke all on function walltrack.purge_alerts(interval, int) from public;

@@ -1,0 +1,349 @@
+"""What a host's migrations do to a watched table: order writes go on, and the guard follows in the same transaction.
+
+The writer is a session that has written orders before, as those of a connection pool have.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+import psycopg
+import pytest
+
+from tests.bot import Bot
+from tests.faults.helpers import (
+    meanwhile,
+    reconcile,
+    states,
+    wait_until_blocked,
+)
+from tests.faults.writer import Writer
+from walltrack_alerts import migrations
+
+COMPARED = ("attempt_count", "max_attempts", "status", "order_type", "last_error")
+
+
+BROKEN_TYPES = (
+    "create or replace function walltrack.types_of(p_table regclass, p_columns jsonb) returns jsonb language plpgsql as "
+    "$$ begin assert false; end $$"
+)
+
+
+def guard(bot: Bot) -> object:
+    """The version of the guard's function."""
+    return bot.execute("select xmin, ctid from pg_proc where proname = 'tg_orders__guard'").fetchone()
+
+
+# Renamed
+
+
+@pytest.mark.parametrize("column", [*COMPARED, "id", "token_address"])
+def test_a_renamed_column(writer: Writer, admin: psycopg.Connection, heard: list[str], told: list[str], column: str) -> None:
+    admin.execute(f"alter table walltrack.orders rename column {column} to other")  # type: ignore[arg-type]
+    writer.names[column] = "other"
+    writer.assert_alerts()
+    assert (heard, told) == ([], [])
+
+
+@pytest.mark.parametrize("command", ["alter table only", "alter view", "alter materialized view", "alter foreign table"])
+def test_other_ways_to_rename(writer: Writer, admin: psycopg.Connection, command: str) -> None:
+    """PostgreSQL lets a column of a table be renamed by the commands of other relations too."""
+    admin.execute(f"{command} walltrack.orders rename column status to state")  # type: ignore[arg-type]
+    writer.names["status"] = "state"
+    writer.assert_alerts()
+
+
+def test_columns_that_swap_their_names(writer: Writer, admin: psycopg.Connection, told: list[str]) -> None:
+    with admin.transaction():
+        for old, new in (("attempt_count", "swap"), ("max_attempts", "attempt_count"), ("swap", "max_attempts")):
+            admin.execute(f"alter table walltrack.orders rename column {old} to {new}")  # type: ignore[arg-type]
+    writer.names = {"attempt_count": "max_attempts", "max_attempts": "attempt_count"}
+    writer.assert_alerts()
+    assert told == []
+
+
+def test_a_renamed_column_of_the_parent(bot: Bot, admin: psycopg.Connection) -> None:
+    """The table inherits its status: the statement names another table, and there the column has another number."""
+    admin.execute(
+        "create table walltrack.base (unrelated int, status text);"
+        "create table walltrack.child (like walltrack.orders including defaults);"
+        "alter table walltrack.child alter status type text;"
+        "alter table walltrack.child add unrelated int; alter table walltrack.child inherit walltrack.base;"
+        "select walltrack.watch_orders('walltrack.child');"
+        "alter table walltrack.base rename column status to state"
+    )
+    order = uuid.uuid4()
+    bot.execute(
+        "insert into walltrack.child (id, order_type, side, token_address, amount_sol, expected_price, state, attempt_count) "
+        "values (%s, 'exit', 'sell', 'x', 1, 1, 'failed', 3)",
+        (order,),
+    )
+    assert bot.alert(order).is_open
+    bot.execute("update walltrack.child set state = 'filled'")
+    assert not bot.alert(order).is_open
+
+
+def test_a_new_column_does_not_become_a_dropped_one(writer: Writer, admin: psycopg.Connection) -> None:
+    """Only the statement that renames a column moves a fact; not a later one that renames something else."""
+    admin.execute("alter table walltrack.orders drop column last_error")
+    admin.execute("alter table walltrack.orders add column note text; alter table walltrack.orders rename column note to remark")
+    writer.names["last_error"] = "remark"
+    writer.fail("no error")
+    assert writer.bot.alert(writer.order).data["error"] is None
+
+
+# Dropped, retyped
+
+
+@pytest.mark.parametrize("column", ["order_type", "last_error", "token_symbol"])
+def test_a_dropped_column(writer: Writer, admin: psycopg.Connection, heard: list[str], told: list[str], column: str) -> None:
+    admin.execute(f"alter table walltrack.orders drop column {column}")  # type: ignore[arg-type]
+    writer.write(locked_by="worker-2")
+    writer.write(status="failed", attempt_count=3)
+    alert = writer.bot.alert(writer.order)
+    assert alert.severity == "critical" and alert.data["attempts"] == 3
+    writer.write(status="filled")
+    assert not writer.bot.alert(writer.order).is_open
+    assert (heard, writer.bot.faults()) == ([], [])
+    assert told == (
+        [] if column == "token_symbol" else [f"NOTICE walltrack_alerts: the alerts of walltrack.orders go on without {column}"]
+    )
+
+
+@pytest.mark.parametrize("column", ["attempt_count", "max_attempts", "status", "id"])
+def test_an_indispensable_column_is_dropped(writer: Writer, admin: psycopg.Connection, told: list[str], column: str) -> None:
+    """Orders are written, the migrating person is told, the fault stays until it is mended."""
+    admin.execute(f"alter table walltrack.orders drop column {column}")  # type: ignore[arg-type]
+    fact = "order_id" if column == "id" else column
+    assert len(told) == 1 and told[0].startswith("WARNING walltrack_alerts: the orders of walltrack.orders are written")
+    assert told[0].endswith(fact)
+    assert states(writer.bot) == ["WT004"]
+    values = {"status": "failed", "attempt_count": 3, "last_error": "pool drained", "locked_by": "worker-2"}
+    values.pop(column, None)
+    for name, value in values.items():
+        writer.write(**{name: value})
+    admin.execute("alter table walltrack.orders add column unrelated int")
+    assert len(told) == 1  # once
+    reconcile(writer.bot)
+    kept = writer.bot.faults()
+    assert ("WT004", f"the guard has no column any more that it can read as: {fact}") in kept
+    reconcile(writer.bot)
+    assert writer.bot.faults() == kept  # as many as before
+
+    again = {"id": f"uuid default '{writer.order}'", "status": "text default 'failed'"}.get(column, "int default 3")
+    admin.execute(f"alter table walltrack.orders add column {column} {again}")  # type: ignore[arg-type]
+    reconcile(writer.bot)
+    assert writer.bot.faults() == [] and writer.bot.alert(writer.order).is_open
+    writer.write(status="filled")
+    assert not writer.bot.alert(writer.order).is_open
+
+
+def test_a_column_that_is_replaced(writer: Writer, admin: psycopg.Connection, told: list[str]) -> None:
+    """How a big table gets a wider column: a new one is filled, the old one dropped, the new one takes its name."""
+    admin.execute("alter table walltrack.orders add column wide bigint default 2")
+    with admin.transaction():
+        admin.execute("alter table walltrack.orders drop column attempt_count")
+        admin.execute("alter table walltrack.orders rename column wide to attempt_count")
+    assert len(told) == 1
+    writer.assert_alerts()
+    admin.execute("alter table walltrack.orders drop column max_attempts, add column max_attempts bigint default 3")
+    assert len(told) == 1  # in one statement nothing is missing in between
+
+
+@pytest.mark.parametrize(
+    ("change", "lost"),
+    [
+        ("alter column last_error type json using null", "last_error"),
+        ("alter column attempt_count drop default, alter column attempt_count type text", "attempt_count"),
+        ("alter column status drop default, alter column status type point using null", "status"),
+    ],
+)
+def test_a_type_that_cannot_be_compared(
+    writer: Writer, admin: psycopg.Connection, told: list[str], change: str, lost: str
+) -> None:
+    admin.execute("drop index walltrack.orders_status_idx; alter table walltrack.orders alter column status drop not null")
+    admin.execute(f"alter table walltrack.orders {change}")  # type: ignore[arg-type]
+    assert len(told) == 1 and told[0].endswith(lost)
+    for name, value in {"status": None, "attempt_count": "3", "last_error": '"x"', "locked_by": "worker-2"}.items():
+        writer.write(**{name: value})
+
+
+def test_a_type_that_is_dropped_with_its_columns(writer: Writer, admin: psycopg.Connection, told: list[str]) -> None:
+    admin.execute(
+        "create domain walltrack.order_state as text;"
+        "alter table walltrack.orders alter column status drop default, alter column status type walltrack.order_state"
+    )
+    writer.write(status="pending")
+    admin.execute("drop domain walltrack.order_state cascade")
+    writer.write(locked_by="worker-2")
+    assert sum(line.startswith("WARNING walltrack_alerts") for line in told) == 1
+
+
+# In the middle of transactions
+
+
+def test_in_the_transaction_of_the_change_and_after_its_rollback(writer: Writer) -> None:
+    bot = writer.bot
+    before = guard(bot)
+    bot.execute("begin; alter table walltrack.orders rename column status to state")
+    writer.names["status"] = "state"
+    writer.fail()
+    assert bot.alert(writer.order).is_open
+    bot.execute("rollback")
+    writer.names.clear()
+    assert guard(bot) == before
+    writer.assert_alerts()
+
+
+def test_a_write_that_waits_for_the_change(database_url: str, writer: Writer, admin: psycopg.Connection) -> None:
+    writer.bot.execute("prepare late as update walltrack.orders set locked_by = 'worker-3'")
+    with psycopg.connect(database_url) as migrating:
+        migrating.execute("alter table walltrack.orders rename column attempt_count to tries")
+        with meanwhile(lambda: writer.bot.execute("execute late")):
+            wait_until_blocked(admin, writer.bot.connection, migrating)
+            migrating.commit()
+    writer.names["attempt_count"] = "tries"
+    writer.assert_alerts()
+
+
+def test_a_snapshot_older_than_the_change(writer: Writer, admin: psycopg.Connection) -> None:
+    """Its transaction still sees the former names in watched_tables."""
+    writer.bot.execute("begin isolation level repeatable read; select count(*) from walltrack.watched_tables")
+    admin.execute("alter table walltrack.orders rename column attempt_count to tries")
+    writer.names["attempt_count"] = "tries"
+    writer.fail()
+    writer.bot.execute("commit")
+    assert writer.bot.alert(writer.order).is_open and writer.bot.faults() == []
+
+
+def test_where_triggers_are_off(writer: Writer, admin: psycopg.Connection) -> None:
+    """As in a session that applies a replicated change: the others go on writing."""
+    admin.execute("set session_replication_role = replica; alter table walltrack.orders rename column status to state")
+    writer.names["status"] = "state"
+    writer.assert_alerts()
+
+
+# The table as a whole
+
+
+@pytest.mark.parametrize(
+    ("change", "table"),
+    [
+        ("alter table walltrack.orders rename to trades", "walltrack.trades"),
+        ("create schema bot; alter table walltrack.orders set schema bot", "bot.orders"),
+        ("create schema bot; alter table walltrack.orders set schema bot; alter schema bot rename to robot", "robot.orders"),
+    ],
+)
+def test_a_table_that_is_renamed(
+    database_url: str, writer: Writer, admin: psycopg.Connection, told: list[str], change: str, table: str
+) -> None:
+    admin.execute(f"{change}; alter table {table} rename column status to state")  # type: ignore[arg-type]
+    writer.table = table
+    writer.names["status"] = "state"
+    migrations.upgrade(database_url)
+    assert admin.execute("select to_regclass('walltrack.orders')").fetchone() == (None,)  # no empty one beside it
+    writer.assert_alerts()
+    assert told == []
+
+
+def test_a_new_table_of_the_old_name(writer: Writer, admin: psycopg.Connection) -> None:
+    """Each has a guard of its own, and keeps it when the other one is let go."""
+    admin.execute(
+        "alter table walltrack.orders rename to trades; create table walltrack.orders (like walltrack.trades including defaults);"
+        "select walltrack.watch_orders('walltrack.orders'); alter table walltrack.orders rename column status to state;"
+        "select walltrack.unwatch_orders('walltrack.orders')"
+    )
+    writer.table = "walltrack.trades"
+    writer.assert_alerts()
+
+
+def test_partitions_that_are_attached(bot: Bot, admin: psycopg.Connection) -> None:
+    """The new partition has its columns in another order, and is guarded by the renamed ones."""
+    admin.execute(
+        "create table walltrack.parts (like walltrack.orders including defaults) partition by list (side);"
+        "select walltrack.watch_orders('walltrack.parts');"
+        "alter table walltrack.parts rename column attempt_count to tries;"
+        "create table walltrack.selling (tries int default 0, gone int, like walltrack.orders);"
+        "alter table walltrack.selling drop column gone, drop column attempt_count;"
+        "alter table walltrack.parts attach partition walltrack.selling for values in ('sell');"
+        "alter table walltrack.parts rename column status to state; alter table walltrack.parts add column venue text"
+    )
+    order = uuid.uuid4()
+    bot.execute(
+        "insert into walltrack.parts (id, order_type, side, token_address, amount_sol, expected_price, state, tries, created_at, "
+        "updated_at) values (%s, 'exit', 'sell', 'x', 1, 1, 'submitted', 2, now(), now())",
+        (order,),
+    )
+    bot.execute("update walltrack.parts set state = 'failed', tries = 3")
+    assert bot.alert(order).is_open
+    bot.execute("update walltrack.parts set state = 'filled'")
+    assert not bot.alert(order).is_open and bot.faults() == []
+
+
+@pytest.mark.parametrize("goes", ["drop table walltrack.orders", "drop schema walltrack cascade"])
+def test_what_is_dropped_is_gone(writer: Writer, admin: psycopg.Connection, told: list[str], goes: str) -> None:
+    admin.execute(goes)  # type: ignore[arg-type]
+    admin.execute("create table other (id int); alter table other rename column id to key; drop table other")
+    assert not any("walltrack_alerts" in line for line in told)
+    (left,) = admin.execute("select count(*) from pg_event_trigger").fetchone() or ()
+    assert left == ("schema" not in goes)
+
+
+# Everything else
+
+
+def test_other_changes_do_not_touch_the_guard(writer: Writer, admin: psycopg.Connection, told: list[str]) -> None:
+    before = guard(writer.bot)
+    admin.execute(
+        "create table other (id int, status text); alter table other rename column status to state; alter table other drop state;"
+        "create type mood as enum ('a'); alter table other add mood mood; drop type mood cascade;"
+        "create function f() returns int language sql as 'select 1'; drop function f(); drop table other"
+    )
+    admin.execute(
+        "alter table walltrack.orders add column venue text; alter table walltrack.orders rename column venue to place;"
+        "alter table walltrack.orders alter column place type varchar(20); alter table walltrack.orders drop column place;"
+        "alter table walltrack.orders add constraint c check (amount_sol > 0) not valid; "
+        "alter table walltrack.orders validate constraint c; alter table walltrack.orders set (fillfactor = 80)"
+    )
+    assert guard(writer.bot) == before
+    assert [line for line in told if "walltrack_alerts" in line] == []
+    writer.assert_alerts()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "drop function walltrack.follow_columns",
+        "drop function walltrack.types_of",
+        "drop function walltrack.write_guard",
+        "drop table walltrack.watched_tables cascade",
+        BROKEN_TYPES,
+    ],
+)
+def test_a_change_never_fails_by_us(writer: Writer, admin: psycopg.Connection, told: list[str], broken: str) -> None:
+    admin.execute(broken)  # type: ignore[arg-type]
+    told.clear()
+    admin.execute("alter table walltrack.orders rename column status to state")
+    assert len(told) == 1 and told[0].startswith("WARNING walltrack_alerts: the guard could not follow this alter table")
+
+
+def test_a_change_that_cannot_be_told(writer: Writer, admin: psycopg.Connection) -> None:
+    """What went wrong is Cyrillic, the client speaks LATIN1: the table is changed all the same."""
+    admin.execute("alter table walltrack.watched_tables add constraint \"проверка\" check (columns ->> 'status' = 'status')")
+    admin.execute("set client_encoding = 'LATIN1'")
+    admin.execute("alter table walltrack.orders rename column status to state")
+    admin.execute("set client_encoding = 'UTF8'")
+    assert admin.execute("select state from walltrack.orders").fetchone() == ("submitted",)
+
+
+def test_a_change_does_not_wait_for_us(database_url: str, writer: Writer, admin: psycopg.Connection, told: list[str]) -> None:
+    """Somebody holds the row of watched_tables: the migration is told, not held up."""
+    admin.execute("set statement_timeout = '20s'")
+    with psycopg.connect(database_url) as holder:
+        holder.execute("select from walltrack.watched_tables for update")
+        admin.execute("alter table walltrack.orders rename column status to state")
+        holder.rollback()
+    assert len(told) == 1 and told[0].endswith("(55P03)")
+    admin.execute("""select walltrack.watch_orders('walltrack.orders', '{"status": "state"}')""")
+    writer.names["status"] = "state"
+    writer.assert_alerts()

@@ -1,0 +1,227 @@
+"""What the reconciler heals, and what it leaves for the next time."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+
+from tests.bot import Bot
+from tests.faults.helpers import (
+    BROKEN,
+    HOST_TRIGGER,
+    HOSTS_TRIGGERS,
+    MENDED,
+    NO_HOST_TRIGGER,
+    WATCH_AGAIN,
+    disabled,
+    order_row,
+    reconcile,
+    replica,
+    states,
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "attempts"),
+    [("bigint", "3000000000"), ("numeric", "NaN"), ("numeric", "Infinity"), ("double precision", "1e300")],
+)
+def test_attempts_out_of_range_still_raise_in_the_end(bot: Bot, admin: psycopg.Connection, kind: str, attempts: str) -> None:
+    """Whatever counts as exhausted gets its alert, if not by the write itself then by the reconciler."""
+    admin.execute(f"alter table walltrack.orders alter column attempt_count type {kind}; {WATCH_AGAIN}")  # type: ignore[arg-type]
+    order = bot.create("exit", status="submitted")
+    other = bot.create("exit", status="submitted", attempt_count=2)
+    bot.update(order, status="failed", attempt_count=attempts)
+    assert bot.execute("select status from walltrack.orders where id = %s", (order,)).fetchone() == ("failed",)
+    with disabled(admin):
+        bot.fail(other)
+    reconcile(bot)
+    assert bot.alert(other).is_open  # one order that cannot be told never stops the others
+    assert bot.alert(order).is_open
+
+
+def test_an_order_that_cannot_be_read_is_not_a_deleted_one(bot: Bot, admin: psycopg.Connection) -> None:
+    order = bot.create("exit", status="failed", attempt_count=3)
+    admin.execute(f"alter table walltrack.orders alter column amount_sol type text; {WATCH_AGAIN}")  # type: ignore[arg-type]
+    bot.update(order, amount_sol="n/a", status="pending", attempt_count=1)
+    reconcile(bot)
+    assert bot.alert(order).is_open
+
+
+def test_the_reconciler_heals_the_other_tables(bot: Bot, admin: psycopg.Connection) -> None:
+    """A watched table that was dropped, or lost a column, does not keep the reconciler from the rest."""
+    order = bot.create("exit", status="submitted", attempt_count=2)
+    for table in ("dropped", "renamed"):
+        admin.execute(f"create table walltrack.{table} (like walltrack.orders including defaults)")  # type: ignore[arg-type]
+        admin.execute(f"select walltrack.watch_orders('walltrack.{table}')")  # type: ignore[arg-type]
+    admin.execute("drop table walltrack.dropped; alter table walltrack.renamed rename column token_symbol to ticker")
+    with disabled(admin):
+        bot.fail(order)
+    reconcile(bot)
+    assert bot.alert(order).is_open
+
+
+def test_a_fault_that_was_not_healed_is_not_forgotten(bot: Bot, admin: psycopg.Connection) -> None:
+    order = bot.create("exit", status="submitted", attempt_count=2)
+    admin.execute("delete from walltrack.watched_tables")
+    bot.fail(order)
+    reconcile(bot)  # knows of no table
+    assert bot.alerts(order) == [] and states(bot) == ["P0002"]
+    admin.execute(WATCH_AGAIN)
+    assert reconcile(bot) == (1, 0)
+    assert states(bot) == []
+
+
+def test_a_fault_of_an_open_transaction_is_not_forgotten(database_url: str, bot: Bot, admin: psycopg.Connection) -> None:
+    """It commits after the reconciler has looked, with an id below one that was committed before."""
+    first, second = (bot.create("exit", status="submitted", attempt_count=2) for _ in range(2))
+    with psycopg.connect(database_url) as slow:
+        admin.execute(BROKEN)
+        Bot(slow).fail(first)
+        bot.fail(second)
+        admin.execute(MENDED)
+        known = bot.execute("select walltrack.known_faults()").fetchone()
+        slow.commit()
+    bot.execute("select walltrack.clear_faults(%s)", known)
+    assert [order for (order,) in bot.execute("select order_id from walltrack.alert_faults")] == [str(first)]
+    assert reconcile(bot) == (2, 0)
+    assert states(bot) == []
+
+
+def test_an_endless_host_trigger_on_alerts(bot: Bot, admin: psycopg.Connection, heard: list[str]) -> None:
+    """A trigger that swallows what is inserted: the write gives up by itself, not by its timeout."""
+    order = bot.create("exit", status="submitted", attempt_count=2)
+    admin.execute(HOST_TRIGGER.format(body="return null;"))  # type: ignore[arg-type]
+    bot.execute("set statement_timeout = '10s'")
+    bot.fail(order)
+    assert order_row(bot, order)[:2] == ("failed", 3)
+    assert len(heard) == 1 and "57014" not in states(bot)
+    admin.execute(NO_HOST_TRIGGER)
+    assert reconcile(bot) == (1, 0)
+
+
+# Triggers that do not fire
+
+
+@pytest.mark.parametrize("silent", [disabled, replica])
+def test_what_no_trigger_saw_is_healed(bot: Bot, silent: Callable[[psycopg.Connection], Iterator[None]]) -> None:
+    fresh = bot.create("exit", status="submitted", attempt_count=2)
+    again, filled, cancelled, deleted = (bot.create("exit", status="failed", attempt_count=3) for _ in range(4))
+    held, later = (bot.create("exit", status="failed", attempt_count=3) for _ in range(2))
+    for order in (held, later):
+        bot.call("resolve_alert", bot.alert(order).id, "by hand", "ada")
+    with silent(bot.connection):
+        bot.fail(fresh, "unseen")
+        bot.retry(again)
+        bot.fail(again, "unseen")
+        bot.fill(filled)
+        bot.cancel(cancelled)
+        bot.delete(deleted)
+        bot.give_up(held)
+        bot.fail(later, "unseen")
+    assert reconcile(bot) == (3, 3)
+    assert bot.alert(fresh).data["error"] == "unseen"
+    assert [bot.alert(order).resolution for order in (filled, cancelled, deleted)] == [
+        "Order filled",
+        "Order cancelled",
+        "Order deleted",
+    ]
+    assert bot.alert(held).resolution == "by hand"  # holds until the order fails again
+    assert [alert.status for alert in bot.alerts(later)] == ["resolved", "active"]
+    assert reconcile(bot) == (0, 0)
+
+
+def test_a_repeat_that_no_trigger_saw_is_told(bot: Bot) -> None:
+    """An open alert does not go on showing the attempts and the error of before."""
+    order = bot.create("exit", status="failed", attempt_count=3, last_error="before")
+    with replica(bot.connection):
+        bot.retry(order)
+        bot.fail(order, "unseen")
+    reconcile(bot)
+    assert (bot.alert(order).data["attempts"], bot.alert(order).data["error"]) == (4, "unseen")
+
+
+# What the reconciler cannot read
+
+
+CAST = """
+create type walltrack.venue as enum ('good', 'bad');
+create function walltrack.venue_json(walltrack.venue) returns json language plpgsql immutable as
+  $$ begin if $1 = 'bad' then raise 'no JSON of it'; end if; return '{}'; end $$;
+create cast (walltrack.venue as json) with function walltrack.venue_json;
+alter table walltrack.orders add column venue walltrack.venue;
+"""
+
+
+def test_a_row_that_cannot_become_json(bot: Bot, admin: psycopg.Connection, heard: list[str]) -> None:
+    """The order is written, and it keeps no other order from its alert."""
+    admin.execute(CAST)
+    poisoned, other = (bot.create("exit", status="submitted", attempt_count=2) for _ in range(2))
+    bot.update(poisoned, venue="bad")
+    bot.fail(poisoned)
+    assert order_row(bot, poisoned)[:2] == ("failed", 3)
+    assert states(bot) == ["P0001"] and heard[0].endswith("no JSON of it (P0001)")
+    with disabled(admin):
+        bot.fail(other)
+    for _ in range(2):
+        reconcile(bot)
+        assert bot.alert(other).is_open and states(bot) == ["P0001"]
+    bot.update(poisoned, venue="good")
+    reconcile(bot)
+    assert bot.alert(poisoned).is_open and bot.faults() == []
+
+
+def test_a_time_that_is_none_is_not_a_deleted_order(bot: Bot, admin: psycopg.Connection) -> None:
+    admin.execute(HOSTS_TRIGGERS)
+    admin.execute("alter table walltrack.orders alter column updated_at type text")
+    order = bot.create("exit", status="failed", attempt_count=3)
+    bot.update(order, updated_at="2025-02-31T25:00:00")
+    bot.fail(order, "later")
+    assert bot.alert(order).data["error"] == "later"
+    assert reconcile(bot) == (0, 0)
+    assert bot.alert(order).is_open and bot.faults() == []
+
+
+def test_a_status_that_is_null(bot: Bot, admin: psycopg.Connection) -> None:
+    admin.execute("alter table walltrack.orders alter column status drop not null")
+    order = bot.create("exit", status=None, attempt_count=2)
+    bot.update(order, attempt_count=3)
+    bot.update(order, last_error="known by now")
+    assert (bot.alert(order).occurrences, bot.alert(order).data["error"]) == (1, "known by now")
+    assert bot.faults() == []
+
+
+def test_attempts_that_are_null(bot: Bot) -> None:
+    """They are none, not many: the first failures count, and nothing is told before the last one."""
+    order = bot.create("exit", attempt_count=None, max_attempts=None)
+    bot.update(order, status="failed")
+    bot.update(order, max_attempts=3)
+    bot.fill(order)
+    assert bot.alerts() == []
+    again = bot.create("exit", status="failed", attempt_count=3)
+    bot.call("resolve_alert", bot.alert(again).id, "by hand", "ada")
+    bot.update(again, attempt_count=None)
+    bot.update(again, attempt_count=3)
+    assert [alert.status for alert in bot.alerts(again)] == ["resolved", "active"]
+    assert bot.faults() == []
+
+
+def test_a_table_that_was_dropped_has_no_orders(bot: Bot, admin: psycopg.Connection) -> None:
+    """It does not keep the reconciler from resolving, and what was open for its orders is over."""
+    admin.execute("create table walltrack.other (like walltrack.orders including defaults)")
+    admin.execute("select walltrack.watch_orders('walltrack.other')")
+    order = bot.create("exit", status="failed", attempt_count=3)
+    gone = uuid.uuid4()
+    bot.execute(
+        "insert into walltrack.other (id, order_type, side, token_address, amount_sol, expected_price, status, attempt_count) "
+        "values (%s, 'exit', 'sell', 'x', 1, 1, 'failed', 3)",
+        (gone,),
+    )
+    admin.execute("drop table walltrack.other")
+    with disabled(admin):
+        bot.fill(order)
+    assert reconcile(bot) == (0, 2)
+    assert [bot.alert(o).resolution for o in (order, gone)] == ["Order filled", "Order deleted"]
+    assert bot.faults() == []

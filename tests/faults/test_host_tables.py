@@ -1,0 +1,108 @@
+"""What a host can do to its own table."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tests.bot import Bot
+from tests.faults.helpers import (
+    HOSTS_TRIGGERS,
+    NOBODY_FOLLOWS,
+    WATCH_AGAIN,
+    order_row,
+    reconcile,
+    states,
+)
+
+RETYPED = {
+    "attempt_count": "bigint",
+    "max_attempts": "smallint",
+    "status": "text",
+    "order_type": "text",
+    "last_error": "varchar(5000)",
+    "token_symbol": "text",
+    "amount_sol": "double precision",
+    "is_simulated": "text",
+}
+UNINDEXED = (
+    "drop index walltrack.orders_next_retry_at_idx, walltrack.orders_open_idx;"
+    "alter table walltrack.orders drop constraint orders_status_is_known, drop constraint orders_type_is_known;"
+)
+
+
+@pytest.mark.parametrize(("column", "kind"), RETYPED.items())
+def test_a_retyped_column_in_a_new_session(database_url: str, admin: psycopg.Connection, column: str, kind: str) -> None:
+    admin.execute(UNINDEXED + HOSTS_TRIGGERS)  # type: ignore[arg-type]
+    admin.execute(f"alter table walltrack.orders alter column {column} type {kind}")  # type: ignore[arg-type]
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        bot = Bot(connection)
+        order = bot.create("exit")
+        bot.exhaust(order)
+        assert bot.alert(order).is_open
+        bot.fill(order)
+        assert not bot.alert(order).is_open and bot.faults() == []
+
+
+@pytest.mark.parametrize(("column", "kind"), RETYPED.items())
+def test_a_retyped_column_in_a_session_that_goes_on(bot: Bot, admin: psycopg.Connection, column: str, kind: str) -> None:
+    """A connection from a pool does not end because a migration of the host changes a type."""
+    order = bot.create("exit", status="submitted", attempt_count=2)
+    bot.lock(order)
+    bot.delete(bot.create("exit", status="failed", attempt_count=3))
+    admin.execute(UNINDEXED + HOSTS_TRIGGERS)  # type: ignore[arg-type]
+    admin.execute(f"alter table walltrack.orders alter column {column} type {kind}")  # type: ignore[arg-type]
+    bot.unlock(order)
+    bot.fail(order)
+    assert order_row(bot, order)[:2] == ("failed", 3)
+    reconcile(bot)
+    assert bot.alert(order).is_open
+
+
+@pytest.mark.parametrize(("column", "kind"), RETYPED.items())
+def test_watching_again_mends_a_session_that_goes_on(bot: Bot, admin: psycopg.Connection, column: str, kind: str) -> None:
+    order = bot.create("exit", status="submitted", attempt_count=2)
+    bot.lock(order)
+    bot.delete(bot.create("exit", status="failed", attempt_count=3))
+    admin.execute(NOBODY_FOLLOWS + UNINDEXED + HOSTS_TRIGGERS)  # type: ignore[arg-type]
+    admin.execute(f"alter table walltrack.orders alter column {column} type {kind}; {WATCH_AGAIN}")  # type: ignore[arg-type]
+    bot.unlock(order)
+    bot.fail(order)
+    assert bot.alert(order).is_open and bot.faults() == []
+
+
+def test_the_renamed_id_reaches_no_order_write(bot: Bot, admin: psycopg.Connection, heard: list[str]) -> None:
+    order = bot.create("exit", status="submitted", attempt_count=2)
+    admin.execute(NOBODY_FOLLOWS + HOSTS_TRIGGERS)
+    admin.execute("alter table walltrack.orders rename column id to order_key")
+    bot.execute("update walltrack.orders set status = 'failed', attempt_count = 3")
+    assert bot.execute("select status, attempt_count from walltrack.orders").fetchone() == ("failed", 3)
+    assert states(bot) == ["WT004"] and len(heard) == 1
+    admin.execute("""select walltrack.watch_orders('walltrack.orders', '{"order_id": "order_key"}')""")
+    assert reconcile(bot) == (1, 0)
+    assert bot.alert(order).is_open
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "alter column last_error type json using null",  # json has no equality
+        "alter column attempt_count drop default, alter column attempt_count type text",
+        "alter column max_attempts drop default, alter column max_attempts type text",
+        "alter column status drop default, alter column status type int using 1, alter column status set default 1",
+    ],
+)
+def test_watching_a_table_never_breaks_it(bot: Bot, change: str) -> None:
+    """What the guard cannot compare is refused, or it works; it does not make every later write fail."""
+    bot.execute("create table walltrack.other (like walltrack.orders including defaults)")
+    bot.execute(f"alter table walltrack.other {change}")
+    try:
+        bot.execute("select walltrack.watch_orders('walltrack.other')")
+    except psycopg.Error as error:
+        assert error.sqlstate == "WT004"
+    bot.execute(
+        "insert into walltrack.other (order_type, side, token_address, amount_sol, expected_price) "
+        "values ('exit', 'sell', 'x', 1, 1)"
+    )
+    bot.execute("update walltrack.other set locked_by = 'worker-1'")
+    bot.execute("update walltrack.other set attempt_count = '3', max_attempts = '3'")

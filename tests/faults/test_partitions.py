@@ -1,0 +1,100 @@
+"""A partitioned table of orders."""
+
+from __future__ import annotations
+
+import uuid
+
+import psycopg
+import pytest
+
+from tests.bot import Bot
+from tests.faults.helpers import (
+    BROKEN,
+    MENDED,
+    reconcile,
+    states,
+)
+from walltrack_alerts import AlertStatus
+
+PARTITIONED = """
+create table walltrack.parts (like walltrack.orders including defaults) partition by list (status);
+create table walltrack.parts_waiting partition of walltrack.parts for values in ('pending', 'submitted', 'confirming');
+create table walltrack.parts_failed partition of walltrack.parts for values in ('failed');
+create table walltrack.parts_ended partition of walltrack.parts for values in ('filled', 'cancelled');
+select walltrack.watch_orders('walltrack.parts');
+"""
+INSERT_PART = (
+    "insert into walltrack.parts (id, order_type, side, token_address, amount_sol, expected_price, status, attempt_count) "
+    "values (%s, 'exit', 'sell', 'x', 1, 1, 'submitted', 2)"
+)
+
+
+@pytest.fixture
+def part(bot: Bot, admin: psycopg.Connection) -> uuid.UUID:
+    """An order in a table that is partitioned by status: each change of status moves its row."""
+    admin.execute(PARTITIONED)
+    order = uuid.uuid4()
+    bot.execute(INSERT_PART, (order,))
+    return order
+
+
+def test_a_row_that_moves_to_another_partition_raises(bot: Bot, part: uuid.UUID) -> None:
+    bot.execute("update walltrack.parts set status = 'failed', attempt_count = 3")
+    assert (bot.alert(part).status, bot.alert(part).occurrences) == (AlertStatus.ACTIVE, 1)
+    bot.execute("update walltrack.parts set last_error = 'now known'")
+    assert bot.alert(part).data["error"] == "now known"
+    assert bot.faults() == []
+
+
+@pytest.mark.parametrize("status", ["filled", "cancelled"])
+def test_a_row_that_moves_to_another_partition_resolves(bot: Bot, part: uuid.UUID, status: str) -> None:
+    bot.execute("update walltrack.parts set status = 'failed', attempt_count = 3")
+    bot.execute("update walltrack.parts set status = %s", (status,))
+    assert bot.alert(part).resolution == f"Order {status}"
+
+
+def test_a_row_that_moves_along_keeps_its_alert(bot: Bot, part: uuid.UUID) -> None:
+    """A manual retry, another failure: one alert, acknowledged once, as in a table without partitions."""
+    bot.execute("update walltrack.parts set status = 'failed', attempt_count = 3")
+    bot.call("acknowledge_alert", bot.alert(part).id, "ada")
+    bot.execute("update walltrack.parts set status = 'pending'")
+    assert (bot.alert(part).status, bot.alert(part).occurrences) == (AlertStatus.ACKNOWLEDGED, 1)
+    bot.execute("update walltrack.parts set status = 'failed', attempt_count = 4")
+    assert (bot.alert(part).status, bot.alert(part).occurrences) == (AlertStatus.ACKNOWLEDGED, 2)
+
+
+def test_a_row_that_moves_along_does_not_reopen(bot: Bot, part: uuid.UUID) -> None:
+    bot.execute("update walltrack.parts set status = 'failed', attempt_count = 3")
+    bot.call("resolve_alert", bot.alert(part).id, "by hand", "ada")
+    bot.execute("update walltrack.parts set status = 'pending'")
+    assert bot.alert(part).resolution == "by hand"
+
+
+def test_a_deleted_row_of_a_partition_resolves(bot: Bot, part: uuid.UUID) -> None:
+    bot.execute("update walltrack.parts set status = 'failed', attempt_count = 3")
+    bot.execute("delete from walltrack.parts")
+    assert bot.alert(part).resolution == "Order deleted"
+
+
+def test_a_broken_alert_and_a_move(bot: Bot, admin: psycopg.Connection, part: uuid.UUID) -> None:
+    admin.execute(BROKEN)
+    bot.execute("update walltrack.parts set status = 'failed', attempt_count = 3")
+    assert bot.execute("select status from walltrack.parts").fetchone() == ("failed",)
+    assert set(states(bot)) == {"23514"}
+    admin.execute(MENDED)
+    assert reconcile(bot) == (1, 0)
+    assert bot.alert(part).is_open
+
+
+def test_a_partition_watched_by_itself(bot: Bot) -> None:
+    """It works, or it is refused: not a table that is watched and whose alerts are all faults."""
+    bot.execute(PARTITIONED.replace("select walltrack.watch_orders('walltrack.parts');", ""))
+    try:
+        bot.execute("select walltrack.watch_orders('walltrack.parts_failed')")
+    except psycopg.Error as error:
+        assert error.sqlstate == "WT004"
+        return
+    order = uuid.uuid4()
+    bot.execute(INSERT_PART.replace("'submitted', 2", "'failed', 3"), (order,))
+    assert bot.faults() == []
+    assert bot.alert(order).is_open

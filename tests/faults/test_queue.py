@@ -1,0 +1,147 @@
+"""The notification queue and two-phase commit: settings that only a server of one's own has."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.bot import Bot
+from tests.conftest import new_database
+from tests.faults.helpers import (
+    DEADLINE,
+    order_row,
+    states,
+)
+from walltrack_alerts import migrations
+from walltrack_alerts.embedded import embedded_server, is_available
+
+
+@pytest.fixture(scope="module")
+def tight_server() -> Iterator[str]:
+    """A server with the smallest notification queue there is, and with prepared transactions."""
+    if not is_available():
+        pytest.skip("needs the embedded PostgreSQL")
+    folder = Path(tempfile.mkdtemp(prefix="wt-", dir="/tmp"))  # short enough for a Unix socket
+    folder.chmod(0o755)
+    try:
+        with embedded_server(folder / "pg") as url, psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("alter system set fsync = off")
+            connection.execute("alter system set max_prepared_transactions = 4")
+            connection.execute("alter system set max_notify_queue_pages = 64")
+        with embedded_server(folder / "pg") as url:  # the first one has stopped with its only user
+            yield url
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def tight(tight_server: str) -> Iterator[str]:
+    """A migrated database on it."""
+    with new_database(tight_server) as url:
+        migrations.upgrade(url)
+        yield url
+
+
+@pytest.fixture
+def tight_bot(tight: str) -> Iterator[Bot]:
+    with psycopg.connect(tight, autocommit=True) as connection:
+        yield Bot(connection)
+
+
+def usage(bot: Bot) -> float:
+    (used,) = bot.execute("select pg_notification_queue_usage()").fetchone() or ()
+    return used
+
+
+def clog(bot: Bot, share: float) -> None:
+    while usage(bot) <= share:
+        bot.execute("select pg_notify('elsewhere', repeat('x', 7900))")
+
+
+def payloads(listener: psycopg.Connection) -> list[str]:
+    """What has arrived, once a marker sent afterwards arrives too."""
+    listener.execute("notify walltrack_alerts, 'marker'")
+    heard: list[str] = []
+    for notification in listener.notifies(timeout=DEADLINE):
+        if notification.payload == "marker":
+            return heard
+        heard.append(notification.payload)
+    pytest.fail(f"the marker did not arrive within {DEADLINE} s")
+
+
+def test_a_clogged_notification_queue(tight: str, tight_bot: Bot) -> None:
+    bot = tight_bot
+    before, during, after = (bot.create("exit", status="submitted", attempt_count=2) for _ in range(3))
+    with psycopg.connect(tight, autocommit=True) as listener, psycopg.connect(tight) as stuck:
+        listener.execute("listen walltrack_alerts")
+        stuck.execute("listen walltrack_alerts")
+        stuck.commit()
+        bot.fail(before)
+        stuck.execute("select 1")  # and now it is idle in transaction
+        clog(bot, 0.5)
+        bot.fail(during)
+        assert order_row(bot, during)[:2] == ("failed", 3)
+        assert bot.alert(during).is_open and bot.events(during) == ["raised"]
+        assert "23514" not in states(bot)
+        heard = payloads(listener)
+        assert len(heard) == 1 and str(before) in heard[0]
+        stuck.rollback()
+        stuck.execute("select 1")  # reads what was waiting for it
+        stuck.rollback()
+        assert usage(bot) <= 0.5
+        bot.fail(after)
+        heard = payloads(listener)
+        assert len(heard) == 1 and str(after) in heard[0]
+
+
+def test_a_full_notification_queue(tight: str, tight_bot: Bot) -> None:
+    """Where any other NOTIFY fails at COMMIT, order writes go on."""
+    bot = tight_bot
+    orders = [bot.create("exit", status="submitted", attempt_count=2) for _ in range(20)]
+    with psycopg.connect(tight) as stuck:
+        stuck.execute("listen walltrack_alerts")
+        stuck.commit()
+        stuck.execute("select 1")
+        with pytest.raises(psycopg.errors.ProgramLimitExceeded):
+            clog(bot, 1.0)
+        for order in orders:
+            bot.fail(order)
+        stuck.rollback()
+    assert all(bot.alert(order).is_open for order in orders)
+    assert len(bot.events()) == len(orders)
+
+
+def test_a_bulk_write_does_not_fill_the_queue_by_itself(tight_bot: Bot) -> None:
+    """Its notifications enter the queue at COMMIT: a look at the queue before does not see them."""
+    bot = tight_bot
+    bot.execute(
+        "insert into walltrack.orders (order_type, side, token_address, amount_sol, expected_price, status, attempt_count) "
+        "select 'exit', 'sell', 'x', 1, 1, 'submitted', 2 from generate_series(1, 3000)"
+    )
+    bot.execute("update walltrack.orders set status = 'failed', attempt_count = 3")
+    assert bot.execute("select count(*) from walltrack.orders where status = 'failed'").fetchone() == (3000,)
+    assert bot.execute("select count(*) from walltrack.alerts").fetchone() == (3000,)
+
+
+def test_two_phase_commit(tight_bot: Bot) -> None:
+    """PostgreSQL prepares no transaction that has notified. One that touches no alert is none of our business."""
+    bot = tight_bot
+    order = bot.create("exit", status="submitted", attempt_count=1)
+    bot.execute("begin")
+    bot.fail(order)
+    bot.execute("prepare transaction 'quiet'")
+    bot.execute("commit prepared 'quiet'")
+    assert order_row(bot, order)[:2] == ("failed", 2)
+    bot.execute("begin")
+    bot.fail(order)
+    with pytest.raises(psycopg.errors.FeatureNotSupported):
+        bot.execute("prepare transaction 'loud'")
+    assert order_row(bot, order)[:2] == ("failed", 2)
+    assert bot.alerts(order) == []  # both or none
+    bot.fail(order)
+    assert bot.alert(order).is_open

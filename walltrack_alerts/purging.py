@@ -1,0 +1,51 @@
+"""Deletes alerts that were resolved long ago, in bounded batches, each committed by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psycopg
+
+from walltrack_alerts.database import with_defaults
+from walltrack_alerts.errors import translate
+
+BATCH = 5_000
+"""Alerts looked at in one transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """How many alerts were looked at and deleted (or would be), how many stay although they are that old."""
+
+    scanned: int
+    purged: int
+    kept: int
+
+
+def purge(dsn: str, older_than: str, *, dry_run: bool, progress: Callable[[int, int], None]) -> Purged:
+    """Delete what was resolved longer ago than an interval, e.g. '90 days'; `progress` gets (seen, all) (AlertsError)."""
+    try:
+        with psycopg.connect(with_defaults(dsn), autocommit=True) as connection:
+            return _purge(connection, older_than, dry_run, progress)
+    except psycopg.Error as error:
+        raise translate(error) from error
+
+
+def _purge(connection: psycopg.Connection, older_than: str, dry_run: bool, progress: Callable[[int, int], None]) -> Purged:
+    before, total = connection.execute(
+        "select b.before, (select count(*) from walltrack.alerts as a where a.status = 'resolved' and a.resolved_at < b.before) "
+        "from walltrack.purge_before(%s::interval) as b (before)",
+        (older_than,),
+    ).fetchone() or (None, 0)
+    scanned = purged = 0
+    place: tuple[object, object] = (None, None)
+    while True:
+        row = connection.execute(
+            "select last_at, last_id, scanned, purged from walltrack.purge_batch(%s, %s, %s, %s, %s)",
+            (before, *place, BATCH, dry_run),
+        ).fetchone()
+        if row is None or row[1] is None:
+            return Purged(scanned, purged, scanned - purged)
+        place, scanned, purged = (row[0], row[1]), scanned + row[2], purged + row[3]
+        progress(scanned, max(total, scanned))
