@@ -268,6 +268,52 @@ async def test_a_lost_notification_is_made_up_for(database_url: str, db: psycopg
     assert consumer.events[0].title == "quiet"
 
 
+async def test_a_slow_consumer_holds_no_notification(database_url: str, db: psycopg.Connection) -> None:
+    """Nobody asks for the next event, and more is sent than the socket takes: the server's queue empties all the same."""
+    many = "select count(pg_notify('walltrack_alerts', repeat('x', 500) || n)) from generate_series(1, 20000) as n"
+    usage = "select pg_notification_queue_usage()"
+    async with aclosing(listen(database_url, "beginning")) as events:
+        db.execute(RAISE, ("high", "a"))
+        first = await anext(events)
+        for _ in range(3):
+            db.execute(many)
+        async with asyncio.timeout(30):
+            while db.execute(usage).fetchone() != (0,):
+                await asyncio.sleep(0.01)
+        db.execute(RAISE, ("high", "b"))
+        second = await anext(events)
+    assert [first.event_id, second.event_id] == ids(db)
+
+
+@pytest.mark.parametrize("where", ["in the body", "waiting", "catching up"])
+async def test_cancelling_is_clean(database_url: str, db: psycopg.Connection, where: str) -> None:
+    """No task, no connection and no socket stays behind."""
+    db.execute("select count(walltrack.raise_alert('test', 'high', 'a', '', '{}', true, null)) from generate_series(1, 500)")
+    reached = asyncio.Event()
+
+    async def consume() -> None:
+        seen = 0
+        url = database_url + " application_name=cancelled"
+        async with aclosing(listen(url, "beginning", batch=1 if where == "catching up" else 500)) as events:
+            async for _ in events:
+                seen += 1
+                if where == "in the body":
+                    reached.set()
+                    await asyncio.Event().wait()
+                if seen == (100 if where == "catching up" else 500):
+                    asyncio.get_running_loop().call_later(0 if where == "catching up" else 0.2, reached.set)
+
+    task = asyncio.create_task(consume())
+    async with asyncio.timeout(30):
+        await reached.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        while db.execute("select from pg_stat_activity where application_name = 'cancelled'").fetchone():
+            await asyncio.sleep(0.01)
+
+
 async def test_filters(database_url: str, bot: Bot) -> None:
     for kind in ("exit", "entry"):
         order = bot.create(kind)
@@ -284,3 +330,6 @@ async def test_wrong_cursors_and_servers(database_url: str, empty_database_url: 
             await anext(listen(database_url, cursor))
     with pytest.raises(DatabaseUnavailableError):
         await anext(listen("host=/nowhere dbname=x"))
+    for wrong in ({"kinds": ["reborn"]}, {"min_severity": "fatal"}):
+        with pytest.raises(ValueError, match="is not a valid"):
+            await anext(listen(database_url, **wrong))
