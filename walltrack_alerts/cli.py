@@ -296,13 +296,14 @@ def listen(
 ) -> None:
     """Print each event of every alert: what was missed since the cursor, then live, until Ctrl-C."""
     from walltrack_alerts.following import Follower
+    from walltrack_alerts.listener import StreamState
 
-    def show(event: AlertEvent) -> None:
+    def render(event: AlertEvent) -> str:
         if as_json:
-            print(event.model_dump_json(), flush=True)
-        else:
-            severity = str(event.detail.get("severity") or "info")
-            note = event.detail.get("resolution") or event.detail.get("error") or ""
+            return event.model_dump_json() + "\n"
+        severity = str(event.detail.get("severity") or "info")
+        note = event.detail.get("resolution") or event.detail.get("error") or ""
+        with out.capture() as line:
             out.print(
                 Text.assemble(
                     (f"{event.at.astimezone():%H:%M:%S} ", "dim"),
@@ -312,14 +313,20 @@ def listen(
                 ),
                 soft_wrap=True,
             )
+        return line.get()
+
+    told = ""
+
+    def tell(state: StreamState, why: str) -> None:
+        nonlocal told
+        if told and (why == told or state is StreamState.CONNECTING):
+            return  # it is still away: no news
+        told = why
+        err.print(Text(_printable(f"{state}{': ' if why else ''}{why}"), style="dim"))
 
     with _database() as database:
         follower = Follower(
-            database.listen_dsn,
-            show=show,
-            tell=lambda state, why: err.print(Text(_printable(f"{state}{': ' if why else ''}{why}"), style="dim")),
-            cursor_file=cursor_file,
-            command=execute,
+            database.listen_dsn, sys.stdout.fileno(), render=render, tell=tell, cursor_file=cursor_file, command=execute
         )
         asyncio.run(follower.run(after, kinds=kind or (), min_severity=min_severity))
 

@@ -6,16 +6,19 @@ import asyncio
 import os
 import re
 import shlex
+import signal
 import tempfile
-from collections.abc import Callable, Collection
-from contextlib import aclosing
+from collections.abc import Callable, Collection, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from walltrack_alerts import output
 from walltrack_alerts.errors import AlertsError
-from walltrack_alerts.listener import StreamState, listen
+from walltrack_alerts.listener import StreamState, current_cursor, listen
 from walltrack_alerts.models import AlertEvent, AlertSeverity, EventKind
 
+_TERMINATE_SECONDS = 5  # for a command that is told to end
 _PLACE = re.compile(r"\{(alert_id|event_id|kind|severity)\}")
 
 
@@ -25,10 +28,11 @@ class CommandFailedError(AlertsError):
 
 @dataclass(frozen=True, slots=True)
 class Follower:
-    """Follows the event stream at `url`. `show` prints an event, `tell` hears the stream's states."""
+    """Follows the event stream at `url`. `render` makes a line of an event for the open file `fd`, `tell` hears the states."""
 
     url: str
-    show: Callable[[AlertEvent], None]
+    fd: int
+    render: Callable[[AlertEvent], str]
     tell: Callable[[StreamState, str], None]
     cursor_file: Path | None = None
     command: str | None = None
@@ -36,17 +40,51 @@ class Follower:
     async def run(
         self, after: str | None, *, kinds: Collection[EventKind | str], min_severity: AlertSeverity | str | None
     ) -> None:
-        """Until cancelled. `after` wins over the cursor file (AlertsError, CommandFailedError)."""
+        """Until cancelled or SIGTERM (SystemExit). `after` wins over the cursor file (AlertsError, BrokenPipeError)."""
         words = split_command(self.command) if self.command is not None else None
-        start = after or (self.cursor_file and load_cursor(self.cursor_file)) or "now"
-        events = listen(self.url, start, kinds=kinds, min_severity=min_severity, on_state=self.tell)
-        async with aclosing(events):
-            async for event in events:
-                self.show(event)
-                if words is not None:
-                    await run_command(words, event)
-                if self.cursor_file is not None and event.cursor is not None:
-                    store_cursor(self.cursor_file, event.cursor)
+        with _ends_on_sigterm(), output.ends_with_its_reader(self.fd):
+            start = await self._start(after)
+            async with aclosing(listen(self.url, start, kinds=kinds, min_severity=min_severity, on_state=self.tell)) as events:
+                async for event in events:
+                    await output.write(self.fd, self.render(event))
+                    if words is not None:
+                        await run_command(words, event)
+                    if self.cursor_file is not None and event.cursor is not None:
+                        store_cursor(self.cursor_file, event.cursor)
+
+    async def _start(self, after: str | None) -> str:
+        """Where to start. Now is stored at once: what happens before the first event is read after a restart."""
+        kept = load_cursor(self.cursor_file) if self.cursor_file is not None else None
+        start = after or kept or "now"
+        if self.cursor_file is not None and start == "now":
+            start = await current_cursor(self.url)
+            store_cursor(self.cursor_file, start)
+        return start
+
+
+@contextmanager
+def _ends_on_sigterm() -> Iterator[None]:
+    """SIGTERM cancels the task inside, so that everything is closed, and ends in exit code 143."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    before = signal.getsignal(signal.SIGTERM)
+    told = False
+
+    def end() -> None:
+        nonlocal told
+        told = task is not None and task.cancel()
+
+    with suppress(NotImplementedError, RuntimeError):  # not on Windows, not outside the main thread
+        loop.add_signal_handler(signal.SIGTERM, end)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not told:
+            raise
+        raise SystemExit(128 + signal.SIGTERM) from None
+    finally:
+        with suppress(NotImplementedError, RuntimeError):
+            if loop.remove_signal_handler(signal.SIGTERM):
+                signal.signal(signal.SIGTERM, before)
 
 
 def split_command(command: str) -> list[str]:
@@ -73,7 +111,11 @@ async def run_command(words: list[str], event: AlertEvent) -> None:
         process = await asyncio.create_subprocess_exec(*filled, stdin=asyncio.subprocess.PIPE)
     except OSError as error:
         raise CommandFailedError(f"--exec: {words[0]} cannot be run: {error.strerror}") from error
-    await process.communicate(event.model_dump_json().encode())
+    try:
+        await process.communicate(event.model_dump_json().encode())
+    except asyncio.CancelledError:
+        await _end(process)
+        raise
     if process.returncode != 0:
         raise CommandFailedError(
             f"--exec: {words[0]} ended with exit code {process.returncode} for event {event.event_id}.\n"
@@ -81,8 +123,24 @@ async def run_command(words: list[str], event: AlertEvent) -> None:
         )
 
 
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Its event will come again: it must not still be at it then."""
+    with suppress(ProcessLookupError):
+        process.terminate()
+        try:
+            async with asyncio.timeout(_TERMINATE_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+
+
 def load_cursor(path: Path) -> str | None:
-    """The cursor kept in a file; None where there is no file yet (AlertsError)."""
+    """The cursor kept in a file; None where there is no file yet. AlertsError also where none can be kept."""
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise AlertsError(f"The cursor file {path} cannot be written: {error.strerror}") from error
     try:
         return path.read_text(encoding="utf-8").strip() or None
     except FileNotFoundError:

@@ -278,6 +278,16 @@ async def listen(
         failures += 1
 
 
+async def current_cursor(url: str) -> str:
+    """The cursor of now, for whoever wants to store it before the first event (AlertsError)."""
+    try:
+        async with listen_connection(make_conninfo(url, **_listening(conninfo_to_dict(url)))) as connection:
+            cursor = await connection.cursor(row_factory=scalar_row).execute("select walltrack.event_cursor()")
+            return str(await cursor.fetchone())
+    except psycopg.Error as error:
+        raise translate(error) from error
+
+
 @dataclass(slots=True)
 class _Place:
     """How far the consumer got: the last cursor, and those before it."""

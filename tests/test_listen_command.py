@@ -1,0 +1,214 @@
+"""`walltrack-alerts listen` as a service or in a pipe: it resumes, and nobody on its output can hold it up."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from tests.test_cli import COMMAND, run
+from tests.test_stream import RAISE, ids
+
+pytestmark = pytest.mark.own_server
+
+
+def wait_for(done: Callable[[], object], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+class Listening:
+    """The command in a process of its own; `lines` are what it has printed so far."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lines: list[dict[str, object]] = []
+        self.told = ""
+        self.threads = [threading.Thread(target=self.read_told, daemon=True)]
+        self.threads[0].start()
+
+    def read_told(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.told += line
+
+    def read_lines(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.endswith("\n"):  # a process that was killed may leave half a line
+                self.lines.append(json.loads(line))
+
+    def collect(self) -> None:
+        self.threads.append(threading.Thread(target=self.read_lines, daemon=True))
+        self.threads[-1].start()
+
+    def ends(self, code: int) -> None:
+        assert self.process.wait(30) == code, self.told
+        for thread in self.threads:
+            thread.join(30)
+        assert "Traceback" not in self.told
+
+
+@contextmanager
+def listening(url: str, *arguments: str, collect: bool = True) -> Iterator[Listening]:
+    with subprocess.Popen(
+        [*COMMAND, "listen", "--json", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "WALLTRACK_DATABASE_URL": url},
+    ) as process:  # fmt: skip
+        listener = Listening(process)
+        try:
+            if collect:
+                listener.collect()
+            wait_for(lambda: "live" in listener.told or process.poll() is not None or not collect)
+            yield listener
+        finally:
+            process.kill()
+            process.wait(30)
+
+
+def test_it_resumes_although_nothing_had_happened_yet(database_url: str, db: psycopg.Connection, tmp_path: Path) -> None:
+    """Now is a place, too: what happens between two runs is not lost."""
+    place = ("--cursor-file", str(tmp_path / "place"))
+    db.execute(RAISE, ("high", "before"))
+    with listening(database_url, *place) as listener:
+        listener.process.send_signal(signal.SIGTERM)
+        listener.ends(128 + signal.SIGTERM)
+        assert listener.lines == []
+    db.execute(RAISE, ("high", "while it was away"))
+    with listening(database_url, *place) as listener:
+        wait_for(lambda: len(listener.lines) == 1)
+        listener.process.send_signal(signal.SIGINT)
+        listener.ends(130)
+
+
+def test_it_ends_with_its_reader_although_no_more_happens(database_url: str, db: psycopg.Connection) -> None:
+    """As before `| head -1`."""
+    db.execute(RAISE, ("high", "a"))
+    with listening(database_url, "--after", "beginning", collect=False) as listener:
+        assert listener.process.stdout is not None
+        assert json.loads(listener.process.stdout.readline())["event_id"] == ids(db)[0]
+        listener.process.stdout.close()
+        listener.ends(0)
+
+
+def test_a_reader_that_pauses_holds_nothing_up(database_url: str, db: psycopg.Connection, tmp_path: Path) -> None:
+    """As a pager: the pipe is full, notifications are taken all the same, SIGTERM ends it, and the rest comes later."""
+    place = tmp_path / "place"
+    arguments = ("--cursor-file", str(place), "--after", "beginning")
+    many = (
+        "select count(walltrack.raise_alert('test', 'high', repeat('x', 500), '', '{}', true, null)) from generate_series(1, 300)"
+    )
+    db.execute(many)
+    with listening(database_url, *arguments, collect=False) as listener:
+        wait_for(lambda: "catching up" in listener.told)
+        for _ in range(10):
+            db.execute(many)
+        wait_for(lambda: db.execute("select pg_notification_queue_usage()").fetchone() == (0,))
+        listener.process.send_signal(signal.SIGTERM)
+        listener.collect()
+        listener.ends(128 + signal.SIGTERM)
+        seen = [line["event_id"] for line in listener.lines]
+        assert 0 < len(seen) < 3300
+    with listening(database_url, "--cursor-file", str(place)) as listener:
+        wait_for(lambda: len(seen) + len(listener.lines) >= 3300)
+        assert seen + [line["event_id"] for line in listener.lines] == ids(db)
+
+
+def test_it_is_stopped_for_a_while(database_url: str, db: psycopg.Connection) -> None:
+    with listening(database_url) as listener:
+        listener.process.send_signal(signal.SIGSTOP)
+        wait_for(lambda: psutil.Process(listener.process.pid).status() == psutil.STATUS_STOPPED)
+        for number in range(200):
+            db.execute(RAISE, ("high", str(number)))
+        assert listener.lines == []
+        listener.process.send_signal(signal.SIGCONT)
+        wait_for(lambda: len(listener.lines) == 200)
+        assert [line["event_id"] for line in listener.lines] == ids(db)
+
+
+def test_the_command_of_exec_ends_with_it_and_gets_no_strangers_words(
+    database_url: str, db: psycopg.Connection, tmp_path: Path
+) -> None:
+    handler = tmp_path / "handler.py"
+    handler.write_text(
+        "import json, os, pathlib, sys, time\n"
+        "facts = {'arguments': sys.argv[1:], 'title': json.load(sys.stdin)['title'], 'pid': os.getpid()}\n"
+        f"pathlib.Path({str(tmp_path)!r}, 'facts.new').write_text(json.dumps(facts))\n"
+        f"os.rename({str(tmp_path / 'facts.new')!r}, {str(tmp_path / 'facts')!r})\n"
+        "time.sleep(1000)\n"
+    )
+    title = f"$(touch {tmp_path}/harm); `touch {tmp_path}/harm` {{kind}}"
+    db.execute("select walltrack.raise_alert('test', 'high', %s, '', '{}', true, null)", (title,))
+    command = f"{sys.executable} {handler} {{kind}}/{{severity}}/{{event_id}} {{title}} $HOME ';' 'touch {tmp_path}/harm'"
+    with listening(database_url, "--after", "beginning", "--exec", command, collect=False) as listener:
+        wait_for((tmp_path / "facts").exists)
+        facts = json.loads((tmp_path / "facts").read_text())
+        assert facts["title"] == title
+        assert facts["arguments"] == [f"raised/high/{ids(db)[0]}", "{title}", "$HOME", ";", f"touch {tmp_path}/harm"]
+        listener.process.send_signal(signal.SIGTERM)
+        listener.collect()
+        listener.ends(128 + signal.SIGTERM)
+        assert not psutil.pid_exists(facts["pid"]) and not (tmp_path / "harm").exists()
+
+
+def test_filters(database_url: str, db: psycopg.Connection) -> None:
+    for severity in ("info", "high", "critical"):
+        db.execute(RAISE, (severity, severity))
+        db.execute("select walltrack.resolve_by_dedupe_key(%s, 'done', 'ada')", (severity,))
+    arguments = ("--after", "beginning", "--kind", "raised", "--kind", "acknowledged", "--min-severity", "high")
+    with listening(database_url, *arguments) as listener:
+        wait_for(lambda: len(listener.lines) == 2)
+        assert [(line["kind"], line["detail"]["severity"]) for line in listener.lines] == [
+            ("raised", "high"),
+            ("raised", "critical"),
+        ]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("--kind", "reborn"), 2, "reborn"),
+        (("--min-severity", "fatal"), 2, "fatal"),
+        (("--cursor-file", "{folder}"), 2, "directory"),
+        (("--cursor-file", "{folder}/none/place"), 1, "cannot be written: No such file"),
+        (("--cursor-file", "{folder}/binary"), 1, "cannot be read"),
+        (("--cursor-file", "{folder}/nonsense"), 1, "this is no cursor: nonsense"),
+        (("--after", "c1/1/1/1:1:/1/0/1"), 1, "another database or cluster"),
+        (("--after", "beginning", "--exec", "/nowhere/program"), 1, "cannot be run"),
+    ],
+)
+def test_what_is_wrong_is_said_at_once(
+    database_url: str, db: psycopg.Connection, tmp_path: Path, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    db.execute(RAISE, ("high", "a"))
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    (tmp_path / "nonsense").write_text("nonsense\n")
+    done = run(database_url, "listen", *(part.format(folder=tmp_path) for part in arguments), expect=code)
+    assert says in done.stderr and "Traceback" not in done.stderr
+
+
+def test_people_get_a_line_without_control_characters(database_url: str, db: psycopg.Connection) -> None:
+    db.execute("select walltrack.raise_alert('test', 'critical', E'a\\x1b[31m\\ntitle', '', '{}', true, null)")
+    with subprocess.Popen(
+        [*COMMAND, "listen", "--after", "beginning"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        env={**os.environ, "WALLTRACK_DATABASE_URL": database_url},
+    ) as process:  # fmt: skip
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert "CRITICAL" in line and "raised" in line and "title" in line and "\x1b[31m" not in line
+        finally:
+            process.kill()
