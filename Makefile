@@ -9,7 +9,7 @@ ARGS ?=
 COV ?= --cov --cov-report=term
 JOBS ?= -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test lint bench soak clean
+.PHONY: demo test lint bench soak soak-stream clean
 
 demo: $(VENV)/ready
 	$(BIN)/walltrack-alerts demo $(ARGS)
@@ -28,8 +28,13 @@ lint: $(VENV)/ready
 soak: $(VENV)/ready
 	$(BIN)/python bench/soak.py $(ARGS)
 
+# Writers that commit out of order, readers that are killed: make soak-stream ARGS="--events 50000"
+soak-stream: $(VENV)/ready
+	$(BIN)/python bench/stream_soak.py $(ARGS)
+
 bench: $(VENV)/ready
 	$(BIN)/python bench/order_writes.py $(ARGS)
+	$(BIN)/python bench/event_stream.py
 
 $(VENV)/ready: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'

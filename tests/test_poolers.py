@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -17,15 +19,15 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.test_stream import RAISE, Consumer, ids, read
 from walltrack_alerts.errors import ListenError
-from walltrack_alerts.listener import Timing, listen
+from walltrack_alerts.listener import StreamState, Timing, listen
 from walltrack_alerts.service import AlertService
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 
 
-@pytest.fixture
-def pooled_url(database_url: str) -> Iterator[str]:
-    """The test's database through PgBouncer in transaction mode."""
+@contextmanager
+def pooled(database_url: str, mode: str) -> Iterator[str]:
+    """The test's database through PgBouncer."""
     if PGBOUNCER is None:
         pytest.skip("no pgbouncer on this machine; .ci/run has one")
     parts = conninfo_to_dict(database_url)
@@ -35,7 +37,7 @@ def pooled_url(database_url: str) -> Iterator[str]:
     (folder / "users").write_text(f'"{parts.get("user", "postgres")}" ""\n')
     (folder / "ini").write_text(
         f"[databases]\npooled = {target}\n[pgbouncer]\nlisten_addr =\nlisten_port = 6432\nunix_socket_dir = {folder}\n"
-        "auth_type = any\npool_mode = transaction\ndefault_pool_size = 2\nignore_startup_parameters = extra_float_digits\n"
+        f"auth_type = any\npool_mode = {mode}\ndefault_pool_size = 2\nignore_startup_parameters = extra_float_digits\n"
     )
     command = [PGBOUNCER, "-q", str(folder / "ini")]
     if os.geteuid() == 0:  # it refuses to run as root, and has to reach the server's socket
@@ -48,9 +50,22 @@ def pooled_url(database_url: str) -> Iterator[str]:
                 psycopg.connect(url).close()
                 break
             time.sleep(0.05)
+        try:
+            yield url
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            shutil.rmtree(folder)
+
+
+@pytest.fixture
+def pooled_url(database_url: str) -> Iterator[str]:
+    """The test's database through PgBouncer in transaction mode."""
+    with pooled(database_url, "transaction") as url:
         yield url
-        process.terminate()
-    shutil.rmtree(folder)
 
 
 async def test_a_transaction_pooler_is_found_out(pooled_url: str, db: psycopg.Connection) -> None:
@@ -62,6 +77,45 @@ async def test_a_transaction_pooler_is_found_out(pooled_url: str, db: psycopg.Co
         assert len(await service.get_active_alerts()) == 12
     with psycopg.connect(pooled_url, autocommit=True) as pooled:
         assert [row[0] for row in read(pooled, None)] == ids(db)
+
+
+async def test_session_pooling_is_heard(database_url: str, db: psycopg.Connection) -> None:
+    """Writes go on, the pooler's connections are cut, and it is live again."""
+    with pooled(database_url, "session") as url:
+        consumer = Consumer(url)
+        written = 0
+
+        def step() -> bool:
+            nonlocal written
+            if consumer.states[-1:] == [StreamState.LIVE] and len(consumer.events) == written < 20:
+                if written == 10:
+                    db.execute(
+                        "select pg_terminate_backend(pid) from pg_stat_activity "
+                        "where datname = current_database() and pid <> pg_backend_pid()"
+                    )
+                db.execute(RAISE, ("high", str(written)))
+                written += 1
+            return len(consumer.events) == 20
+
+        await consumer.until(step)
+        assert [event.event_id for event in consumer.events] == ids(db)
+
+
+def test_the_command_listens_on_its_own_url(pooled_url: str, database_url: str, db: psycopg.Connection) -> None:
+    db.execute(RAISE, ("high", "a"))
+    command = [str(Path(sys.executable).with_name("walltrack-alerts")), "listen", "--json", "--after", "beginning"]
+    environment = {**os.environ, "WALLTRACK_DATABASE_URL": pooled_url}
+    alone = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=environment)
+    assert alone.returncode == 1 and "WALLTRACK_LISTEN_URL" in alone.stderr
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        env={**environment, "WALLTRACK_LISTEN_URL": database_url},
+    ) as process:  # fmt: skip
+        try:
+            assert process.stdout is not None
+            assert json.loads(process.stdout.readline())["event_id"] == ids(db)[0]
+        finally:
+            process.kill()
 
 
 async def test_a_session_that_is_heard_beside_a_pooler(pooled_url: str, database_url: str) -> None:
