@@ -1,24 +1,30 @@
-"""Commit -> event in the consumer's hands, beside a bare LISTEN / NOTIFY pair in the same run; and catching up.
+"""Commit -> event in the consumer's hands, beside a bare LISTEN / NOTIFY pair in the same run; catching up; idle listeners.
 
-Prints medians and p95 in milliseconds and their ratio, then events per second.
+Both take turns on the same kind of write, an alert that is raised, timed from the begin of the write. Prints medians and p95 in
+milliseconds and their ratio, then events per second, then what 100 listeners cost while nothing happens.
+
+    python bench/event_stream.py [--rounds 500] [--events 100000] [--idle 30]
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import shutil
 import statistics
 import tempfile
 import time
 from contextlib import aclosing
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import psycopg
 
 from walltrack_alerts import migrations
 from walltrack_alerts.embedded import embedded_server
 from walltrack_alerts.listener import StreamState, listen
 
+LISTENERS = 100
 RAISE = "select walltrack.raise_alert('bench', 'high', 'a title', '', '{}', true, null)"
 
 
@@ -76,15 +82,71 @@ async def catch_up(url: str, count: int) -> float:
     return count / (time.perf_counter() - start)
 
 
+async def idle(url: str, seconds: float) -> str:
+    """What so many listeners in this process cost, here and in the server, while nothing happens."""
+    live, all_live = 0, asyncio.Event()
+    ours = psutil.Process()
+    before = ours.memory_info().rss
+
+    def hear(state: StreamState, _why: str) -> None:
+        nonlocal live
+        live += state is StreamState.LIVE
+        if live == LISTENERS:
+            all_live.set()
+
+    async def consume() -> None:
+        async with aclosing(listen(f"{url}&application_name=idle", on_state=hear)) as events:
+            async for _ in events:
+                pass
+
+    tasks = [asyncio.create_task(consume()) for _ in range(LISTENERS)]
+    await all_live.wait()
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        found = await connection.execute("select pid from pg_stat_activity where application_name = 'idle'")
+        backends = [psutil.Process(pid) for (pid,) in await found.fetchall()]
+        await asyncio.sleep(5)  # what starting them left to do
+        await connection.execute("listen walltrack_alerts_heartbeat")
+        begin, client, server = time.perf_counter(), time.process_time(), processor(backends)
+        await asyncio.sleep(seconds)
+        took = time.perf_counter() - begin
+        client, server = time.process_time() - client, processor(backends) - server
+        beats = len([note async for note in connection.notifies(timeout=0)])
+    memory = sum(backend.memory_info().rss - backend.memory_info().shared for backend in backends) / LISTENERS
+    client_memory = (ours.memory_info().rss - before) / LISTENERS
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    return (
+        f"{LISTENERS} idle listeners: server {100 * server / took:.1f} % of a core and {memory / 1e6:.1f} MB each, "
+        f"client {100 * client / took:.1f} % and {client_memory / 1e6:.2f} MB each, {beats / took:.2f} heartbeats/s"
+    )
+
+
+def processor(processes: list[psutil.Process]) -> float:
+    """Seconds on the processor."""
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
+
+
 def main() -> None:
     """Start a server, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=500)
     parser.add_argument("--events", type=int, default=100_000)
+    parser.add_argument("--idle", type=float, default=30, help="seconds of watching idle listeners")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="wt-", dir="/tmp"))
     folder.chmod(0o755)
-    with embedded_server(folder / "pg") as url:
+    try:
+        measure(folder / "pg", options)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def measure(folder: Path, options: argparse.Namespace) -> None:
+    """On an own server."""
+    with embedded_server(folder) as url, psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"alter system set max_connections = {3 * LISTENERS}")
+    with embedded_server(folder) as url:
         migrations.upgrade(url)
         ours, bare = asyncio.run(latencies(url, options.rounds))
         print(f"commit -> event: median {statistics.median(ours):.2f} ms, p95 {p95(ours):.2f} ms")
@@ -100,6 +162,7 @@ def main() -> None:
             connection.execute("select count(*), max(cursor) from walltrack.read_events(null, %s)", (options.events,))
             print(f"catching up:     {options.events / (time.perf_counter() - start):,.0f} events/s in SQL")
         print(f"                 {asyncio.run(catch_up(url, options.events)):,.0f} events/s through the Python client")
+        print(asyncio.run(idle(url, options.idle)))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ as $$
 declare
   v_snapshot pg_snapshot := walltrack.readable_snapshot();
 begin
-  return walltrack.cursor_prefix(v_snapshot, walltrack.unused_xid(v_snapshot)) || coalesce((
+  return format('%s%s/%s/', walltrack.cursor_origin(), v_snapshot, walltrack.unused_xid(v_snapshot)) || coalesce((
     select (extract(epoch from e.at) * 1000000)::bigint || '/' || e.event_id
     from walltrack.alert_events as e
     where e.cluster_id <> walltrack.cluster_id() or pg_visible_in_snapshot(e.xid, v_snapshot)
@@ -107,22 +107,6 @@ comment on function walltrack.cursor_origin() is 'How every cursor of this datab
 revoke all on function walltrack.cursor_origin() from public;
 
 
-create or replace function walltrack.cursor_prefix(p_snapshot pg_snapshot, p_unused xid8) returns text
-language plpgsql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return format('%s%s/%s/', walltrack.cursor_origin(), p_snapshot, p_unused);
-end
-$$;
-
-comment on function walltrack.cursor_prefix(pg_snapshot, xid8) is 'A cursor up to its place: version, cluster, database, snapshot, unused xid.';
-
-revoke all on function walltrack.cursor_prefix(pg_snapshot, xid8) from public;
-
-
 create or replace function walltrack.read_events(p_after text default null, p_limit int default 1000)
 returns table (
     event_id bigint,
@@ -148,7 +132,8 @@ set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
-  v_cluster bigint := walltrack.cluster_id();
+  v_origin text := walltrack.cursor_origin();
+  v_cluster bigint := split_part(v_origin, '/', 2);
   v_now pg_snapshot := walltrack.readable_snapshot();
   v_unused xid8 := walltrack.unused_xid(v_now);
   v_seen pg_snapshot := '1:1:';  -- what was delivered: what v_seen sees, up to v_place
@@ -189,7 +174,7 @@ begin
       raise exception 'this is no cursor: %', walltrack.clip(p_after, 100)
         using errcode = 'WT009', hint = 'Pass a cursor as read_events() returned it, ''now'', or null for all events.';
     end;
-    if p_after not like walltrack.cursor_origin() || '%' then
+    if not starts_with(p_after, v_origin) then
       raise exception 'this cursor comes from another database or cluster (was this one restored from a dump?)'
         using errcode = 'WT010',
         hint = format(
@@ -238,7 +223,7 @@ begin
       order by late.event_id
       limit v_left
     );
-    v_prefix := format('%s%s/%s/%s/%s/', walltrack.cursor_prefix(v_seen, v_seen_unused), v_time, v_place, v_until, v_until_unused);
+    v_prefix := format('%s%s/%s/%s/%s/%s/%s/', v_origin, v_seen, v_seen_unused, v_time, v_place, v_until, v_until_unused);
     return query
     select e.event_id, e.xid, e.alert_id, e.kind, e.actor, e.at, e.detail, e.cluster_id, v_prefix || e.event_id
     from walltrack.alert_events as e
@@ -248,7 +233,7 @@ begin
     v_left := v_left - v_found;
     exit when v_left <= 0;
 
-    v_prefix := walltrack.cursor_prefix(v_until, v_until_unused);
+    v_prefix := format('%s%s/%s/', v_origin, v_until, v_until_unused);
     return query
     select e.event_id, e.xid, e.alert_id, e.kind, e.actor, e.at, e.detail, e.cluster_id, 
       v_prefix || (extract(epoch from e.at) * 1000000)::bigint || '/' || e.event_id

@@ -36,7 +36,7 @@ begin
     execute format('grant select on walltrack.alerts_version to %s', p_role);
   end if;
   foreach v_function in array v_functions || array[
-    'severity_rank', 'clip', 'cluster_id', 'readable_snapshot', 'unused_xid', 'cursor_origin', 'cursor_prefix', 'event_cursor', 'read_events',
+    'severity_rank', 'clip', 'cluster_id', 'readable_snapshot', 'unused_xid', 'cursor_origin', 'event_cursor', 'read_events',
     'nonblank', 'order_key', 'named_alerts', 'alert_condition', 'list_place', 'list_alerts', 'changed_alerts',
     'median_seconds_to_acknowledge',
     'chart_times', 'chart_raised', 'chart_open', 'chart_response', 'chart_tokens', 'chart_errors', 'error_family'
