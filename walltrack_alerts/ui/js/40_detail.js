@@ -63,7 +63,7 @@ function newDetail(alertId) {
   };
   part.message.id = id('message');
   part.message.tabIndex = 0; // a long one scrolls
-  const back = label(makeButton('wta-button wta-back', '← Alerts', () => closeAlert(), 'back'), 'Back to the list');
+  const back = makeButton('wta-button wta-back', '← Alerts', () => closeAlert(), 'back');
   const close = label(makeButton('wta-icon wta-close', '×', () => closeAlert(), 'close'), 'Close the detail');
   const copy = makeButton('wta-button wta-quiet wta-copy', 'Copy link', () => {
     navigator.clipboard?.writeText(alertUrl(alertId)).then(() => setText(copy, 'Copied'), () => setText(copy, 'Not allowed'));
