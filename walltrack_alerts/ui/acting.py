@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import gradio as gr
@@ -20,7 +19,7 @@ from walltrack_alerts.ui.reading import TIMEOUT, Source, explain, note
 AT_ONCE = 4
 """Statements of one bulk action that run side by side: others want connections too."""
 
-Transition = Callable[[Any, UUID, str], Awaitable[Alert]]
+Transition = Callable[[AlertService, UUID, str], Awaitable[Alert]]
 
 
 class Acting:

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
 from uuid import UUID
 
 from walltrack_alerts.errors import AlertNotFoundError, AlertsError, DatabaseUnavailableError, InvalidCursorError
@@ -132,8 +131,8 @@ class Reading:
         return view.detail(alert, timeline, None if row is None else order(row))
 
     async def _health(self) -> view.Json:
-        service: Any = self._source.service()
-        checks = await service.get_health() if hasattr(service, "get_health") else []
+        service = self._source.service()
+        checks = await service.get_health()
         return {"ill": [{"name": each.name, "found": each.found, "advice": each.advice} for each in checks if not each.ok]}
 
     async def _answer(self, read: Callable[[], Awaitable[view.Json]]) -> view.Json:
