@@ -13,6 +13,7 @@ try:
     from walltrack_alerts.ui.access import (
         Access,
         AccessError,
+        GradioAccess,
         OpenAccess,
         PasswordAccess,
         Person,
@@ -28,6 +29,6 @@ except ModuleNotFoundError as error:
     raise AlertsError("The panel needs Gradio. Install it with: pip install 'walltrack-alerts[panel]'") from error
 
 __all__ = [
-    "Access", "AccessError", "OpenAccess", "PanelStartError", "PasswordAccess", "Person", "ProxyAccess", "Role", "RunningPanel",
-    "access_from", "create_alerts_panel", "launch_panel", "mount",
+    "Access", "AccessError", "GradioAccess", "OpenAccess", "PanelStartError", "PasswordAccess", "Person", "ProxyAccess", "Role",
+    "RunningPanel", "access_from", "create_alerts_panel", "launch_panel", "mount",
 ]  # fmt: skip

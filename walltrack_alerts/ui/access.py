@@ -84,6 +84,22 @@ class Access:
         return ""
 
 
+class GradioAccess(Access):
+    """The login of the Gradio app around an embedded panel (`launch(auth=...)`); `readers` may look but not act."""
+
+    def __init__(self, *, readers: Collection[str] = ()) -> None:
+        super().__init__(self._of_cookie)
+        self._readers = frozenset(readers)
+
+    def _of_cookie(self, connection: HTTPConnection) -> Person | None:
+        app = connection.scope["app"]
+        for cookie in (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}"):
+            name = app.tokens.get(connection.cookies.get(cookie))
+            if name:
+                return Person(name, Role.READER if name in self._readers else Role.OPERATOR)
+        return None
+
+
 class OpenAccess(Access):
     """No login: everybody who reaches the panel is an operator. For this machine only.
 

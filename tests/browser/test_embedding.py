@@ -1,0 +1,202 @@
+"""The panel in other apps: in a tab of Gradio, below a path of FastAPI, several at once; and after a restart of its server."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import gradio as gr
+import httpx
+import psycopg
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.bot import Bot
+from tests.browser.conftest import OpenPage
+from tests.browser.page import badge, live, select
+from tests.conftest import new_database
+from walltrack_alerts import AlertStatus, passwords
+from walltrack_alerts.ui import Role, create_alerts_panel, launch_panel
+
+pytestmark = pytest.mark.own_server
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+PATIENCE = 60
+"""Seconds; a busy machine is slow, not wrong."""
+
+STYLE = """(node) => {
+  const style = getComputedStyle(node);
+  return Object.fromEntries([...style].filter((name) => !name.startsWith('--')).map((name) => [name, style[name]]));
+}"""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(command: list[str], port: int, **variables: str) -> Iterator[str]:
+    """A web server of its own process, answering; yields its URL."""
+    process = subprocess.Popen([sys.executable, *command], cwd=EXAMPLES, env={**os.environ, **variables})
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while process.poll() is None and time.monotonic() < deadline:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+def log_in(page: Page, name: str, password: str) -> None:
+    page.get_by_label("name").fill(name)
+    page.get_by_label("password").fill(password)
+    page.get_by_role("button", name="Log in").or_(page.get_by_role("button", name="Login")).click()
+
+
+def test_a_tab_of_another_gradio_app(database_url: str, open_page: OpenPage, bot: Bot) -> None:
+    order = bot.create()
+    bot.exhaust(order)
+    port = free_port()
+    users = json.dumps([["ada", "secret"], ["bob", "hidden"]])
+    with running(["embed_gradio.py"], port, WALLTRACK_DATABASE_URL=database_url, DESK_USERS=users, PORT=str(port)) as url:
+        page = open_page(url, live=False)
+        log_in(page, "ada", "secret")
+        page.locator("#trade").wait_for()
+        hosts = ("#heading h1", "#trade", "#positions", "body", "h1")
+        before = [page.locator(name).first.evaluate(STYLE) for name in hosts]
+        title, address = page.title(), page.url
+        page.get_by_role("tab", name="Alerts").click()
+        badge(page, unresolved=1, critical=1)
+        live(page)
+        select(page, bot.alert(order).id)
+        page.locator("#alerts-panel-acknowledge").click()
+        badge(page, acknowledged=1)
+        assert bot.alert(order).acknowledged_by == "ada"
+        assert (page.title(), page.url) == (title, address)
+        page.get_by_role("tab", name="Positions").click()
+        page.locator("#trade").wait_for()
+        page.mouse.move(0, 0)
+        assert [page.locator(name).first.evaluate(STYLE) for name in hosts] == before
+
+        reader = open_page(url, live=False)
+        log_in(reader, "bob", "hidden")
+        reader.get_by_role("tab", name="Alerts").click()
+        select(reader, bot.alert(order).id)
+        live(reader)
+        expect(reader.locator("#alerts-panel-detail")).to_contain_text("You can look, but not act")
+        expect(reader.locator("#alerts-panel-resolve")).to_be_hidden()
+
+
+def test_below_a_path_of_a_fastapi_app(database_url: str, open_page: OpenPage, bot: Bot) -> None:
+    order = bot.create()
+    bot.exhaust(order)
+    port = free_port()
+    tokens = json.dumps({"one-secret": ["ada", "operator"], "other-secret": ["bob", "reader"]})
+    command = ["-m", "uvicorn", "mount_fastapi:app", "--port", str(port), "--log-level", "warning"]
+    with running(command, port, WALLTRACK_DATABASE_URL=database_url, DESK_TOKENS=tokens) as url:
+        assert httpx.get(url).json() == {"alerts": "/alerts"}
+        for path in ("/alerts/", "/alerts/config", "/alerts/gradio_api/info", "/alerts/walltrack-live/x"):
+            assert httpx.get(url + path).status_code == 401
+        page = open_page(f"{url}/enter/one-secret")
+        badge(page, unresolved=1, critical=1)
+        live(page)
+        select(page, bot.alert(order).id)
+        page.locator("#alerts-panel-acknowledge").click()
+        badge(page, acknowledged=1)
+        assert bot.alert(order).acknowledged_by == "ada"
+        reader = open_page(f"{url}/enter/other-secret")
+        select(reader, bot.alert(order).id)
+        live(reader)
+        expect(reader.locator("#alerts-panel-detail")).to_contain_text("You can look, but not act")
+        expect(reader.locator("#alerts-panel-resolve")).to_be_hidden()
+
+
+def test_several_panels_on_one_page(
+    server_url: str, template: str, database_url: str, open_page: OpenPage, bot: Bot, db: psycopg.Connection
+) -> None:
+    """Each shows its own database, lives by its own listener, and acts in its own."""
+    with new_database(server_url, template) as other_url, psycopg.connect(other_url, autocommit=True) as connection:
+        other = Bot(connection)
+        bot.exhaust(bot.create())
+        with gr.Blocks() as host:
+            create_alerts_panel(database_url, operator="ada", elem_id="one")
+            create_alerts_panel(other_url, operator="bob", elem_id="two")
+        _, url, _ = host.launch(
+            server_name="127.0.0.1",
+            server_port=free_port(),
+            prevent_thread_lock=True,
+            quiet=True,
+            footer_links=[],
+            ssr_mode=False,
+        )
+        try:
+            page = open_page(url, live=False)
+            one, two = page.locator("#one"), page.locator("#two")
+            one.locator("[data-live=live][data-unresolved='1']").wait_for()
+            two.locator("[data-live=live][data-unresolved='0']").wait_for()
+            for _ in range(2):
+                other.exhaust(other.create("entry"))
+            two.locator("[data-unresolved='2']").wait_for()
+            one.locator("[data-unresolved='1']").wait_for()
+            alert = other.alerts()[0]
+            two.locator(f"[data-alert-id='{alert.id}'] .wta-row").click()
+            page.locator("#two-acknowledge").click()
+            two.locator("[data-acknowledged='1']").wait_for()
+            assert other.alerts()[0].acknowledged_by == "bob" and bot.alerts()[0].status is AlertStatus.ACTIVE
+        finally:
+            host.close()
+
+
+def test_two_panels_in_one_process(database_url: str, open_page: OpenPage, bot: Bot) -> None:
+    panels = [launch_panel(database_url, port=0, block=False, operator=name) for name in ("ada", "bob")]
+    try:
+        pages = [open_page(panel.url) for panel in panels]
+        for page in pages:
+            live(page)
+        bot.exhaust(bot.create())
+        for page in pages:
+            badge(page, unresolved=1)
+    finally:
+        for panel in panels:
+            panel.close()
+
+
+def test_the_open_page_goes_on_after_a_restart(database_url: str, open_page: OpenPage, bot: Bot, tmp_path: Path) -> None:
+    """Nobody logs in again, nothing half-written is lost, and what happened meanwhile is there."""
+    users = tmp_path / "users"
+    passwords.add_user(users, "ada", Role.OPERATOR, "correct horse")
+    order = bot.create()
+    bot.exhaust(order)
+    port = free_port()
+    command = ["-m", "walltrack_alerts.cli", "panel", "--port", str(port), "--auth-file", str(users)]
+    with running(command, port, WALLTRACK_DATABASE_URL=database_url) as url:
+        page = open_page(f"{url}/?alert={bot.alert(order).id}", live=False)
+        expect(page).to_have_title("Log in - Alerts")
+        log_in(page, "ada", "guess")
+        expect(page.get_by_role("alert")).to_contain_text("Wrong name or password")
+        log_in(page, "ada", "correct horse")
+        live(page)
+        page.locator(f"#alerts-panel-detail[data-alert-id='{bot.alert(order).id}']").wait_for()
+        page.evaluate("window.same = true")
+    page.locator(".wta:not([data-live=live])").wait_for()
+    bot.exhaust(bot.create())
+    with running(command, port, WALLTRACK_DATABASE_URL=database_url):
+        live(page)
+        badge(page, unresolved=2)
+        page.locator("#alerts-panel-acknowledge").click()
+        badge(page, acknowledged=1)
+        assert bot.alert(order).acknowledged_by == "ada"
+        assert page.evaluate("window.same") is True
+        passwords.remove_user(users, "ada")
+        page.locator("[data-live=signed-out]").wait_for()
