@@ -562,3 +562,33 @@ async def test_the_live_hub_needs_an_operators_rights_only(operator_url: str, db
             await is_live(page)
             db.execute(RAISE, ("a",))
             await until(page, lambda message: bool(message["changed"]))
+
+
+def test_a_reader_is_refused_by_the_server(database_url: str, users: Path, bot: Bot) -> None:
+    """Asked as the page asks, without a page that hides its buttons."""
+    order = bot.create()
+    bot.exhaust(order)
+    alert_id = str(bot.alert(order).id)
+    panel = launch_panel(database_url, port=0, block=False, access=PasswordAccess(users))
+
+    def act(session: httpx.Client, event: str) -> str:
+        dependencies = session.get("/config").json()["dependencies"]
+        number = next(each["id"] for each in dependencies if event in {target[1] for target in each["targets"]})
+        asked = {"nonce": "1", "ids": [alert_id], "note": "by hand", "actor": "eve", "until": None}
+        body = {"fn_index": number, "data": [], "event_data": asked, "session_hash": "x"}
+        answer = session.post("/gradio_api/run/predict", json=body)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["data"][0])
+
+    try:
+        with logged_in(panel.url, "bob", "battery staple") as reader:
+            assert '"role": "reader"' in act(reader, "identify")
+            for event in ("acknowledge", "snooze", "resolve", "retry", "cancel"):
+                assert '"outcome": "refused"' in act(reader, event)
+            assert bot.alert(order).acknowledged_at is None and bot.alert(order).is_open
+            passwords.add_user(users, "bob", Role.OPERATOR, "battery staple")
+        with logged_in(panel.url, "bob", "battery staple") as operator:
+            assert '"outcome": "done"' in act(operator, "acknowledge")
+            assert bot.alert(order).acknowledged_by == "bob"  # never the name that the page sends
+    finally:
+        panel.close()

@@ -45,7 +45,7 @@ def free_port() -> int:
 @contextmanager
 def running(command: list[str], port: int, **variables: str) -> Iterator[str]:
     """A web server of its own process, answering; yields its URL."""
-    process = subprocess.Popen([sys.executable, *command], cwd=EXAMPLES, env={**os.environ, **variables})
+    process = subprocess.Popen(command, cwd=EXAMPLES, env={**os.environ, **variables})
     try:
         deadline = time.monotonic() + PATIENCE
         while process.poll() is None and time.monotonic() < deadline:
@@ -69,7 +69,9 @@ def test_a_tab_of_another_gradio_app(database_url: str, open_page: OpenPage, bot
     bot.exhaust(order)
     port = free_port()
     users = json.dumps([["ada", "secret"], ["bob", "hidden"]])
-    with running(["embed_gradio.py"], port, WALLTRACK_DATABASE_URL=database_url, DESK_USERS=users, PORT=str(port)) as url:
+    with running(
+        [sys.executable, "embed_gradio.py"], port, WALLTRACK_DATABASE_URL=database_url, DESK_USERS=users, PORT=str(port)
+    ) as url:
         page = open_page(url, live=False)
         log_in(page, "ada", "secret")
         page.locator("#trade").wait_for()
@@ -103,7 +105,7 @@ def test_below_a_path_of_a_fastapi_app(database_url: str, open_page: OpenPage, b
     bot.exhaust(order)
     port = free_port()
     tokens = json.dumps({"one-secret": ["ada", "operator"], "other-secret": ["bob", "reader"]})
-    command = ["-m", "uvicorn", "mount_fastapi:app", "--port", str(port), "--log-level", "warning"]
+    command = [sys.executable, "-m", "uvicorn", "mount_fastapi:app", "--port", str(port), "--log-level", "warning"]
     with running(command, port, WALLTRACK_DATABASE_URL=database_url, DESK_TOKENS=tokens) as url:
         assert httpx.get(url).json() == {"alerts": "/alerts"}
         for path in ("/alerts/", "/alerts/config", "/alerts/gradio_api/info", "/alerts/walltrack-live/x"):
@@ -179,7 +181,8 @@ def test_the_open_page_goes_on_after_a_restart(database_url: str, open_page: Ope
     order = bot.create()
     bot.exhaust(order)
     port = free_port()
-    command = ["-m", "walltrack_alerts.cli", "panel", "--port", str(port), "--auth-file", str(users)]
+    program = str(Path(sys.executable).with_name("walltrack-alerts"))
+    command = [program, "panel", "--port", str(port), "--auth-file", str(users)]
     with running(command, port, WALLTRACK_DATABASE_URL=database_url) as url:
         page = open_page(f"{url}/?alert={bot.alert(order).id}", live=False)
         expect(page).to_have_title("Log in - Alerts")
