@@ -9,7 +9,7 @@ as $$
 begin
   return (select c.system_identifier from pg_control_system() as c);
 exception when insufficient_privilege then
-  return 0;  -- a host that keeps it secret: a restored dump cannot be told from its origin then
+  return 0::bigint;  -- a host that keeps it secret: a restored dump cannot be told from its origin then
 end
 $$;
 

@@ -14,7 +14,7 @@ as $$
 declare
   v_name text;
 begin
-  select p.proname into v_name
+  select p.proname::text into v_name
   from pg_trigger as t
   inner join pg_proc as p on p.oid = t.tgfoid
   where t.tgrelid = p_table and t.tgname in ('walltrack_alerts_insert', 'walltrack_alerts_update', 'walltrack_alerts_delete')
@@ -63,7 +63,7 @@ revoke all on function walltrack.types_of(regclass, jsonb) from public;
 
 create or replace function walltrack.understands(p_table regclass, p_expression text) returns boolean
 language plpgsql
-volatile
+stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
@@ -94,10 +94,10 @@ declare
   v_name text := walltrack.guard_name(p_table);
   v_is_new boolean := to_regprocedure(format('walltrack.%I()', v_name)) is null;
   v_fact text;
-  v_comparisons text[] := '{}';
+  v_comparisons text[] := array[]::text[];
   v_exhausted text := format('new.%1$I >= new.%2$I and new.%1$I > 0', v_columns ->> 'attempt_count', v_columns ->> 'max_attempts');
   v_ended text := format('lower(new.%I::text collate "C") in (''filled'', ''cancelled'')', v_columns ->> 'status');
-  v_missing text[] := '{}';
+  v_missing text[] := array[]::text[];
 begin
   foreach v_fact in array array['attempt_count', 'status', 'max_attempts', 'order_type', 'last_error'] loop
     if walltrack.understands(p_table, format('new.%1$I = new.%1$I', v_columns ->> v_fact)) then

@@ -64,13 +64,13 @@ declare
   v_renamed text;
 begin
   for v_table in
-    select c.oid
+    select c.oid::regclass
     from walltrack.watched_tables as w
     inner join pg_class as c on c.oid = w.table_id
     where walltrack.types_of(w.table_id, w.columns) <> w.column_types
   loop
     -- Renamed here or, with the same name, in the table that this one inherits the column from.
-    select a.attname into v_renamed
+    select a.attname::text into v_renamed
     from pg_event_trigger_ddl_commands() as d
     inner join pg_attribute as a on a.attrelid = d.objid and a.attnum = d.objsubid
     where d.classid = 'pg_class'::regclass and d.objsubid > 0;

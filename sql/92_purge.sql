@@ -79,7 +79,7 @@ as $$
 declare
   v_ids uuid[];
 begin
-  select array_agg(b.id), count(*), (array_agg(b.resolved_at))[count(*)::int], (array_agg(b.id))[count(*)::int]
+  select array_agg(b.id), count(*)::int, (array_agg(b.resolved_at))[count(*)::int], (array_agg(b.id))[count(*)::int]
   into v_ids, scanned, last_at, last_id
   from (
     select a.id, a.resolved_at
