@@ -69,7 +69,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 -- PostgreSQL tells of an xid only whether it is still in the future, by an error. Too high a bound is harmless.
 declare
-  v_step bigint := 16;
+  v_step bigint := bigint '16';
   v_xid xid8;
 begin
   loop
@@ -133,16 +133,16 @@ as $$
 #variable_conflict use_column
 declare
   v_origin text := walltrack.cursor_origin();
-  v_cluster bigint := split_part(v_origin, '/', 2);
+  v_cluster bigint := split_part(v_origin, '/', 2)::bigint;
   v_now pg_snapshot := walltrack.readable_snapshot();
   v_unused xid8 := walltrack.unused_xid(v_now);
-  v_seen pg_snapshot := '1:1:';  -- what was delivered: what v_seen sees, up to v_place
-  v_seen_unused xid8 := '1';
-  v_time bigint := 0;
-  v_place bigint := 0;
+  v_seen pg_snapshot := pg_snapshot '1:1:';  -- what was delivered: what v_seen sees, up to v_place
+  v_seen_unused xid8 := xid8 '1';
+  v_time bigint := bigint '0';
+  v_place bigint := bigint '0';
   v_late_seen pg_snapshot;  -- in the middle of the late ones: the snapshot and the id they were read up to
   v_late_unused xid8;
-  v_late_place bigint := 0;
+  v_late_place bigint := bigint '0';
   v_parts text[];
   v_prefix text;
   v_until pg_snapshot;
