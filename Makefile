@@ -9,7 +9,7 @@ ARGS ?=
 COV ?= --cov --cov-report=term
 JOBS ?= -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test lint bench soak soak-stream clean
+.PHONY: demo test lint bench soak soak-stream screenshots clean
 
 demo: $(VENV)/ready
 	$(BIN)/walltrack-alerts demo $(ARGS)
@@ -35,6 +35,11 @@ soak-stream: $(VENV)/ready
 bench: $(VENV)/ready
 	$(BIN)/python bench/order_writes.py $(ARGS)
 	$(BIN)/python bench/event_stream.py
+	$(BIN)/python bench/panel.py
+
+# The pictures of README, taken of a seeded run of the simulated bot
+screenshots: $(VENV)/ready
+	$(BIN)/python bench/screenshots.py $(ARGS)
 
 $(VENV)/ready: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'

@@ -1,0 +1,233 @@
+"""The panel: commit -> visible badge, what idle pages cost the server, and the first list with a long history.
+
+    python bench/panel.py [--rounds N] [--pages N] [--idle SECONDS] [--open N] [--resolved N]
+
+Every page is a tab of a real Chromium on this machine and the server a process of its own, so on few cores the browsers'
+work is in the figures too. Figures that are compared take turns within the run. `must` is what has to be kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from psycopg.conninfo import make_conninfo
+
+from walltrack_alerts import migrations
+from walltrack_alerts.embedded import embedded_server
+
+PATIENCE = 120_000  # ms
+
+SERVE = (
+    "import sys; from walltrack_alerts.ui import launch_panel; launch_panel(sys.argv[1], port=int(sys.argv[2]), operator='bench')"
+)
+
+RAISE = "select walltrack.raise_alert('bench', 'critical', 'An alert', '', '{}', true, null)"
+
+ALERTS = """
+insert into walltrack.alerts (alert_type, severity, status, title, data, requires_action, created_at, acknowledged_at,
+  acknowledged_by, resolved_at, resolved_by, resolution)
+select 'order_failed_permanently', (array['critical', 'high', 'warning', 'info'])[1 + n %% 4],
+  case when %(resolved)s then 'resolved' else 'active' end, 'EXIT Order Failed - Manual Action Required',
+  jsonb_build_object('order_id', gen_random_uuid(), 'token', 'token' || n %% 500, 'token_symbol', 'T' || n %% 500,
+    'error', 'Slippage ' || n || ' exceeded'), true, t,
+  case when %(resolved)s then t end, case when %(resolved)s then 'ada' end, case when %(resolved)s then t end,
+  case when %(resolved)s then 'system' end, case when %(resolved)s then 'Order filled' end
+from (select n, now() - n * interval '20 s' as t from generate_series(1, %(count)s) as n) as times
+"""
+
+# The moment at which the badge shows the number, as painted, in milliseconds since 1970.
+WATCH_BADGE = """() => {
+  const root = document.querySelector('.wta');
+  window.paints = {};
+  new MutationObserver(() => {
+    const shown = root.dataset.critical;
+    requestAnimationFrame(() => { window.paints[shown] ??= performance.timeOrigin + performance.now(); });
+  }).observe(root, { attributes: true, attributeFilter: ['data-critical'] });
+}"""
+
+# Milliseconds from the navigation to the first painted row, and how long the request for the list took.
+WATCH_LIST = """
+new MutationObserver((_, observer) => {
+  if (!document.querySelector('.wta-row')) return;
+  observer.disconnect();
+  requestAnimationFrame(() => {
+    const request = performance.getEntriesByType('resource').find((each) => each.name.includes('component_server'));
+    window.first = [performance.now(), request.duration];
+  });
+}).observe(document, { childList: true, subtree: true });
+"""
+
+
+@contextlib.contextmanager
+def serving(url: str) -> Iterator[tuple[str, int]]:
+    """The panel in a process of its own: its address and process id."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen([sys.executable, "-c", SERVE, url, str(port)])
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit("the panel did not start")
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}", process.pid
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """The Chromium on the PATH, or playwright's."""
+    flags = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    if os.geteuid() == 0:
+        flags.append("--no-sandbox")
+    with sync_playwright() as playwright:
+        program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+        browser = playwright.chromium.launch(executable_path=program, args=flags)
+        yield browser
+        browser.close()
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def live_page(context: BrowserContext, address: str) -> Page:
+    """A page that hears of changes by itself."""
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(address)
+    page.locator("[data-state=live][data-live=live]").wait_for()
+    page.evaluate(WATCH_BADGE)
+    return page
+
+
+def badge_latencies(url: str, pages: list[Page], rounds: int) -> tuple[list[float], list[float]]:
+    """Milliseconds from before the commit to the painted badge, of every page, and of the slowest page of each round."""
+    every: list[float] = []
+    slowest: list[float] = []
+    with psycopg.connect(url, autocommit=True) as connection:
+        for number in range(rounds + 1):
+            time.sleep(0.5)  # idle
+            row = connection.execute("select count(*) from walltrack.open_alerts where severity = 'critical'").fetchone()
+            assert row is not None
+            shown = str(row[0] + 1)
+            before = time.time() * 1000
+            connection.execute(RAISE)
+            took = []
+            for page in pages:
+                page.wait_for_function("shown => window.paints[shown] !== undefined", arg=shown)
+                took.append(page.evaluate("shown => window.paints[shown]", shown) - before)
+            if number:  # the first one warms up
+                every += took
+                slowest.append(max(took))
+    return every, slowest
+
+
+def told(name: str, values: list[float], must: float | None = None) -> None:
+    """One line: median and p95 in milliseconds."""
+    median, p95 = statistics.median(values), statistics.quantiles(values, n=20)[-1]
+    kept = "" if must is None else f"   must: median < {must:.0f} ms{'' if median < must else '   MISSED'}"
+    print(f"{name:<44} median {median:6.0f} ms   p95 {p95:6.0f} ms{kept}", flush=True)
+
+
+def badge_and_idle(url: str, rounds: int, count: int, idle: float) -> None:
+    """Commit -> visible badge with one and with many pages, then what these cost while nothing happens."""
+    with serving(url) as (address, pid), chromium() as browser:
+        context = browser.new_context()
+        one = [live_page(context, address)]
+        single: list[float] = []
+        several: list[float] = []
+        slowest: list[float] = []
+        single += badge_latencies(url, one, rounds // 2)[0]
+        others = [live_page(context, address) for _ in range(count - 1)]
+        several, slowest = badge_latencies(url, one + others, rounds // 2)
+        time.sleep(3)
+        start, used = time.monotonic(), cpu_seconds(pid)
+        time.sleep(idle)
+        share = (cpu_seconds(pid) - used) / (time.monotonic() - start) * 100
+        for page in others:
+            page.close()
+        single += badge_latencies(url, one, rounds // 2)[0]  # after the many, so that a warmer machine favours neither
+        told("commit -> visible badge, 1 page", single, 300)
+        told(f"commit -> visible badge, {count} pages", several, 500)
+        told(f"  the slowest of {count} pages each time", slowest)
+        print(f"  ratio of the medians {statistics.median(several) / statistics.median(single):.2f}")
+        missed = "" if share < 2 else "   MISSED"
+        print(
+            f"server CPU, {count} idle pages, {idle:.0f} s{'':<19} {share:6.2f} % of one core   must: < 2 %{missed}", flush=True
+        )
+
+
+def first_lists(few: str, many: str, rounds: int) -> None:
+    """The first list of two databases, page by page in turns."""
+    with serving(few) as (address, _), serving(many) as (other, _), chromium() as browser:
+        painted: dict[str, list[float]] = {address: [], other: []}
+        asked: dict[str, list[float]] = {address: [], other: []}
+        for number in range(rounds + 1):
+            for each in (address, other) if number % 2 else (other, address):
+                context = browser.new_context()
+                page = context.new_page()
+                page.set_default_timeout(PATIENCE)
+                page.add_init_script(WATCH_LIST)
+                page.goto(each)
+                page.wait_for_function("window.first !== undefined")
+                paint, request = page.evaluate("window.first")
+                context.close()
+                if number:
+                    painted[each].append(paint)
+                    asked[each].append(request)
+        for name, values in (("first list painted", painted), ("  of it the request for the list", asked)):
+            told(f"{name}, few open", values[address])
+            told(f"{name}, many open", values[other])
+        ratio = statistics.median(b / a for a, b in zip(painted[address], painted[other], strict=True))
+        print(f"  many / few, median of the pairs {ratio:.2f}   must: within 1.2{'' if 1 / 1.2 <= ratio <= 1.2 else '   MISSED'}")
+
+
+def main() -> None:
+    """Start a server, fill two databases, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--pages", type=int, default=20)
+    parser.add_argument("--idle", type=float, default=60, help="seconds")
+    parser.add_argument("--open", type=int, default=5_000)
+    parser.add_argument("--resolved", type=int, default=1_000_000)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="wt-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        with embedded_server(Path(folder) / "pg") as server:
+            urls = [make_conninfo(server, dbname=name) for name in ("bench_few", "bench_many")]
+            with psycopg.connect(server, autocommit=True) as admin:
+                admin.execute("create database bench_few")
+                admin.execute("create database bench_many")
+            for url, count, resolved in zip(urls, (10, options.open), (0, options.resolved), strict=True):
+                migrations.upgrade(url)
+                with psycopg.connect(url, autocommit=True) as connection:
+                    connection.execute(ALERTS, {"resolved": False, "count": count})
+                    connection.execute(ALERTS, {"resolved": True, "count": resolved})
+                    connection.execute("vacuum analyze walltrack.alerts")
+            print(f"load of this machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
+            badge_and_idle(urls[0], options.rounds, options.pages, options.idle)
+            first_lists(urls[0], urls[1], options.rounds // 2)
+
+
+if __name__ == "__main__":
+    main()
