@@ -66,6 +66,7 @@ with failed as (
 )
 select id from again
 """
+ACKNOWLEDGED = "update walltrack.alerts set acknowledged_at = created_at + interval '4 min' where status = 'acknowledged'"
 FAILED = "update walltrack.orders set status = 'failed', attempt_count = 3, last_error = %s where id = %s"
 
 
@@ -98,7 +99,7 @@ def confirming(page: Page) -> None:
     """About to cancel an order."""
     page.locator("li[data-severity=critical] .wta-row").last.click()
     page.locator("#alerts-panel-cancel:enabled").click()
-    page.locator("dialog[open]").wait_for()
+    page.locator("dialog.wta-dialog[open]").wait_for()
 
 
 PICTURES = (
@@ -133,7 +134,7 @@ def history(url: str, seed: int) -> None:
         some = connection.execute("select id from walltrack.open_alerts order by created_at limit 5").fetchall()
         for (alert_id,), who in zip(some, ("ada", "grace", "ada", "grace", "ada"), strict=False):
             connection.execute("select walltrack.acknowledge_alert(%s, %s)", (alert_id, who))
-        connection.execute("update walltrack.alerts set acknowledged_at = created_at + interval '4 min' where status = 'acknowledged'")
+        connection.execute(ACKNOWLEDGED)
 
 
 def take(browser: Browser, url: str, picture: Picture, folder: Path) -> None:
