@@ -205,21 +205,38 @@ begin
   loop
     v_until := coalesce(v_late_seen, v_now);
     v_until_unused := coalesce(v_late_unused, v_unused);
+    -- Each xid by itself, by rows of the index on (xid, event_id): no other plan can be taken, whatever the statistics say.
     v_late := array(
-      select late.event_id
-      from (
-        select e.event_id, e.xid, e.cluster_id
-        from pg_snapshot_xip(v_seen) as running (xid)
-        inner join walltrack.alert_events as e on e.xid = running.xid
+      with recursive written (xid) as (
+        select e.xid
+        from (select pg_snapshot_xmax(v_seen) as xid) as first
+        cross join lateral (
+          select a.xid from walltrack.alert_events as a where a.xid >= first.xid and a.xid < v_seen_unused order by a.xid limit 1
+        ) as e
         union all
-        select e.event_id, e.xid, e.cluster_id
+        select e.xid
+        from written
+        cross join lateral (
+          select a.xid from walltrack.alert_events as a where a.xid > written.xid and a.xid < v_seen_unused order by a.xid limit 1
+        ) as e
+      ),
+      transactions (xid) as materialized (
+        select running.xid from pg_snapshot_xip(v_seen) as running (xid)
+        union all
+        select written.xid from written
+      )
+      select late.event_id
+      from transactions as t
+      cross join lateral (
+        select e.event_id
         from walltrack.alert_events as e
-        where e.xid >= pg_snapshot_xmax(v_seen) and e.xid < v_seen_unused
+        where (e.xid, e.event_id) > (t.xid, v_late_place)
+          and (e.xid, e.event_id) <= (t.xid, v_place)
+          and e.cluster_id = v_cluster
+        order by e.xid, e.event_id
+        limit v_left
       ) as late
-      where late.event_id <= v_place
-        and late.event_id > v_late_place
-        and late.cluster_id = v_cluster
-        and pg_visible_in_snapshot(late.xid, v_until)
+      where pg_visible_in_snapshot(t.xid, v_until)
       order by late.event_id
       limit v_left
     );

@@ -131,6 +131,43 @@ def test_a_cursor_ahead_of_the_database_is_refused(db: psycopg.Connection) -> No
         read(db, place.rpartition("/")[0] + "/99")
 
 
+@pytest.mark.parametrize("statistics", ["none", "of a young table", "of all of it"])
+def test_reading_costs_what_is_read(database_url: str, db: psycopg.Connection, statistics: str) -> None:
+    """Whatever the planner believes: by an index, however many events there are and however old the cursor is."""
+    many = (
+        "insert into walltrack.alert_events (alert_id, kind, actor, cluster_id) "
+        "select alert.id, 'repeated', 'test', alert.cluster "
+        "from (select id, walltrack.cluster_id() as cluster from walltrack.alerts) as alert, generate_series(1, %s)"
+    )
+    work = (
+        "select seq_scan, seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables "
+        "where relid = 'walltrack.alert_events'::regclass"
+    )
+    db.execute(RAISE, ("high", "a"))
+    db.execute("alter table walltrack.alert_events set (autovacuum_enabled = off)")
+    if statistics == "of a young table":
+        db.execute("analyze walltrack.alert_events")
+    (old,) = db.execute("select walltrack.event_cursor()").fetchone()  # type: ignore[misc]
+    for _ in range(300):  # xids that the old cursor did not know
+        db.execute(many, (1,))
+    db.execute(many, (30_000,))
+    if statistics == "of all of it":
+        db.execute("analyze walltrack.alert_events")
+    with psycopg.connect(database_url) as slow:
+        slow.execute(many, (20_000,))
+        middle = read(db, None, 15_000)[-1][1]
+        db.execute(many, (1,))
+        running = read(db, middle, 20_000)[-1][1]
+        slow.commit()
+    (now,) = db.execute("select walltrack.event_cursor()").fetchone()  # type: ignore[misc]
+    for after, found in ((None, 100), (old, 100), (middle, 100), (running, 100), (now, 0)):
+        with db.transaction():
+            before = db.execute(work).fetchone()
+            assert len(read(db, after, 100)) == found
+            scans, rows = (now - then for now, then in zip(db.execute(work).fetchone(), before, strict=True))  # type: ignore[arg-type]
+        assert scans == 0 and rows <= 350
+
+
 def test_a_reader_reads_and_nobody_else(db: psycopg.Connection) -> None:
     db.execute(RAISE, ("high", "a"))
     role = f"wt_reader_{random.randrange(10**9)}"
