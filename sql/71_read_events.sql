@@ -148,6 +148,8 @@ declare
   v_until pg_snapshot;
   v_until_unused xid8;
   v_late bigint[];
+  v_xids xid8[];
+  v_xid xid8;
   v_left int := least(greatest(coalesce(p_limit, 1000), 0), 1000000);
   v_found int;
 begin
@@ -205,54 +207,50 @@ begin
   loop
     v_until := coalesce(v_late_seen, v_now);
     v_until_unused := coalesce(v_late_unused, v_unused);
-    -- Each xid by itself, by rows of the index on (xid, event_id): no other plan can be taken, whatever the statistics say.
-    v_late := array(
-      with recursive written (xid) as (
+    v_late := '{}';
+    v_xids := array(select pg_snapshot_xip(v_seen));
+    v_xid := (pg_snapshot_xmax(v_seen)::text::bigint - 1)::text::xid8;
+    loop
+      v_xid := (
         select e.xid
-        from (select pg_snapshot_xmax(v_seen) as xid) as first
-        cross join lateral (
-          select a.xid from walltrack.alert_events as a where a.xid >= first.xid and a.xid < v_seen_unused order by a.xid limit 1
-        ) as e
-        union all
-        select e.xid
-        from written
-        cross join lateral (
-          select a.xid from walltrack.alert_events as a where a.xid > written.xid and a.xid < v_seen_unused order by a.xid limit 1
-        ) as e
-      ),
-      transactions (xid) as materialized (
-        select running.xid from pg_snapshot_xip(v_seen) as running (xid)
-        union all
-        select written.xid from written
-      )
-      select late.event_id
-      from transactions as t
-      cross join lateral (
+        from walltrack.alert_events as e
+        where e.xid > v_xid and e.xid < v_seen_unused
+        order by e.xid
+        limit 1
+      );
+      exit when v_xid is null;
+      v_xids := v_xids || v_xid;
+    end loop;
+    -- Each transaction by itself, by rows of the index on (xid, event_id): what is read is what is late.
+    foreach v_xid in array v_xids loop
+      continue when not pg_visible_in_snapshot(v_xid, v_until);
+      v_late := v_late || array(
         select e.event_id
         from walltrack.alert_events as e
-        where (e.xid, e.event_id) > (t.xid, v_late_place)
-          and (e.xid, e.event_id) <= (t.xid, v_place)
+        where (e.xid, e.event_id) > (v_xid, v_late_place)
+          and (e.xid, e.event_id) <= (v_xid, v_place)
           and e.cluster_id = v_cluster
         order by e.xid, e.event_id
         limit v_left
-      ) as late
-      where pg_visible_in_snapshot(t.xid, v_until)
-      order by late.event_id
-      limit v_left
-    );
-    v_prefix := format('%s%s/%s/%s/%s/%s/%s/', v_origin, v_seen, v_seen_unused, v_time, v_place, v_until, v_until_unused);
-    return query
-    select e.event_id, e.xid, e.alert_id, e.kind, e.actor, e.at, e.detail, e.cluster_id, v_prefix || e.event_id
-    from walltrack.alert_events as e
-    where e.event_id = any (v_late)
-    order by e.event_id;
-    get diagnostics v_found = row_count;
-    v_left := v_left - v_found;
+      );
+    end loop;
+
+    if cardinality(v_late) > 0 then
+      v_prefix := format('%s%s/%s/%s/%s/%s/%s/', v_origin, v_seen, v_seen_unused, v_time, v_place, v_until, v_until_unused);
+      return query
+      select e.event_id, e.xid, e.alert_id, e.kind, e.actor, e.at, e.detail, e.cluster_id, v_prefix || e.event_id
+      from walltrack.alert_events as e
+      where e.event_id = any (v_late)
+      order by e.event_id
+      limit v_left;
+      get diagnostics v_found = row_count;
+      v_left := v_left - v_found;
+    end if;
     exit when v_left <= 0;
 
     v_prefix := format('%s%s/%s/', v_origin, v_until, v_until_unused);
     return query
-    select e.event_id, e.xid, e.alert_id, e.kind, e.actor, e.at, e.detail, e.cluster_id, 
+    select e.event_id, e.xid, e.alert_id, e.kind, e.actor, e.at, e.detail, e.cluster_id,
       v_prefix || (extract(epoch from e.at) * 1000000)::bigint || '/' || e.event_id
     from walltrack.alert_events as e
     where e.event_id > v_place and (e.cluster_id <> v_cluster or pg_visible_in_snapshot(e.xid, v_until))
