@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 
 import gradio as gr
 import psycopg
@@ -20,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from tests.bot import Bot
 from tests.browser.conftest import OpenPage
 from tests.browser.page import badge, deaf, row, select
+from tests.browser.servers import free_port, separate_panel
 from walltrack_alerts import AlertStatus
 from walltrack_alerts.ui import PanelStartError, create_alerts_panel, launch_panel
 
@@ -199,26 +195,6 @@ def test_a_restarted_server_is_noticed_and_found_again(database_url: str, open_p
         badge(page, acknowledged=1)
 
 
-@contextmanager
-def separate_panel(database_url: str, port: int) -> Iterator[str]:
-    """The panel in a process of its own, which Ctrl+C ends without complaint."""
-    code = (
-        "import sys; from walltrack_alerts.ui import launch_panel; "
-        "launch_panel(sys.argv[1], port=int(sys.argv[2]), operator='ada', refresh_seconds=0.3)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, database_url, str(port)], stderr=subprocess.PIPE, text=True)
-    try:
-        while process.poll() is None:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.send_signal(signal.SIGINT)
-        _, complaints = process.communicate(timeout=30)
-    assert (process.returncode, complaints) == (0, "")
-
-
 def test_the_panel_in_a_tab_of_another_app(database_url: str, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create()
     bot.exhaust(order)
@@ -274,8 +250,3 @@ def test_a_busy_port_is_named(database_url: str) -> None:
     panel.close()
     with socket.create_server(("127.0.0.1", port)):
         pass
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])

@@ -3,7 +3,8 @@
 const SILENCE_MS = 25000; // the hub speaks every 10 s
 const RETRY_MS = [300, 1000, 2000, 5000];
 const SOCKET_FAILURES = 3; // then there is no way for WebSockets here, and the page says that it polls
-const line = { socket: null, heard: 0, failures: 0, opened: false, state: 'connecting', since: 0, why: '', retry: null };
+const STRANGE = 3; // times that a server answers, but not to this page: another version of the panel runs there
+const line = { socket: null, heard: 0, failures: 0, opened: false, state: 'connecting', since: 0, why: '', retry: null, strange: 0 };
 const gradio = window.gradio_config ?? {};
 const base = (gradio.root || location.href.split(/[?#]/)[0]).replace(/\/$/, '');
 
@@ -112,12 +113,21 @@ async function callAgain() {
   }
   if (answer?.status === 401) {
     signedOut();
+  } else if (answer?.ok && (await stillStrange())) {
+    line.strange += 1;
+    if (line.strange >= STRANGE) showReload();
+    line.retry = setTimeout(callAgain, 1500);
   } else if (answer?.ok) {
     trigger('identify', { nonce: crypto.getRandomValues(new Uint32Array(2)).join('-') });
     line.retry = setTimeout(callAgain, PATIENCE_MS); // no answer at all
   } else {
     lost();
   }
+}
+
+async function stillStrange() {
+  if (root.dataset.state === 'offline') await readList({ all: true });
+  return root.dataset.state === 'offline';
 }
 
 function signedOut() {

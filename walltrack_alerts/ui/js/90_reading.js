@@ -82,6 +82,7 @@ async function readList({ all = false } = {}) {
 function showSnapshot(answer) {
   state.clockOffset = answer.now - Date.now();
   state.failingSince = null;
+  line.strange = 0;
   reading.at = Date.now();
   banner.hidden = true;
   emit('summary', answer.counts);
@@ -135,7 +136,7 @@ async function readHealth() {
 }
 
 function showProblem({ problem, unreachable, offline }) {
-  if (offline && line.state === 'signed-out') return;
+  if (offline && (line.state === 'signed-out' || line.strange >= STRANGE)) return;
   state.failingSince ??= Date.now();
   const what = unreachable ? 'Database unreachable' : problem.replace(/\.$/, '');
   setText(banner, `${what} since ${clock(state.failingSince)}, retrying. What you see may be out of date.`);
@@ -147,12 +148,24 @@ function showProblem({ problem, unreachable, offline }) {
   if (offline && line.socket === null && line.state !== 'reconnecting') callAgain();
 }
 
-function showSignedOut() {
-  const link = make('a', '', 'Sign in again');
+function offerLink(text, name) {
+  const link = make('a', '', name);
   link.href = location.href;
-  banner.replaceChildren('You have been signed out. What you see is out of date. ', link);
+  link.addEventListener('click', (event) => {
+    event.preventDefault();
+    location.reload();
+  });
+  banner.replaceChildren(`${text} `, link);
   banner.hidden = false;
+}
+
+function showSignedOut() {
+  offerLink('You have been signed out. What you see is out of date.', 'Sign in again');
   root.dataset.state = 'signed-out';
+}
+
+function showReload() {
+  offerLink('The panel was changed on its server. What you see is out of date.', 'Load it again');
 }
 
 function fit() {

@@ -1,0 +1,36 @@
+"""Panels that start and end while a page is open."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+
+@contextmanager
+def separate_panel(database_url: str, port: int) -> Iterator[str]:
+    """The panel in a process of its own, which Ctrl+C ends without complaint."""
+    code = (
+        "import sys; from walltrack_alerts.ui import launch_panel; "
+        "launch_panel(sys.argv[1], port=int(sys.argv[2]), operator='ada', refresh_seconds=0.3)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, database_url, str(port)], stderr=subprocess.PIPE, text=True)
+    try:
+        while process.poll() is None:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate(timeout=30)
+    assert (process.returncode, complaints) == (0, "")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])

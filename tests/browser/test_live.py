@@ -1,0 +1,158 @@
+"""Live in a real browser: what the database commits is on the page, and the page finds back by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import psycopg
+import pytest
+from playwright.sync_api import expect
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from tests.bot import Bot
+from tests.browser.conftest import OpenPage
+from tests.browser.page import badge, deaf, live, row, select
+from tests.browser.servers import free_port, separate_panel
+from walltrack_alerts.ui import Access, Person, Role, launch_panel
+
+pytestmark = pytest.mark.own_server
+
+Serve = Callable[..., str]
+
+NEVER = 600.0
+"""Seconds between readings, so that only what is heard can bring something."""
+
+
+def test_every_open_page_hears_of_every_change(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    url = serve(refresh_seconds=NEVER)
+    pages = [open_page(url) for _ in range(3)]
+    for page in pages:
+        live(page)
+        expect(page.locator("#alerts-panel-live")).to_have_text("live")
+    order = bot.create("exit")
+    bot.exhaust(order)
+    for page in pages:
+        badge(page, critical=1, waiting=1)
+    select(pages[0], bot.alert(order).id)
+    pages[0].locator("#alerts-panel-acknowledge").click()
+    for page in pages:
+        badge(page, critical=1, waiting=0)
+        expect(row(page, bot.alert(order).id)).to_contain_text("by ada")
+    bot.fill(order)
+    for page in pages:
+        badge(page, critical=0, unresolved=0)
+    pages[0].locator("#alerts-panel-detail[data-status=resolved]").wait_for()
+
+
+def test_it_goes_on_after_the_database_was_away(
+    serve: Serve, open_page: OpenPage, bot: Bot, database_url: str, server_url: str
+) -> None:
+    page = open_page(serve(refresh_seconds=2))
+    live(page)
+    name = str(conninfo_to_dict(database_url)["dbname"])
+    allow = sql.SQL("alter database {} with allow_connections {}")
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        admin.execute(allow.format(sql.Identifier(name), sql.SQL("false")))
+        admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (name,))
+        page.locator("[data-live=stale]").wait_for()
+        expect(page.locator("#alerts-panel-live")).to_contain_text("stale since")
+        admin.execute(allow.format(sql.Identifier(name), sql.SQL("true")))
+    live(page)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        again = Bot(connection)
+        again.exhaust(again.create("exit"))
+        badge(page, critical=1)
+
+
+def test_it_goes_on_after_the_panel_was_restarted(open_page: OpenPage, bot: Bot, database_url: str) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    port = free_port()
+    with separate_panel(database_url, port) as url:
+        page = open_page(url)
+        live(page)
+        select(page, bot.alert(order).id)
+        page.locator("#alerts-panel-note").fill("half a no")
+        page.evaluate("window.same = true")
+    page.locator("[data-state=offline][data-live=reconnecting]").wait_for()
+    bot.exhaust(bot.create("exit"))
+    with separate_panel(database_url, port):
+        live(page)
+        badge(page, critical=2)
+        bot.exhaust(bot.create("exit"))
+        badge(page, critical=3)
+        expect(page.locator("#alerts-panel-note")).to_have_value("half a no")
+        assert page.evaluate("window.same") is True  # not loaded again
+
+
+def test_another_panel_in_its_place_asks_to_be_loaded(open_page: OpenPage, database_url: str) -> None:
+    port = free_port()
+    panel = launch_panel(database_url, port=port, block=False, operator="ada", refresh_seconds=1)
+    page = open_page(panel.url)
+    live(page)
+    panel.close()
+    page.locator("[data-live=reconnecting]").wait_for()
+    panel = launch_panel(database_url, port=port, block=False, operator="ada")  # its parts have other numbers
+    try:
+        link = page.locator("#alerts-panel-banner").get_by_role("link", name="Load it again")
+        link.click()
+        live(page)
+    finally:
+        panel.close()
+
+
+def test_without_websockets_it_says_that_it_reads(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    page = open_page(serve(refresh_seconds=1), before=deaf)
+    page.locator("[data-live=polling]").wait_for()
+    expect(page.locator("#alerts-panel-live")).to_have_text("reading every 1 s")
+    bot.exhaust(bot.create("exit"))
+    badge(page, critical=1)
+
+
+def test_whoever_was_signed_out_is_told(open_page: OpenPage, database_url: str) -> None:
+    people: list[Person | None] = [Person("ada")]
+    panel = launch_panel(database_url, port=0, block=False, access=Access(lambda _: people[0]), refresh_seconds=1)
+    try:
+        page = open_page(panel.url)
+        live(page)
+        expect(page.locator("#alerts-panel-who")).to_have_text("ada")
+        people[0] = None
+        page.locator("[data-live=signed-out]").wait_for()
+        expect(page.locator("#alerts-panel-banner")).to_contain_text("You have been signed out")
+        expect(page.locator("#alerts-panel-banner").get_by_role("link")).to_have_text("Sign in again")
+        people[0] = Person("ada")
+        live(page)
+        expect(page.locator("#alerts-panel-banner")).to_be_hidden()
+    finally:
+        panel.close()
+
+
+def test_readers_look_and_are_told_why_they_cannot_act(open_page: OpenPage, database_url: str, bot: Bot) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    access = Access(lambda _: Person("rita", Role.READER))
+    panel = launch_panel(database_url, port=0, block=False, access=access)
+    try:
+        page = open_page(panel.url)
+        live(page)
+        detail = select(page, bot.alert(order).id)
+        expect(page.locator("#alerts-panel-read-only")).to_contain_text("You can look, but not act")
+        for button in ("acknowledge", "snooze", "resolve", "retry", "cancel", "note"):
+            expect(detail.locator(f"#alerts-panel-{button}")).to_be_hidden()
+        expect(page.locator("#alerts-panel-list .wta-tick-box")).to_be_hidden()
+        for key in "arsx":
+            page.keyboard.press(key)
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        assert bot.alert(order).is_active
+    finally:
+        panel.close()
+
+
+def test_what_is_wrong_with_alerting_is_said_with_what_to_do(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    bot.execute("alter table walltrack.orders disable trigger user")
+    page = open_page(serve())
+    illness = page.locator("#alerts-panel-illness")
+    expect(illness).to_contain_text("Alerting needs help")
+    illness.locator("summary").click()
+    expect(illness.locator(".wta-advice").first).to_be_visible()
