@@ -40,7 +40,8 @@ select pg_terminate_backend(pid) from (
 """
 CLEAR = (
     "set session_replication_role = replica",
-    "truncate walltrack.orders, walltrack.order_status_log, walltrack.alerts, walltrack.alert_events, walltrack.alert_faults",
+    "truncate walltrack.orders, walltrack.order_status_log",
+    "truncate walltrack.alerts, walltrack.alert_events, walltrack.order_actions, walltrack.alert_faults",
 )
 
 

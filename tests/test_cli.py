@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,19 @@ def run(url: str, *arguments: str, expect: int = 0) -> subprocess.CompletedProce
 
 
 def test_help_teaches() -> None:
-    for command in ((), ("alerts",), ("demo",), ("migrate",), ("panel",), ("listen",), ("doctor",), ("alerts", "resolve")):
+    for command in (
+        (),
+        ("alerts",),
+        ("demo",),
+        ("migrate",),
+        ("panel",),
+        ("listen",),
+        ("doctor",),
+        ("alerts", "resolve"),
+        ("alerts", "snooze"),
+        ("orders",),
+        ("orders", "cancel"),
+    ):
         text = run("", *command, "--help").stdout
         assert "Usage:" in text
     assert "WALLTRACK_DATABASE_URL" in run("", "--help").stdout
@@ -96,7 +109,7 @@ def test_the_life_of_an_alert(database_url: str, bot: Bot) -> None:
 
     shown = run(database_url, "alerts", "show", alert[:13]).stdout
     assert "still open and exposed" in shown and str(order) in shown and "\x1b[31m" not in shown
-    assert json.loads(run(database_url, "alerts", "show", alert, "--json").stdout)["events"][0]["kind"] == "raised"
+    assert json.loads(run(database_url, "alerts", "show", alert, "--json").stdout)["timeline"][0]["kind"] == "raised"
 
     assert "acknowledged" in run(database_url, "alerts", "ack", alert, "--by", "ada").stdout
     assert "already acknowledged by ada" in run(database_url, "alerts", "ack", alert, "--by", "bob").stdout
@@ -106,7 +119,7 @@ def test_the_life_of_an_alert(database_url: str, bot: Bot) -> None:
     assert "already resolved by ada" in run(database_url, "alerts", "resolve", alert, "-m", "me", "--by", "bob").stdout
     assert "ada resolved it" in run(database_url, "alerts", "ack", alert, expect=1).stderr
     assert "sold by hand" in run(database_url, "alerts", "show", alert).stdout
-    assert alert[:8] in run(database_url, "alerts", "list", "--resolved").stdout
+    assert alert[:8] in run(database_url, "alerts", "list", "--status", "resolved").stdout
     assert "there is no alert" in run(database_url, "alerts", "show", "ffffffff-ffff", expect=1).stderr
 
 
@@ -161,3 +174,52 @@ def test_listen_resumes_from_its_cursor_file(database_url: str, bot: Bot, tmp_pa
 @pytest.mark.parametrize("arguments", [("--after", "nonsense"), ("--exec", ""), ("--exec", "'open")])
 def test_listen_says_what_is_wrong(database_url: str, arguments: tuple[str, ...]) -> None:
     assert "Error: " in run(database_url, "listen", *arguments, expect=1).stderr
+
+
+def test_snoozing(database_url: str, bot: Bot) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    alert = str(bot.alert(order).id)
+    assert "snoozed until" in run(database_url, "alerts", "snooze", alert[:13], "--for", "1 h", "--by", "ada").stdout
+    assert "snoozed" in run(database_url, "alerts", "list").stdout
+    assert "No active alerts" in run(database_url, "alerts", "list", "--status", "active").stdout
+    again = run(database_url, "alerts", "snooze", alert, "--until", f"{datetime.now(UTC) + timedelta(hours=2):%Y-%m-%dT%H:%MZ}")
+    assert "ada had snoozed it until" in again.stdout
+    assert "snoozed until" in run(database_url, "alerts", "show", alert).stdout
+    assert json.loads(run(database_url, "alerts", "wake", alert, "--json").stdout)["snoozed_until"] is None
+    assert "already awake" in run(database_url, "alerts", "wake", alert).stdout
+    assert not bot.alert(order).is_snoozed
+    for wrong in ((), ("--for", "1 h", "--until", "2026-01-01"), ("--until", "tomorrow")):
+        run(database_url, "alerts", "snooze", alert, *wrong, expect=2)
+    assert "within the next year" in run(database_url, "alerts", "snooze", alert, "--for", "2 years", expect=1).stderr
+    assert "Traceback" not in run(database_url, "alerts", "snooze", alert, "--for", "a while", expect=1).stderr
+
+
+def test_searching(database_url: str, bot: Bot) -> None:
+    for symbol in ("BONK", "WIF", "100%"):
+        bot.exhaust(bot.create("exit", token_symbol=symbol))
+    bot.fill(bot.execute("select id from walltrack.orders where token_symbol = 'WIF'").fetchone()[0])  # type: ignore[index]
+    for arguments, count in (
+        (("--search", "bonk"), 1), (("--search", "%"), 1), (("--search", "wif"), 0), (("--search", "wif", "--status", "all"), 1),
+        (("--status", "all"), 3), (("--severity", "high", "--severity", "info"), 0), (("--limit", "1", "--status", "all"), 1),
+    ):  # fmt: skip
+        assert len(run(database_url, "alerts", "list", "--json", *arguments).stdout.splitlines()) == count
+    assert "No alerts" in run(database_url, "alerts", "list", "--search", "nothing", "--status", "all").stdout
+    run(database_url, "alerts", "list", "--status", "gone", expect=2)
+
+
+def test_order_actions(database_url: str, bot: Bot) -> None:
+    order = bot.create("exit", token_symbol="BONK\x1b[31m")
+    bot.exhaust(order)
+    alert = str(bot.alert(order).id)
+    assert "pending again" in run(database_url, "orders", "retry", alert[:13], "--by", "ada").stdout
+    assert "ada put the order back at" in run(database_url, "orders", "retry", alert, "--by", "bob", expect=1).stderr
+    asked = run(database_url, "orders", "cancel", alert, expect=1)  # nobody answers
+    assert "cannot be undone" in asked.stderr and "The position stays open" in asked.stderr and "\x1b[31m" not in asked.stderr
+    assert bot.alert(order).is_open
+    done = json.loads(run(database_url, "orders", "cancel", alert, "--yes", "--reason", "sold by hand", "--json").stdout)
+    assert (done["status"], done["resolution"]) == ("resolved", "Order cancelled")
+    assert bot.execute("select last_error from walltrack.orders").fetchone() == ("sold by hand",)
+    assert "cancelled the order at" in run(database_url, "orders", "cancel", alert, "-y", expect=1).stderr
+    shown = run(database_url, "alerts", "show", alert).stdout
+    assert "order_retried" in shown and "order_cancelled" in shown and "sold by hand" in shown

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -65,21 +66,30 @@ class Alert:
     acknowledged_by: str | None = None
     resolution: str | None = None
     resolved_by: str | None = None
+    snoozed_until: datetime | None = None
     events: tuple[str, ...] = ("raised",)
 
     def acknowledged(self, by: str) -> Alert:
         return replace(self, status="acknowledged", acknowledged_by=by, events=(*self.events, "acknowledged"))
 
+    def snoozed(self, until: datetime | None) -> Alert:
+        """The same time again changes nothing."""
+        if until == self.snoozed_until:
+            return self
+        return replace(self, snoozed_until=until, events=(*self.events, "snoozed"))
+
     def resolved(self, resolution: str, by: str) -> Alert:
-        return replace(self, status="resolved", resolution=resolution, resolved_by=by, events=(*self.events, "resolved"))
+        return replace(
+            self, status="resolved", resolution=resolution, resolved_by=by, snoozed_until=None, events=(*self.events, "resolved")
+        )
 
     def seen(self, severity: str, attempts: int, error: str | None, counts: bool) -> Alert:
-        """R3: a further failure counts, anything else only refreshes; a rise of the severity makes it active again."""
+        """R3: a further failure counts, anything else only refreshes; a rise of the severity makes it active and awake again."""
         alert = replace(self, severity=severity, attempts=attempts, error=error)
         if counts:
             alert = replace(alert, occurrences=self.occurrences + 1, events=(*alert.events, "repeated"))
         if (self.severity, severity) == ("high", "critical"):
-            alert = replace(alert, status="active", acknowledged_by=None, events=(*alert.events, "escalated"))
+            alert = replace(alert, status="active", acknowledged_by=None, snoozed_until=None, events=(*alert.events, "escalated"))
         return alert
 
 
@@ -171,6 +181,7 @@ errors = st.sampled_from(["slippage", "rpc timeout", "blockhash", "", "  ", None
 attempts = st.integers(0, 5)
 maxima = st.integers(0, 4)
 people = st.sampled_from(["ada", "bob"])
+WAKES = [datetime.now(UTC).replace(microsecond=0) + timedelta(days=days) for days in (1, 2)]
 COLUMNS: dict[str, st.SearchStrategy[Any]] = {
     "order_type": types,
     "status": statuses,
@@ -324,8 +335,23 @@ class Histories(RuleBasedStateMachine):
             assert caught.value.sqlstate == "WT002"
             return
         session.bot.call("acknowledge_alert", newest, by)
-        if life.open.status == "active":
-            self.keep(session, order, life.with_newest(life.open.acknowledged(by)))
+        # A repeat changes nothing, but holds the alert until its transaction ends.
+        self.keep(session, order, life.with_newest(life.open.acknowledged(by)) if life.open.status == "active" else life)
+
+    @rule(number=sessions, pick=picks, by=people, until=st.sampled_from([None, *WAKES]))
+    def snooze(self, number: int, pick: int, by: str, until: datetime | None) -> None:
+        """Until one of two times, or awake."""
+        session, order, life = self.picked_alert(number, pick)
+        if order is None:
+            return
+        newest = session.bot.alerts(order)[-1].id
+        if life.open is None:
+            with pytest.raises(psycopg.Error) as caught, session.bot.connection.transaction():
+                session.bot.call("snooze_alert", newest, until, by)
+            assert caught.value.sqlstate == "WT002"
+            return
+        session.bot.call("snooze_alert", newest, until, by)
+        self.keep(session, order, life.with_newest(life.open.snoozed(until)))
 
     @rule(number=sessions, pick=picks, by=people, by_key=st.booleans())
     def resolve(self, number: int, pick: int, by: str, by_key: bool) -> None:
@@ -406,7 +432,7 @@ def found(bot: Bot) -> dict[uuid.UUID, tuple[Order | None, tuple[Alert, ...]]]:
     for order, *values, events in bot.execute(
         """
         select (a.data ->> 'order_id')::uuid, a.severity, (a.data ->> 'attempts')::int, a.data ->> 'error', a.status,
-          a.occurrences, a.acknowledged_by, a.resolution, a.resolved_by,
+          a.occurrences, a.acknowledged_by, a.resolution, a.resolved_by, a.snoozed_until,
           array(select e.kind from walltrack.alert_events as e where e.alert_id = a.id order by e.event_id)
         from walltrack.alerts as a order by a.created_at, a.id
         """
@@ -420,7 +446,7 @@ def clean(bot: Bot) -> None:
     """Nothing is left of the example before."""
     bot.execute(
         "set session_replication_role = replica;"
-        "truncate walltrack.orders, walltrack.alerts, walltrack.alert_events, walltrack.alert_faults;"
+        "truncate walltrack.orders, walltrack.alerts, walltrack.alert_events, walltrack.order_actions, walltrack.alert_faults;"
         "reset session_replication_role"
     )
 

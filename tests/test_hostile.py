@@ -97,7 +97,9 @@ def wide(server_url: str, template: str) -> Iterator[Bot]:
 
 def clean(bot: Bot) -> None:
     """Nothing is left of the example before, not even what it did not listen to."""
-    bot.execute("truncate walltrack.orders, walltrack.alerts, walltrack.alert_events, walltrack.alert_faults")
+    bot.execute(
+        "truncate walltrack.orders, walltrack.alerts, walltrack.alert_events, walltrack.order_actions, walltrack.alert_faults"
+    )
     for _ in bot.connection.notifies(timeout=0):
         pass
 

@@ -10,8 +10,9 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 from rich.console import Console
@@ -21,7 +22,7 @@ from rich.text import Text
 from walltrack_alerts import passwords
 from walltrack_alerts.database import Database, open_database
 from walltrack_alerts.errors import AlertsError, UsageError
-from walltrack_alerts.models import Alert, AlertEvent, AlertSeverity, EventKind
+from walltrack_alerts.models import Alert, AlertEvent, AlertFilter, AlertSeverity, EventKind
 from walltrack_alerts.passwords import Role
 from walltrack_alerts.service import AlertService
 from walltrack_alerts.settings import Settings
@@ -40,6 +41,12 @@ app = typer.Typer(
 )
 alerts = typer.Typer(name="alerts", help="List alerts and act on them.", no_args_is_help=True)
 app.add_typer(alerts)
+orders = typer.Typer(
+    name="orders",
+    help="Act on the order behind an alert. It is kept who did what; what cannot be done is refused with the reason.",
+    no_args_is_help=True,
+)
+app.add_typer(orders)
 users = typer.Typer(name="panel-user", help="The users of `panel --auth-file FILE`.", no_args_is_help=True)
 app.add_typer(users)
 
@@ -93,14 +100,22 @@ def _errors() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def _ask(question: Callable[[AlertService], Awaitable[Result]]) -> Result:
+def _moment(value: str) -> datetime:
+    """A time as a person writes it; in the time zone of this machine unless it names one."""
+    try:
+        return datetime.fromisoformat(value).astimezone()
+    except ValueError:
+        raise typer.BadParameter("write a time like 2026-01-31T09:00") from None
+
+
+def _ask(question: Callable[[AlertService], Awaitable[Result]], *, quiet: bool = False) -> Result:
     """The answer of the service of the database in use."""
 
     async def run(dsn: str) -> Result:
         async with AlertService.from_url(dsn) as service:
             return await question(service)
 
-    with _database() as database:
+    with _database(quiet=quiet) as database:
         return asyncio.run(run(database.dsn))
 
 
@@ -354,19 +369,36 @@ def doctor(as_json: AsJson = False) -> None:
 
 @alerts.command("list")
 def list_alerts(
-    severity: Annotated[AlertSeverity | None, typer.Option(help="Only this severity.")] = None,
-    resolved: Annotated[bool, typer.Option("--resolved", help="The resolved ones instead, the newest first.")] = False,
+    severity: Annotated[list[AlertSeverity] | None, typer.Option(help="Only this severity; may be repeated.")] = None,
+    status: Annotated[
+        Literal["open", "active", "acknowledged", "snoozed", "resolved", "all"],
+        typer.Option(help="open: every unresolved one. active and acknowledged: without the snoozed ones."),
+    ] = "open",
+    search: Annotated[
+        str,
+        typer.Option(metavar="TEXT", help="Only where token, id, error or title has this text; an exact id is found at once."),
+    ] = "",
     limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """The open alerts: critical first, the oldest first within a severity."""
-    found = _ask(lambda service: service.get_resolved_alerts(limit) if resolved else service.get_active_alerts(severity, limit))
+    """Alerts, the open ones by default: critical first, then oldest first. Resolved ones follow, the newest first."""
+    which = AlertFilter(severities=frozenset(severity or ()), status=status, text=search)
+
+    async def question(service: AlertService) -> list[Alert]:
+        page = await service.get_page(which, limit=limit)
+        alerts = page.alerts
+        while page.next and len(alerts) < limit:
+            page = await service.get_page(which, page.next, limit - len(alerts))
+            alerts += page.alerts
+        return alerts
+
+    found = _ask(question)
     if as_json:
         for alert in found:
             print(alert.model_dump_json())
         return
     if not found:
-        out.print("No resolved alerts." if resolved else "No open alerts.")
+        out.print(f"No {status} alerts." if status != "all" else "No alerts.")
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("id", "severity", "status", "token", "title", "error", "times", "age"):
@@ -381,7 +413,7 @@ def list_alerts(
         table.add_row(
             str(alert.id)[:8],
             Text(alert.severity, style=STYLES[alert.severity]),
-            alert.status,
+            "snoozed" if alert.is_snoozed else alert.status,
             Text(_printable(_token(alert))),
             Text(_printable(alert.title)),
             Text(_printable(str(alert.data.get("error") or alert.message))),
@@ -393,28 +425,32 @@ def list_alerts(
 
 @alerts.command()
 def show(alert_id: AlertId, as_json: AsJson = False) -> None:
-    """One alert with its message, data and events."""
+    """One alert with its message, its data and what happened to it and its order."""
 
     async def question(service: AlertService) -> tuple[Alert, list[Any]]:
         alert = await service.find_alert(alert_id)
-        return alert, await service.get_events(alert.id)
+        return alert, await service.get_timeline(alert.id)
 
-    alert, events = _ask(question)
+    alert, timeline = _ask(question)
     if as_json:
-        print(json.dumps({**alert.model_dump(mode="json"), "events": [event.model_dump(mode="json") for event in events]}))
+        print(json.dumps({**alert.model_dump(mode="json"), "timeline": [entry.model_dump(mode="json") for entry in timeline]}))
         return
     out.print(Text.assemble((f" {alert.severity.upper()} ", STYLES[alert.severity]), " ", (_printable(alert.title), "bold")))
     out.print(Text(_printable(alert.message)))
     out.print()
     facts = {"id": alert.id, "status": alert.status, "occurrences": alert.occurrences, "raised": alert.created_at}
+    facts |= {"snoozed until": alert.snoozed_until if alert.is_snoozed else None}
     facts |= {"acknowledged by": alert.acknowledged_by, "resolved by": alert.resolved_by, "resolution": alert.resolution}
     for name, value in {**facts, **alert.data}.items():
         if value is not None:
             out.print(Text.assemble((f"{name:>16}  ", "dim"), _printable(str(value))))
     out.print()
-    for event in events:
-        note = event.detail.get("resolution") or (event.detail.get("error") if event.kind in ("raised", "repeated") else "") or ""
-        out.print(Text(_printable(f"{event.at:%Y-%m-%d %H:%M:%S}  {event.kind:<13} {event.actor}  {note}".rstrip())))
+    for entry in timeline:
+        told = {"raised": "error", "repeated": "error", "resolved": "resolution", "snoozed": "snoozed_until"}.get(
+            entry.kind, "reason"
+        )
+        note = entry.detail.get(told) or ""
+        out.print(Text(_printable(f"{entry.at:%Y-%m-%d %H:%M:%S}  {entry.kind:<15} {entry.actor}  {note}".rstrip())))
 
 
 @alerts.command()
@@ -442,11 +478,76 @@ def resolve(
     _tell(_ask(question), as_json)
 
 
-def _tell(alert: Alert, as_json: bool) -> None:
+@alerts.command()
+def snooze(
+    alert_id: AlertId,
+    by: By,
+    how_long: Annotated[
+        str | None, typer.Option("--for", metavar="INTERVAL", help="How long, e.g. '15 min', '1 h', '1 day'.")
+    ] = None,
+    until: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=_moment, metavar="TIME", help="Until when, e.g. 2026-01-31T09:00, in your time zone unless it names one."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Keep an open alert quiet for a while. It wakes by itself then, and at once when its severity rises."""
+    if (how_long is None) == (until is None):
+        raise typer.BadParameter("say either --for or --until")
+
+    async def question(service: AlertService) -> Alert:
+        found = (await service.find_alert(alert_id)).id
+        return await (service.snooze_alert(found, until, by) if until else service.snooze_alert_for(found, how_long or "", by))
+
+    alert = _ask(question)
+    _tell(alert, as_json, f"snoozed until {alert.snoozed_until:%Y-%m-%d %H:%M:%S} UTC")
+
+
+@alerts.command()
+def wake(alert_id: AlertId, by: By, as_json: AsJson = False) -> None:
+    """End the snooze of an alert now."""
+
+    async def question(service: AlertService) -> Alert:
+        return await service.snooze_alert((await service.find_alert(alert_id)).id, None, by)
+
+    _tell(_ask(question), as_json, "awake")
+
+
+@orders.command()
+def retry(alert_id: AlertId, by: By, as_json: AsJson = False) -> None:
+    """Put the failed order of an alert back to pending: the bot tries it once more, the alert stays open until it is filled."""
+
+    async def question(service: AlertService) -> Alert:
+        return await service.retry_order((await service.find_alert(alert_id)).id, by)
+
+    _tell(_ask(question), as_json, "the order is pending again")
+
+
+@orders.command()
+def cancel(
+    alert_id: AlertId,
+    by: By,
+    reason: Annotated[str, typer.Option("--reason", "-m", help="Why; written to the order.")] = "Manually cancelled",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel the pending or failed order of an alert for good, which resolves the alert."""
+    alert = _ask(lambda service: service.find_alert(alert_id))
+    if not yes:
+        warning = "" if alert.data.get("order_type") == "entry" else " The position stays open: close it by hand."
+        order = _printable(f"{alert.data.get('order_type') or ''} order {alert.data.get('order_id')} for {_token(alert)}")
+        typer.confirm(f"Cancel the {order}? It cannot be undone.{warning}", abort=True, err=True)
+    _tell(_ask(lambda service: service.cancel_order(alert.id, reason, by), quiet=True), as_json, "the order is cancelled")
+
+
+def _tell(alert: Alert, as_json: bool, done: str = "") -> None:
     if as_json:
         print(json.dumps({**alert.model_dump(mode="json"), "notice": alert.notice}))
     else:
-        out.print(Text(_printable(f"{alert.title}: {alert.notice or alert.status}")))
+        done = " · ".join(part for part in (done, alert.notice) if part)
+        out.print(Text(_printable(f"{alert.title}: {done or alert.status}")))
 
 
 def _token(alert: Alert) -> str:

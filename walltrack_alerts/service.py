@@ -104,6 +104,15 @@ class AlertService:
             "select * from walltrack.snooze_alert(:id, cast(:until as timestamptz), :by)", id=alert_id, until=until, by=by
         )
 
+    async def snooze_alert_for(self, alert_id: UUID | str, how_long: str, by: str) -> Alert:
+        """Like snooze_alert, for an interval of PostgreSQL from now on, e.g. '15 min' or '1 day'."""
+        return await self._alert(
+            "select * from walltrack.snooze_alert(:id, now() + cast(:how_long as interval), :by)",
+            id=alert_id,
+            how_long=how_long,
+            by=by,
+        )
+
     async def resolve_by_dedupe_key(self, dedupe_key: str, resolution: str, by: str) -> Alert | None:
         """Resolve the open alert of a dedupe key; None when none is open."""
         rows, notice = await self._fetch(
