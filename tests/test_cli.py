@@ -200,8 +200,7 @@ def test_searching(database_url: str, bot: Bot) -> None:
         bot.exhaust(bot.create("exit", token_symbol=symbol))
     bot.fill(bot.execute("select id from walltrack.orders where token_symbol = 'WIF'").fetchone()[0])  # type: ignore[index]
     for arguments, count in (
-        (("--search", "bonk"), 1), (("--search", "%"), 1), (("--search", "wif"), 0), (("--search", "wif", "--status", "all"), 1),
-        (("--status", "all"), 3), (("--severity", "high", "--severity", "info"), 0), (("--limit", "1", "--status", "all"), 1),
+        (("--search", "%"), 1), (("--search", "wif", "--status", "all"), 1), (("--limit", "1", "--severity", "critical"), 1),
     ):  # fmt: skip
         assert len(run(database_url, "alerts", "list", "--json", *arguments).stdout.splitlines()) == count
     assert "No alerts" in run(database_url, "alerts", "list", "--search", "nothing", "--status", "all").stdout
