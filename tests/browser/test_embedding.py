@@ -201,5 +201,10 @@ def test_the_open_page_goes_on_after_a_restart(database_url: str, open_page: Ope
         badge(page, acknowledged=1)
         assert bot.alert(order).acknowledged_by == "ada"
         assert page.evaluate("window.same") is True
+        other = open_page(f"{url}/login", live=False)
+        log_in(other, "ada", "correct horse")
+        other.get_by_role("button", name="Log out").click()
+        expect(other).to_have_title("Log in - Alerts")
+        live(page)
         passwords.remove_user(users, "ada")
         page.locator("[data-live=signed-out]").wait_for()

@@ -116,13 +116,14 @@ class _Live:
         self._access = access
 
     def ticket(self, request: gr.Request) -> view.Json:
-        """What the page needs to connect."""
+        """What the page needs to connect, and where to log out."""
         person = self._access.who(_connection(request))
+        login: view.Json = {"logout_path": self._access.logout_path}
         if self._hub is None or person is None:
-            return {}
+            return login
         app = _connection(request).app
         assert isinstance(app, FastAPI)
-        return {"live_path": self._hub.attach(app), "ticket": self._hub.ticket(person.name)}
+        return login | {"live_path": self._hub.attach(app), "ticket": self._hub.ticket(person.name)}
 
     def touch(self, alert_id: UUID) -> None:
         """Every page looks at the alert again: its order has changed, which is no event."""

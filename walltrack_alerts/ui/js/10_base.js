@@ -20,6 +20,7 @@ const state = {
   pending: new Map(), // nonce of an action on its way -> what was asked for
   user: null, // name the server acts under; '' when the page has to ask, null until it is known
   role: null, // 'operator' or 'reader'
+  logoutPath: '', // below the root of the panel; '' where it has no login of its own
   orderActions: false,
   clockOffset: 0, // server's clock minus the page's, ms
   failingSince: null,

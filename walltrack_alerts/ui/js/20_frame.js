@@ -88,6 +88,8 @@ function showPage(name, { remember = false } = {}) {
 
 // Who acts; a name that nobody signed in for can be changed here.
 const who = makeButton('wta-who', '', () => { if (state.user === '') askName(); }, 'who');
+const logOut = makeButton('wta-who', 'Log out', () => location.assign(`${base}${state.logoutPath}`), 'logout');
+logOut.hidden = true;
 const helpButton = label(makeButton('wta-icon', '?', () => showHelp(), 'help-button'), 'Keys and help');
 
 on('identity', () => {
@@ -97,6 +99,7 @@ on('identity', () => {
   who.disabled = state.user !== '';
   who.hidden = state.role === null || (state.role === 'reader' && !name);
   setText(who, state.role === 'reader' ? `${name} · read only` : name || 'Who are you?');
+  logOut.hidden = !state.logoutPath;
   who.title = state.user === '' ? 'The name that is kept with what you do. Click to change it.' : 'Signed in';
 });
 

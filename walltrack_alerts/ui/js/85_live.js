@@ -38,6 +38,7 @@ function becomeLive(at, { since = serverNow(), why = '' } = {}) {
 
 function takeIdentity(answer) {
   Object.assign(state, { user: answer.user, role: answer.role, orderActions: answer.order_actions === true });
+  state.logoutPath = answer.logout_path ?? '';
   emit('identity');
   if (shown) showDetail();
   if (!answer.live_path || !answer.ticket) {

@@ -179,7 +179,7 @@ const main = make('div', 'wta-main');
 add(
   root,
   style,
-  add(make('header', 'wta-head'), nav, add(tools, who, live, helpButton)),
+  add(make('header', 'wta-head'), nav, add(tools, who, logOut, live, helpButton)),
   banner,
   illness,
   add(make('div', 'wta-tiles'), ...Object.values(tiles).map((each) => each.node)),
