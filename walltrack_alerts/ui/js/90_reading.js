@@ -1,8 +1,8 @@
 // ---- reading: what the server functions answer, and when they are asked ----
 
-const HEALTH_MS = 30000;
+const HEALTH_MS = 60000;
 const ORDER_MS = 3000; // how often the order in the detail is looked at
-const SAFETY_MS = 60000; // a live page reads anyway, now and then
+const SAFETY_MS = 120000; // a live page reads anyway, now and then
 const PAGE = 100;
 const MANY = 500; // the most ids and rows of one request
 const changed = new Set(); // ids to look at in the next reading
