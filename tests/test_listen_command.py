@@ -23,7 +23,7 @@ from tests.test_stream import RAISE, ids
 pytestmark = pytest.mark.own_server
 
 
-def wait_for(done: Callable[[], object], seconds: float = 30) -> None:
+def wait_for(done: Callable[[], object], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < end
@@ -114,16 +114,16 @@ def test_a_reader_that_pauses_holds_nothing_up(database_url: str, db: psycopg.Co
     db.execute(many)
     with listening(database_url, *arguments, collect=False) as listener:
         wait_for(lambda: "catching up" in listener.told)
-        for _ in range(10):
+        for _ in range(3):
             db.execute(many)
         wait_for(lambda: db.execute("select pg_notification_queue_usage()").fetchone() == (0,))
         listener.process.send_signal(signal.SIGTERM)
         listener.collect()
         listener.ends(128 + signal.SIGTERM)
         seen = [line["event_id"] for line in listener.lines]
-        assert 0 < len(seen) < 3300
+        assert 0 < len(seen) < 1200
     with listening(database_url, "--cursor-file", str(place)) as listener:
-        wait_for(lambda: len(seen) + len(listener.lines) >= 3300)
+        wait_for(lambda: len(seen) + len(listener.lines) >= 1200)
         assert seen + [line["event_id"] for line in listener.lines] == ids(db)
 
 
