@@ -116,7 +116,7 @@ def test_axe_finds_no_serious_fault(serve: Serve, open_page: OpenPage, bot: Bot,
         found.extend((where, *each) for each in page.evaluate(SERIOUS))
 
     every_state(page, bot, check)
-    assert found == []
+    assert found == [], found
 
 
 def test_fingers_can_hit_every_control_of_the_phone(serve: Serve, open_page: OpenPage, bot: Bot) -> None:

@@ -95,7 +95,7 @@ function newCard(plot) {
   const card = {
     plot, index: null, buckets: [], key: '', title: make('h3', '', plot.title), aside: make('span', 'wta-muted'),
     nothing: make('p', 'wta-chart-none'), table: make('table'), tip: make('div', 'wta-tip'),
-    svg: draw('svg', { tabindex: 0, role: 'img' }), frame: make('div', 'wta-plot'),
+    svg: draw('svg', { tabindex: 0, role: 'img', 'aria-label': plot.title }), frame: make('div', 'wta-plot'),
   };
   card.node = add(make('section', 'wta-chart'), add(make('header'), card.title, card.aside), card.nothing);
   card.node.id = id(`chart-${plot.name}`);
@@ -133,11 +133,12 @@ const cards = [...PLOTS, ...LISTS].map(newCard);
 const ranges = label(make('div', 'wta-ranges'), 'Time range');
 ranges.setAttribute('role', 'group');
 for (const [days, text, full] of RANGES) {
-  const button = label(makeButton('wta-range', text, () => {
+  const button = makeButton('wta-range', text, () => {
     charts.days = days;
     storage.set(DAYS_KEY, String(days));
     readCharts();
-  }, `range-${days}`), full);
+  }, `range-${days}`);
+  button.title = full;
   button.dataset.days = days;
   ranges.append(button);
 }
