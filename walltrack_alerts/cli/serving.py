@@ -1,0 +1,136 @@
+"""`demo`, `panel` and `panel-user ...`: what serves pages, and who may log in."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from walltrack_alerts import passwords
+from walltrack_alerts.cli.base import AsJson, errors, out, printable, the_database
+from walltrack_alerts.errors import AlertsError
+from walltrack_alerts.passwords import Role
+from walltrack_alerts.settings import Settings
+
+users = typer.Typer(name="panel-user", help="The users of `panel --auth-file FILE`.", no_args_is_help=True)
+
+Host = Annotated[str, typer.Option(help="The address to listen on; 127.0.0.1 is this machine only.")]
+Port = Annotated[int, typer.Option(help="The port of the panel.", min=1, max=65535)]
+Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the panel in the browser.")]
+AuthFilePath = Annotated[Path, typer.Argument(metavar="FILE", help="The file of users.", dir_okay=False)]
+UserName = Annotated[str, typer.Argument(metavar="NAME", help="The name to log in with; it is kept with what the user does.")]
+
+
+def demo(
+    host: Host = "127.0.0.1",
+    port: Port = 7860,
+    pace: Annotated[float, typer.Option(help="How fast the bot trades; 10 is ten times as fast.", min=0.1, max=100)] = 1.0,
+    seed: Annotated[int, typer.Option(help="The same seed trades the same orders.")] = 7,
+    duration: Annotated[float | None, typer.Option(help="Stop after so many seconds.", min=1)] = None,
+    browser: Browser = True,
+) -> None:
+    """Watch it work: embedded PostgreSQL, a simulated bot writing real orders, the panel in the browser."""
+    from walltrack_alerts.demo import run_demo
+
+    with errors():
+        run_demo(
+            lambda line: out.print(line, markup=False),
+            host=host, port=port, pace=pace, seed=seed, duration=duration, open_browser=browser,
+        )  # fmt: skip
+
+
+def panel(
+    host: Annotated[str | None, typer.Option(help="The address to listen on; 127.0.0.1 is this machine only.")] = None,
+    port: Annotated[int | None, typer.Option(help="The port of the panel.", min=1, max=65535)] = None,
+    auth_file: Annotated[
+        Path | None, typer.Option(help="Users with passwords; `walltrack-alerts panel-user` writes it.", dir_okay=False)
+    ] = None,
+    trusted_header: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The header in which a proxy that logs people in names them.")
+    ] = None,
+    role_header: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The header in which it names their role: operator, else read-only.")
+    ] = None,
+    trusted_proxy: Annotated[
+        list[str] | None, typer.Option(metavar="CIDR", help="Where that proxy is; may be repeated. [default: this machine]")
+    ] = None,
+    root_path: Annotated[
+        str | None, typer.Option(metavar="PREFIX", help="The prefix that a proxy takes away before it asks, e.g. /alerts.")
+    ] = None,
+    origin: Annotated[
+        list[str] | None, typer.Option(metavar="URL", help="How browsers know the panel, where a proxy changes the Host header.")
+    ] = None,
+    order_actions: Annotated[
+        bool | None,
+        typer.Option("--order-actions/--no-order-actions", help="Offer to retry and to cancel orders. [default: yes]"),
+    ] = None,
+    browser: Browser = False,
+) -> None:
+    """Serve the panel: alerts live, details, acknowledge, resolve, snooze, and the order behind an alert.
+
+    Without a login only this machine may be listened on, and everybody there is an operator. Every option can be set by a
+    variable as well: WALLTRACK_PANEL_HOST, WALLTRACK_PANEL_AUTH_FILE and so on.
+    """
+    with errors():
+        settings = Settings.load(
+            panel_host=host, panel_port=port, panel_auth_file=auth_file, panel_trusted_header=trusted_header,
+            panel_role_header=role_header, panel_trusted_proxy=trusted_proxy, panel_root_path=root_path, panel_origins=origin,
+            panel_order_actions=order_actions,
+        )  # fmt: skip
+        from walltrack_alerts.ui import access_from, launch_panel
+
+        access = access_from(settings)
+    with the_database() as database:
+        running = launch_panel(
+            database.dsn, listen_dsn=database.listen_dsn, host=settings.panel_host, port=settings.panel_port, access=access,
+            order_actions=settings.panel_order_actions, explorer=settings.explorer, root_path=settings.panel_root_path,
+            origins=settings.panel_origins, open_browser=browser, block=False,
+        )  # fmt: skip
+        try:
+            out.print(f"Panel on {running.url}, {access.described}. Ctrl-C stops it.")
+            running.wait()
+        finally:
+            running.close()
+
+
+@users.command("add")
+def add_panel_user(
+    file: AuthFilePath,
+    name: UserName,
+    role: Annotated[Role, typer.Option(help="An operator acts on alerts and orders, a reader looks.")],
+) -> None:
+    """Add a user, or give one a new password and role. The password is asked for, or is the first line of standard input."""
+    with errors():
+        if sys.stdin.isatty():
+            password = getpass.getpass("Password: ")
+            if getpass.getpass("Again: ") != password:
+                raise AlertsError("The passwords differ; nothing was changed.")
+        else:
+            password = sys.stdin.readline().rstrip("\r\n")
+        is_new = passwords.add_user(file, name, role, password)
+        out.print(Text(f"{name} is {'now' if is_new else 'still'} in {file}, as {role}; a running panel knows at once."))
+
+
+@users.command("remove")
+def remove_panel_user(file: AuthFilePath, name: UserName) -> None:
+    """Remove a user, who is logged out at the next request."""
+    with errors():
+        passwords.remove_user(file, name)
+        out.print(Text(f"{name} is removed from {file}."))
+
+
+@users.command("list")
+def list_panel_users(file: AuthFilePath, as_json: AsJson = False) -> None:
+    """The users and their roles."""
+    with errors():
+        found = passwords.list_users(file)
+        if as_json:
+            print(json.dumps([{"name": user.name, "role": user.role} for user in found]))
+        else:
+            for user in found:
+                out.print(Text(f"{user.role:<9} {printable(user.name)}"))

@@ -1,0 +1,85 @@
+"""`migrate`, `reconcile`, `purge` and `doctor`: what keeps alerting well."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from walltrack_alerts.cli.base import AsJson, err, out, the_database
+
+
+def migrate() -> None:
+    """Create or upgrade schema walltrack and put the guard on walltrack.orders. Again: changes nothing."""
+    from walltrack_alerts import migrations
+
+    with the_database() as database:
+        migrations.upgrade(database.dsn)
+        out.print(f"Migrated to revision {migrations.head_revision()}.")
+
+
+def reconcile(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count; change nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare every order with its alert: raise what is missing, resolve what has ended, forget healed faults."""
+    from rich.progress import Progress
+
+    from walltrack_alerts.reconciler import reconcile as heal
+
+    with the_database() as database, Progress(console=err, transient=True, disable=as_json) as bar:
+        task = bar.add_task("orders", total=None)
+        done = heal(database.dsn, dry_run=dry_run, progress=lambda seen, total: bar.update(task, completed=seen, total=total))
+    if as_json:
+        print(json.dumps({**asdict(done), "dry_run": dry_run}))
+    else:
+        would = "would be " if dry_run else ""
+        out.print(f"{done.scanned} orders looked at: {done.raised} alerts {would}raised, {done.resolved} {would}resolved.")
+    if done.failed:
+        err.print(f"{done.failed} could not be healed; walltrack.alert_faults says why.", style="bold red")
+        raise typer.Exit(1)
+
+
+def purge(
+    older_than: Annotated[str, typer.Option(metavar="INTERVAL", help="How long ago they were resolved, e.g. '90 days'.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count; change nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete alerts that were resolved long ago, with their events. Open alerts stay, and what keeps a resolve in force."""
+    from rich.progress import Progress
+
+    from walltrack_alerts.purging import purge as forget
+
+    with the_database() as database, Progress(console=err, transient=True, disable=as_json) as bar:
+        task = bar.add_task("resolved alerts", total=None)
+        done = forget(
+            database.dsn, older_than, dry_run=dry_run, progress=lambda seen, total: bar.update(task, completed=seen, total=total)
+        )
+    if as_json:
+        print(json.dumps({**asdict(done), "dry_run": dry_run}))
+    else:
+        kept = f", {done.kept} kept: their orders still wait, or somebody holds them" if done.kept else ""
+        out.print(f"{done.purged} resolved alerts {'would be ' if dry_run else ''}deleted{kept}.")
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Find out whether alerting works, and what to do where it does not. Exit code 1 when something is ill."""
+    from walltrack_alerts.doctor import examine
+
+    with the_database(quiet=True) as database:
+        checks = list(examine(database))
+    if as_json:
+        print(
+            json.dumps([{"name": c.name, "ok": c.ok, "found": c.found, "advice": c.advice if not c.ok else ""} for c in checks])
+        )
+    else:
+        for check in checks:
+            mark = ("ok  ", "green") if check.ok else ("ILL ", "bold red")
+            out.print(Text.assemble(mark, (f"{check.name}: ", "bold"), check.found))
+            if not check.ok and check.advice:
+                out.print(Text(f"    {check.advice}"))
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)
