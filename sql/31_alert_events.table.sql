@@ -2,10 +2,11 @@
 
 create or replace function walltrack.cluster_id() returns bigint
 language plpgsql
-stable
+immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+-- Immutable, so that a session looks it up once: it opens a file, and a server never changes its identity.
 begin
   return (select c.system_identifier from pg_control_system() as c);
 exception when insufficient_privilege then

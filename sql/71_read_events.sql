@@ -91,10 +91,11 @@ revoke all on function walltrack.unused_xid(pg_snapshot) from public;
 
 create or replace function walltrack.cursor_origin() returns text
 language plpgsql
-stable
+immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+-- Immutable like cluster_id(): a session never changes its database.
 begin
   return format(
     'c1/%s/%s/', walltrack.cluster_id(), (select d.oid from pg_database as d where d.datname = current_database())

@@ -22,6 +22,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from tests.bot import Bot
+from tests.lending import Lender
 from walltrack_alerts import migrations
 from walltrack_alerts.embedded import embedded_server
 
@@ -93,10 +94,18 @@ def template(server_url: str) -> Iterator[str]:
         yield psycopg.conninfo.conninfo_to_dict(url)["dbname"]  # type: ignore[misc]
 
 
+@pytest.fixture(scope="session")
+def lender(server_url: str, template: str) -> Iterator[Lender]:
+    """Lends migrated databases."""
+    lender = Lender(lambda: new_database(server_url, template))
+    yield lender
+    lender.close()
+
+
 @pytest.fixture
-def database_url(server_url: str, template: str) -> Iterator[str]:
-    """A freshly migrated database."""
-    with new_database(server_url, template) as url:
+def database_url(lender: Lender) -> Iterator[str]:
+    """A migrated database as it was made, without a row."""
+    with lender.lend() as url:
         yield url
 
 
