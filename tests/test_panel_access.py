@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import socket
@@ -527,7 +528,7 @@ async def test_the_panel_needs_an_operators_rights_only(operator_url: str, bot: 
     async with AlertService.from_url(operator_url) as service:
         asked = {"id": str(retried), "ids": [str(retried)], "filter": {"status": "all"}, "limit": 3, "days": 7, "timezone": "UTC"}
         for function in Reading(Source(service)).functions:
-            answer = await function(asked)
+            answer = json.loads(await function(asked))
             assert "problem" not in answer, (function.__name__, answer)
         await service.acknowledge_alert(acknowledged, "ada")
         assert (await service.resolve_alert(acknowledged, "sold by hand", "ada")).resolved_by == "ada"

@@ -15,7 +15,7 @@ async function call(name, asked) {
   } catch {
     // Gradio's client answers undefined instead; below both are the same.
   }
-  return answer ?? { problem: "The panel's server cannot be reached", offline: true };
+  return typeof answer === 'string' ? JSON.parse(answer) : { problem: "The panel's server cannot be reached", offline: true };
 }
 
 // Another list: nothing of the old one is taken over.
