@@ -7,6 +7,7 @@ const STATUS = { active: 'waiting', acknowledged: 'acknowledged', resolved: 'res
 const NAME_KEY = 'walltrack-alerts.name';
 const PATIENCE_MS = 15000; // longer than the server waits for its database
 const THANKS_MS = 6000;
+const NEW_MS = 2500; // how long a new row stands out
 const id = (name) => `${props.panel_id}-${name}`;
 
 const state = {

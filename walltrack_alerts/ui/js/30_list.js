@@ -107,6 +107,11 @@ const byPlace = (one, other) => {
   return one.place[0] ? -ids : ids;
 };
 
+function markNew(item) {
+  item.classList.add('wta-new');
+  setTimeout(() => item.classList.remove('wta-new'), NEW_MS);
+}
+
 function showList(alerts, { fresh = false } = {}) {
   const wanted = new Map(alerts.map((alert) => [alert.id, alert]));
   const focused = document.activeElement;
@@ -125,7 +130,7 @@ function showList(alerts, { fresh = false } = {}) {
     if (!row) {
       row = newRow(alert.id);
       rows.set(alert.id, row);
-      if (!fresh && alert.created > newest) row.item.classList.add('wta-new');
+      if (!fresh && alert.created > newest) markNew(row.item);
     }
     if (row.alert !== alert) showRow(row, alert);
     if (row.item === place) place = place.nextElementSibling;
