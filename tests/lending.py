@@ -28,6 +28,7 @@ _FINGERPRINT = (
         for name in _CATALOGUES
     )
     + " union all select 'watched', coalesce(string_agg(w::text, ' '), '') from walltrack.watched_tables as w"
+    + " union all select 'version', coalesce(string_agg(version_num, ' '), '') from walltrack.alerts_version"
 )
 _SESSIONS = """
 select (select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()

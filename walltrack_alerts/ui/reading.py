@@ -10,7 +10,6 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from weakref import WeakValueDictionary
 
 from walltrack_alerts.errors import AlertNotFoundError, AlertsError, DatabaseUnavailableError, InvalidCursorError
 from walltrack_alerts.models import Alert, AlertFilter, AlertSeverity
@@ -26,8 +25,6 @@ TIMEOUT = 10
 """Seconds until a database that does not answer counts as unreachable."""
 
 _MEDIAN_SECONDS = 5.0  # how old the median may be: it is the one number that is not cheap
-
-_Key = tuple[asyncio.AbstractEventLoop, str, str]
 
 log = logging.getLogger(__name__)
 
@@ -60,60 +57,40 @@ class Reading:
         self._source = source
         self._problem: str | None = None
         self._median: tuple[float, float | None] | None = None
-        self._turns: dict[_Key, asyncio.Task[str]] = {}
-        self._locks: WeakValueDictionary[_Key, asyncio.Lock] = WeakValueDictionary()
 
         async def snapshot(asked: object) -> str:
             """The tiles, the first page of the list, and those of some ids that are in the list beyond it."""
-            return await self._shared("snapshot", asked, self._snapshot)
+            return await self._text(asked, self._snapshot)
 
         async def read_page(asked: object) -> str:
             """A further page of the list."""
-            return await self._shared("read_page", asked, self._page)
+            return await self._text(asked, self._page)
 
         async def detail(asked: object) -> str:
             """Everything about one alert, its order as it is now included."""
-            return await self._shared("detail", asked, self._detail)
+            return await self._text(asked, self._detail)
 
         async def health(asked: object = None) -> str:
             """What is wrong with alerting itself."""
-            return await self._shared("health", asked, self._health)
+            return await self._text(asked, self._health)
 
         async def charts(asked: object) -> str:
             """What the charts show."""
-            return await self._shared("charts", asked, self._charts)
+            return await self._text(asked, self._charts)
 
         self.functions: list[Callable[..., Awaitable[str]]] = [snapshot, read_page, detail, health, charts]
 
-    async def _shared(self, name: str, asked: object, read: Callable[[view.Json], Awaitable[view.Json]]) -> str:
-        """The answer of a reading that begins from now on; one for all pages that ask for the same before it begins.
-
-        When an alert changes, every page asks at once.
-        """
-        key = asyncio.get_running_loop(), name, json.dumps(asked, sort_keys=True)
-        turn = self._turns.get(key)
-        if turn is None:
-            turn = self._turns[key] = asyncio.create_task(self._turn(key, asking.mapping(asked), read))
-        return await asyncio.shield(turn)
-
-    async def _turn(self, key: _Key, asked: view.Json, read: Callable[[view.Json], Awaitable[view.Json]]) -> str:
-        lock = self._locks.setdefault(key, asyncio.Lock())
-        async with lock:
-            del self._turns[key]
-            return json.dumps(await self._answer(lambda: read(asked)), separators=(",", ":"))
+    async def _text(self, asked: object, read: Callable[[view.Json], Awaitable[view.Json]]) -> str:
+        return json.dumps(await self._answer(lambda: read(asking.mapping(asked))), separators=(",", ":"))
 
     async def _snapshot(self, asked: view.Json) -> view.Json:
         service = self._source.service()
         which = asking.alert_filter(asked.get("filter"))
+        # The numbers first: an alert raised in between is in the list at once, in the tiles at the next turn.
+        numbers = view.summary(await service.get_summary(), await self._median_seconds())
+        first = await service.get_page(which, limit=asking.number(asked.get("limit"), FIRST, MOST))
         ids = asking.uuids(asked.get("ids"))
-        # An alert raised in between is in one of them at once, in the others at the next turn.
-        summary, median, first, changed = await asyncio.gather(
-            service.get_summary(),
-            self._median_seconds(),
-            service.get_page(which, limit=asking.number(asked.get("limit"), FIRST, MOST)),
-            service.get_changed(which, ids) if ids else _nothing(),
-        )
-        numbers = view.summary(summary, median)
+        changed = await service.get_changed(which, ids) if ids else []
         return {
             "now": view.now(),
             "counts": numbers,
@@ -197,10 +174,6 @@ def note(error: Exception) -> None:
     """Into the log; with where it happened when nobody expected it."""
     expected = isinstance(error, AlertsError | TimeoutError)
     log.warning("%s", str(error) or explain(error), exc_info=None if expected else error)
-
-
-async def _nothing() -> list[Alert]:
-    return []
 
 
 def _calls(alert: Alert) -> bool:
