@@ -157,7 +157,8 @@ def mount(
             css=_PAGE,
         )
         # Gradio looks into its queue 1000 times a second: 6 % of a core, with nobody there. No event of the panel is queued.
-        blocks._queue.sleep_when_free = 0.5  # noqa: SLF001
+        queue = blocks._queue  # noqa: SLF001
+        queue.sleep_when_free = queue.progress_update_sleep_when_free = 0.5
 
     _in_a_loop(build)
     inner = next(route.app for route in reversed(app.routes) if isinstance(route, Mount))
