@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -12,7 +14,7 @@ from uuid import UUID
 import psycopg
 import sqlalchemy.exc
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from walltrack_alerts.database import as_libpq, async_engine
 from walltrack_alerts.errors import AlertNotFoundError, InvalidAlertError, translate
@@ -29,6 +31,9 @@ from walltrack_alerts.models import (
     TimelineEntry,
 )
 
+CLOSING_SECONDS = 10
+"""How long a pool that is closed waits for statements under way; one that was cancelled ends as soon as the server knows."""
+
 
 def _filter(which: AlertFilter | None) -> dict[str, object]:
     """The parameters of a filter."""
@@ -41,6 +46,7 @@ class AlertService:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._under_way: set[asyncio.Future[None]] = set()
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -56,7 +62,9 @@ class AlertService:
         await self.close()
 
     async def close(self) -> None:
-        """Close the pool."""
+        """Close the pool, after the statements under way: it would not know their connections any more."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=CLOSING_SECONDS)
         await self._engine.dispose()
 
     async def create_alert(
@@ -259,7 +267,7 @@ class AlertService:
             notices.append(diagnostic.message_primary or "")
 
         try:
-            async with self._engine.connect() as connection:
+            async with self._connection() as connection:
                 driver = (await connection.get_raw_connection()).driver_connection
                 assert driver is not None
                 driver.add_notice_handler(remember)
@@ -270,3 +278,15 @@ class AlertService:
         except (sqlalchemy.exc.SQLAlchemyError, psycopg.Error) as error:
             raise translate(error) from error
         return [dict(row) for row in rows], notices[-1] if notices else None
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AsyncConnection]:
+        """A connection of the pool, which close() waits for."""
+        given_back = asyncio.get_running_loop().create_future()
+        self._under_way.add(given_back)
+        try:
+            async with self._engine.connect() as connection:
+                yield connection
+        finally:
+            self._under_way.discard(given_back)
+            given_back.set_result(None)

@@ -86,20 +86,37 @@ def test_it_goes_on_after_the_panel_was_restarted(open_page: OpenPage, bot: Bot,
         assert page.evaluate("window.same") is True  # not loaded again
 
 
-def test_another_panel_in_its_place_asks_to_be_loaded(open_page: OpenPage, database_url: str) -> None:
+@pytest.mark.parametrize("refresh_seconds", [0.3, NEVER])
+def test_another_panel_in_its_place_asks_to_be_loaded(open_page: OpenPage, database_url: str, refresh_seconds: float) -> None:
+    """Whether or not a reading has failed in between."""
     port = free_port()
-    panel = launch_panel(database_url, port=port, block=False, operator="ada", refresh_seconds=1)
+    panel = launch_panel(database_url, port=port, block=False, operator="ada", refresh_seconds=refresh_seconds)
     page = open_page(panel.url)
     live(page)
     panel.close()
     page.locator("[data-live=reconnecting]").wait_for()
     panel = launch_panel(database_url, port=port, block=False, operator="ada")  # its parts have other numbers
     try:
-        link = page.locator("#alerts-panel-banner").get_by_role("link", name="Load it again")
-        link.click()
+        page.locator("#alerts-panel-banner").get_by_role("link", name="Load it again").click()
         live(page)
+        expect(page.locator("#alerts-panel-banner")).to_be_hidden()
     finally:
         panel.close()
+
+
+def test_a_page_that_hears_but_cannot_read_asks_to_be_loaded(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    """Its live connection is to another panel, or still to the old one."""
+    page = open_page(serve(refresh_seconds=NEVER))
+    live(page)
+    page.route("**/component_server**", lambda route: route.fulfill(status=500))
+    bot.exhaust(bot.create("exit"))
+    page.locator("[data-state=offline]").wait_for()
+    link = page.locator("#alerts-panel-banner").get_by_role("link", name="Load it again")
+    link.wait_for()
+    page.unroute("**/component_server**")
+    badge(page, critical=1)  # a panel that answers after all is no other one
+    expect(page.locator("#alerts-panel-banner")).to_be_hidden()
+    live(page)
 
 
 def test_without_websockets_it_says_that_it_reads(serve: Serve, open_page: OpenPage, bot: Bot) -> None:

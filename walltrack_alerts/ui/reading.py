@@ -30,11 +30,12 @@ log = logging.getLogger(__name__)
 
 
 class Source:
-    """The service to ask; made where it is used, because its connections belong to one event loop."""
+    """The service to ask; made where it is used, because its connections belong to one event loop, and closed with that loop."""
 
     def __init__(self, service_or_dsn: AlertService | str) -> None:
         self._given = service_or_dsn
         self._made: tuple[asyncio.AbstractEventLoop, AlertService] | None = None
+        self._end: asyncio.Task[None] | None = None
 
     def service(self) -> AlertService:
         """The one given, or one of this loop's own."""
@@ -43,7 +44,14 @@ class Source:
         loop = asyncio.get_running_loop()
         if self._made is None or self._made[0] is not loop:
             self._made = loop, AlertService.from_url(self._given)
+            self._end = loop.create_task(_close_in_the_end(self._made[1]), name="walltrack_alerts service")
         return self._made[1]
+
+
+async def _close_in_the_end(service: AlertService) -> None:
+    """Whoever ends a loop cancels its tasks."""
+    async with service:
+        await asyncio.Event().wait()
 
 
 class Reading:
@@ -57,6 +65,10 @@ class Reading:
         self._source = source
         self._problem: str | None = None
         self._median: tuple[float, float | None] | None = None
+
+        async def known(_asked: object) -> str:
+            """That this is the panel which made the page: another one would not find what the page asks for."""
+            return "{}"
 
         async def snapshot(asked: object) -> str:
             """The tiles, the first page of the list, and those of some ids that are in the list beyond it."""
@@ -78,7 +90,7 @@ class Reading:
             """What the charts show."""
             return await self._text(asked, self._charts)
 
-        self.functions: list[Callable[..., Awaitable[str]]] = [snapshot, read_page, detail, health, charts]
+        self.functions: list[Callable[..., Awaitable[str]]] = [known, snapshot, read_page, detail, health, charts]
 
     async def _text(self, asked: object, read: Callable[[view.Json], Awaitable[view.Json]]) -> str:
         return json.dumps(await self._answer(lambda: read(asking.mapping(asked))), separators=(",", ":"))

@@ -37,6 +37,7 @@ function becomeLive(at, { since = serverNow(), why = '' } = {}) {
 }
 
 function takeIdentity(answer) {
+  clearTimeout(line.retry);
   Object.assign(state, { user: answer.user, role: answer.role, orderActions: answer.order_actions === true });
   state.logoutPath = answer.logout_path ?? '';
   emit('identity');
@@ -99,10 +100,11 @@ function lost() {
   line.failures += 1;
   becomeLive(line.failures > SOCKET_FAILURES && root.dataset.state === 'live' ? 'polling' : 'reconnecting');
   const wait = RETRY_MS[Math.min(line.failures - 1, RETRY_MS.length - 1)];
-  line.retry = setTimeout(callAgain, wait * (0.7 + 0.6 * Math.random()));
+  callAgainIn(wait * (0.7 + 0.6 * Math.random()));
 }
 
-// A new ticket, but only from a server that answers: Gradio would keep an event for later and reload the page.
+// A new ticket, but only from a server that answers to this page: Gradio would keep an event for later and reload the page,
+// and another panel would take it for its own.
 async function callAgain() {
   clearTimeout(line.retry);
   if (!element.isConnected) return;
@@ -114,28 +116,33 @@ async function callAgain() {
   }
   if (answer?.status === 401) {
     signedOut();
-  } else if (answer?.ok && (await stillStrange())) {
+  } else if (!answer?.ok) {
+    line.strange = 0;
+    lost();
+  } else if ((await call('known', {})).offline) {
     line.strange += 1;
     if (line.strange >= STRANGE) showReload();
-    line.retry = setTimeout(callAgain, 1500);
-  } else if (answer?.ok) {
-    trigger('identify', { nonce: crypto.getRandomValues(new Uint32Array(2)).join('-') });
-    line.retry = setTimeout(callAgain, PATIENCE_MS); // no answer at all
+    callAgainIn(1500);
+  } else if (line.socket) {
+    if (line.strange) readList({ all: true });
+    line.strange = 0;
   } else {
-    lost();
+    line.strange = 0;
+    trigger('identify', { nonce: crypto.getRandomValues(new Uint32Array(2)).join('-') });
+    callAgainIn(PATIENCE_MS); // no answer at all
   }
 }
 
-async function stillStrange() {
-  if (root.dataset.state === 'offline') await readList({ all: true });
-  return root.dataset.state === 'offline';
+function callAgainIn(ms) {
+  clearTimeout(line.retry);
+  line.retry = setTimeout(callAgain, ms);
 }
 
 function signedOut() {
   hangUp();
   showSignedOut();
   becomeLive('signed-out');
-  line.retry = setTimeout(callAgain, 5000); // maybe somebody signs in again in another tab
+  callAgainIn(5000); // maybe somebody signs in again in another tab
 }
 
 on('tick', () => {

@@ -144,8 +144,8 @@ function showProblem({ problem, unreachable, offline }) {
   root.dataset.state = unreachable ? 'database-unreachable' : offline ? 'offline' : 'problem';
   showLive();
   fit();
-  // Only a request tells whether it is the login that is gone.
-  if (offline && line.socket === null && line.state !== 'reconnecting') callAgain();
+  // Only a request tells whether it is the login that is gone, or the panel.
+  if (offline && line.strange === 0 && line.state !== 'reconnecting') callAgain();
 }
 
 function offerLink(text, name) {
@@ -166,6 +166,8 @@ function showSignedOut() {
 
 function showReload() {
   offerLink('The panel was changed on its server. What you see is out of date.', 'Load it again');
+  root.dataset.state = 'offline';
+  showLive();
 }
 
 function fit() {
