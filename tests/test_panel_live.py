@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from bench.crash import Server
 from tests.test_crash import server
 from tests.test_poolers import pooled_url
+from walltrack_alerts.errors import DatabaseUnavailableError
 from walltrack_alerts.ui import live
 from walltrack_alerts.ui.live import Hub
 
@@ -110,7 +111,7 @@ async def eventually(true: Callable[[], bool]) -> None:
 async def test_a_change_is_told_to_every_page(site: Site, db: psycopg.Connection) -> None:
     async with site.page() as one, site.page() as other:
         first = json.loads(await one.recv())
-        assert first.keys() == {"state", "since", "why", "changed"} and first["changed"] == []
+        assert first.keys() == {"state", "since", "why", "changed", "counts"} and first["changed"] == []
         if first["state"] != "live":
             await is_live(one)
         await is_live(other)
@@ -119,6 +120,27 @@ async def test_a_change_is_told_to_every_page(site: Site, db: psycopg.Connection
             assert (await until(page, lambda message: bool(message["changed"])))["changed"] == [str(alert)]
         assert site.hub.clients == 2
     await eventually(lambda: site.hub.clients == 0)
+
+
+@pytest.mark.parametrize("how", ["read", "slow", "unreachable", "broken"])
+async def test_the_numbers_come_along_and_nothing_waits_for_them(
+    database_url: str, db: psycopg.Connection, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def counts() -> Json:
+        if how == "slow":
+            await asyncio.sleep(PATIENCE)
+        if how == "unreachable":
+            raise DatabaseUnavailableError("away")
+        return {"critical": 1 // (how != "broken")}
+
+    with serving(Hub(database_url, counts=counts)) as site:
+        async with site.page() as page:
+            await is_live(page)
+            for key in "ab":
+                db.execute(RAISE, (key,))
+                message = await until(page, lambda message: bool(message["changed"]))
+                assert message["counts"] == ({"critical": 1} if how == "read" else None)
+    assert ("could not read the numbers" in caplog.text) == (how == "broken")
 
 
 async def test_a_burst_is_one_message(site: Site, db: psycopg.Connection) -> None:

@@ -1,7 +1,7 @@
 """The live hub: one database listener for all pages of a panel, told over WebSockets which alerts changed.
 
-A message says that something happened, never what: the page asks for it, with its own rights. The page reads its whole
-list again whenever it connects and whenever the state becomes live. Everything here runs on the server's event loop.
+A message says what changed and the new numbers, never more: the page asks for the rest, with its own rights. The page reads
+its whole list again whenever it connects and whenever the state becomes live. Everything here runs on the server's event loop.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -24,10 +24,12 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from walltrack_alerts.errors import AlertsError, DatabaseUnavailableError
 from walltrack_alerts.listener import StreamState, Timing, listen
 from walltrack_alerts.ui.access import is_same_origin
+from walltrack_alerts.ui.view import Json
 
 TICKET_SECONDS = 60
 HEARTBEAT_SECONDS = 10.0
 COALESCE_SECONDS = 0.03
+COUNTS_SECONDS = 0.5
 WAITING_MESSAGES = 32
 """A browser that lets more than these wait is disconnected; it comes back and reads everything."""
 MAX_CLIENTS = 500
@@ -58,7 +60,7 @@ class Hub:
 
     `origins` are further origins that may connect, such as https://alerts.example.org where a proxy changes the Host
     header. `whoami` tells who a connection belongs to, for a server that knows; a ticket of somebody else is refused,
-    and who is nobody any more is disconnected.
+    and who is nobody any more is disconnected. `counts` reads the numbers that every page shows, once for all of them.
     """
 
     def __init__(
@@ -67,18 +69,20 @@ class Hub:
         *,
         origins: Collection[str] = (),
         whoami: Callable[[HTTPConnection], str | None] | None = None,
+        counts: Callable[[], Awaitable[Json]] | None = None,
     ) -> None:
         self.path = f"/walltrack-live/{secrets.token_hex(8)}"
         self._dsn = listen_dsn
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
         self._whoami = whoami
+        self._counts = counts
         self._tickets: dict[str, tuple[str, float]] = {}
         self._clients: set[_Client] = set()
-        self._listener: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._cursor = "now"
         self._changed: dict[str, None] = {}
-        self._flush: asyncio.TimerHandle | None = None
+        self._news = asyncio.Event()
         self._state, self._since, self._why = StreamState.CONNECTING, _now(), ""
 
     @property
@@ -112,10 +116,11 @@ class Hub:
         """Stop listening and disconnect every page; a page that connects later starts everything again."""
         for client in self._clients:
             client.end(GOING_AWAY)
-        listener, self._listener = self._listener, None
-        if listener is not None and self._loop is asyncio.get_running_loop():
-            listener.cancel()
-            await asyncio.wait([listener])
+        tasks, self._tasks = self._tasks, []
+        if tasks and self._loop is asyncio.get_running_loop():
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
     # ---- the pages ----
 
@@ -165,27 +170,28 @@ class Hub:
                     return
             await websocket.send_text(message)
 
-    def _tell(self, changed: Collection[str]) -> None:
-        message = self._message(changed)
+    def _tell(self, changed: Collection[str], counts: Json | None = None) -> None:
+        message = self._message(changed, counts)
         for client in self._clients:
             try:
                 client.waiting.put_nowait(message)
             except asyncio.QueueFull:
                 client.end(TRY_AGAIN_LATER)
 
-    def _message(self, changed: Collection[str]) -> str:
-        return json.dumps({"state": self._state, "since": self._since, "why": self._why, "changed": list(changed)})
+    def _message(self, changed: Collection[str], counts: Json | None = None) -> str:
+        state = {"state": self._state, "since": self._since, "why": self._why}
+        return json.dumps(state | {"changed": list(changed), "counts": counts})
 
     # ---- the database ----
 
     def _start(self) -> None:
         """Listen on this loop; a server that was stopped and started again has another one."""
         loop = asyncio.get_running_loop()
-        if self._listener is None or self._listener.done() or self._loop is not loop:
+        if not self._tasks or self._loop is not loop:
             self._loop = loop
-            self._flush = None
+            self._news = asyncio.Event()
             self._become(StreamState.CONNECTING, "")
-            self._listener = loop.create_task(self._listen(), name="walltrack_alerts live hub")
+            self._tasks = [loop.create_task(work, name="walltrack_alerts live hub") for work in (self._listen(), self._spread())]
 
     async def _listen(self) -> None:
         """Until cancelled. Whatever ends the stream becomes a state, and it is started again where it stopped."""
@@ -225,13 +231,29 @@ class Hub:
 
     def _note(self, alert_id: str) -> None:
         self._changed[alert_id] = None
-        if self._flush is None:
-            self._flush = asyncio.get_running_loop().call_later(COALESCE_SECONDS, self._send_changes)
+        self._news.set()
 
-    def _send_changes(self) -> None:
-        self._flush = None
-        changed, self._changed = self._changed, {}
-        self._tell(changed)
+    async def _spread(self) -> None:
+        """Tell the pages what was noted, in bunches, until cancelled."""
+        while True:
+            await self._news.wait()
+            await asyncio.sleep(COALESCE_SECONDS)
+            self._news.clear()
+            changed, self._changed = self._changed, {}
+            self._tell(changed, await self._read_counts())
+
+    async def _read_counts(self) -> Json | None:
+        """The numbers, if there are any soon; the page reads them anyway, and says what is wrong."""
+        if self._counts is None or not self._clients:
+            return None
+        try:
+            async with asyncio.timeout(COUNTS_SECONDS):
+                return await self._counts()
+        except (AlertsError, TimeoutError):
+            return None
+        except Exception:  # a bunch that is not told would be missed
+            log.exception("the live hub could not read the numbers")
+            return None
 
 
 _AWAY = "The database cannot be reached."  # its own words may name hosts and users: these are for the log

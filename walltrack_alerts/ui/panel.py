@@ -8,7 +8,7 @@ Whatever strangers wrote travels as JSON and is placed with textContent; no temp
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from importlib import resources
 from uuid import UUID
 
@@ -53,9 +53,10 @@ def create_alerts_panel(
     """
     source = Source(service_or_dsn)
     access = access_of(access)
-    live = _Live(listen_dsn or (service_or_dsn if isinstance(service_or_dsn, str) else None), access, origins)
-    acting = Acting(source, _Who(access, (operator or "").strip()), live.ticket, live.touch, order_actions=order_actions)
     reading = Reading(source)
+    listen_dsn = listen_dsn or (service_or_dsn if isinstance(service_or_dsn, str) else None)
+    live = _Live(listen_dsn, access, origins, reading.counts)
+    acting = Acting(source, _Who(access, (operator or "").strip()), live.ticket, live.touch, order_actions=order_actions)
     blocks = gr.Blocks(title="Alerts", fill_width=True)
     with blocks:
         page = gr.HTML(
@@ -107,12 +108,14 @@ class _Who:
 class _Live:
     """The hub of a panel, if there is a database to listen to."""
 
-    def __init__(self, listen_dsn: str | None, access: Access, origins: Collection[str]) -> None:
+    def __init__(
+        self, listen_dsn: str | None, access: Access, origins: Collection[str], counts: Callable[[], Awaitable[view.Json]]
+    ) -> None:
         def whoami(connection: HTTPConnection) -> str | None:
             person = access.who(connection)
             return None if person is None else person.name
 
-        self._hub = Hub(listen_dsn, origins=origins, whoami=whoami) if listen_dsn else None
+        self._hub = Hub(listen_dsn, origins=origins, whoami=whoami, counts=counts) if listen_dsn else None
         self._access = access
 
     def ticket(self, request: gr.Request) -> view.Json:

@@ -17,6 +17,7 @@ from walltrack_alerts.service import AlertService
 from walltrack_alerts.ui import asking, view
 from walltrack_alerts.ui.charts import read_charts
 from walltrack_alerts.ui.order_view import order
+from walltrack_alerts.ui.sharing import Sharing
 
 FIRST, MOST = 100, 500
 """Rows of the first page of a list, and of any page."""
@@ -63,6 +64,7 @@ class Reading:
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        self._sharing = Sharing()
         self._problem: str | None = None
         self._median: tuple[float, float | None] | None = None
 
@@ -93,13 +95,18 @@ class Reading:
         self.functions: list[Callable[..., Awaitable[str]]] = [known, snapshot, read_page, detail, health, charts]
 
     async def _text(self, asked: object, read: Callable[[view.Json], Awaitable[view.Json]]) -> str:
-        return json.dumps(await self._answer(lambda: read(asking.mapping(asked))), separators=(",", ":"))
+        mapping = asking.mapping(asked)
+
+        async def text() -> str:
+            return json.dumps(await self._answer(lambda: read(mapping)), separators=(",", ":"))
+
+        return await self._sharing.get(f"{read.__name__} {json.dumps(mapping, sort_keys=True)}", text)
 
     async def _snapshot(self, asked: view.Json) -> view.Json:
         service = self._source.service()
         which = asking.alert_filter(asked.get("filter"))
         # The numbers first: an alert raised in between is in the list at once, in the tiles at the next turn.
-        numbers = view.summary(await service.get_summary(), await self._median_seconds())
+        numbers = await self.counts()
         first = await service.get_page(which, limit=asking.number(asked.get("limit"), FIRST, MOST))
         ids = asking.uuids(asked.get("ids"))
         changed = await service.get_changed(which, ids) if ids else []
@@ -111,6 +118,10 @@ class Reading:
             "changed": [view.row(alert) for alert in changed],
             "critical": [view.row(alert) for alert in await self._waiting_critical(which, first.alerts, numbers["critical"])],
         }
+
+    async def counts(self) -> view.Json:
+        """The numbers of the tiles."""
+        return view.summary(await self._source.service().get_summary(), await self._median_seconds())
 
     async def _waiting_critical(self, which: AlertFilter, shown: list[Alert], critical: int) -> list[Alert]:
         """The critical alerts that nobody has acknowledged, at most 100: what sounds, whatever the list shows."""

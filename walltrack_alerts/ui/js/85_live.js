@@ -77,6 +77,7 @@ function connect(path, ticket) {
     }
     const known = { live: 'live', stale: 'stale' }[message.state] ?? 'connecting';
     becomeLive(known, { since: message.since, why: message.why });
+    if (message.counts) emit('summary', message.counts);
     if (message.changed?.length) {
       message.changed.forEach((alertId) => changed.add(alertId));
       readList();
