@@ -109,8 +109,8 @@ begin
       v_type, left(p_order.order_id, 8), v_token, p_order.attempt_count, p_order.max_attempts)
     || format('Error: %s. ', rtrim(coalesce(walltrack.clip(p_error, 500), 'none recorded'), '. '))
     || case
-      when v_is_entry then 'The trade was missed: retry the order, or cancel it if the moment has passed.'
-      else 'Close the position by hand or retry the order now.'
+      when v_is_entry then 'The trade was missed: retry the order as long as it is not cancelled, or let it go.'
+      else 'Close the position by hand now, or retry the order as long as it is not cancelled.'
     end;
   perform walltrack.upsert_alert(
     p_alert_type => 'order_failed_permanently',

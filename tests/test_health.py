@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import psycopg
 import pytest
 from psycopg.rows import class_row
 
@@ -117,18 +116,3 @@ def test_an_owner_who_may_not_act_on_orders(bot: Bot) -> None:
     finally:
         bot.execute("reassign owned by wt_health_owner to current_user")
         bot.execute("drop owned by wt_health_owner; drop role wt_health_owner")
-
-
-def test_a_full_queue_names_who_holds_it(bot: Bot, database_url: str) -> None:
-    """The pid and the application of a listener in a long transaction; what it runs is nobody's business."""
-    definition = bot.execute("select pg_get_functiondef('walltrack.health()'::regprocedure)").fetchone()
-    assert definition is not None
-    assert "pg_notification_queue_usage()" in definition[0]
-    bot.execute(definition[0].replace("pg_notification_queue_usage()", "0.62"))
-    with psycopg.connect(database_url, application_name="stuck listener") as listener:
-        listener.execute("select 'a secret'")
-        (check,) = ill(bot)
-        assert check.name == "notification queue" and check.found.startswith("62 % full; oldest transaction: pid ")
-        assert f"pid {listener.info.backend_pid}, idle in transaction for 00:00:" in check.found
-        assert "application stuck listener" in check.found and "secret" not in check.found
-        assert "pg_terminate_backend" in check.advice

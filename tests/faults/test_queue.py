@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.rows import class_row
 
 from tests.bot import Bot
 from tests.conftest import new_database
@@ -17,7 +18,7 @@ from tests.faults.helpers import (
     order_row,
     states,
 )
-from walltrack_alerts import migrations
+from walltrack_alerts import Check, migrations
 from walltrack_alerts.embedded import embedded_server, is_available
 
 
@@ -114,6 +115,37 @@ def test_a_full_notification_queue(tight: str, tight_bot: Bot) -> None:
         stuck.rollback()
     assert all(bot.alert(order).is_open for order in orders)
     assert len(bot.events()) == len(orders)
+
+
+def test_health_names_who_holds_the_queue(tight: str, tight_bot: Bot) -> None:
+    """The pid and the application of a listener in a long transaction; what it runs is nobody's business."""
+    bot = tight_bot
+    with psycopg.connect(tight, application_name="stuck listener") as stuck:
+        stuck.execute("listen walltrack_alerts")
+        stuck.commit()
+        stuck.execute("select 'a secret'")
+        clog(bot, 0.5)
+        bot.fail(bot.create("exit", status="submitted", attempt_count=2))
+        queue, skipped = queue_health(bot)
+        assert not queue.ok and float(queue.found.split(" %")[0]) > 50
+        assert f"oldest transaction: pid {stuck.info.backend_pid}, idle in transaction for 00:00:" in queue.found
+        assert "application stuck listener" in queue.found and "secret" not in queue.found
+        assert "pg_terminate_backend" in queue.advice
+        assert (skipped.ok, skipped.found) == (False, "1 skipped")
+        stuck.rollback()
+        stuck.execute("select 1")
+    queue, _ = queue_health(bot)
+    assert queue.ok
+    bot.execute("select walltrack.reconcile_orders()")
+    assert [check.ok for check in queue_health(bot)] == [True, True]
+
+
+def queue_health(bot: Bot) -> list[Check]:
+    """What health() finds of the queue and of skipped notifications."""
+    with bot.connection.cursor(row_factory=class_row(Check)) as cursor:
+        return cursor.execute(
+            "select * from walltrack.health() where name in ('notification queue', 'skipped notifications') order by name"
+        ).fetchall()
 
 
 def test_a_bulk_write_does_not_fill_the_queue_by_itself(tight_bot: Bot) -> None:
