@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import time
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ import httpx
 import psycopg
 import pytest
 
+from walltrack_alerts.errors import DatabaseUnavailableError
+from walltrack_alerts.service import AlertService
 from walltrack_alerts.ui import create_alerts_panel, launch_panel
 
 pytestmark = pytest.mark.own_server
@@ -25,10 +28,10 @@ SESSIONS = "select count(*) from pg_stat_activity where datname = current_databa
 BLOCKED = SESSIONS + " and wait_event_type = 'Lock'"
 
 
-def ask(url: str, name: str) -> None:
-    """Call a server function of the panel as its page does, answer or not."""
+def ask(url: str, name: str, number: int = 0) -> None:
+    """Call a server function of the panel as its page does, answer or not; other numbers ask something else."""
     page = httpx.get(f"{url}/config", timeout=PATIENCE).json()["components"][-1]["id"]
-    asked = {"data": {}, "component_id": page, "fn_name": name, "session_hash": "a page"}
+    asked = {"data": {"number": number}, "component_id": page, "fn_name": name, "session_hash": "a page"}
     httpx.post(f"{url}/gradio_api/component_server", json=asked, timeout=PATIENCE)
 
 
@@ -46,7 +49,7 @@ def hanging(url: str, name: str, database_url: str) -> Iterator[None]:
         psycopg.connect(database_url) as holder,
     ):
         holder.execute("lock table walltrack.alerts in access exclusive mode")
-        answers = [asking.submit(ask, url, name) for _ in range(AT_ONCE)]
+        answers = [asking.submit(ask, url, name, number) for number in range(AT_ONCE)]
         deadline = time.monotonic() + PATIENCE
         while count(watcher, BLOCKED) < AT_ONCE:
             assert time.monotonic() < deadline
@@ -80,4 +83,20 @@ async def test_a_panel_in_another_app_ends_with_its_server(database_url: str) ->
     ask(url.rstrip("/"), "snapshot")
     assert open_connections() > before
     host.close()
+    assert open_connections() == before
+
+
+async def test_a_service_that_is_closed_ends_what_it_began_and_begins_nothing(database_url: str) -> None:
+    before = open_connections()
+    service = AlertService.from_url(database_url)
+    await service.get_summary()
+    under_way = [asyncio.create_task(service.get_summary()) for _ in range(3)]
+    await asyncio.sleep(0)  # they begin
+    await service.close()
+    assert all(answer.unresolved == 0 for answer in await asyncio.gather(*under_way))
+    with pytest.raises(DatabaseUnavailableError):
+        await service.get_summary()
+    assert open_connections() == before
+    async with service:
+        await service.get_summary()
     assert open_connections() == before

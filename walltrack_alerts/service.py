@@ -17,7 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from walltrack_alerts.database import as_libpq, async_engine
-from walltrack_alerts.errors import AlertNotFoundError, InvalidAlertError, translate
+from walltrack_alerts.errors import AlertNotFoundError, DatabaseUnavailableError, InvalidAlertError, translate
 from walltrack_alerts.models import (
     Alert,
     AlertCounts,
@@ -47,6 +47,7 @@ class AlertService:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._under_way: set[asyncio.Future[None]] = set()
+        self._closed = False
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -54,6 +55,7 @@ class AlertService:
         return cls(async_engine(as_libpq(url)))
 
     async def __aenter__(self) -> Self:
+        self._closed = False
         return self
 
     async def __aexit__(
@@ -62,7 +64,8 @@ class AlertService:
         await self.close()
 
     async def close(self) -> None:
-        """Close the pool, after the statements under way: it would not know their connections any more."""
+        """Close the pool, after the statements under way: it would not know their connections any more. No other one begins."""
+        self._closed = True
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=CLOSING_SECONDS)
         await self._engine.dispose()
@@ -282,6 +285,8 @@ class AlertService:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncConnection]:
         """A connection of the pool, which close() waits for."""
+        if self._closed:
+            raise DatabaseUnavailableError("The service is closed.")
         given_back = asyncio.get_running_loop().create_future()
         self._under_way.add(given_back)
         try:

@@ -190,9 +190,8 @@ def _close_with(app: FastAPI, service: AlertService) -> None:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[Any]:  # noqa: ANN401 - Starlette's own type
-        async with before(app) as state:
+        async with before(app) as state, service:
             yield state
-            await service.close()
 
     app.router.lifespan_context = lifespan
 
