@@ -57,7 +57,9 @@ async function readList({ all = false } = {}) {
     showProblem(answer);
   } else if (asked === reading.list) {
     showSnapshot(answer);
+    const failed = failing();
     root.dataset.state = 'live';
+    if (failed) readHealth();
     const before = root.dataset.list;
     root.dataset.list = asked;
     if (before !== String(asked)) {
@@ -223,9 +225,18 @@ function pollIfDeaf() {
 }
 
 // Gradio's loading indicator asks for frame after frame, also when it has long gone: a sixth of a core for each open page.
+// It is not answered any more; frames that anybody else waits for come.
 function stopFrames() {
-  const last = requestAnimationFrame(() => {});
-  for (let frame = last; frame > last - 100; frame -= 1) cancelAnimationFrame(frame);
+  const ask = window.requestAnimationFrame;
+  let last = null;
+  let times = 0;
+  window.requestAnimationFrame = (callback) => {
+    times = callback === last ? times + 1 : 0;
+    last = callback;
+    if (times < 30) return ask.call(window, callback);
+    window.requestAnimationFrame = ask;
+    return 0;
+  };
 }
 
 const wakeUp = () => {
