@@ -10,6 +10,23 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+import httpx
+
+PATIENCE = 60
+"""Seconds; a busy machine is slow, not wrong."""
+
+
+def wait_for_answer(process: subprocess.Popen[str], url: str) -> None:
+    """Until it answers; that something listens is no proof, for a port that is free is connected to itself now and then."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        with suppress(httpx.TransportError):
+            httpx.get(url, timeout=5)
+            return
+        assert process.poll() is None, f"{process.args} has ended"
+        assert time.monotonic() < deadline, f"{process.args} does not answer"
+        time.sleep(0.1)
+
 
 @contextmanager
 def separate_panel(database_url: str, port: int) -> Iterator[str]:
@@ -19,12 +36,10 @@ def separate_panel(database_url: str, port: int) -> Iterator[str]:
         "launch_panel(sys.argv[1], port=int(sys.argv[2]), operator='ada', refresh_seconds=0.3)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, database_url, str(port)], stderr=subprocess.PIPE, text=True)
+    url = f"http://127.0.0.1:{port}"
     try:
-        while process.poll() is None:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
+        wait_for_answer(process, url)
+        yield url
     finally:
         process.send_signal(signal.SIGINT)
         _, complaints = process.communicate(timeout=30)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import gradio as gr
@@ -21,6 +19,7 @@ from playwright.sync_api import Page, expect
 from tests.bot import Bot
 from tests.browser.conftest import OpenPage
 from tests.browser.page import badge, live, select
+from tests.browser.servers import PATIENCE, free_port, wait_for_answer
 from tests.conftest import new_database
 from walltrack_alerts import AlertStatus, passwords
 from walltrack_alerts.ui import Role, create_alerts_panel, launch_panel
@@ -28,31 +27,20 @@ from walltrack_alerts.ui import Role, create_alerts_panel, launch_panel
 pytestmark = pytest.mark.own_server
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
-PATIENCE = 60
-"""Seconds; a busy machine is slow, not wrong."""
-
 STYLE = """(node) => {
   const style = getComputedStyle(node);
   return Object.fromEntries([...style].filter((name) => !name.startsWith('--')).map((name) => [name, style[name]]));
 }"""
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def running(command: list[str], port: int, **variables: str) -> Iterator[str]:
     """A web server of its own process, answering; yields its URL."""
-    process = subprocess.Popen(command, cwd=EXAMPLES, env={**os.environ, **variables})
+    process = subprocess.Popen(command, cwd=EXAMPLES, env={**os.environ, **variables}, text=True)
+    url = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + PATIENCE
-        while process.poll() is None and time.monotonic() < deadline:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
+        wait_for_answer(process, url)
+        yield url
     finally:
         process.terminate()
         process.wait(PATIENCE)

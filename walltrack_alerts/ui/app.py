@@ -91,7 +91,7 @@ def launch_panel(
             app,
             log_level="warning",
             access_log=False,
-            timeout_graceful_shutdown=1,
+            timeout_graceful_shutdown=3,
             proxy_headers=not access.behind_proxy,
         )
     )
