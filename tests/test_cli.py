@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.bot import Bot
+from walltrack_alerts.cli import app
 
 pytestmark = pytest.mark.own_server
 
@@ -42,9 +45,10 @@ def test_help_teaches() -> None:
         ("orders",),
         ("orders", "cancel"),
     ):
-        text = run("", *command, "--help").stdout
-        assert "Usage:" in text
+        shown = CliRunner().invoke(app, [*command, "--help"])
+        assert shown.exit_code == 0 and "Usage:" in shown.output
     assert "WALLTRACK_DATABASE_URL" in run("", "--help").stdout
+    assert run("", "--version").stdout.strip() == version("walltrack-alerts")
 
 
 def test_a_wrong_word_is_exit_code_2() -> None:

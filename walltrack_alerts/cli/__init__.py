@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from walltrack_alerts.cli.alerts import alerts, orders
@@ -23,3 +26,18 @@ for command in (demo, migrate, panel, listen, reconcile, purge, doctor):
     app.command()(command)
 for group in (alerts, orders, users):
     app.add_typer(group)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("walltrack-alerts"))
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
