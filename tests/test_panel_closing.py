@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -40,6 +40,14 @@ def count(connection: psycopg.Connection, query: str) -> int:
     return int(number)
 
 
+def until(true: Callable[[], bool]) -> None:
+    """Servers end their sessions a moment after the client's end."""
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 @contextmanager
 def hanging(url: str, name: str, database_url: str) -> Iterator[None]:
     """Requests that wait for a lock, longer than this lasts."""
@@ -50,12 +58,9 @@ def hanging(url: str, name: str, database_url: str) -> Iterator[None]:
     ):
         holder.execute("lock table walltrack.alerts in access exclusive mode")
         answers = [asking.submit(ask, url, name, number) for number in range(AT_ONCE)]
-        deadline = time.monotonic() + PATIENCE
-        while count(watcher, BLOCKED) < AT_ONCE:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: count(watcher, BLOCKED) == AT_ONCE)
         yield
-        assert count(watcher, SESSIONS) == 2
+        until(lambda: count(watcher, SESSIONS) == 2)
         assert all(answer.exception(PATIENCE) is None for answer in answers)
 
 

@@ -142,6 +142,19 @@ def test_the_age_keeps_counting_without_a_refresh(serve: Serve, open_page: OpenP
     expect(age).not_to_have_text(before)
 
 
+def test_an_idle_page_draws_nothing(serve: Serve, open_page: OpenPage) -> None:
+    """Gradio's loading indicator would go on asking for sixty frames a second."""
+    page = open_page(serve(refresh_seconds=600))
+    page.wait_for_function(
+        """async () => {
+          const first = requestAnimationFrame(() => {});
+          await new Promise((resolve) => { setTimeout(resolve, 1000); });
+          return requestAnimationFrame(() => {}) - first <= 2;
+        }""",
+        polling=500,
+    )
+
+
 def test_a_lost_database_shows_and_comes_back(
     serve: Serve, open_page: OpenPage, bot: Bot, database_url: str, server_url: str
 ) -> None:
