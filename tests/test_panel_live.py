@@ -24,6 +24,8 @@ from walltrack_alerts.errors import DatabaseUnavailableError
 from walltrack_alerts.ui import live
 from walltrack_alerts.ui.live import Hub
 
+pytestmark = pytest.mark.own_server
+
 __all__ = ["pooled_url", "server"]  # fixtures
 
 RAISE = "select (walltrack.raise_alert('test', 'high', 'a title', 'a message', '{}', true, %s)).id"

@@ -22,6 +22,8 @@ from walltrack_alerts.errors import ListenError
 from walltrack_alerts.listener import StreamState, Timing, listen
 from walltrack_alerts.service import AlertService
 
+pytestmark = pytest.mark.own_server
+
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 
 

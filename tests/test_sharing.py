@@ -8,6 +8,8 @@ import pytest
 
 from walltrack_alerts.ui.sharing import Sharing
 
+pytestmark = pytest.mark.own_server
+
 
 class Source:
     """Answers with the number of the reading, when it is let; number 13 fails."""

@@ -21,6 +21,8 @@ from tests.faults.helpers import (
 from walltrack_alerts import Check, migrations
 from walltrack_alerts.embedded import embedded_server, is_available
 
+pytestmark = pytest.mark.own_server
+
 
 @pytest.fixture(scope="module")
 def tight_server() -> Iterator[str]:
