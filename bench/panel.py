@@ -198,7 +198,7 @@ def badge_and_idle(url: str, rounds: int, count: int, idle: float) -> None:
         single.take(url, one, rounds // 2)  # after the many, so that a warmer machine favours neither
         for pages, taken, must in ("1 page", single, 300), (f"{count} pages", several, 500):
             told(f"commit -> visible badge, {pages}", taken.badge, must)
-            told(f"commit -> visible row, {pages}", taken.row, must)
+            told(f"commit -> visible row, {pages}", taken.row)
         told(f"  both, on the slowest of {count} pages each time", several.slowest)
         told("a click -> its effect visible", action_latencies(one[0]), 300)
         missed = "" if share < 2 else "   MISSED"

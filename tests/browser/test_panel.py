@@ -155,7 +155,7 @@ def test_an_idle_page_draws_nothing(serve: Serve, open_page: OpenPage) -> None:
     deadline = time.monotonic() + 30
     while page.evaluate(FRAMES) > 2:
         assert time.monotonic() < deadline
-    assert page.evaluate("performance.now === Performance.prototype.now")
+    page.wait_for_function("performance.now === Performance.prototype.now")
 
 
 def test_a_lost_database_shows_and_comes_back(

@@ -242,14 +242,13 @@ function stopFrames() {
   const silence = (event) => { if (event.error === stop) event.preventDefault(); };
   window.addEventListener('error', silence);
   performance.now = () => {
-    if (!new Error('who').stack.includes('statustracker')) return Performance.prototype.now.call(performance);
-    delete performance.now;
-    throw stop;
+    if (new Error('who').stack.includes('statustracker')) throw stop;
+    return Performance.prototype.now.call(performance);
   };
   setTimeout(() => {
     delete performance.now;
     window.removeEventListener('error', silence);
-  }, 1000);
+  }, 2000);
 }
 
 function stopFramesOnceSeen() {
