@@ -226,26 +226,30 @@ function pollIfDeaf() {
 
 // Gradio's loading indicator goes on asking for sixty frames a second when it has long gone, a sixth of a core for each open page:
 // its springs with one function that asks for itself, its stopwatch with a new one each time. The springs are not answered any
-// more, and the stopwatch is stopped where it reads the time. Frames that anybody else waits for come.
+// more; the stopwatch ends where the browser calls it and it reads the time. Frames that anybody else waits for come.
 function stopFrames() {
+  const callers = () => new Error('who').stack.split('\n').filter((line) => /:\d+:\d+\)?$/.test(line)).slice(1);
   const ask = window.requestAnimationFrame;
   let last = null;
   let times = 0;
   window.requestAnimationFrame = (callback) => {
-    times = callback === last ? times + 1 : 0;
-    last = callback;
-    if (times < 30) return ask.call(window, callback);
-    window.requestAnimationFrame = ask;
-    return 0;
+    if (callers().at(-1)?.includes('/assets/')) {
+      times = callback === last ? times + 1 : 0;
+      last = callback;
+      if (times > 30) return 0;
+    }
+    return ask.call(window, callback);
   };
   const stop = new Error('stop');
   const silence = (event) => { if (event.error === stop) event.preventDefault(); };
   window.addEventListener('error', silence);
   performance.now = () => {
-    if (new Error('who').stack.includes('statustracker')) throw stop;
+    const [caller, ...further] = callers().slice(1);
+    if (caller?.includes('statustracker') && !further.length) throw stop;
     return Performance.prototype.now.call(performance);
   };
   setTimeout(() => {
+    window.requestAnimationFrame = ask;
     delete performance.now;
     window.removeEventListener('error', silence);
   }, 2000);
