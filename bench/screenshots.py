@@ -58,7 +58,8 @@ where a.status = 'resolved' and hashtext(a.id::text) % 4 <> 0
 
 EXHAUSTED = """
 with failed as (
-  select * from walltrack.orders where order_type = 'exit' and status = 'cancelled' and not is_simulated order by id limit 1
+  select * from walltrack.orders where order_type = 'exit' and status = 'cancelled' and not is_simulated
+    and token_symbol ~ '^[A-Z]+$' order by id limit 1
 ), again as (
   insert into walltrack.orders (order_type, side, position_id, token_address, token_symbol, amount_sol, expected_price, status)
   select order_type, side, position_id, token_address, token_symbol, amount_sol, expected_price, 'submitted' from failed

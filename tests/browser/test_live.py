@@ -173,3 +173,5 @@ def test_what_is_wrong_with_alerting_is_said_with_what_to_do(serve: Serve, open_
     expect(illness).to_contain_text("Alerting needs help")
     illness.locator("summary").click()
     expect(illness.locator(".wta-advice").first).to_be_visible()
+    expect(page.locator("#alerts-panel-empty")).to_contain_text("some may be missing")
+    expect(page.locator("#alerts-panel-empty .wta-tick")).to_be_hidden()

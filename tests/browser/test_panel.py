@@ -35,6 +35,7 @@ def test_an_alert_appears_by_itself_is_acknowledged_and_resolved(serve: Serve, o
     page = open_page(serve())
     badge(page, unresolved=0, critical=0)
     expect(page.locator("#alerts-panel-empty")).to_contain_text("No open alerts")
+    expect(page.locator("#alerts-panel-empty .wta-tick")).to_be_visible()
 
     order = bot.create("exit", status="submitted", attempt_count=2)
     bot.fail(order, "RPC error: blockhash not found")

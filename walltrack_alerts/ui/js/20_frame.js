@@ -24,6 +24,7 @@ add(illness, make('summary'), make('ul'));
 function showIllness(ill) {
   illness.hidden = ill.length === 0;
   root.dataset.ill = ill.length;
+  showEmpty();
   if (!ill.length) return;
   const more = ill.length > 1 ? ` (and ${ill.length - 1} more)` : '';
   setText(illness.firstElementChild, `Alerting needs help: ${ill[0].found}${more}`);
@@ -54,6 +55,7 @@ const tiles = {
   waiting: tile('waiting', 'waiting for acknowledgement', 'waiting', () => showOnly({ status: 'active' })),
   median: tile('median', 'median time to acknowledge', 'median ack'),
 };
+tiles.median.node.title = 'Of the last 7 days';
 
 on('summary', (counts) => {
   for (const name of ['critical', 'unresolved', 'waiting', 'acknowledged', 'snoozed']) root.dataset[name] = counts[name];
@@ -64,7 +66,6 @@ on('summary', (counts) => {
   setText(tiles.unresolved.aside, counts.snoozed ? ` + ${counts.snoozed} snoozed` : '');
   const known = counts.median !== null && counts.median !== undefined;
   setText(tiles.median.number, known ? duration(counts.median * 1000) : '–');
-  setText(tiles.median.aside, known ? '' : ' · none within 7 days');
 });
 
 // The pages under the head; charts.js fills its own.
@@ -98,7 +99,7 @@ on('identity', () => {
   root.dataset.user = name;
   who.disabled = state.user !== '';
   who.hidden = state.role === null || (state.role === 'reader' && !name);
-  setText(who, state.role === 'reader' ? `${name} · read only` : name || 'Who are you?');
+  setText(who, state.role === 'reader' ? `${name} · read only` : name || 'Your name');
   logOut.hidden = !state.logoutPath;
   who.title = state.user === '' ? 'The name that is kept with what you do. Click to change it.' : 'Signed in';
 });

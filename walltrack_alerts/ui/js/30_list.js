@@ -234,7 +234,8 @@ function showEmpty() {
   empty.dataset.filtered = filtered;
   const only = state.filter.severities.length === 1 ? `${state.filter.severities[0]} ` : '';
   setText(empty.children[1], filtered ? `No ${only}alerts here` : 'No open alerts');
-  setText(empty.children[2], filtered ? 'Nothing matches this filter.' : 'New ones appear here by themselves.');
+  const all = Number(root.dataset.ill) ? 'But alerting itself needs help: some may be missing.' : 'New ones appear here by themselves.';
+  setText(empty.children[2], filtered ? 'Nothing matches this filter.' : all);
   emptyClear.hidden = !filtered;
   more.hidden = next === null;
 }

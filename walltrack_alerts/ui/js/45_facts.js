@@ -25,6 +25,7 @@ function newFacts(part) {
   part.orderJson.setAttribute('role', 'region');
   part.orderRow = add(make('details', 'wta-context'), make('summary', '', 'The whole row'), part.orderJson);
   part.order.id = id('order');
+  part.order.hidden = true; // until it is known: a click on what is not there yet would be lost
   part.events.id = id('events');
   part.facts.id = id('facts');
   part.json.id = id('json');
