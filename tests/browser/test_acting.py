@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
 
 from tests.bot import Bot
 from tests.browser.conftest import OpenPage
@@ -121,27 +121,6 @@ def test_retrying_and_cancelling_the_order(serve: Serve, open_page: OpenPage, bo
     assert bot.execute("select status, last_error from walltrack.orders").fetchone() == ("cancelled", "pool is empty")
     expect(page.locator("#alerts-panel-events")).to_contain_text("order cancelled by ada")
     expect(page.locator("#alerts-panel-events")).to_contain_text("pool is empty")
-
-
-def test_an_order_is_not_offered_before_it_is_known(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
-    orders = [bot.create("exit"), bot.create("exit")]
-    for order in orders:
-        bot.exhaust(order)
-    page = open_page(serve())
-    select(page, bot.alert(orders[0]).id)
-
-    def hold(route: Route) -> None:
-        if "detail" not in (route.request.post_data or ""):
-            route.continue_()
-
-    page.route("**/component_server/**", hold)
-    row(page, bot.alert(orders[1]).id).click()
-    page.locator("#alerts-panel-detail[data-status=loading]").wait_for()
-    expect(page.locator("#alerts-panel-acknowledge")).to_be_enabled()  # the list knows enough for that
-    expect(page.locator("#alerts-panel-cancel")).not_to_be_visible()
-    page.unroute("**/component_server/**")  # what is held goes on
-    page.locator("#alerts-panel-cancel").click()
-    expect(page.get_by_role("dialog", name="Cancel this order?")).to_be_visible()
 
 
 def test_an_order_the_worker_has_taken_meanwhile_is_refused_with_the_reason(serve: Serve, open_page: OpenPage, bot: Bot) -> None:

@@ -72,10 +72,12 @@ add(filterBar, search, moreFilters, add(make('div', 'wta-filter-rest'), severiti
 const sameFilter = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
 function changeFilter(change, { push = true } = {}) {
-  const wanted = { ...state.filter, ...change };
-  if (sameFilter(wanted, state.filter)) return;
+  clearTimeout(typing);
+  const wanted = { ...state.filter, text: search.value.trim(), ...change }; // with what is just being typed
+  const same = sameFilter(wanted, state.filter);
   state.filter = wanted;
   showFilter();
+  if (same) return;
   writeUrl({ push });
   startList();
 }

@@ -163,13 +163,10 @@ function mergeFirst(first, itsNext, changed, changedIds) {
   const end = loaded.at(-1);
   const gone = new Set(changedIds);
   const kept = loaded.filter((alert) => byPlace(alert, last) > 0 && !gone.has(alert.id));
-  if (!kept.length) {
-    next = itsNext;
-    showList(first);
-    return;
-  }
   const came = changed.filter((alert) => byPlace(alert, last) > 0 && (next === null || byPlace(alert, end) <= 0));
-  showList([...first, ...[...kept, ...came].sort(byPlace)]);
+  const beyond = [...kept, ...came].sort(byPlace);
+  if (!beyond.length) next = itsNext;
+  showList([...first, ...beyond]);
 }
 
 function mergeMore(alerts, itsNext) {

@@ -30,6 +30,8 @@ function newActions(alertId, part) {
   return add(part.actions, part.said, part.note, part.buttons, part.readOnly);
 }
 
+const LATE = 'It was resolved meanwhile. Your note was not sent.';
+
 const isPending = (alertId) => [...state.pending.values()].some((wish) => wish.ids.includes(alertId));
 
 function showActions() {
@@ -39,13 +41,17 @@ function showActions() {
   const isOpen = alert !== null && alert.status !== 'resolved';
   const busy = isPending(alertId);
   const operator = state.role === 'operator';
-  const [outcome, text] = state.said.get(alertId) ?? ['', ''];
+  // Whoever is writing goes on: the keys would act on something else.
+  const left = document.activeElement === part.note || Boolean(state.drafts.get(alertId)?.trim());
+  const late = left && known !== null && !isOpen && !alert?.wish;
+  const [outcome, text] = [state.said.get(alertId), late && ['late', LATE]].find((each) => each?.[1]) ?? ['', ''];
   part.said.dataset.outcome = outcome;
   part.said.hidden = !text;
   setText(part.said, text);
   part.readOnly.hidden = state.role !== 'reader';
-  part.note.hidden = part.buttons.hidden = !operator || !isOpen;
-  part.actions.hidden = part.said.hidden && part.readOnly.hidden && part.buttons.hidden;
+  part.buttons.hidden = !operator || !isOpen;
+  part.note.hidden = !operator || !(isOpen || late);
+  part.actions.hidden = part.said.hidden && part.readOnly.hidden && part.note.hidden;
   part.acknowledge.disabled = busy || alert?.status !== 'active';
   part.snooze.disabled = busy;
   part.resolve.disabled = busy;
@@ -130,6 +136,7 @@ function takeAnswer({ nonce, outcomes }) {
   showWishes();
   if (wish) report(wish, outcomes, done);
   readList();
+  reading.detailShown = reading.detail + 1; // what was asked for before the answer is older than it
   if (state.selected) readDetail();
 }
 

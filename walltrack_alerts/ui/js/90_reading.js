@@ -6,7 +6,7 @@ const SAFETY_MS = 120000; // a live page reads anyway, now and then
 const PAGE = 100;
 const MANY = 500; // the most ids and rows of one request
 const changed = new Set(); // ids to look at in the next reading
-const reading = { busy: false, again: null, list: 0, at: 0, wake: null, calling: null, more: false, detail: 0, health: false };
+const reading = { busy: false, again: null, list: 0, at: 0, wake: null, calling: null, more: false, detail: 0, detailShown: 0, health: false };
 
 async function call(name, asked) {
   let answer;
@@ -107,10 +107,11 @@ async function readMore() {
   if (next === null || reading.more) return;
   reading.more = true;
   const asked = reading.list;
-  const answer = await call('read_page', { filter: state.filter, after: next, limit: PAGE });
+  const after = next;
+  const answer = await call('read_page', { filter: state.filter, after, limit: PAGE });
   reading.more = false;
-  if (answer.problem || asked !== reading.list) return; // the next reading of the list says what is wrong
-  mergeMore(answer.alerts, answer.next);
+  if (answer.problem) return; // the next reading of the list says what is wrong
+  if (asked === reading.list && after === next) mergeMore(answer.alerts, answer.next);
   lookForMore();
 }
 
@@ -124,7 +125,9 @@ async function readDetail() {
   const alertId = state.selected;
   const turn = (reading.detail += 1);
   const answer = await call('detail', { id: alertId });
-  if (state.selected !== alertId || turn !== reading.detail || answer.problem) return;
+  if (turn < reading.detailShown) return;
+  reading.detailShown = turn; // nothing that was asked for earlier comes after it
+  if (state.selected !== alertId || answer.problem) return;
   state.detail = answer;
   showDetail();
 }
@@ -211,7 +214,7 @@ function everySecond() {
     asked.health = Date.now();
     readHealth();
   }
-  if (state.selected && !document.hidden && due(asked.detail, ORDER_MS)) {
+  if (state.selected && !document.hidden && due(asked.detail, ORDER_MS) && reading.detail === reading.detailShown) {
     asked.detail = Date.now();
     readDetail();
   }
