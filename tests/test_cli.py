@@ -1,4 +1,4 @@
-"""The command, run as a person runs it: in a process of its own, against a real database."""
+"""The command as a person runs it, against a real database."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from typer.testing import CliRunner
 
 from tests.bot import Bot
@@ -22,7 +23,16 @@ pytestmark = pytest.mark.own_server
 COMMAND = [str(Path(sys.executable).with_name("walltrack-alerts"))]
 
 
-def run(url: str, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+def run(url: str, *arguments: str, expect: int = 0) -> Result:
+    """In this process: its start takes longer than most of what it does. `listen` needs a process."""
+    done = CliRunner().invoke(app, arguments, env={"WALLTRACK_DATABASE_URL": url, "COLUMNS": "160", "NO_COLOR": "1"})
+    assert done.exit_code == expect, done.stdout + done.stderr
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    return done
+
+
+def run_process(url: str, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+    """In a process of its own, as it is installed."""
     done = subprocess.run(
         [*COMMAND, *arguments], check=False, capture_output=True, text=True, timeout=60,
         env={**os.environ, "WALLTRACK_DATABASE_URL": url, "COLUMNS": "160", "NO_COLOR": "1"},
@@ -47,12 +57,12 @@ def test_help_teaches() -> None:
     ):
         shown = CliRunner().invoke(app, [*command, "--help"])
         assert shown.exit_code == 0 and "Usage:" in shown.output
-    assert "WALLTRACK_DATABASE_URL" in run("", "--help").stdout
-    assert run("", "--version").stdout.strip() == version("walltrack-alerts")
+    assert "WALLTRACK_DATABASE_URL" in run_process("", "--help").stdout
+    assert run_process("", "--version").stdout.strip() == version("walltrack-alerts")
 
 
 def test_a_wrong_word_is_exit_code_2() -> None:
-    assert "No such command" in run("", "allerts", expect=2).stderr
+    assert "No such command" in run_process("", "allerts", expect=2).stderr
 
 
 def test_migrate_and_doctor(empty_database_url: str) -> None:
@@ -93,7 +103,7 @@ def test_doctor_without_a_server() -> None:
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://x/y", "postgresql://h:port/x"])
 def test_a_wrong_url(url: str) -> None:
-    done = run(url, "alerts", "list", expect=1)
+    done = run_process(url, "alerts", "list", expect=1)
     assert "Error:" in done.stderr and "Traceback" not in done.stderr
 
 
@@ -168,16 +178,16 @@ def test_listen_resumes_from_its_cursor_file(database_url: str, bot: Bot, tmp_pa
         "sys.exit(len(lines) in (1, 3))\n"
     )
     arguments = ("--cursor-file", str(tmp_path / "place"), "--exec", f"{sys.executable} {handler} {{alert_id}}", "--json")
-    first = run(database_url, "listen", "--after", "beginning", *arguments, expect=1)
+    first = run_process(database_url, "listen", "--after", "beginning", *arguments, expect=1)
     assert "exit code 1" in first.stderr and len(first.stdout.splitlines()) == 2
-    second = run(database_url, "listen", *arguments, expect=1)
+    second = run_process(database_url, "listen", *arguments, expect=1)
     assert len(second.stdout.splitlines()) == 2
     assert seen.read_text().splitlines() == [str(orders[0]), str(orders[1]), str(orders[1]), str(orders[2])]
 
 
 @pytest.mark.parametrize("arguments", [("--after", "nonsense"), ("--exec", ""), ("--exec", "'open")])
 def test_listen_says_what_is_wrong(database_url: str, arguments: tuple[str, ...]) -> None:
-    assert "Error: " in run(database_url, "listen", *arguments, expect=1).stderr
+    assert "Error: " in run_process(database_url, "listen", *arguments, expect=1).stderr
 
 
 def test_snoozing(database_url: str, bot: Bot) -> None:

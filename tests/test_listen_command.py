@@ -17,7 +17,7 @@ import psutil
 import psycopg
 import pytest
 
-from tests.test_cli import COMMAND, run
+from tests.test_cli import COMMAND, run_process
 from tests.test_stream import RAISE, ids
 
 pytestmark = pytest.mark.own_server
@@ -196,7 +196,7 @@ def test_what_is_wrong_is_said_at_once(
     db.execute(RAISE, ("high", "a"))
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     (tmp_path / "nonsense").write_text("nonsense\n")
-    done = run(database_url, "listen", *(part.format(folder=tmp_path) for part in arguments), expect=code)
+    done = run_process(database_url, "listen", *(part.format(folder=tmp_path) for part in arguments), expect=code)
     assert says in done.stderr and "Traceback" not in done.stderr
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.test_cli import run
+from tests.test_cli import run_process
 from tests.test_stream import RAISE, ids, page_through, read
 from walltrack_alerts import embedded, migrations
 
@@ -55,7 +55,7 @@ def test_a_dump_is_restored(folder: Path, tmp_path: Path) -> None:
         with pytest.raises(psycopg.Error, match="another database or cluster") as refused:
             read(restored, place)
         assert f"The last event read there was {handled[-1]}" in str(refused.value.diag.message_hint)
-        told = run(new, "listen", "--json", "--cursor-file", str(tmp_path / "place"), expect=1).stderr
+        told = run_process(new, "listen", "--json", "--cursor-file", str(tmp_path / "place"), expect=1).stderr
         assert "another database or cluster" in told and "read from the beginning" in told
 
         # The advised way: from the beginning, past the ids that were handled.

@@ -20,7 +20,7 @@ function tickRows(alertId, ticked, through = false) {
 function dropTicks() {
   const before = state.checked.size;
   for (const alertId of state.checked) if (!rows.has(alertId)) state.checked.delete(alertId);
-  if (before !== state.checked.size) showBulk();
+  if (before) showBulk();
 }
 
 function untickAll() {
