@@ -45,4 +45,14 @@
 -- A file NAME.table.sql holds one table (or type); what stands above its line "At every upgrade" is run only while the
 -- table does not exist. Everything else can be run again at any time. The runner is `walltrack-alerts migrate` or `alembic upgrade head`.
 
+-- Errors and symbols come from everywhere, and alerts quote them.
+do $$
+begin
+  if getdatabaseencoding() <> 'UTF8' then
+    raise exception 'the encoding of database % is %: alerts need UTF8', current_database(), getdatabaseencoding()
+      using errcode = 'feature_not_supported', hint = 'Load a dump of it into one that is made with: create database ... encoding ''UTF8'' template template0.';
+  end if;
+end
+$$;
+
 create schema if not exists walltrack;

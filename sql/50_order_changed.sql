@@ -102,11 +102,16 @@ declare
     walltrack.clip(coalesce(walltrack.nonblank(p_order.token_symbol), walltrack.nonblank(p_order.token_address), 'unknown token'), 64),
     '[[:cntrl:]]+', ' ', 'g'
   );
+  -- People tell UUIDs by their beginning; the beginning of a number is another number.
+  v_id text := case
+    when p_order.order_id ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$' then left(p_order.order_id, 8)
+    else regexp_replace(walltrack.clip(p_order.order_id, 40), '[[:cntrl:]]+', ' ', 'g')
+  end;
   v_message text;
 begin
   v_message := case when v_is_entry then '' else 'URGENT: the position is still open and exposed. ' end
     || format('%s order %s for %s failed after %s of %s attempts. ',
-      v_type, left(p_order.order_id, 8), v_token, p_order.attempt_count, p_order.max_attempts)
+      v_type, v_id, v_token, p_order.attempt_count, p_order.max_attempts)
     || format('Error: %s. ', rtrim(coalesce(walltrack.clip(p_error, 500), 'none recorded'), '. '))
     || case
       when v_is_entry then 'The trade was missed: retry the order as long as it is not cancelled, or let it go.'

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -68,31 +69,51 @@ def describe(dsn: str) -> str:
     return f"{parts.get('dbname') or 'default database'} on {where}{port}"
 
 
-def with_defaults(dsn: str) -> str:
+def connect(dsn: str, *, autocommit: bool = True) -> psycopg.Connection:
+    """A connection whatever the database, the role or the environment has set for its texts and times."""
+    connection = psycopg.connect(_with_defaults(dsn), autocommit=True)
+    for statement in _plain_formats(connection.info):
+        connection.execute(statement)
+    connection.autocommit = autocommit
+    return connection
+
+
+async def connect_async(dsn: str, **options: Any) -> psycopg.AsyncConnection[Any]:  # noqa: ANN401 - psycopg's own
+    """The same in autocommit, for an event loop; `options` are psycopg's."""
+    connection = await psycopg.AsyncConnection.connect(_with_defaults(dsn), autocommit=True, **options)
+    for statement in _plain_formats(connection.info):
+        await connection.execute(statement)
+    return connection
+
+
+def _with_defaults(dsn: str) -> str:
     """The connection string with our defaults for what it leaves open."""
-    return make_conninfo(dsn, **{name: value for name, value in _DEFAULTS.items() if name not in conninfo_to_dict(dsn)})
+    left_open = {name: value for name, value in _DEFAULTS.items() if name not in conninfo_to_dict(dsn)}
+    return make_conninfo(dsn, client_encoding="utf8", **left_open)
+
+
+def _plain_formats(info: psycopg.ConnectionInfo) -> Iterator[LiteralString]:
+    """What psycopg can read is the default, so there is nothing to be set on most servers."""
+    if not (info.parameter_status("DateStyle") or "ISO").startswith("ISO"):
+        yield "set datestyle = 'ISO'"
+    if (info.parameter_status("IntervalStyle") or "postgres") != "postgres":
+        yield "set intervalstyle = 'postgres'"
 
 
 def sync_engine(dsn: str) -> Engine:
     """An engine for migrations; connects through psycopg so that every libpq parameter works."""
     return create_engine(
         "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(with_defaults(dsn)),
+        creator=lambda: connect(dsn, autocommit=False),
     )
 
 
 def async_engine(dsn: str, *, pool_size: int = 4) -> AsyncEngine:
     """A pooled engine in autocommit: each service call is one statement. Safe behind transaction poolers."""
-
-    async def connect() -> psycopg.AsyncConnection[object]:
-        return await psycopg.AsyncConnection.connect(
-            with_defaults(dsn),
-            prepare_threshold=None,  # prepared statements do not survive a transaction pooler
-        )
-
     return create_async_engine(
         "postgresql+psycopg://",
-        async_creator=connect,
+        # Prepared statements do not survive a transaction pooler.
+        async_creator=lambda: connect_async(dsn, prepare_threshold=None),
         isolation_level="AUTOCOMMIT",
         pool_size=pool_size,
         pool_pre_ping=True,
@@ -103,7 +124,7 @@ def async_engine(dsn: str, *, pool_size: int = 4) -> AsyncEngine:
 async def listen_connection(dsn: str) -> AsyncIterator[psycopg.AsyncConnection[object]]:
     """A direct autocommit connection for LISTEN; any other kind hears nothing until it commits."""
     try:
-        connection = await psycopg.AsyncConnection.connect(with_defaults(dsn), autocommit=True)
+        connection = await connect_async(dsn)
     except psycopg.Error as error:
         raise translate(error) from error
     async with connection:

@@ -8,7 +8,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from walltrack_alerts import migrations
-from walltrack_alerts.database import Database, with_defaults
+from walltrack_alerts.database import Database, connect
 from walltrack_alerts.errors import translate
 from walltrack_alerts.models import Check
 
@@ -18,7 +18,7 @@ OLDEST_SERVER = 150000
 def examine(database: Database) -> Iterator[Check]:
     """The checks in their order; the first one that makes the next ones pointless ends them."""
     try:
-        with psycopg.connect(with_defaults(database.dsn), autocommit=True) as connection:
+        with connect(database.dsn) as connection:
             yield Check(name="connection", ok=True, found=f"{database.label} as {connection.info.user}")
             yield from _examine(connection)
     except psycopg.Error as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from walltrack_alerts.database import with_defaults
+from walltrack_alerts.database import connect
 from walltrack_alerts.errors import translate
 
 BATCH = 5_000
@@ -26,7 +26,7 @@ class Purged:
 def purge(dsn: str, older_than: str, *, dry_run: bool, progress: Callable[[int, int], None]) -> Purged:
     """Delete what was resolved longer ago than an interval, e.g. '90 days'; `progress` gets (seen, all) (AlertsError)."""
     try:
-        with psycopg.connect(with_defaults(dsn), autocommit=True) as connection:
+        with connect(dsn) as connection:
             return _purge(connection, older_than, dry_run, progress)
     except psycopg.Error as error:
         raise translate(error) from error

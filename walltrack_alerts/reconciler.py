@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from walltrack_alerts.database import with_defaults
+from walltrack_alerts.database import connect
 from walltrack_alerts.errors import translate
 
 BATCH = 20_000
@@ -27,7 +27,7 @@ class Reconciled:
 def reconcile(dsn: str, *, dry_run: bool, progress: Callable[[int, int], None]) -> Reconciled:
     """Heal every watched table; `progress` gets the orders looked at and an estimate of all of them (AlertsError)."""
     try:
-        with psycopg.connect(with_defaults(dsn), autocommit=True) as connection:
+        with connect(dsn) as connection:
             return _reconcile(connection, dry_run, progress)
     except psycopg.Error as error:
         raise translate(error) from error

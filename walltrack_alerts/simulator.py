@@ -36,7 +36,7 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from walltrack_alerts.database import with_defaults
+from walltrack_alerts.database import connect_async
 from walltrack_alerts.errors import translate
 
 _INSERT = """
@@ -474,9 +474,8 @@ class _Link:
         return True
 
     async def connect(self) -> psycopg.AsyncConnection[Any]:
-        self._connection = await psycopg.AsyncConnection.connect(
-            with_defaults(self._dsn),
-            autocommit=True,  # each UPDATE is its own transaction, as in the bot
+        self._connection = await connect_async(  # in autocommit: each UPDATE is its own transaction, as in the bot
+            self._dsn,
             prepare_threshold=None,  # prepared statements do not survive a transaction pooler
             application_name="walltrack-simulated-bot",
         )

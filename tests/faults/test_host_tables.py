@@ -31,6 +31,21 @@ UNINDEXED = (
 )
 
 
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [("12345678901", "order 12345678901 for"), ("'f0296605-3c5b-4d0e-9d7e-2f6c8c1b7a55'", "order f0296605 for")],
+)
+def test_an_order_is_named_so_that_it_can_be_found(bot: Bot, number: str, said: str) -> None:
+    bot.execute("create table walltrack.trades as select *, '' as number from walltrack.orders limit 0")
+    bot.execute("""select walltrack.watch_orders('walltrack.trades', '{"order_id": "number"}')""")
+    bot.execute(
+        "insert into walltrack.trades (number, order_type, status, attempt_count, max_attempts) "
+        f"values ({number}, 'exit', 'failed', 3, 3)"
+    )
+    (alert,) = bot.alerts()
+    assert said in alert.message
+
+
 @pytest.mark.parametrize(("column", "kind"), RETYPED.items())
 def test_a_retyped_column_in_a_new_session(database_url: str, admin: psycopg.Connection, column: str, kind: str) -> None:
     admin.execute(UNINDEXED + HOSTS_TRIGGERS)  # type: ignore[arg-type]

@@ -1,0 +1,106 @@
+"""Servers, roles and environments that write texts and times in another way than psycopg reads them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from tests.bot import Bot
+from tests.conftest import new_database
+from tests.test_cli import run
+from walltrack_alerts import AlertService, migrations, purging
+from walltrack_alerts.listener import listen
+
+ERROR = "zu wenig Gebühr … 5 €"
+OTHER = {
+    "datestyle": "German",
+    "intervalstyle": "sql_standard",
+    "client_encoding": "LATIN1",
+    "timezone": "Asia/Kathmandu",
+    "extra_float_digits": "-15",
+    "bytea_output": "escape",
+    "lc_numeric": "C",
+}
+
+
+@pytest.fixture
+def url(server_url: str) -> Iterator[str]:
+    """A database whose sessions start with other settings, not migrated."""
+    with new_database(server_url) as url:
+        name = str(conninfo_to_dict(url)["dbname"])
+        with psycopg.connect(url, autocommit=True) as connection:
+            for setting, value in OTHER.items():
+                alter = sql.SQL("alter database {} set {} = {}")
+                connection.execute(alter.format(sql.Identifier(name), sql.Identifier(setting), sql.Literal(value)))
+        yield url
+
+
+def use(url: str) -> None:
+    """Write orders in a session as the server starts it, and everything else through the package."""
+    migrations.upgrade(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        bot = Bot(connection)
+        orders = [bot.create("exit"), bot.create("entry")]
+        connection.execute("set client_encoding = 'UTF8'")
+        for order in orders:
+            bot.exhaust(order, ERROR)
+        connection.execute("reset client_encoding")
+        assert bot.faults() == []
+    asyncio.run(look_and_act(url))
+    run(url, "reconcile")
+    run(url, "doctor")
+    assert ERROR[:8] in run(url, "alerts", "list").stdout
+    assert purging.purge(url, "1 day", dry_run=False, progress=lambda *_: None).scanned == 0
+
+
+async def look_and_act(url: str) -> None:
+    now = datetime.now(UTC)
+    async with AlertService.from_url(url) as service:
+        critical, high = await service.get_active_alerts()
+        assert critical.data["error"] == ERROR
+        assert abs(critical.created_at - now) < timedelta(minutes=1)
+        snoozed = await service.snooze_alert(high.id, now + timedelta(hours=1), "Jörg €")
+        assert snoozed.snoozed_until == now + timedelta(hours=1)
+        await service.resolve_alert(critical.id, "verkauft … €", "Jörg €")
+        assert (await service.get_events(critical.id))[-1].actor == "Jörg €"
+    kinds = []
+    async with aclosing(listen(url, "beginning")) as events:
+        async for event in events:
+            assert abs(event.at - now) < timedelta(minutes=1)
+            kinds.append(event.kind)
+            if len(kinds) == 4:
+                break
+    assert kinds == ["raised", "raised", "snoozed", "resolved"]
+
+
+def test_settings_of_the_database(url: str) -> None:
+    use(url)
+
+
+def test_settings_of_the_environment(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGDATESTYLE", "SQL, DMY")
+    monkeypatch.setenv("PGTZ", "America/St_Johns")
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    use(empty_database_url)
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "EUC_JP"])
+def test_another_encoding_is_refused_before_anything_is_made(server_url: str, encoding: str) -> None:
+    name = f"wt_{encoding.lower()}"
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        create = "create database {} encoding {} lc_collate 'C' lc_ctype 'C' template template0"
+        admin.execute(sql.SQL(create).format(sql.Identifier(name), sql.Literal(encoding)))
+    try:
+        done = run(psycopg.conninfo.make_conninfo(server_url, dbname=name), "migrate", expect=1)
+        assert f"encoding of database {name} is {encoding}: alerts need UTF8" in done.stderr
+        assert "create database" in done.stderr
+    finally:
+        with psycopg.connect(server_url, autocommit=True) as admin:
+            admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
