@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
+import psycopg
 import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.bot import Bot
 from tests.browser.conftest import OpenPage
-from tests.browser.page import answered, badge, live, row, select
+from tests.browser.page import answered, badge, deaf, live, row, select
 
 pytestmark = pytest.mark.own_server
 
@@ -35,6 +36,22 @@ def hold(page: Page, name: str) -> list[Route]:
 
     page.route(SERVER, keep)
     return held
+
+
+def late(page: Page, name: str) -> tuple[list[Route], list[str]]:
+    """From now on, answers of this server function wait, as they were when it was asked."""
+    held: list[Route] = []
+    bodies: list[str] = []
+
+    def keep(route: Route) -> None:
+        if f'"{name}"' not in (route.request.post_data or ""):
+            route.continue_()
+            return
+        bodies.append(route.fetch().text())
+        held.append(route)
+
+    page.route(SERVER, keep)
+    return held, bodies
 
 
 def arrived(page: Page, held: list[Route], number: int = 1) -> None:
@@ -79,17 +96,7 @@ def test_what_was_asked_for_before_an_action_does_not_undo_it(serve: Serve, open
     page = open_page(serve())
     live(page)
     select(page, bot.alert(order).id)
-    held: list[Route] = []
-    bodies: list[str] = []
-
-    def answer_late(route: Route) -> None:
-        if '"detail"' not in (route.request.post_data or ""):
-            route.continue_()
-            return
-        bodies.append(route.fetch().text())  # as it is now
-        held.append(route)
-
-    page.route(SERVER, answer_late)
+    held, bodies = late(page, "detail")
     arrived(page, held)
     page.locator("#alerts-panel-acknowledge").click()
     answered(page)
@@ -199,3 +206,212 @@ def test_many_changed_beyond_the_first_page_stay_where_they_are(serve: Serve, op
     expect(beyond).to_contain_text("by grace")
     assert abs(beyond.evaluate("node => node.getBoundingClientRect().top") - before) < 2
     assert page.evaluate("window.least") == 190
+
+
+def test_a_list_from_before_an_action_does_not_undo_it(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    page = open_page(serve(), before=deaf)
+    alert = bot.alert(order).id
+    select(page, alert)
+    held, bodies = late(page, "snapshot")
+    arrived(page, held)
+    page.evaluate("""() => {
+      window.seen = [];
+      const item = document.querySelector('#alerts-panel-list li');
+      new MutationObserver(() => window.seen.push(item.dataset.status)).observe(item, { attributeFilter: ['data-status'] });
+    }""")
+    page.locator("#alerts-panel-acknowledge").click()
+    answered(page)
+    held[0].fulfill(body=bodies[0], content_type="application/json")
+    arrived(page, held, 2)
+    assert set(page.evaluate("window.seen")) == {"acknowledged"}
+    held[1].fulfill(body=bodies[1], content_type="application/json")
+    page.unroute(SERVER)
+    badge(page, acknowledged=1)
+    assert set(page.evaluate("window.seen")) == {"acknowledged"}
+
+
+def test_numbers_that_were_read_earlier_do_not_come_back(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    bot.exhaust(bot.create("exit"))
+    page = open_page(serve(refresh_seconds=600))
+    live(page)
+    held, bodies = late(page, "snapshot")
+    bot.exhaust(bot.create("exit"))
+    arrived(page, held)
+    bot.exhaust(bot.create("exit"))
+    badge(page, critical=3)
+    held[0].fulfill(body=bodies[0], content_type="application/json")
+    arrived(page, held, 2)
+    assert page.title() == "(3) Alerts"
+    held[1].fulfill(body=bodies[1], content_type="application/json")
+    badge(page, critical=3, shown=3)
+    page.unroute(SERVER)
+
+
+def test_what_ends_while_further_rows_are_read_is_not_among_them(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    bot.execute(MANY.format(150))
+    page = open_page(serve(refresh_seconds=600))
+    live(page)
+    badge(page, shown=100)
+    held, bodies = late(page, "read_page")
+    page.locator(".wta-scroll").evaluate("node => node.scrollTo(0, node.scrollHeight)")
+    arrived(page, held)
+    bot.call("resolve_alert", bot.alerts()[140].id, "done", "grace")
+    badge(page, unresolved=149)
+    held[0].fulfill(body=bodies[0], content_type="application/json")
+    badge(page, shown=149)
+    page.unroute(SERVER)
+
+
+def test_further_rows_are_asked_for_again(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    bot.execute(MANY.format(150))
+    page = open_page(serve(refresh_seconds=600))
+    live(page)
+    badge(page, shown=100)
+    held = hold(page, "read_page")
+    page.locator(".wta-scroll").evaluate("node => node.scrollTo(0, node.scrollHeight)")
+    arrived(page, held)
+    held[0].fulfill(status=500)
+    page.unroute(SERVER)
+    badge(page, shown=150)
+
+
+def test_keys_act_on_what_is_shown(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    orders = [bot.create("exit") for _ in range(3)]
+    for order in orders:
+        bot.exhaust(order)
+    page = open_page(f"{serve()}/?alert={bot.alert(orders[2]).id}")
+    page.locator("#alerts-panel-detail[data-status=active]").wait_for()
+    badge(page, shown=3)
+    page.keyboard.press("a")
+    badge(page, acknowledged=1)
+    assert [bot.alert(order).acknowledged_by for order in orders] == [None, None, "ada"]
+
+    page.locator("#alerts-panel-filter-status").select_option("active")
+    badge(page, shown=2)
+    select(page, bot.alert(orders[0]).id)
+    page.locator("#alerts-panel-acknowledge").click()
+    badge(page, acknowledged=2, shown=1)
+    page.keyboard.press("r")  # still that of the first
+    page.keyboard.type("sold")
+    page.keyboard.press("Control+Enter")
+    badge(page, unresolved=2)
+    assert bot.alert(orders[0]).resolution == "sold"
+
+
+def test_enter_in_the_search_waits_for_its_list(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    orders = [bot.create("exit", token_symbol=symbol) for symbol in ("WIF", "PEPE")]
+    for order in orders:
+        bot.exhaust(order)
+    page = open_page(serve(refresh_seconds=600))
+    live(page)
+    badge(page, shown=2)
+    held = hold(page, "snapshot")
+    page.keyboard.press("/")
+    page.keyboard.type("pepe")
+    page.keyboard.press("Enter")
+    arrived(page, held)
+    page.keyboard.type("a")  # a letter of the search
+    page.keyboard.press("Backspace")
+    page.unroute(SERVER)
+    page.locator("[data-reading=false][data-shown='1']").wait_for()
+    expect(row(page, bot.alert(orders[1]).id)).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(row(page, bot.alert(orders[1]).id)).to_be_focused()
+    page.keyboard.press("a")
+    badge(page, acknowledged=1)
+    assert bot.alert(orders[1]).acknowledged_by == "ada"
+
+
+def test_no_key_acts_behind_a_second_question(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    for _ in range(2):
+        bot.exhaust(bot.create("exit"))
+    page = open_page(serve(operator=None))
+    live(page)
+    page.get_by_label("Select all alerts of the list").check()
+    page.keyboard.press("a")
+    page.get_by_role("button", name="Acknowledge 2 alerts").click()
+    name = page.get_by_role("dialog", name="Who are you?")
+    name.get_by_role("button", name="Cancel").focus()
+    page.wait_for_timeout(300)
+    page.keyboard.press("?")
+    expect(page.locator("dialog.wta-dialog")).to_have_count(1)
+    page.keyboard.press("Escape")
+    expect(name).to_have_count(0)
+    badge(page, checked=2)
+
+
+def test_charts_on_a_phone_are_not_locked_by_a_sheet(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    page = open_page(f"{serve()}/?alert={bot.alert(order).id}&view=charts", viewport={"width": 390, "height": 844})
+    page.locator("#alerts-panel-range-30").click()
+    page.locator("#alerts-panel-nav-alerts").click()
+    expect(page.locator("#alerts-panel-detail")).to_be_visible()
+    page.locator("#alerts-panel-back").click()
+    expect(row(page, bot.alert(order).id)).to_be_visible()
+
+
+def test_who_one_is_is_asked_again(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    bot.exhaust(bot.create("exit"))
+    lost: list[Route] = []
+
+    def lose(route: Route) -> None:
+        if lost:
+            route.continue_()
+        else:
+            lost.append(route)
+            route.fulfill(status=502)
+
+    page = open_page(serve(), before=lambda page: page.route("**/gradio_api/run/**", lose))
+    page.locator("[data-role=operator]").wait_for()
+    live(page)
+    assert lost
+
+
+def test_a_sheet_says_that_it_is_out_of_date(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    page = open_page(serve(), viewport={"width": 390, "height": 844}, before=deaf)
+    detail = select(page, bot.alert(order).id)
+    page.route(SERVER, lambda route: route.fulfill(status=500))
+    expect(detail.locator(".wta-trouble")).to_contain_text("What you see")
+    page.unroute(SERVER)
+    expect(detail.locator(".wta-trouble")).to_be_hidden()
+
+
+def test_what_was_not_done_stays_selected_with_its_note(serve: Serve, open_page: OpenPage, bot: Bot, database_url: str) -> None:
+    orders = [bot.create("exit") for _ in range(2)]
+    for order in orders:
+        bot.exhaust(order)
+    page = open_page(serve())
+    live(page)
+    page.get_by_label("Select all alerts of the list").check()
+    with psycopg.connect(database_url) as holder:
+        holder.execute("select 1 from walltrack.alerts where id = %s for update", (bot.alert(orders[1]).id,))
+        page.keyboard.press("r")
+        page.get_by_label("How did it end?").fill("all sold")
+        page.get_by_role("button", name="Resolve 2 alerts").click()
+        expect(page.locator("#alerts-panel-toast")).to_contain_text("Resolved: 1 of 2.")
+    badge(page, checked=1)
+    page.keyboard.press("r")
+    expect(page.get_by_label("How did it end?")).to_have_value("all sold")
+    page.get_by_role("button", name="Resolve 1 alert").click()
+    badge(page, unresolved=0, checked=0)
+    assert {bot.alert(order).resolution for order in orders} == {"all sold"}
+
+
+def test_a_detail_that_cannot_be_read_says_so(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    page = open_page(serve())
+    live(page)
+    held = hold(page, "detail")
+    row(page, bot.alert(order).id).click()
+    arrived(page, held)
+    held[0].fulfill(status=500)
+    expect(page.locator(".wta-trouble")).to_contain_text("cannot be reached. It may be out of date.")
+    page.unroute(SERVER)
+    page.locator("#alerts-panel-detail[data-status=active]").wait_for()
+    expect(page.locator(".wta-trouble")).to_be_hidden()

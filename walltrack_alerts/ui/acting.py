@@ -103,16 +103,19 @@ class Acting:
             return _refuse(event, "This is no alert id." if not ids else "One order at a time.")
         service, few = self._source.service(), asyncio.Semaphore(AT_ONCE)
 
+        deadline = asyncio.get_running_loop().time() + TIMEOUT
+
         async def one(alert_id: UUID) -> view.Json:
-            async with few:
-                return await _one(service, alert_id, by, transition)
+            return await _one(service, alert_id, by, transition, few, deadline)
 
         return _answer({"nonce": _nonce(event), "outcomes": await asyncio.gather(*map(one, ids))})
 
 
-async def _one(service: AlertService, alert_id: UUID, by: str, transition: Transition) -> view.Json:
+async def _one(
+    service: AlertService, alert_id: UUID, by: str, transition: Transition, few: asyncio.Semaphore, deadline: float
+) -> view.Json:
     try:
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout_at(deadline), few:  # one for all of them: the page does not wait longer
             alert = await transition(service, alert_id, by)
     except Exception as error:  # noqa: BLE001 - whatever it is, the page says it and nobody sees a traceback
         note(error)

@@ -120,8 +120,9 @@ class Reading:
         }
 
     async def counts(self) -> view.Json:
-        """The numbers of the tiles."""
-        return view.summary(await self._source.service().get_summary(), await self._median_seconds())
+        """The numbers of the tiles, and when they were read, ms since 1970."""
+        at = view.now()
+        return view.summary(await self._source.service().get_summary(), await self._median_seconds()) | {"at": at}
 
     async def _waiting_critical(self, which: AlertFilter, shown: list[Alert], critical: int) -> list[Alert]:
         """The critical alerts that nobody has acknowledged, at most 100: what sounds, whatever the list shows."""

@@ -17,8 +17,10 @@ const state = {
   current: null, // id of the row the keys act on
   checked: new Set(), // ids of the rows that are ticked
   drafts: new Map(), // alert id -> half-written note
+  bulkNote: '', // of the last bulk action, until it is done
   said: new Map(), // alert id -> [outcome, text] of the last action
   pending: new Map(), // nonce of an action on its way -> what was asked for
+  overdue: new Map(), // the same, but given up: an answer may still come
   user: null, // name the server acts under; '' when the page has to ask, null until it is known
   role: null, // 'operator' or 'reader'
   logoutPath: '', // below the root of the panel; '' where it has no login of its own
@@ -79,7 +81,7 @@ const storage = {
 };
 
 // ---- what the parts tell each other ----
-// 'summary' (counts) after each reading · 'newCritical' (alerts that call since the last reading) · 'live' (state of the
+// 'summary' (counts) after each reading · 'list' when another list is shown · 'newCritical' (alerts that call since the last reading) · 'live' (state of the
 // connection) · 'view' (name of the page that is shown) · 'identity' (who acts) · 'tick' each second · 'closed' (the panel
 // has left the page)
 

@@ -84,6 +84,7 @@ function showPage(name, { remember = false } = {}) {
     else nav.children[index].removeAttribute('aria-current');
   });
   if (remember) writeUrl({ push: true });
+  placePane();
   emit('view', name);
 }
 
@@ -115,6 +116,8 @@ let toastTimer = null;
 // One line at the lower edge for what has no other place; it goes by itself.
 function tell(outcome, text) {
   toast.dataset.outcome = outcome;
+  const over = pane.matches(':modal') ? pane : root; // nothing else is seen above a sheet
+  if (toast.parentElement !== over) over.append(toast);
   setText(toast, text);
   clearTimeout(toastTimer);
   if (text) toastTimer = setTimeout(() => setText(toast, ''), outcome === 'done' ? THANKS_MS : 2 * THANKS_MS);

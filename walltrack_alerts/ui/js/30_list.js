@@ -140,7 +140,8 @@ function showList(alerts, { fresh = false } = {}) {
   dropTicks();
   if (!wanted.has(state.current)) {
     // The next one takes its place, for whoever works through the list with the keys.
-    state.current = loaded[Math.min(Math.max(before, 0), loaded.length - 1)]?.id ?? null;
+    const following = loaded[Math.min(Math.max(before, 0), loaded.length - 1)]?.id ?? null;
+    state.current = before < 0 && wanted.has(state.selected) ? state.selected : following;
   }
   markRows();
   if (focusedId !== null && focused !== document.activeElement) {

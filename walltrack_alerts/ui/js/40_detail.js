@@ -8,8 +8,10 @@ let shown = null; // what the pane shows: { alertId, part, keys }
 
 // A dialog that is modal as a sheet: what lies under it is out of reach for the keyboard and for screen readers.
 function placePane() {
+  if (isAsking()) return; // a sheet would cover the question
   const sheet = isSheet();
-  const hidden = root.clientWidth === 0; // in a tab that is not shown; a modal dialog would lock the app around it
+  // In a tab or on a page that is not shown: a modal dialog would lock what is around it.
+  const hidden = root.clientWidth === 0 || root.dataset.view !== 'alerts';
   root.dataset.layout = sheet ? 'sheet' : 'beside';
   const wanted = !sheet ? 'beside' : hidden || state.selected === null ? 'closed' : 'sheet';
   if (pane.dataset.mode === wanted) return;
@@ -32,7 +34,10 @@ pane.addEventListener('cancel', (event) => {
 });
 
 function openAlert(alertId, { push = state.selected === null, remember = true } = {}) {
-  if (state.selected !== alertId) state.detail = null;
+  if (state.selected !== alertId) {
+    state.detail = null;
+    reading.problem = '';
+  }
   state.selected = alertId;
   if (rows.has(alertId)) state.current = alertId;
   markRows();
@@ -59,6 +64,7 @@ function newDetail(alertId) {
     title: make('p', 'wta-title'),
     message: make('p', 'wta-message'),
     ending: make('p', 'wta-ending'),
+    trouble: make('p', 'wta-trouble'),
     links: make('p', 'wta-links'),
   };
   part.message.id = id('message');
@@ -73,7 +79,7 @@ function newDetail(alertId) {
   const body = make('div', 'wta-detail-body');
   body.tabIndex = -1;
   pane.replaceChildren(
-    add(make('div', 'wta-detail-head'), back, part.chip, part.status, close),
+    add(make('div', 'wta-detail-head'), back, part.chip, part.status, close, part.trouble),
     add(
       body,
       add(make('div', 'wta-name-line'), part.token, part.kind, part.simulated, part.since),
@@ -87,6 +93,14 @@ function newDetail(alertId) {
   );
   return { alertId, part, keys: {} };
 }
+
+// That the detail may be out of date; and what the banner says, which a sheet covers.
+function showTrouble() {
+  if (!shown) return;
+  const words = reading.problem && `Not read again: ${reading.problem.replace(/\.$/, '')}. It may be out of date.`;
+  setText(shown.part.trouble, isSheet() && !banner.hidden ? banner.textContent : words);
+}
+on('tick', showTrouble);
 
 function newHint() {
   const keys = [['j', 'k', 'move'], ['Enter', 'open'], ['a', 'acknowledge'], ['r', 'resolve'], ['/', 'search'], ['?', 'all keys']];

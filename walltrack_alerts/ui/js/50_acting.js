@@ -64,7 +64,7 @@ function showActions() {
 function say(alertId, outcome, text) {
   state.said.set(alertId, [outcome, text]);
   if (shown?.alertId === alertId) showActions();
-  else if (text) tell(outcome, text);
+  else if (text) tell(outcome, [rows.get(alertId)?.alert.token, text].filter(Boolean).join(': '));
 }
 
 const DONE = {
@@ -107,7 +107,9 @@ function act(kind, ids, more = {}) {
   showWishes();
   trigger(kind, { nonce, ids, actor, note, until: more.until });
   setTimeout(() => {
+    const wish = state.pending.get(nonce);
     if (!state.pending.delete(nonce)) return;
+    state.overdue.set(nonce, wish);
     showWishes();
     complain('failed', "No answer from the panel's server. Look at the status before you try again.");
   }, PATIENCE_MS);
@@ -123,8 +125,10 @@ function takeAnswer({ nonce, outcomes }) {
   for (const each of outcomes) {
     if (each.first) each.text = `${each.first.by} was first: ${each.first.did} at ${clock(each.first.at)}.`;
   }
-  const wish = state.pending.get(nonce);
+  const wish = state.pending.get(nonce) ?? state.overdue.get(nonce);
   state.pending.delete(nonce);
+  state.overdue.delete(nonce);
+  reading.acted += 1;
   const fresh = outcomes.map((each) => each.alert).filter(Boolean);
   for (const alert of fresh) {
     const at = loaded.findIndex((each) => each.id === alert.id);
@@ -154,7 +158,11 @@ function report(wish, outcomes, done) {
   const others = outcomes.filter((each) => each.outcome !== 'done');
   const words = `${DONE[kind].replace('.', '')}: ${done.length} of ${outcomes.length}.`;
   tell(others.length ? 'late' : 'done', others.length ? `${words} ${others[0].text}` : words);
-  untickAll();
+  const settled = outcomes.filter((each) => ['done', 'late'].includes(each.outcome));
+  if (settled.length === outcomes.length) state.bulkNote = '';
+  settled.forEach((each) => state.checked.delete(each.id));
+  markRows();
+  showBulk();
 }
 
 watch('value', () => {

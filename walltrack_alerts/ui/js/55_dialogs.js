@@ -29,7 +29,8 @@ function ask({ name, title, body = [], confirm = null, refuse = 'Cancel', danger
   });
   dialog.addEventListener('close', () => {
     dialog.remove();
-    delete root.dataset.dialog;
+    if (!root.querySelector(':scope > .wta-dialog')) delete root.dataset.dialog; // confirming may have asked the next question
+    placePane();
     if (before?.isConnected) before.focus({ preventScroll: true });
     onClose?.();
   });
@@ -72,7 +73,7 @@ function snoozeTimes() {
 }
 
 function askSnooze(ids) {
-  if (state.role !== 'operator' || !ids.length || ids.some(isPending)) return;
+  if (state.role !== 'operator' || !ids.length || (ids.length === 1 && isPending(ids[0]))) return;
   const only = ids.length === 1 ? (rows.get(ids[0])?.alert ?? state.detail) : null;
   if (only?.status === 'resolved') return;
   const choices = make('div', 'wta-choices');
@@ -121,7 +122,7 @@ function askBulk(kind) {
   const body = [nameThem(ids)];
   let note = null;
   if (kind === 'resolve') {
-    const { input, nodes } = field('textarea', 'dialog-note', 'How did it end? The note is kept with each of them.');
+    const { input, nodes } = field('textarea', 'dialog-note', 'How did it end? The note is kept with each of them.', state.bulkNote);
     note = input;
     note.rows = 3;
     note.maxLength = 2000;
@@ -139,6 +140,7 @@ function askBulk(kind) {
         note.focus();
         return false;
       }
+      state.bulkNote = words ?? '';
       act(kind, ids, { note: words });
       return true;
     },

@@ -2,8 +2,8 @@
 
 const inField = (node) => node.closest('textarea, select, [contenteditable], input:not([type=checkbox])') !== null;
 
-// What a, r, s and x act on: where the focus is, else what is shown.
-const target = () => (isSheet() ? state.selected : null) ?? state.current ?? state.selected;
+// What a, r and s act on: where the focus is, else what is shown.
+const target = () => (!isSheet() && list.contains(document.activeElement) ? state.current : state.selected) ?? state.current;
 
 const KEYS = {
   j: () => step(1),
@@ -85,7 +85,13 @@ function focusRow() {
 search.addEventListener('keydown', (event) => {
   if (event.key !== 'Enter' && event.key !== 'ArrowDown') return;
   event.preventDefault();
-  focusRow();
+  changeFilter({}, { push: false });
+  if (root.dataset.reading === 'true') reading.enter = true; // the rows are still those of the list before
+  else focusRow();
+});
+on('list', () => {
+  if (reading.enter && document.activeElement === search) focusRow();
+  reading.enter = false;
 });
 
 // In another app its keys are its own: there they count while the focus is in the panel.

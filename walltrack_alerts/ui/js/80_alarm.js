@@ -84,7 +84,9 @@ function notify(title, body, tag, alertId) {
     shownNote.addEventListener('click', () => {
       window.focus();
       shownNote.close();
-      if (alertId) openAlert(alertId);
+      if (!alertId) return;
+      showPage('alerts', { remember: true });
+      openAlert(alertId);
     });
   } catch {
     // some phones have notifications for installed apps only

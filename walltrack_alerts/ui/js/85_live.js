@@ -38,6 +38,7 @@ function becomeLive(at, { since = serverNow(), why = '' } = {}) {
 
 function takeIdentity(answer) {
   clearTimeout(line.retry);
+  reading.counts = 0; // maybe by another clock
   Object.assign(state, { user: answer.user, role: answer.role, orderActions: answer.order_actions === true });
   state.logoutPath = answer.logout_path ?? '';
   emit('identity');
@@ -77,9 +78,12 @@ function connect(path, ticket) {
     }
     const known = { live: 'live', stale: 'stale' }[message.state] ?? 'connecting';
     becomeLive(known, { since: message.since, why: message.why });
-    if (message.counts) emit('summary', message.counts);
+    if (message.counts) showCounts(message.counts);
     if (message.changed?.length) {
-      message.changed.forEach((alertId) => changed.add(alertId));
+      for (const alertId of message.changed) {
+        changed.add(alertId);
+        if (reading.more) reading.told.add(alertId);
+      }
       readList();
       if (message.changed.includes(state.selected)) readDetail();
     }
@@ -99,6 +103,7 @@ function hangUp() {
 function lost() {
   hangUp();
   line.failures += 1;
+  if (line.failures === 1) readList(); // is the server there at all?
   becomeLive(line.failures > SOCKET_FAILURES && root.dataset.state === 'live' ? 'polling' : 'reconnecting');
   const wait = RETRY_MS[Math.min(line.failures - 1, RETRY_MS.length - 1)];
   callAgainIn(wait * (0.7 + 0.6 * Math.random()));

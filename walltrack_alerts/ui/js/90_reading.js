@@ -6,7 +6,16 @@ const SAFETY_MS = 120000; // a live page reads anyway, now and then
 const PAGE = 100;
 const MANY = 500; // the most ids and rows of one request
 const changed = new Set(); // ids to look at in the next reading
-const reading = { busy: false, again: null, list: 0, at: 0, wake: null, calling: null, more: false, detail: 0, detailShown: 0, health: false };
+const reading = {
+  busy: false, again: null, list: 0, at: 0, wake: null, calling: null, health: false,
+  more: false, told: new Set(), // ids of which was heard while further rows are read
+  details: 0, detailAgain: false, // requests on their way
+  detail: 0, detailShown: 0, // number of the last request, and of the one whose answer is shown
+  problem: '', // with the detail
+  acted: 0, // answers to actions
+  counts: 0, // when the numbers were read, ms
+  enter: false, // whether Enter in the search waits for its list
+};
 
 async function call(name, asked) {
   let answer;
@@ -31,7 +40,7 @@ async function readList({ all = false } = {}) {
     return;
   }
   reading.busy = true;
-  const asked = reading.list;
+  const { list: asked, acted } = reading;
   const ids = [...changed];
   changed.clear();
   const everything = all || ids.length > MANY;
@@ -55,6 +64,8 @@ async function readList({ all = false } = {}) {
   if (answer.problem) {
     ids.forEach((alertId) => changed.add(alertId));
     showProblem(answer);
+  } else if (acted !== reading.acted) {
+    ids.forEach((alertId) => changed.add(alertId)); // older than what was done here; it is read again
   } else if (asked === reading.list) {
     showSnapshot(answer);
     const failed = failing();
@@ -66,6 +77,7 @@ async function readList({ all = false } = {}) {
       next = answer.next;
       list.parentElement.scrollTop = 0;
       showList(answer.alerts, { fresh: true });
+      emit('list');
     } else if (everything && further.length) {
       next = end;
       showList([...answer.alerts, ...further]);
@@ -87,7 +99,7 @@ function showSnapshot(answer) {
   line.strange = 0;
   reading.at = Date.now();
   banner.hidden = true;
-  emit('summary', answer.counts);
+  showCounts(answer.counts);
   const calling = new Set(answer.critical.map((alert) => alert.id));
   const fresh = reading.calling === null ? [] : answer.critical.filter((alert) => !reading.calling.has(alert.id));
   reading.calling = calling;
@@ -103,16 +115,30 @@ function showSnapshot(answer) {
   }
 }
 
+// They come with readings and with what is heard; those that were read earlier may arrive later.
+function showCounts(counts) {
+  if (counts.at < reading.counts) return;
+  reading.counts = counts.at;
+  emit('summary', counts);
+}
+
 async function readMore() {
   if (next === null || reading.more) return;
   reading.more = true;
+  reading.told = new Set();
   const asked = reading.list;
   const after = next;
   const answer = await call('read_page', { filter: state.filter, after, limit: PAGE });
   reading.more = false;
-  if (answer.problem) return; // the next reading of the list says what is wrong
+  if (answer.problem) {
+    setTimeout(lookForMore, ORDER_MS); // the next reading of the list says what is wrong
+    return;
+  }
   if (asked === reading.list && after === next) mergeMore(answer.alerts, answer.next);
   lookForMore();
+  if (!reading.told.size) return;
+  reading.told.forEach((alertId) => changed.add(alertId)); // what the page says of them may be older
+  readList();
 }
 
 function lookForMore() {
@@ -122,12 +148,24 @@ function lookForMore() {
 }
 
 async function readDetail() {
+  if (reading.details >= 2) {
+    reading.detailAgain = true; // a slow server is not kept from what is done meanwhile
+    return;
+  }
   const alertId = state.selected;
   const turn = (reading.detail += 1);
+  reading.details += 1;
   const answer = await call('detail', { id: alertId });
+  reading.details -= 1;
+  const again = reading.detailAgain && state.selected !== null;
+  reading.detailAgain = false;
+  if (again) readDetail();
   if (turn < reading.detailShown) return;
   reading.detailShown = turn; // nothing that was asked for earlier comes after it
-  if (state.selected !== alertId || answer.problem) return;
+  if (state.selected !== alertId) return;
+  reading.problem = answer.problem ?? '';
+  showTrouble();
+  if (answer.problem) return;
   state.detail = answer;
   showDetail();
 }
@@ -214,7 +252,7 @@ function everySecond() {
     asked.health = Date.now();
     readHealth();
   }
-  if (state.selected && !document.hidden && due(asked.detail, ORDER_MS) && reading.detail === reading.detailShown) {
+  if (state.selected && !document.hidden && due(asked.detail, ORDER_MS) && !reading.details) {
     asked.detail = Date.now();
     readDetail();
   }
@@ -290,6 +328,7 @@ placePane();
 readTheme();
 emit('identity');
 trigger('identify', {});
+callAgainIn(5000); // no answer at all
 startList();
 if (props.own_page) setTimeout(stopFramesOnceSeen, 2000);
 if (start.alert) openAlert(start.alert, { remember: false });
