@@ -117,7 +117,7 @@ function showSnapshot(answer) {
 
 // They come with readings and with what is heard; those that were read earlier may arrive later.
 function showCounts(counts) {
-  if (counts.at < reading.counts) return;
+  if (counts.at < reading.counts && counts.at > reading.counts - PATIENCE_MS) return; // else a clock was set back
   reading.counts = counts.at;
   emit('summary', counts);
 }
