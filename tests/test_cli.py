@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from tests.bot import Bot
 from walltrack_alerts.cli import app
+from walltrack_alerts.cli.base import out
 
 pytestmark = pytest.mark.own_server
 
@@ -25,7 +26,8 @@ COMMAND = [str(Path(sys.executable).with_name("walltrack-alerts"))]
 
 def run(url: str, *arguments: str, expect: int = 0) -> Result:
     """In this process: its start takes longer than most of what it does. `listen` needs a process."""
-    done = CliRunner().invoke(app, arguments, env={"WALLTRACK_DATABASE_URL": url, "COLUMNS": "160", "NO_COLOR": "1"})
+    out.width = 160  # it was made for the terminal of these tests, or for none
+    done = CliRunner().invoke(app, arguments, env={"WALLTRACK_DATABASE_URL": url, "NO_COLOR": "1"})
     assert done.exit_code == expect, done.stdout + done.stderr
     assert done.exception is None or isinstance(done.exception, SystemExit)
     return done
