@@ -124,6 +124,21 @@ async def test_a_change_is_told_to_every_page(site: Site, db: psycopg.Connection
     await eventually(lambda: site.hub.clients == 0)
 
 
+@pytest.mark.parametrize("ended", [0, 1])
+async def test_a_hub_whose_work_has_ended_begins_anew(site: Site, db: psycopg.Connection, ended: int) -> None:
+    async with site.page() as page:
+        await is_live(page)
+    old = site.hub._tasks
+    assert site.hub._loop is not None
+    site.hub._loop.call_soon_threadsafe(old[ended].cancel)
+    await eventually(old[ended].done)
+    async with site.page() as page:
+        await is_live(page)
+        await eventually(lambda: all(task.done() for task in old))  # nothing works twice
+        (alert,) = db.execute(RAISE, ("a",)).fetchone() or ()
+        assert (await until(page, lambda message: bool(message["changed"])))["changed"] == [str(alert)]
+
+
 @pytest.mark.parametrize("how", ["read", "slow", "unreachable", "broken"])
 async def test_the_numbers_come_along_and_nothing_waits_for_them(
     database_url: str, db: psycopg.Connection, how: str, caplog: pytest.LogCaptureFixture

@@ -54,6 +54,17 @@ def late(page: Page, name: str) -> tuple[list[Route], list[str]]:
     return held, bodies
 
 
+def listed(page: Page) -> Page:
+    """Wait until the page is live and shows its first rows."""
+    live(page)
+    badge(page, shown=100)
+    return page
+
+
+def to_the_end(page: Page) -> None:
+    page.locator(".wta-scroll").evaluate("node => node.scrollTo(0, node.scrollHeight)")
+
+
 def arrived(page: Page, held: list[Route], number: int = 1) -> None:
     while len(held) < number:
         page.wait_for_timeout(50)
@@ -168,16 +179,13 @@ def test_what_is_being_typed_counts_when_the_filter_changes(serve: Serve, open_p
 
 def test_another_list_is_read_on_while_the_old_one_is_waited_for(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     bot.execute(MANY.format(400))
-    page = open_page(serve())
-    live(page)
-    badge(page, shown=100)
+    page = listed(open_page(serve()))
     held = hold(page, "read_page")
-    end = "node => node.scrollTo(0, node.scrollHeight)"
-    page.locator(".wta-scroll").evaluate(end)
+    to_the_end(page)
     arrived(page, held)
     page.locator("#alerts-panel-filter-high").click()
     page.locator("[data-reading=false][data-list='2'][data-shown='100']").wait_for()
-    page.locator(".wta-scroll").evaluate(end)
+    to_the_end(page)
     page.wait_for_timeout(500)
     page.unroute(SERVER)  # what is held goes on
     page.locator("[data-shown='200']").wait_for()
@@ -185,10 +193,8 @@ def test_another_list_is_read_on_while_the_old_one_is_waited_for(serve: Serve, o
 
 def test_many_changed_beyond_the_first_page_stay_where_they_are(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     bot.execute(MANY.format(190))
-    page = open_page(serve())
-    live(page)
-    badge(page, shown=100)
-    page.locator(".wta-scroll").evaluate("node => node.scrollTo(0, node.scrollHeight)")
+    page = listed(open_page(serve()))
+    to_the_end(page)
     badge(page, shown=190)
     page.evaluate("""() => {
       window.least = 190;
@@ -251,11 +257,9 @@ def test_numbers_that_were_read_earlier_do_not_come_back(serve: Serve, open_page
 
 def test_what_ends_while_further_rows_are_read_is_not_among_them(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     bot.execute(MANY.format(150))
-    page = open_page(serve(refresh_seconds=600))
-    live(page)
-    badge(page, shown=100)
+    page = listed(open_page(serve(refresh_seconds=600)))
     held, bodies = late(page, "read_page")
-    page.locator(".wta-scroll").evaluate("node => node.scrollTo(0, node.scrollHeight)")
+    to_the_end(page)
     arrived(page, held)
     bot.call("resolve_alert", bot.alerts()[140].id, "done", "grace")
     badge(page, unresolved=149)
@@ -267,11 +271,9 @@ def test_what_ends_while_further_rows_are_read_is_not_among_them(serve: Serve, o
 
 def test_further_rows_are_asked_for_again(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     bot.execute(MANY.format(150))
-    page = open_page(serve(refresh_seconds=600))
-    live(page)
-    badge(page, shown=100)
+    page = listed(open_page(serve(refresh_seconds=600)))
     held = hold(page, "read_page")
-    page.locator(".wta-scroll").evaluate("node => node.scrollTo(0, node.scrollHeight)")
+    to_the_end(page)
     arrived(page, held)
     held[0].fulfill(status=500)
     page.unroute(SERVER)

@@ -188,6 +188,8 @@ class Hub:
         """Listen on this loop; a server that was stopped and started again has another one."""
         loop = asyncio.get_running_loop()
         if not self._tasks or self._loop is not loop or any(task.done() for task in self._tasks):
+            for task in self._tasks if self._loop is loop else ():
+                task.cancel()
             self._loop = loop
             self._news = asyncio.Event()
             self._become(StreamState.CONNECTING, "")
