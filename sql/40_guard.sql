@@ -291,16 +291,16 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if p_text ~ '^\d{4,6}-\d\d-\d\dT\d\d:\d\d:\d\d' then
-    return p_text::timestamptz;
-  end if;
-  return null;
-exception when datetime_field_overflow or invalid_datetime_format then
+  return case
+    when p_text ~ '^\d{4,6}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?$' then p_text::timestamp at time zone 'UTC'
+    when p_text ~ '^(\d{4,6}-\d\d-\d\d[T ]\d\d:\d\d:\d\d|-?infinity$)' then p_text::timestamptz
+  end;
+exception when data_exception then
   return null;  -- a column of texts may hold the 31st of February
 end
 $$;
 
-comment on function walltrack.as_time(text) is 'The time a text says as JSON says it, NULL when it says none.';
+comment on function walltrack.as_time(text) is 'The time a text says as JSON says it, one without a zone in UTC; NULL when it says none.';
 
 revoke all on function walltrack.as_time(text) from public;
 

@@ -131,27 +131,6 @@ comment on function walltrack.table_of_order(text) is
 revoke all on function walltrack.table_of_order(text) from public;
 
 
-create or replace function walltrack.as_time(p_text text) returns timestamptz
-language plpgsql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return case
-    when p_text ~ '^\d{4,6}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?$' then (p_text || 'Z')::timestamptz
-    else p_text::timestamptz
-  end;
-exception when data_exception then
-  return null;
-end
-$$;
-
-comment on function walltrack.as_time(text) is 'The time of a JSON text, one without a zone in UTC; NULL when it is none.';
-
-revoke all on function walltrack.as_time(text) from public;
-
-
 create or replace function walltrack.why_not(
     p_table walltrack.watched_tables,
     p_row jsonb,

@@ -10,6 +10,8 @@ import pytest
 
 from walltrack_alerts import migrations
 
+FOLDER = Path(migrations.__file__).parent.parent
+SQL = sorted(FOLDER.glob("sql/*.sql"))
 OURS = "n.nspname = 'walltrack' and p.proname not in ('tg_orders__touch_updated_at', 'tg_orders__log_status')"
 DEFINERS = {
     "acknowledge_alert", "cancel_order", "clear_faults", "health", "known_faults", "order_of_alert", "raise_alert",
@@ -48,6 +50,12 @@ def test_no_two_functions_share_a_name(db: psycopg.Connection) -> None:
     assert functions(db, "true group by p.proname having count(*) > 1") == set()
 
 
+def test_every_function_is_written_once() -> None:
+    """The second of two would replace the first without a word."""
+    written = [name for path in SQL for name in re.findall(r"create or replace function (\S+)\(", path.read_text())]
+    assert len(written) > 80 and sorted(set(written)) == sorted(written)
+
+
 def test_every_table_and_view_has_a_comment(db: psycopg.Connection) -> None:
     assert names(
         db,
@@ -82,11 +90,10 @@ def test_every_foreign_key_has_an_index(db: psycopg.Connection) -> None:
 
 
 def test_every_error_code_is_in_the_register() -> None:
-    folder = Path(migrations.__file__).parent.parent
-    sources = [*folder.glob("sql/*.sql"), *folder.glob("alembic/versions/*.py")]
+    sources = [*SQL, *FOLDER.glob("alembic/versions/*.py")]
     raised = set(re.findall(r"errcode = '(WT\d+)'", "".join(path.read_text() for path in sources)))
-    registered = set(re.findall(r"^\| `(WT\d+)`", (folder / "sql" / "README.md").read_text(), re.MULTILINE))
-    translated = set(re.findall(r'"(WT\d+)":', (folder / "walltrack_alerts" / "errors.py").read_text()))
+    registered = set(re.findall(r"^\| `(WT\d+)`", (FOLDER / "sql" / "README.md").read_text(), re.MULTILINE))
+    translated = set(re.findall(r'"(WT\d+)":', (FOLDER / "walltrack_alerts" / "errors.py").read_text()))
     assert raised == registered == translated
 
 

@@ -133,6 +133,26 @@ def test_a_lock_that_has_run_out_holds_nobody(bot: Bot) -> None:
     assert row(bot, order)["status"] == "pending"
 
 
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("2026-11-26T10:00:00.5+02:00", "2026-11-26 08:00:00.5+00"),
+        ("2026-11-26T10:00:00", "2026-11-26 10:00:00+00"),  # a column without time zone: in UTC, whatever the session's is
+        ("2026-11-26 10:00:00.25", "2026-11-26 10:00:00.25+00"),
+        ("2026-11-26 10:00:00Z", "2026-11-26 10:00:00+00"),
+        ("infinity", "infinity"),
+        ("-infinity", "-infinity"),
+        *(
+            (text, None)
+            for text in ("", "tomorrow", "now", "11/26/2026", "2026-02-31T10:00:00", "1700000000", "infinitely", None)
+        ),
+    ],
+)
+def test_the_time_of_a_lock(db: psycopg.Connection, text: str | None, time: str | None) -> None:
+    db.execute("set timezone = 'Asia/Tokyo'")
+    assert db.execute("select walltrack.as_time(%s) is not distinct from %s::timestamptz", (text, time)).fetchone() == (True,)
+
+
 @pytest.mark.parametrize(("word", "becomes"), [("FAILED", "PENDING"), ("Failed", "Pending"), ("failed", "pending")])
 def test_words_are_written_as_the_table_writes_them(bot: Bot, word: str, becomes: str) -> None:
     order = failed(bot, status=word)
