@@ -253,7 +253,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if p_text ~ '^-?\d+(\.\d+)?([eE][-+]?\d{1,4})?$' or p_text in ('NaN', 'Infinity', '-Infinity') then
+  if p_text ~ '^-?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]{1,4})?$' or p_text in ('NaN', 'Infinity', '-Infinity') then
     return p_text::numeric;
   end if;
   return null;
@@ -292,8 +292,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return case
-    when p_text ~ '^\d{4,6}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?$' then p_text::timestamp at time zone 'UTC'
-    when p_text ~ '^(\d{4,6}-\d\d-\d\d[T ]\d\d:\d\d:\d\d|-?infinity$)' then p_text::timestamptz
+    when p_text ~ '^[0-9]{4,6}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?$' then p_text::timestamp at time zone 'UTC'
+    when p_text ~ '^([0-9]{4,6}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}|-?infinity$)' then p_text::timestamptz
   end;
 exception when data_exception then
   return null;  -- a column of texts may hold the 31st of February

@@ -174,7 +174,10 @@ declare
   v_alert walltrack.alerts;
 begin
   if p_after is not null then
-    v_after := regexp_match(p_after, '^(open|resolved)/([1-4])/(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)/([-0-9a-f]{36})$');
+    v_after := regexp_match(
+      p_after,
+      '^(open|resolved)/([1-4])/([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{6}Z)/([-0-9a-f]{36})$'
+    );
     begin
       v_section := v_after[1];
       v_rank := v_after[2]::int;

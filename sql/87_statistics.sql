@@ -23,7 +23,7 @@ begin
   end if;
   begin
     -- What PostgreSQL would take for a POSIX zone, e.g. +05:30, has its sign the wrong way round.
-    if (p_timezone !~ '^([A-Za-z_-]+(/[A-Za-z_-]+)*|Etc/GMT[+-]?\d{1,2}|GMT[+-]?0|[A-Z]{3}\d[A-Z]{3})$') is not false then
+    if (p_timezone !~ '^([A-Za-z_-]+(/[A-Za-z_-]+)*|Etc/GMT[+-]?[0-9]{1,2}|GMT[+-]?0|[A-Z]{3}[0-9][A-Z]{3})$') is not false then
       raise invalid_parameter_value;
     end if;
     perform p_now at time zone p_timezone;
@@ -255,16 +255,16 @@ begin
   if v_text = '' then
     return null;
   end if;
-  v_text := regexp_replace(v_text, '\m[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{9}-[0-9a-f]{12}\M', '#', 'gi');
-  v_text := regexp_replace(v_text, '\d{4}-\d\d-\d\d[T ]\d\d:\d\d[0-9:.,]*(Z|[+-]\d\d:?\d\d)?', '#', 'g');
-  v_text := regexp_replace(v_text, '0x[0-9A-Fa-f]+|[A-Za-z]+\d{9,}', '#', 'g');
-  v_text := regexp_replace(v_text, '\d+([.,:_''’]\d+)*(e[+-]?\d+)?', '#', 'g');
+  v_text := regexp_replace(v_text, '[[:<:]][0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{9}-[0-9a-f]{12}[[:>:]]', '#', 'gi');
+  v_text := regexp_replace(v_text, '[0-9]{4}-[0-9][0-9]-[0-9][0-9][T ][0-9][0-9]:[0-9][0-9][0-9:.,]*(Z|[+-][0-9][0-9]:?[0-9][0-9])?', '#', 'g');
+  v_text := regexp_replace(v_text, '[0-9]+x[0-9A-Fa-f]+|[A-Za-z]+[0-9]{9,}', '#', 'g');
+  v_text := regexp_replace(v_text, '[0-9]+([.,:_''’][0-9]+)*(e[+-]?[0-9]+)?', '#', 'g');
   -- what is left of addresses and signatures, whole or shortened: letters between numbers
   v_text := regexp_replace(v_text, '[A-Za-z]*#[A-Za-z]+#[A-Za-z#]*', '#', 'g');
-  v_text := regexp_replace(v_text, '[A-Za-z]*#[A-Za-z]*(…|\.\.+)[A-Za-z#]+|[A-Za-z]+(…|\.\.+)[A-Za-z]*#[A-Za-z#]*', '#', 'g');
-  v_text := regexp_replace(v_text, '(^|[\s(=:<>[])[+-]#', '\1#', 'g');
-  v_text := regexp_replace(v_text, '#\s*[%‰]', '#%', 'g');
-  v_text := regexp_replace(v_text, '#(\s?[-/,;|]\s?#)+', '#', 'g');
+  v_text := regexp_replace(v_text, '[A-Za-z]*#[A-Za-z]*(…|[.][.]+)[A-Za-z#]+|[A-Za-z]+(…|[.][.]+)[A-Za-z]*#[A-Za-z#]*', '#', 'g');
+  v_text := regexp_replace(v_text, '(^|[[:space:](=:<>[])[+-]#', e'\\1#', 'g');
+  v_text := regexp_replace(v_text, '#[[:space:]]*[%‰]', '#%', 'g');
+  v_text := regexp_replace(v_text, '#([[:space:]]?[-/,;|][[:space:]]?#)+', '#', 'g');
   return walltrack.clip(upper(left(v_text, 1)) || substr(v_text, 2), 120);
 end
 $$;

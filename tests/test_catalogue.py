@@ -97,6 +97,13 @@ def test_every_error_code_is_in_the_register() -> None:
     assert raised == registered == translated
 
 
+def test_no_string_depends_on_standard_conforming_strings() -> None:
+    """A session may have it off: there a backslash of a plain string is gone."""
+    for path in [*SQL, *FOLDER.glob("alembic/versions/*.py")]:
+        text = re.sub(r"--.*", "", path.read_text())
+        assert [plain for plain in re.findall(r"(?<!\be)'((?:[^']|'')*)'", text) if "\\" in plain] == [], path.name
+
+
 def test_plpgsql_check_finds_nothing(db: psycopg.Connection) -> None:
     available = db.execute("select 1 from pg_available_extensions where name = 'plpgsql_check'").fetchone()
     if available is None:

@@ -27,6 +27,8 @@ OTHER = {
     "extra_float_digits": "-15",
     "bytea_output": "escape",
     "lc_numeric": "C",
+    "standard_conforming_strings": "off",
+    "escape_string_warning": "off",
 }
 
 
@@ -89,6 +91,28 @@ def test_settings_of_the_environment(empty_database_url: str, monkeypatch: pytes
     monkeypatch.setenv("PGTZ", "America/St_Johns")
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
     use(empty_database_url)
+
+
+def test_backslashes_that_escape(bot: Bot) -> None:
+    """The body of a function is read anew in each session, by the settings of that session."""
+    bot.execute("set standard_conforming_strings = off")
+    order = bot.create(amount_sol="0.00000001")
+    bot.exhaust(order)
+    alert = bot.alert(order)
+    assert (alert.data["attempts"], alert.data["amount_sol"]) == (3, 1e-8)
+    place = bot.execute("select walltrack.list_place(a) from walltrack.alerts as a").fetchone()
+    assert bot.execute("select count(alert) from walltrack.list_alerts(p_after => %s)", place).fetchone() == (0,)
+    families = bot.execute(
+        "select walltrack.error_family('3 of 5 at (-7.5 %)'), cardinality(walltrack.chart_times(2, 'Etc/GMT+5'))"
+    )
+    assert families.fetchone() == ("# of # at (#%)", 49)
+    bot.execute("alter table walltrack.orders disable trigger user")
+    bot.fill(order)
+    missed = bot.create()
+    bot.exhaust(missed)
+    bot.execute("alter table walltrack.orders enable trigger user")
+    assert bot.execute("select raised, resolved from walltrack.reconcile_orders()").fetchone() == (1, 1)
+    assert bot.faults() == []
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "EUC_JP"])

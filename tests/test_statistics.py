@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.bot import Bot
@@ -282,6 +282,7 @@ def test_a_blank_error_has_no_family(db: psycopg.Connection) -> None:
         | st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=5)
     ).map("".join)
 )
+@example("1xA")
 def test_every_digit_counts_alike(db: psycopg.Connection, error: str) -> None:
     """chart_errors() folds errors that differ in digits only once."""
     row = db.execute(
