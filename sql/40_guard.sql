@@ -49,6 +49,7 @@ language sql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
   select coalesce(jsonb_object_agg(f.key, format_type(a.atttypid, a.atttypmod)), '{}')
   from jsonb_each_text(p_columns) as f
@@ -308,23 +309,25 @@ revoke all on function walltrack.as_time(text) from public;
 create or replace function walltrack.watch_orders(
     p_table regclass,
     p_columns jsonb default '{}',
-    p_cancel_pattern text default '^Max retries reached',
-    p_order_actions boolean default true
+    p_cancel_pattern text default null,
+    p_order_actions boolean default null
 ) returns void
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- The column of a fact is called like the fact unless p_columns says otherwise (or, where it has been renamed meanwhile,
--- what the guard followed); only some facts are indispensable.
+-- What is not said stays as it was when the table is watched already. Else the column of a fact is called like the fact, a
+-- cancel that says '^Max retries reached' is the worker's, and operators may act on orders. Only some facts are indispensable.
 -- CREATE TRIGGER queues behind every writer of the table and holds up the next ones: call this alone in a transaction
 -- that has a lock_timeout, and try again.
 declare
   v_event text;
   v_missing text;
-  v_former jsonb := (select w.columns from walltrack.watched_tables as w where w.table_id = p_table);
+  v_former walltrack.watched_tables := (select w from walltrack.watched_tables as w where w.table_id = p_table);
   v_columns jsonb;
+  v_cancel_pattern text := coalesce(p_cancel_pattern, v_former.cancel_pattern, '^Max retries reached');
+  v_order_actions boolean := coalesce(p_order_actions, v_former.order_actions, true);
 begin
   select string_agg(format('%s %L', c.key, c.value), ', ') into v_missing
   from jsonb_each_text(p_columns) as c
@@ -356,9 +359,9 @@ begin
       (
         select d.attname::text
         from pg_attribute as d
-        where d.attrelid = p_table and d.attname = case f.name when 'order_id' then 'id' else f.name end and not d.attisdropped
+        where d.attrelid = p_table and d.attname = v_former.columns ->> f.name and not d.attisdropped
       ),
-      v_former ->> f.name
+      case f.name when 'order_id' then 'id' else f.name end
     )
     and a.attnum > 0 and not a.attisdropped;
 
@@ -369,9 +372,19 @@ begin
     raise exception 'table % cannot be watched, it has no column for: %', p_table, v_missing
       using errcode = 'WT004', hint = 'Name the columns in p_columns, e.g. {"attempt_count": "retry_count"}.';
   end if;
+  select string_agg(a.attname, ', ') into v_missing
+  from pg_attribute as a
+  where a.attrelid = p_table and a.attgenerated = 'v' and a.attname in (
+    v_columns ->> 'order_id', v_columns ->> 'order_type', v_columns ->> 'status', v_columns ->> 'attempt_count',
+    v_columns ->> 'max_attempts', v_columns ->> 'last_error'
+  );
+  if v_missing is not null then
+    raise exception 'table % cannot be watched, a trigger sees nothing in a virtual generated column: %', p_table, v_missing
+      using errcode = 'WT004', hint = 'Make it a stored one, or name another column in p_columns.';
+  end if;
   -- What would fail in the trigger fails here: a type without an equality, an invalid regular expression.
   begin
-    perform 'x' ~ p_cancel_pattern;
+    perform 'x' ~ v_cancel_pattern;
     execute format(
       'select o.%1$I = o.%1$I, o.%2$I = o.%2$I, o.%3$I = o.%3$I, o.%4$I = o.%4$I, o.%5$I = o.%5$I, o.%1$I >= o.%3$I, o.%1$I > 0 '
       'from %6$s as o limit 0',
@@ -384,7 +397,7 @@ begin
   end;
 
   insert into walltrack.watched_tables (table_id, columns, cancel_pattern, order_actions)
-  values (p_table, v_columns, p_cancel_pattern, p_order_actions)
+  values (p_table, v_columns, v_cancel_pattern, v_order_actions)
   on conflict (table_id) do update
   set columns = excluded.columns, cancel_pattern = excluded.cancel_pattern, order_actions = excluded.order_actions;
 
@@ -405,7 +418,8 @@ end
 $$;
 
 comment on function walltrack.watch_orders(regclass, jsonb, text, boolean) is
-'Guards a table of orders: from now on its writes open, update and resolve alerts. Again: changes the settings (WT004).';
+'Guards a table of orders: from now on its writes open, update and resolve alerts. Again: puts missing triggers back and '
+'changes the settings that are given (WT004).';
 
 revoke all on function walltrack.watch_orders(regclass, jsonb, text, boolean) from public;
 

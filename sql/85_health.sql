@@ -34,6 +34,8 @@ begin
   triggers as (
     select
       g.table_id,
+      p.relid,
+      t.tgname,
       case
         when t.tgenabled is null then format('trigger %s missing', e.event)
         else format('trigger %s disabled', e.event)
@@ -58,6 +60,20 @@ begin
     )
   ),
 
+  -- By name, each: the host may have disabled triggers of its own for good.
+  switches as (
+    select
+      s.table_id,
+      string_agg(format('alter table %s %s', s.relid::regclass, s.enables), '; ' order by s.relid) as enable
+    from (
+      select t.table_id, t.relid, string_agg(format('enable trigger %I', t.tgname), ', ' order by t.tgname) as enables
+      from triggers as t
+      where t.tgname is not null
+      group by t.table_id, t.relid
+    ) as s
+    group by s.table_id
+  ),
+
   ill as (
     select i.table_id, string_agg(i.ill, ', ' order by i.ill) as found
     from (select t.table_id, t.ill from triggers as t union all select n.table_id, n.ill from gone as n) as i
@@ -72,13 +88,19 @@ begin
       when not g.is_there then format('`select walltrack.unwatch_orders(%s)`.', g.table_id::oid)
       when exists (select from gone as n where n.table_id = g.table_id)
         then format('Give the new name at once: `select walltrack.watch_orders(%L, ''{"fact": "new_name"}'')`.', g.table_name)
-      else format(
-        'Disabled: `alter table %1$s enable trigger user`. Missing: `select walltrack.unwatch_orders(%1$L); '
-        'select walltrack.watch_orders(%1$L)`. Then `walltrack-alerts reconcile`.', g.table_name
+      else concat_ws(
+        ' ',
+        format('Run `%s`.', s.enable),
+        case
+          when exists (select from triggers as t where t.table_id = g.table_id and t.tgname is null)
+            then format('Run `select walltrack.watch_orders(%L)`, which puts back what is missing and changes nothing else.', g.table_name)
+        end,
+        'Then `walltrack-alerts reconcile`.'
       )
     end
   from guarded as g
   left join ill as i on i.table_id = g.table_id
+  left join switches as s on s.table_id = g.table_id
   union all
   select
     'order actions on ' || g.table_name,

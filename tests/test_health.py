@@ -39,9 +39,9 @@ async def test_all_is_well(bot: Bot, service: AlertService) -> None:
     ("harm", "name", "found", "advice"),
     [
         ("alter table walltrack.orders disable trigger walltrack_alerts_update", "guard on walltrack.orders",
-         "trigger update disabled", "enable trigger user"),
+         "trigger update disabled", "`alter table walltrack.orders enable trigger walltrack_alerts_update`"),
         ("alter table walltrack.orders enable replica trigger walltrack_alerts_insert", "guard on walltrack.orders",
-         "trigger insert disabled", "enable trigger"),
+         "trigger insert disabled", "enable trigger walltrack_alerts_insert"),
         ("drop trigger walltrack_alerts_delete on walltrack.orders", "guard on walltrack.orders",
          "trigger delete missing", "watch_orders('walltrack.orders')"),
         ("drop trigger walltrack_alerts_truncate on walltrack.orders; alter table walltrack.orders disable trigger user",
@@ -59,6 +59,38 @@ def test_what_is_ill_is_named(bot: Bot, harm: str, name: str, found: str, advice
     (check,) = ill(bot)
     assert check.name.startswith(name)
     assert found in check.found and advice in check.advice
+
+
+def follow(bot: Bot, advice: str) -> None:
+    """Run the SQL of an advice."""
+    for statement in advice.split("`")[1::2]:
+        if not statement.startswith("walltrack-alerts"):
+            bot.execute(statement)
+
+
+def test_the_advice_for_triggers_loses_nothing(bot: Bot) -> None:
+    """What was given up while they were missing is no history, and the host's own triggers stay as they are."""
+    bot.execute("alter table walltrack.orders rename last_error to reason")
+    bot.execute("select walltrack.watch_orders('walltrack.orders', p_cancel_pattern => '^Given up', p_order_actions => false)")
+    settings = bot.execute(
+        "select columns, cancel_pattern, order_actions, watched_since from walltrack.watched_tables"
+    ).fetchall()
+    bot.execute(
+        "drop trigger walltrack_alerts_update on walltrack.orders;"
+        "alter table walltrack.orders disable trigger orders_log_status, disable trigger walltrack_alerts_insert"
+    )
+    order = bot.create(status="failed", attempt_count=3, reason="boom")
+    bot.update(order, status="cancelled", reason="Given up after 3 attempts")
+    (check,) = ill(bot)
+    follow(bot, check.advice)
+    assert ill(bot) == []
+    assert (
+        settings
+        == bot.execute("select columns, cancel_pattern, order_actions, watched_since from walltrack.watched_tables").fetchall()
+    )
+    assert bot.execute("select tgenabled from pg_trigger where tgname = 'orders_log_status'").fetchone() == ("D",)
+    assert bot.execute("select raised from walltrack.reconcile_orders()").fetchone() == (1,)
+    assert bot.alert(order).is_open
 
 
 def test_a_column_that_is_gone(bot: Bot) -> None:
@@ -90,6 +122,8 @@ def test_a_disabled_trigger_of_one_partition(bot: Bot) -> None:
     bot.execute("alter table public.trades_2 disable trigger walltrack_alerts_update")
     (check,) = ill(bot)
     assert (check.name, check.found) == ("guard on public.trades", "trigger update disabled on public.trades_2")
+    follow(bot, check.advice)
+    assert ill(bot) == []
 
 
 def test_orders_that_nobody_watches(bot: Bot) -> None:

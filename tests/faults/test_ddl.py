@@ -45,6 +45,20 @@ def test_a_renamed_column(writer: Writer, admin: psycopg.Connection, heard: list
     assert (heard, told) == ([], [])
 
 
+def test_a_renamed_column_of_a_type_that_is_written_with_quotes(
+    writer: Writer, admin: psycopg.Connection, told: list[str]
+) -> None:
+    admin.execute("create type public.state as enum ('pending', 'submitted', 'confirming', 'filled', 'failed', 'cancelled')")
+    admin.execute(
+        "alter table walltrack.orders alter status drop default, alter status type public.state using status::public.state"
+    )
+    admin.execute("set quote_all_identifiers = on")
+    admin.execute("alter table walltrack.orders rename status to phase")
+    writer.names["status"] = "phase"
+    writer.assert_alerts()
+    assert told == []
+
+
 @pytest.mark.parametrize("command", ["alter table only", "alter view", "alter materialized view", "alter foreign table"])
 def test_other_ways_to_rename(writer: Writer, admin: psycopg.Connection, command: str) -> None:
     """PostgreSQL lets a column of a table be renamed by the commands of other relations too."""

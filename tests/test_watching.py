@@ -1,0 +1,48 @@
+"""watch_orders(): what it reads from a table, what it refuses, and what stays when it is called again."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from tests.bot import Bot
+
+SETTINGS = (
+    "select columns ->> 'last_error', columns ->> 'token_symbol', cancel_pattern, order_actions from walltrack.watched_tables"
+)
+
+
+def test_what_is_not_given_stays(bot: Bot) -> None:
+    assert bot.execute(SETTINGS).fetchall() == [("last_error", "token_symbol", "^Max retries reached", True)]
+    bot.execute("alter table walltrack.orders add column why text")
+    bot.execute("select walltrack.watch_orders('walltrack.orders', %s, '^Aufgegeben', false)", (Jsonb({"last_error": "why"}),))
+    kept = [("why", "token_symbol", "^Aufgegeben", False)]
+    assert bot.execute(SETTINGS).fetchall() == kept
+    bot.execute("select walltrack.watch_orders('walltrack.orders')")
+    assert bot.execute(SETTINGS).fetchall() == kept
+    bot.execute("select walltrack.watch_orders('walltrack.orders', p_columns => '{\"token_symbol\": \"token_address\"}')")
+    assert bot.execute(SETTINGS).fetchall() == [("why", "token_address", "^Aufgegeben", False)]
+    bot.execute("select walltrack.watch_orders('walltrack.orders', p_order_actions => true)")
+    assert bot.execute(SETTINGS).fetchall() == [("why", "token_address", "^Aufgegeben", True)]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("status", "text"), ("attempt_count", "int"), ("id", "int")])
+def test_a_virtual_column_is_refused(bot: Bot, name: str, kind: str) -> None:
+    """A trigger sees NULL in it."""
+    if bot.connection.info.server_version < 180000:
+        pytest.skip("virtual generated columns came with PostgreSQL 18")
+    bot.execute(
+        "create table public.trades (id int, order_type text, status text, attempt_count int, max_attempts int, last_error text)"
+    )
+    bot.execute(f"alter table public.trades rename {name} to base")
+    bot.execute(f"alter table public.trades add column {name} {kind} generated always as (base) virtual")
+    with pytest.raises(psycopg.Error, match=f"virtual generated column: {name}") as caught:
+        bot.execute("select walltrack.watch_orders('public.trades')")
+    assert caught.value.sqlstate == "WT004"
+    bot.execute(f"alter table public.trades drop column {name}, add column {name} {kind} generated always as (base) stored")
+    bot.execute("select walltrack.watch_orders('public.trades')")
+    row = {"id": 7, "order_type": "exit", "status": "failed", "attempt_count": 3, "max_attempts": 3}
+    names = ", ".join("base" if column == name else column for column in row)
+    bot.execute(f"insert into public.trades ({names}) values (%s, %s, %s, %s, %s)", list(row.values()))
+    assert bot.execute("select dedupe_key from walltrack.alerts").fetchall() == [("order_failed_7",)]
