@@ -3,10 +3,12 @@
 set -eu
 place=$1
 touch "$place"
-psql -X -q -At -F "$(printf '\t')" -v ON_ERROR_STOP=1 -v after="$(cat "$place")" <<'SQL' |
+events=$(psql -X -q -At -F "$(printf '\t')" -v ON_ERROR_STOP=1 -v after="$(cat "$place")" <<'SQL'
 select cursor, event_id, kind, alert_id, detail from walltrack.read_events(nullif(:'after', ''), 100);
 SQL
-while IFS="$(printf '\t')" read -r cursor event; do
+)
+[ -n "$events" ] || exit 0
+printf '%s\n' "$events" | while IFS="$(printf '\t')" read -r cursor event; do
   printf '%s\n' "$event"
   printf '%s' "$cursor" >"$place.new" && mv "$place.new" "$place"
 done

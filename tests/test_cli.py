@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from psycopg.conninfo import conninfo_to_dict
 from typer.testing import CliRunner
 
 from tests.bot import Bot
@@ -107,6 +108,87 @@ def test_doctor_without_a_server() -> None:
 def test_a_wrong_url(url: str) -> None:
     done = run_process(url, "alerts", "list", expect=1)
     assert "Error:" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://u:SECRET@h/db",
+        "Postgresql://u:SECRET@h/db",
+        "'postgresql://u:SECRET@h/db'",
+        "postgresql://u:SECRET%zz@h/db",
+        "postgresql://u:SECRET/SECRET@h:5432/db",
+        "postgresql+psycopg://u:SECRET@SECRET@h/db",
+        "postgresql://u:x?y@SECRET@h/db",
+        "host=h password=x SECRET",
+        "host=h password='x' 'SECRET'",
+    ],
+)
+def test_a_wrong_url_is_not_shown(url: str) -> None:
+    """Most of it may be the password."""
+    for command in (("alerts", "list"), ("listen",), ("doctor",)):
+        done = run(url, *command, expect=1)
+        assert "WALLTRACK_DATABASE_URL is no PostgreSQL connection string" in done.stderr and "%40 for @" in done.stderr
+        assert "SECRET" not in done.stdout + done.stderr
+
+
+def test_an_option_that_does_not_exist_is_named() -> None:
+    assert "there is no option frobnicate" in run("postgresql://h/db?frobnicate=1", "alerts", "list", expect=1).stderr
+
+
+def test_which_database_is_used(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By name, whatever names it; what only `listen` uses is named when it listens."""
+    parts = conninfo_to_dict(database_url)
+    for variable, name in (("PGHOST", "host"), ("PGPORT", "port"), ("PGDATABASE", "dbname"), ("PGUSER", "user")):
+        monkeypatch.setenv(variable, str(parts.get(name, "postgres")))
+    assert f"Using {parts['dbname']} on {parts['host']}" in run("postgresql://", "alerts", "list").stderr
+    monkeypatch.setenv("WALLTRACK_LISTEN_URL", "host=127.0.0.1 port=1 dbname=elsewhere")
+    there = run_process(database_url, "listen", expect=1).stderr
+    assert "Using elsewhere on 127.0.0.1:1" in there and "WALLTRACK_LISTEN_URL" in there
+    monkeypatch.setenv("WALLTRACK_LISTEN_URL", "nonsense")
+    assert "WALLTRACK_LISTEN_URL is no PostgreSQL connection string" in run(database_url, "alerts", "list", expect=1).stderr
+
+
+def test_what_is_no_id_acts_on_nothing(database_url: str, bot: Bot) -> None:
+    bot.exhaust(bot.create("exit"))
+    for command in (("alerts", "resolve", "", "-m", "x"), ("orders", "cancel", "", "--yes"), ("alerts", "ack", "z")):
+        assert "first 4 characters" in run(database_url, *command, expect=1).stderr
+    (alert,) = bot.alerts()
+    assert alert.status == "active"
+
+
+def test_words_that_cannot_be_written(database_url: str, bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+    bot.exhaust(bot.create("exit"))
+    alert = str(bot.alerts()[0].id)
+    assert "UTF-8" in run(database_url, "alerts", "resolve", alert, "-m", "caf\udce9", expect=1).stderr
+    assert "write a time" in run(database_url, "alerts", "snooze", alert, "--until", "9999-12-31T23:59-05:00", expect=2).stderr
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])  # as in a container that runs as a number
+    run(database_url, "alerts", "ack", alert)
+    assert bot.alerts()[0].acknowledged_by == f"uid {os.getuid()}"
+
+
+@pytest.mark.parametrize("arguments", [("--json",), ()])
+def test_a_reader_that_leaves_early_is_no_error(database_url: str, bot: Bot, arguments: tuple[str, ...]) -> None:
+    bot.execute("select walltrack.raise_alert('t', 'info', repeat('x', 200), repeat('y', 900)) from generate_series(1, 400)")
+    with subprocess.Popen(
+        [*COMMAND, "alerts", "list", "--limit", "400", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "WALLTRACK_DATABASE_URL": database_url},
+    ) as process:  # fmt: skip
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        told = process.stderr.read()
+    assert process.returncode == 0, told
+    assert "Broken" not in told and "Traceback" not in told
+
+
+def test_a_database_that_is_newer(database_url: str, bot: Bot) -> None:
+    bot.execute("update walltrack.alerts_version set version_num = '9999'")
+    assert "upgrade this one" in run(database_url, "doctor", expect=1).stdout
+    assert "upgrade this one" in run(database_url, "migrate", expect=1).stderr
+    bot.execute("update walltrack.alerts_version set version_num = '0001'")
 
 
 def test_the_life_of_an_alert(database_url: str, bot: Bot) -> None:

@@ -212,9 +212,22 @@ def test_has_no_network(used: Path) -> None:
 
 
 def test_the_environment_of_libpq_changes_nothing(used: Path, hold: Hold) -> None:
-    environment = {"PGPORT": "6543", "PGDATA": "/nowhere", "PGOPTIONS": "--nonsense", "LC_ALL": "xx_XX.UTF-8"}
+    environment = {
+        "PGPORT": "6543",
+        "PGHOST": "nowhere",
+        "PGHOSTADDR": "127.0.0.1",
+        "PGDATA": "/nowhere",
+        "PGOPTIONS": "--nonsense",
+        "LC_ALL": "xx_XX.UTF-8",
+    }
     holder = hold(used, env={**os.environ, **environment})
-    assert ask(holder.uri(), "show port") == "5432"
+    uri = holder.uri()
+    assert ask(uri, "show port") == "5432"
+    with pytest.MonkeyPatch.context() as variables:
+        for name, value in environment.items():
+            if name != "PGOPTIONS":
+                variables.setenv(name, value)
+        assert ask(uri, "select inet_server_addr()") is None  # by its socket
     assert holder.leave() == 0
 
 

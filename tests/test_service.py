@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from pydantic import ValidationError
 
@@ -15,8 +16,10 @@ from walltrack_alerts import Alert, AlertService, AlertSeverity, AlertStatus, Ev
 from walltrack_alerts.errors import (
     AlertNotFoundError,
     AlertTransitionError,
+    DatabaseBusyError,
     DatabaseUnavailableError,
     InvalidAlertError,
+    NotMigratedError,
     PermissionDeniedError,
 )
 
@@ -127,10 +130,58 @@ async def test_many_calls_at_once(service: AlertService) -> None:
 async def test_find_by_a_few_characters(service: AlertService) -> None:
     alerts = [await service.create_alert("t", "info", "t") for _ in range(17)]
     assert await service.find_alert(str(alerts[0].id).upper()) == alerts[0]
+    assert await service.find_alert(str(alerts[1].id)[:13]) == alerts[1]
     with pytest.raises(AlertNotFoundError, match="alerts list"):
-        await service.find_alert("zzz")
+        await service.find_alert("ffffffff-ffff")
+
+
+async def test_several_begin_so(service: AlertService, bot: Bot) -> None:
+    ids = [UUID(f"12345678-0000-4000-8000-00000000000{n}") for n in range(2)]
+    for each in ids:
+        bot.execute("insert into walltrack.alerts (id, alert_type, severity, title) values (%s, 't', 'info', 't')", (each,))
     with pytest.raises(InvalidAlertError, match="several"):
-        await service.find_alert("")
+        await service.find_alert("12345678-00")
+    assert (await service.find_alert(ids[1].hex)).id == ids[1]
+
+
+@pytest.mark.parametrize("prefix", ["", " ", "1", "123", "zzzz", "%", "12345678-1234-1234-1234-1234567890123"])
+async def test_what_is_no_beginning_of_an_id_finds_nothing(service: AlertService, prefix: str) -> None:
+    """An empty variable of a script must not act on the only alert there is."""
+    await service.create_alert("t", "info", "t")
+    with pytest.raises(InvalidAlertError, match="first 4 characters"):
+        await service.find_alert(prefix)
+
+
+async def test_a_text_that_is_not_utf8(service: AlertService) -> None:
+    alert = await service.create_alert("t", "info", "t")
+    with pytest.raises(InvalidAlertError, match="UTF-8"):
+        await service.resolve_alert(alert.id, "caf\udce9", "ada")
+
+
+async def test_a_limit_of_time_is_not_a_server_that_is_down(database_url: str, bot: Bot) -> None:
+    alert = bot.call("raise_alert", "t", "info", "t")
+    assert alert is not None
+    async with AlertService.from_url(f"{database_url} options='-c lock_timeout=50ms'") as hasty:
+        with bot.connection.transaction():
+            bot.execute("select 1 from walltrack.alerts for update")
+            with pytest.raises(DatabaseBusyError, match="Try again"):
+                await hasty.acknowledge_alert(alert.id, "ada")
+    async with AlertService.from_url(f"{database_url} options='-c statement_timeout=50ms'") as hasty:
+        with pytest.raises(DatabaseBusyError, match="statement timeout"):
+            await hasty.rows("select pg_sleep(60)")
+
+
+async def test_an_older_table_that_is_not_migrated_yet(empty_database_url: str) -> None:
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute(
+            "create schema walltrack;"
+            "create table walltrack.alerts (id uuid, alert_type text, severity text, status text, title text);"
+            "insert into walltrack.alerts values ('12345678-0000-4000-8000-000000000001', 't', 'high', 'active', 'a secret')"
+        )
+    async with AlertService.from_url(empty_database_url) as service:
+        for ask in (service.get_alert, service.find_alert):
+            with pytest.raises(NotMigratedError, match="walltrack-alerts migrate"):
+                await ask("12345678-0000-4000-8000-000000000001")
 
 
 def test_times_are_aware_and_utc() -> None:

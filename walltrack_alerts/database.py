@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -20,15 +22,24 @@ _DEFAULTS = {
     "fallback_application_name": "walltrack_alerts",
     "connect_timeout": "10",  # seconds; a server that is down has to be noticed, not waited for
 }
+_VARIABLES = {
+    "service": "PGSERVICE",
+    "host": "PGHOST",
+    "hostaddr": "PGHOSTADDR",
+    "port": "PGPORT",
+    "dbname": "PGDATABASE",
+    "connect_timeout": "PGCONNECT_TIMEOUT",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A database in use: `dsn` connects to it, `listen_dsn` hears its notifications, `label` names it without secrets."""
+    """A database in use: `dsn` connects to it, `listen_dsn` hears its notifications; the labels name them without secrets."""
 
     dsn: str
     listen_dsn: str
     label: str
+    listen_label: str
 
 
 @contextmanager
@@ -37,41 +48,61 @@ def open_database(settings: Settings | None = None) -> Iterator[Database]:
     settings = settings or Settings.load()
     if settings.database_url is not None:
         dsn = as_libpq(settings.database_url.get_secret_value())
-        listen = as_libpq(settings.listen_url.get_secret_value()) if settings.listen_url else dsn
-        yield Database(dsn, listen, describe(dsn))
+        listen = as_libpq(settings.listen_url.get_secret_value(), "WALLTRACK_LISTEN_URL") if settings.listen_url else dsn
+        yield Database(dsn, listen, describe(dsn), describe(listen))
         return
     data_dir = settings.data_dir or embedded.default_data_dir()
     with embedded.embedded_server(data_dir) as dsn:
-        yield Database(dsn, dsn, f"embedded PostgreSQL in {data_dir}")
+        label = f"embedded PostgreSQL in {data_dir}"
+        yield Database(dsn, dsn, label, label)
 
 
-def as_libpq(url: str) -> str:
+def as_libpq(url: str, name: str = "WALLTRACK_DATABASE_URL") -> str:
     """The URL without SQLAlchemy's driver name, checked: a libpq URI or key=value string (DatabaseUnavailableError)."""
     url = url.strip()
     for prefix in ("postgresql+psycopg://", "postgresql+asyncpg://", "postgresql+psycopg2://"):
         if url.startswith(prefix):
             url = "postgresql://" + url.removeprefix(prefix)
     try:
-        conninfo_to_dict(url)
+        host = str(conninfo_to_dict(url).get("host"))
+        # A password with a character that ends it: libpq takes the rest of it for the host or the database, and shows it.
+        misread = "://" in url and ("@" in host or "@" in url.partition("://")[2].partition("?")[0].partition("/")[2])
+        problem = "its user or password has a special character as it is" if misread else ""
     except psycopg.ProgrammingError as error:
+        # Most of libpq's texts quote what they could not read, which may be the password.
+        option = re.match(r'invalid (?:connection option|URI query parameter:) "(\w+)"', str(error))
+        problem = f"there is no option {option[1]}" if option else "it cannot be read"
+    if problem:
         raise DatabaseUnavailableError(
-            f"WALLTRACK_DATABASE_URL is no PostgreSQL connection string: {str(error).strip()}\n"
-            "Write postgresql://USER:PASSWORD@HOST:PORT/DATABASE or host=... dbname=..."
-        ) from error
+            f"{name} is no PostgreSQL connection string: {problem}.\n"
+            "Write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with %40 for @, %2F for / and so on in user and password, "
+            "or host=... dbname=..."
+        )
     return url
 
 
 def describe(dsn: str) -> str:
-    """Host, port and database of a connection string, never the password."""
-    parts = conninfo_to_dict(dsn)
+    """Host, port and database of a connection string and the environment, never the password."""
+    parts = _given(dsn)
+    if parts.get("service") and not conninfo_to_dict(dsn).get("host"):
+        return f"service {parts['service']}"
     where = parts.get("host") or parts.get("hostaddr") or "local socket"
-    port = f":{parts['port']}" if parts.get("port") and not str(where).startswith("/") else ""
+    port = f":{parts['port']}" if parts.get("port") and not str(where).startswith("/") and where != "local socket" else ""
     return f"{parts.get('dbname') or 'default database'} on {where}{port}"
 
 
+def _given(dsn: str) -> dict[str, Any]:
+    """The parameters of a connection string, and what the environment says where it leaves one open."""
+    environment = {name: os.environ[variable] for name, variable in _VARIABLES.items() if os.environ.get(variable)}
+    return {**environment, **conninfo_to_dict(dsn)}
+
+
 def connect(dsn: str, *, autocommit: bool = True) -> psycopg.Connection:
-    """A connection whatever the database, the role or the environment has set for its texts and times."""
-    connection = psycopg.connect(_with_defaults(dsn), autocommit=True)
+    """A connection whatever the database, the role or the environment has set for its texts and times.
+
+    Without prepared statements, which do not survive a transaction pooler.
+    """
+    connection = psycopg.connect(_with_defaults(dsn), autocommit=True, prepare_threshold=None)
     for statement in _plain_formats(connection.info):
         connection.execute(statement)
     connection.autocommit = autocommit
@@ -80,7 +111,8 @@ def connect(dsn: str, *, autocommit: bool = True) -> psycopg.Connection:
 
 async def connect_async(dsn: str, **options: Any) -> psycopg.AsyncConnection[Any]:  # noqa: ANN401 - psycopg's own
     """The same in autocommit, for an event loop; `options` are psycopg's."""
-    connection = await psycopg.AsyncConnection.connect(_with_defaults(dsn), autocommit=True, **options)
+    dsn = _with_defaults(dsn)
+    connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True, prepare_threshold=None, **options)
     for statement in _plain_formats(connection.info):
         await connection.execute(statement)
     return connection
@@ -88,7 +120,7 @@ async def connect_async(dsn: str, **options: Any) -> psycopg.AsyncConnection[Any
 
 def _with_defaults(dsn: str) -> str:
     """The connection string with our defaults for what it leaves open."""
-    left_open = {name: value for name, value in _DEFAULTS.items() if name not in conninfo_to_dict(dsn)}
+    left_open = {name: value for name, value in _DEFAULTS.items() if name not in _given(dsn)}
     return make_conninfo(dsn, client_encoding="utf8", **left_open)
 
 
@@ -108,14 +140,13 @@ def sync_engine(dsn: str) -> Engine:
     )
 
 
-def async_engine(dsn: str, *, pool_size: int = 4) -> AsyncEngine:
+def async_engine(dsn: str) -> AsyncEngine:
     """A pooled engine in autocommit: each service call is one statement. Safe behind transaction poolers."""
     return create_async_engine(
         "postgresql+psycopg://",
-        # Prepared statements do not survive a transaction pooler.
-        async_creator=lambda: connect_async(dsn, prepare_threshold=None),
+        async_creator=lambda: connect_async(dsn),
         isolation_level="AUTOCOMMIT",
-        pool_size=pool_size,
+        pool_size=4,
         pool_pre_ping=True,
     )
 

@@ -269,7 +269,8 @@ class _Cluster:
             return None
         if len(lines) < 8 or lines[7].strip() != "ready":
             return None
-        return f"postgresql://postgres@/postgres?host={quote(lines[4], safe='')}&port={lines[3]}"
+        # No address: PGHOSTADDR would count for more than the folder of the socket.
+        return f"postgresql://postgres@/postgres?host={quote(lines[4], safe='')}&hostaddr=&port={lines[3]}"
 
     @property
     def _log(self) -> Path:

@@ -70,8 +70,16 @@ class DatabaseUnavailableError(AlertsError):
     """The database cannot be reached, or broke the connection."""
 
 
+class DatabaseBusyError(AlertsError):
+    """A lock or a time limit ended the statement; nothing was changed, it can be tried again."""
+
+
 class NotMigratedError(AlertsError):
     """The schema is missing or older than this package."""
+
+
+class NewerSchemaError(AlertsError):
+    """The schema is that of a newer version of this package."""
 
 
 class PermissionDeniedError(AlertsError):
@@ -101,12 +109,17 @@ _BY_SQLSTATE: dict[str, type[AlertsError]] = {
     "42703": NotMigratedError,  # undefined_column
     "42883": NotMigratedError,  # undefined_function
     "42501": PermissionDeniedError,
+    "40001": DatabaseBusyError,  # serialization_failure
+    "40P01": DatabaseBusyError,  # deadlock_detected
+    "55P03": DatabaseBusyError,  # lock_not_available
+    "57014": DatabaseBusyError,  # query_canceled: statement_timeout, or somebody
 }
 
 _ADVICE: dict[type[AlertsError], str] = {
     NotMigratedError: "Run `walltrack-alerts migrate`.",
     PermissionDeniedError: "Ask the owner of schema walltrack for the right, or connect as another role.",
-    DatabaseUnavailableError: "Check WALLTRACK_DATABASE_URL and that the server runs.",
+    DatabaseUnavailableError: "Check WALLTRACK_DATABASE_URL (to listen: WALLTRACK_LISTEN_URL) and that the server runs.",
+    DatabaseBusyError: "Something else holds it, or a time limit is too short for it. Try again.",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -33,6 +34,14 @@ from walltrack_alerts.models import (
 
 CLOSING_SECONDS = 10
 """How long a pool that is closed waits for statements under way; one that was cancelled ends as soon as the server knows."""
+
+
+_COLUMNS = ", ".join(name for name in Alert.model_fields if name != "notice")
+
+
+def _alerts(which: str) -> str:
+    """A query of the table itself, its columns by name: of one that is not migrated yet the database says what is missing."""
+    return f"select {_COLUMNS} from walltrack.alerts where {which}"  # noqa: S608 - both are texts of this module
 
 
 def _filter(which: AlertFilter | None) -> dict[str, object]:
@@ -145,9 +154,7 @@ class AlertService:
 
     async def get_resolved_alerts(self, limit: int = 100) -> list[Alert]:
         """Resolved alerts, the newest resolution first."""
-        rows, _ = await self._fetch(
-            "select * from walltrack.alerts where status = 'resolved' order by resolved_at desc limit :limit", limit=limit
-        )
+        rows, _ = await self._fetch(_alerts("status = 'resolved' order by resolved_at desc limit :limit"), limit=limit)
         return [Alert(**row) for row in rows]
 
     async def get_page(self, which: AlertFilter | None = None, after: str | None = None, limit: int = 100) -> AlertPage:
@@ -198,15 +205,20 @@ class AlertService:
 
     async def get_alert(self, alert_id: UUID | str) -> Alert:
         """One alert by its id (AlertNotFoundError)."""
-        rows, _ = await self._fetch("select * from walltrack.alerts where id = :id", id=alert_id)
+        rows, _ = await self._fetch(_alerts("id = :id"), id=alert_id)
         if not rows:
             raise AlertNotFoundError(f"there is no alert {alert_id}")
         return Alert(**rows[0])
 
     async def find_alert(self, prefix: str) -> Alert:
-        """The alert whose id begins so (AlertNotFoundError, InvalidAlertError when several do)."""
+        """The alert whose id begins so, with at least 4 digits (AlertNotFoundError, InvalidAlertError when several do)."""
+        digits = prefix.strip().lower().replace("-", "")
+        if not re.fullmatch("[0-9a-f]{4,32}", digits):
+            raise InvalidAlertError(f"{prefix!r} is no id of an alert\nGive the id, or at least its first 4 characters.")
         rows, _ = await self._fetch(
-            "select * from walltrack.alerts where starts_with(id::text, lower(:prefix)) limit 2", prefix=prefix
+            _alerts("id between cast(:first as uuid) and cast(:last as uuid) limit 2"),
+            first=digits.ljust(32, "0"),
+            last=digits.ljust(32, "f"),
         )
         if not rows:
             raise AlertNotFoundError(f"there is no alert {prefix}\n`walltrack-alerts alerts list` shows the open ones.")
@@ -280,6 +292,8 @@ class AlertService:
                     driver.remove_notice_handler(remember)
         except (sqlalchemy.exc.SQLAlchemyError, psycopg.Error) as error:
             raise translate(error) from error
+        except UnicodeEncodeError as error:
+            raise InvalidAlertError("a text holds bytes that are not UTF-8") from error
         return [dict(row) for row in rows], notices[-1] if notices else None
 
     @asynccontextmanager

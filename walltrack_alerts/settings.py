@@ -41,7 +41,8 @@ class Settings(BaseSettings):
     panel_host: str = "127.0.0.1"
     """The address the panel listens on. Any other than this machine's own needs one of the two logins below."""
 
-    panel_port: int = Field(default=7860, ge=1, le=65535)
+    panel_port: int = Field(default=7860, ge=0, le=65535)
+    """The port of the panel; 0 takes any free one."""
 
     panel_auth_file: Path | None = None
     """Users with passwords: a file that `walltrack-alerts panel-user` writes."""

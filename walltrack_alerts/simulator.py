@@ -476,7 +476,6 @@ class _Link:
     async def connect(self) -> psycopg.AsyncConnection[Any]:
         self._connection = await connect_async(  # in autocommit: each UPDATE is its own transaction, as in the bot
             self._dsn,
-            prepare_threshold=None,  # prepared statements do not survive a transaction pooler
             application_name="walltrack-simulated-bot",
         )
         return self._connection

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-import json
+import os
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from walltrack_alerts.cli.base import STYLES, AsJson, ask, out, printable
+from walltrack_alerts.cli.base import STYLES, AsJson, ask, out, print_json, printable
 from walltrack_alerts.models import Alert, AlertFilter, AlertSeverity
 from walltrack_alerts.service import AlertService
 
@@ -22,13 +22,22 @@ orders = typer.Typer(
     no_args_is_help=True,
 )
 
+
+def _login_name() -> str:
+    """The name of the user; a container may run as a number that nobody has named."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
 AlertId = Annotated[str, typer.Argument(metavar="ID", help="The alert's id, or as many first characters as make it unique.")]
 By = Annotated[
     str,
     typer.Option(
         "--by",
         help="Who acts; kept in the alert and its events.",
-        default_factory=getpass.getuser,
+        default_factory=_login_name,
         show_default="your login name",
     ),
 ]
@@ -38,7 +47,7 @@ def _moment(value: str) -> datetime:
     """A time as a person writes it; in the time zone of this machine unless it names one."""
     try:
         return datetime.fromisoformat(value).astimezone()
-    except ValueError:
+    except (ValueError, OverflowError):
         raise typer.BadParameter("write a time like 2026-01-31T09:00") from None
 
 
@@ -70,7 +79,7 @@ def list_alerts(
     found = ask(question)
     if as_json:
         for alert in found:
-            print(alert.model_dump_json())
+            print_json(alert)
         return
     if not found:
         out.print(f"No {status} alerts." if status != "all" else "No alerts.")
@@ -108,7 +117,7 @@ def show(alert_id: AlertId, as_json: AsJson = False) -> None:
 
     alert, timeline = ask(question)
     if as_json:
-        print(json.dumps({**alert.model_dump(mode="json"), "timeline": [entry.model_dump(mode="json") for entry in timeline]}))
+        print_json({**alert.model_dump(mode="json"), "timeline": [entry.model_dump(mode="json") for entry in timeline]})
         return
     out.print(Text.assemble((f" {alert.severity.upper()} ", STYLES[alert.severity]), " ", (printable(alert.title), "bold")))
     out.print(Text(printable(alert.message)))
@@ -219,7 +228,7 @@ def cancel(
 
 def _tell_alert(alert: Alert, as_json: bool, done: str = "") -> None:
     if as_json:
-        print(json.dumps({**alert.model_dump(mode="json"), "notice": alert.notice}))
+        print_json({**alert.model_dump(mode="json"), "notice": alert.notice})
     else:
         done = " · ".join(part for part in (done, alert.notice) if part)
         out.print(Text(printable(f"{alert.title}: {done or alert.status}")))

@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, TypeVar
 
+import psycopg
 import typer
+from pydantic import BaseModel
 from rich.console import Console
 from rich.text import Text
 
 from walltrack_alerts.database import Database, open_database
-from walltrack_alerts.errors import AlertsError, UsageError
+from walltrack_alerts.errors import AlertsError, UsageError, translate
 from walltrack_alerts.service import AlertService
 
 Result = TypeVar("Result")
 
 STYLES = {"critical": "bold white on red", "high": "bold dark_orange", "warning": "yellow", "info": "cyan"}
 
-out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+class _Output(Console):
+    def on_broken_pipe(self) -> None:
+        """Rich would end with exit code 1."""
+        raise BrokenPipeError
+
+
+out = _Output(highlight=False, soft_wrap=not sys.stdout.isatty())
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
 @contextmanager
-def the_database(*, quiet: bool = False) -> Iterator[Database]:
+def the_database(*, quiet: bool = False, listening: bool = False) -> Iterator[Database]:
     """The database in use, named in one line; errors of the package end the command with exit code 1."""
     with errors(), open_database() as database:
         if not quiet:
-            err.print(Text(f"Using {database.label}", style="dim"))
+            err.print(Text(f"Using {database.listen_label if listening else database.label}", style="dim"))
         yield database
 
 
@@ -41,9 +51,10 @@ def errors() -> Iterator[None]:
     """Errors of the package end the command: exit code 1, or 2 for wrong usage; a reader that went away is none."""
     try:
         yield
-    except AlertsError as error:
-        code = 2 if isinstance(error, UsageError) else 1
-        first, _, rest = str(error).partition("\n")
+    except (AlertsError, psycopg.Error) as error:
+        told = translate(error)
+        code = 2 if isinstance(told, UsageError) else 1
+        first, _, rest = str(told).partition("\n")
         err.print(Text.assemble(("Error: ", "bold red"), first))
         if rest:
             err.print(Text(rest))
@@ -64,6 +75,12 @@ def ask(question: Callable[[AlertService], Awaitable[Result]], *, quiet: bool = 
 
     with the_database(quiet=quiet) as database:
         return asyncio.run(run(database.dsn))
+
+
+def print_json(value: object) -> None:
+    """One line of JSON on standard output, all of it written when this returns."""
+    with errors():
+        print(value.model_dump_json() if isinstance(value, BaseModel) else json.dumps(value), flush=True)
 
 
 def printable(value: str) -> str:

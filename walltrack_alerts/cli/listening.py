@@ -65,7 +65,7 @@ def listen(
         told = why
         err.print(Text(printable(f"{state}{': ' if why else ''}{why}"), style="dim"))
 
-    with the_database() as database:
+    with the_database(listening=True) as database:
         follower = Follower(
             database.listen_dsn, sys.stdout.fileno(), render=render, tell=tell, cursor_file=cursor_file, command=execute
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +11,7 @@ import typer
 from rich.text import Text
 
 from walltrack_alerts import passwords
-from walltrack_alerts.cli.base import AsJson, errors, out, printable, the_database
+from walltrack_alerts.cli.base import AsJson, errors, out, print_json, printable, the_database
 from walltrack_alerts.errors import AlertsError
 from walltrack_alerts.passwords import Role
 from walltrack_alerts.settings import Settings
@@ -20,7 +19,7 @@ from walltrack_alerts.settings import Settings
 users = typer.Typer(name="panel-user", help="The users of `panel --auth-file FILE`.", no_args_is_help=True)
 
 Host = Annotated[str, typer.Option(help="The address to listen on; 127.0.0.1 is this machine only.")]
-Port = Annotated[int, typer.Option(help="The port of the panel.", min=1, max=65535)]
+Port = Annotated[int, typer.Option(help="The port of the panel; 0 takes any free one.", min=0, max=65535)]
 Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the panel in the browser.")]
 AuthFilePath = Annotated[Path, typer.Argument(metavar="FILE", help="The file of users.", dir_okay=False)]
 UserName = Annotated[str, typer.Argument(metavar="NAME", help="The name to log in with; it is kept with what the user does.")]
@@ -46,7 +45,7 @@ def demo(
 
 def panel(
     host: Annotated[str | None, typer.Option(help="The address to listen on; 127.0.0.1 is this machine only.")] = None,
-    port: Annotated[int | None, typer.Option(help="The port of the panel.", min=1, max=65535)] = None,
+    port: Annotated[int | None, typer.Option(help="The port of the panel; 0 takes any free one.", min=0, max=65535)] = None,
     auth_file: Annotated[
         Path | None, typer.Option(help="Users with passwords; `walltrack-alerts panel-user` writes it.", dir_okay=False)
     ] = None,
@@ -130,7 +129,7 @@ def list_panel_users(file: AuthFilePath, as_json: AsJson = False) -> None:
     with errors():
         found = passwords.list_users(file)
         if as_json:
-            print(json.dumps([{"name": user.name, "role": user.role} for user in found]))
+            print_json([{"name": user.name, "role": user.role} for user in found])
         else:
             for user in found:
                 out.print(Text(f"{user.role:<9} {printable(user.name)}"))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from walltrack_alerts.cli.base import AsJson, err, out, the_database
+from walltrack_alerts.cli.base import AsJson, err, out, print_json, the_database
 
 
 def migrate() -> None:
@@ -34,7 +33,7 @@ def reconcile(
         task = bar.add_task("orders", total=None)
         done = heal(database.dsn, dry_run=dry_run, progress=lambda seen, total: bar.update(task, completed=seen, total=total))
     if as_json:
-        print(json.dumps({**asdict(done), "dry_run": dry_run}))
+        print_json({**asdict(done), "dry_run": dry_run})
     else:
         would = "would be " if dry_run else ""
         out.print(f"{done.scanned} orders looked at: {done.raised} alerts {would}raised, {done.resolved} {would}resolved.")
@@ -59,7 +58,7 @@ def purge(
             database.dsn, older_than, dry_run=dry_run, progress=lambda seen, total: bar.update(task, completed=seen, total=total)
         )
     if as_json:
-        print(json.dumps({**asdict(done), "dry_run": dry_run}))
+        print_json({**asdict(done), "dry_run": dry_run})
     else:
         kept = f", {done.kept} kept: their orders still wait, or somebody holds them" if done.kept else ""
         out.print(f"{done.purged} resolved alerts {'would be ' if dry_run else ''}deleted{kept}.")
@@ -72,9 +71,7 @@ def doctor(as_json: AsJson = False) -> None:
     with the_database(quiet=True) as database:
         checks = list(examine(database))
     if as_json:
-        print(
-            json.dumps([{"name": c.name, "ok": c.ok, "found": c.found, "advice": c.advice if not c.ok else ""} for c in checks])
-        )
+        print_json([{"name": c.name, "ok": c.ok, "found": c.found, "advice": c.advice if not c.ok else ""} for c in checks])
     else:
         for check in checks:
             mark = ("ok  ", "green") if check.ok else ("ILL ", "bold red")
