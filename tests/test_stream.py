@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import socket
 import threading
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import aclosing
+from urllib.parse import urlencode
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from tests.bot import Bot
 from tests.conftest import new_database
 from walltrack_alerts.errors import DatabaseUnavailableError, ForeignCursorError, InvalidCursorError
-from walltrack_alerts.listener import StreamState, Timing, listen
+from walltrack_alerts.listen_session import session
+from walltrack_alerts.listener import StreamState, Timing, current_cursor, listen
 from walltrack_alerts.models import AlertEvent
 
 RAISE = "select walltrack.raise_alert('test', %s, 'a title', 'a message', '{}', true, %s)"
@@ -283,6 +288,32 @@ async def test_a_cut_connection_is_made_again(database_url: str, db: psycopg.Con
 
     await consumer.until(step)
     assert StreamState.STALE in consumer.states and consumer.states[-1] is StreamState.LIVE
+
+
+async def test_a_broken_connection_lets_go_of_its_socket_once(database_url: str, db: psycopg.Connection) -> None:
+    """The number of the socket may be another connection's before the consumer asks for the next event."""
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        async with session(f"{database_url} application_name=cut", Timing()) as listening:
+            number = listening.connection.fileno()
+            db.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'cut'")
+            async with asyncio.timeout(30):
+                while listening.broken is None:
+                    await asyncio.sleep(0.01)
+            os.dup2(ours.fileno(), number)
+            loop.add_reader(number, lambda: None)
+        assert loop.remove_reader(number)
+        os.close(number)
+
+
+async def test_a_url_as_sqlalchemy_writes_it(database_url: str, db: psycopg.Connection) -> None:
+    parts = conninfo_to_dict(database_url)
+    query = urlencode({name: value for name, value in parts.items() if value})
+    db.execute(RAISE, ("high", "a"))
+    consumer = Consumer(f"postgresql+psycopg://?{query}")
+    await consumer.until(lambda: len(consumer.events) == 1)
+    assert await current_cursor(consumer.url) == consumer.cursor
 
 
 async def test_a_lost_notification_is_made_up_for(database_url: str, db: psycopg.Connection) -> None:

@@ -89,9 +89,9 @@ class Session:
             await self._ask(b"listen " + channel)
         # From another connection: what a session tells itself comes back even through a transaction pooler.
         async with session(dsn, self.timing) as other:
-            await other.notify(self.private)
+            sent = await other.notify(self.private)
         until = self.loop.time() + self.timing.heartbeat
-        while not self.proven:
+        while sent and not self.proven:
             if self.loop.time() >= until:
                 raise ListenError(
                     "Notifications do not arrive on this connection: a transaction pooler (PgBouncer, supavisor) seems to be in "
@@ -100,9 +100,13 @@ class Session:
             await self._sleep(until)
         await self._ask(b"unlisten " + self.private)
 
-    async def notify(self, channel: bytes) -> None:
-        """Send a notification without a payload."""
-        await self._ask(b"select pg_notify($1, '')", (channel,), seconds=self.timing.heartbeat)
+    async def notify(self, channel: bytes) -> bool:
+        """Send a notification without a payload; False where the server's queue of them is full: reading goes on by the clock."""
+        try:
+            await self._ask(b"select pg_notify($1, '')", (channel,), seconds=self.timing.heartbeat)
+        except psycopg.errors.ProgramLimitExceeded:
+            return False
+        return True
 
     async def now(self) -> str:
         """The cursor of now."""
@@ -135,7 +139,8 @@ class Session:
     async def _prove(self) -> None:
         """Have a notification sent to us, and hear it or another."""
         until = self.loop.time() + self.timing.heartbeat
-        await self.notify(_HEARTBEATS)
+        if not await self.notify(_HEARTBEATS):
+            self.beat_at = until
         while self.beat_at < until:  # hearing anything puts it off
             if self.loop.time() >= until:
                 raise DatabaseUnavailableError("Notifications have stopped arriving.")
@@ -160,9 +165,11 @@ class Session:
         self.loop.add_reader(self.socket, self._receive)
 
     def close(self) -> None:
-        """Leave the socket alone; it can be closed."""
-        self.loop.remove_reader(self.socket)
-        self.loop.remove_writer(self.socket)
+        """Leave the socket alone, once: libpq closes one that broke, and its number may be another connection's by then."""
+        socket, self.socket = self.socket, -1
+        if socket >= 0:
+            self.loop.remove_reader(socket)
+            self.loop.remove_writer(socket)
 
     async def _value(self, query: bytes) -> object:
         result = await self._ask(query)

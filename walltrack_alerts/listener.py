@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -13,8 +13,16 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import scalar_row
 
-from walltrack_alerts.database import listen_connection
-from walltrack_alerts.errors import AlertsError, DatabaseUnavailableError, ListenError, LostEventsError, StandbyError, translate
+from walltrack_alerts.database import as_libpq, listen_connection
+from walltrack_alerts.errors import (
+    AlertsError,
+    DatabaseBusyError,
+    DatabaseUnavailableError,
+    ListenError,
+    LostEventsError,
+    StandbyError,
+    translate,
+)
 from walltrack_alerts.listen_session import LONGEST_READ, Session, Timing, session
 from walltrack_alerts.models import AlertEvent, AlertSeverity, EventKind
 
@@ -56,7 +64,7 @@ async def listen(
     wanted = _Filter(frozenset(EventKind(kind) for kind in kinds), _at_least(min_severity))
     tell = on_state or _untold
     timing = timing or Timing()
-    dsn = make_conninfo(url, **_listening(conninfo_to_dict(url)))
+    dsn = _as_listener(url)
     place = _Place(None if after == "beginning" else after, timing.heartbeat)
     connected_before = False
     failures = 0
@@ -92,7 +100,7 @@ async def listen(
 async def current_cursor(url: str) -> str:
     """The cursor of now, for whoever wants to store it before the first event (AlertsError)."""
     try:
-        async with listen_connection(make_conninfo(url, **_listening(conninfo_to_dict(url)))) as connection:
+        async with listen_connection(_as_listener(url)) as connection:
             cursor = await connection.cursor(row_factory=scalar_row).execute("select walltrack.event_cursor()")
             return str(await cursor.fetchone())
     except psycopg.Error as error:
@@ -132,14 +140,17 @@ class _Place:
 
 def _passes(cause: AlertsError, connected_before: bool) -> bool:
     """Whether to wait for it: a standby may be promoted in a moment; at the first start nothing else is waited for."""
-    return isinstance(cause, StandbyError) or (connected_before and isinstance(cause, DatabaseUnavailableError | ListenError))
+    waited_for = DatabaseUnavailableError | DatabaseBusyError | ListenError
+    return isinstance(cause, StandbyError) or (connected_before and isinstance(cause, waited_for))
 
 
-def _listening(given: Mapping[str, object]) -> dict[str, str]:
-    """What a listener adds to a connection string that does not say it; of several servers only the primary will do."""
+def _as_listener(url: str) -> str:
+    """A connection string with what a listener adds where it says nothing; of several servers only the primary will do."""
+    dsn = as_libpq(url)
+    given = conninfo_to_dict(dsn)
     several = "," in str(given.get("host") or given.get("hostaddr") or "")
     wanted = {**_KEEPALIVE, **({"target_session_attrs": "primary"} if several else {})}
-    return {name: value for name, value in wanted.items() if name not in given}
+    return make_conninfo(dsn, **{name: value for name, value in wanted.items() if name not in given})
 
 
 def _untold(_state: StreamState, _why: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -18,8 +19,10 @@ from tests.faults.helpers import (
     order_row,
     states,
 )
+from tests.test_stream import Consumer
 from walltrack_alerts import Check, migrations
 from walltrack_alerts.embedded import embedded_server, is_available
+from walltrack_alerts.listener import StreamState
 
 pytestmark = pytest.mark.own_server
 
@@ -117,6 +120,43 @@ def test_a_full_notification_queue(tight: str, tight_bot: Bot) -> None:
         stuck.rollback()
     assert all(bot.alert(order).is_open for order in orders)
     assert len(bot.events()) == len(orders)
+
+
+async def test_a_listener_beside_a_full_queue_goes_on(tight: str, tight_bot: Bot) -> None:
+    """It is not told and cannot prove that it hears; what happened is read by the clock."""
+    bot = tight_bot
+    early, late = (Consumer(tight) for _ in range(2))
+    orders = [bot.create("exit", status="submitted", attempt_count=2) for _ in range(2)]
+    with psycopg.connect(tight) as stuck:
+        stuck.execute("listen walltrack_alerts")
+        stuck.commit()
+        clogged = False
+
+        def step() -> bool:
+            nonlocal clogged
+            if not clogged and early.states[-1:] == [StreamState.LIVE]:
+                stuck.execute("select 1")
+                with pytest.raises(psycopg.errors.ProgramLimitExceeded):
+                    clog(bot, 1.0)
+                bot.fail(orders[0])
+                clogged = True
+            return len(early.events) == 1
+
+        going_on = asyncio.create_task(early.until(lambda: len(early.events) == 2))
+        try:
+            while not step():
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(5)  # two to four seconds of silence have to be proven harmless
+            assert not going_on.done() and StreamState.STALE not in early.states, early.reasons
+            await late.until(lambda: late.states[-1:] == [StreamState.LIVE])
+            stuck.rollback()
+            stuck.execute("select 1")
+            bot.fail(orders[1])
+            await going_on
+        finally:
+            going_on.cancel()
+    assert StreamState.STALE not in early.states, early.reasons
+    await late.until(lambda: len(late.events) == 2)
 
 
 def test_health_names_who_holds_the_queue(tight: str, tight_bot: Bot) -> None:
