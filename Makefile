@@ -22,7 +22,8 @@ lint: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/sqlfluff lint --disable-progress-bar sql
-	$(BIN)/python -m alembic upgrade head --sql 2>/dev/null | $(BIN)/squawk --stdin-filepath upgrade.sql
+	$(BIN)/python -m alembic upgrade head --sql >$(VENV)/upgrade.sql
+	$(BIN)/squawk $(VENV)/upgrade.sql
 
 # Crashes under load for so many minutes: make soak ARGS="--minutes 10"
 soak: $(VENV)/ready

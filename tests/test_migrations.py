@@ -98,13 +98,23 @@ def test_a_second_time_changes_nothing(database_url: str) -> None:
 
 
 def test_alembic_does_the_same(database_url: str, empty_database_url: str) -> None:
+    assert "(head)" not in alembic(empty_database_url, "current")
+    with psycopg.connect(empty_database_url) as connection:
+        assert connection.execute("select to_regnamespace('walltrack')").fetchone() == (None,)  # it only looks
     alembic(empty_database_url, "upgrade", "head")
     assert catalogue(empty_database_url) == catalogue(database_url)
     assert "(head)" in alembic(empty_database_url, "current")
 
 
-def test_the_printed_script_does_the_same(database_url: str, empty_database_url: str) -> None:
-    run(empty_database_url, alembic(empty_database_url, "upgrade", "head", "--sql"))
+@pytest.mark.parametrize("target", ["heads", "+1", "0001"])
+def test_whatever_ends_at_the_head_is_whole(database_url: str, empty_database_url: str, target: str) -> None:
+    alembic(empty_database_url, "upgrade", target)
+    assert catalogue(empty_database_url) == catalogue(database_url)
+
+
+@pytest.mark.parametrize("target", ["head", "heads"])
+def test_the_printed_script_does_the_same(database_url: str, empty_database_url: str, target: str) -> None:
+    run(empty_database_url, alembic(empty_database_url, "upgrade", target, "--sql"))
     assert catalogue(empty_database_url) == catalogue(database_url)
 
 
@@ -161,8 +171,11 @@ def test_a_watched_table_that_was_dropped_is_in_nobodys_way(database_url: str) -
     migrations.downgrade(database_url)
 
 
-def test_downgrade_takes_everything_of_its_own(database_url: str) -> None:
-    alembic(database_url, "downgrade", "base")
+@pytest.mark.parametrize("target", ["base", "-1"])
+def test_downgrade_takes_everything_of_its_own(database_url: str, target: str) -> None:
+    alembic(database_url, "downgrade", "0001")  # which is where it is
+    run(database_url, "select walltrack.raise_alert('t', 'info', 't')")
+    alembic(database_url, "downgrade", target)
     with psycopg.connect(database_url) as connection:
         left = connection.execute(
             "select relname from pg_class where relnamespace = 'walltrack'::regnamespace and relkind in ('r', 'v', 'c') "

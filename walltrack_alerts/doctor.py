@@ -17,13 +17,15 @@ OLDEST_SERVER = 150000
 
 def examine(database: Database) -> Iterator[Check]:
     """The checks in their order; the first one that makes the next ones pointless ends them."""
+    name = "connection"
     try:
         with connect(database.dsn) as connection:
-            yield Check(name="connection", ok=True, found=f"{database.label} as {connection.info.user}")
+            yield Check(name=name, ok=True, found=f"{database.label} as {connection.info.user}")
+            name = "examination"
             yield from _examine(connection)
     except psycopg.Error as error:
         first, *advice = str(translate(error)).splitlines()
-        yield Check(name="connection", ok=False, found=first, advice=" ".join(advice))
+        yield Check(name=name, ok=False, found=first, advice=" ".join(advice))
 
 
 def _examine(connection: psycopg.Connection) -> Iterator[Check]:
@@ -43,7 +45,7 @@ def _examine(connection: psycopg.Connection) -> Iterator[Check]:
         name="migrated",
         ok=revision == head,
         found=f"revision {revision or 'none'}" + ("" if revision == head else f", this package has {head}"),
-        advice="Run `walltrack-alerts migrate`.",
+        advice=migrations.NEWER if revision and not migrations.is_known(revision) else "Run `walltrack-alerts migrate`.",
     )
     if revision != head:
         return

@@ -21,15 +21,18 @@ import psycopg
 import sqlalchemy.exc
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection
 
 from alembic import command, context
 from walltrack_alerts.database import open_database, sync_engine
-from walltrack_alerts.errors import translate
+from walltrack_alerts.errors import NewerSchemaError, translate
 
 SCHEMA = "walltrack"
 VERSION_TABLE = "alerts_version"
 ORDERS = "walltrack.orders"
+
+NEWER = "The schema was made by a newer version of walltrack_alerts: upgrade this one."
 
 LOCK_TIMEOUT = "2s"
 LOCK_TRIES = 15
@@ -40,6 +43,7 @@ _BEFORE = f"""\
 -- One migration at a time.
 select pg_advisory_xact_lock(hashtext('walltrack_alerts migrate'));
 set local lock_timeout = '10s';
+set local statement_timeout = 0;
 create schema if not exists {SCHEMA};
 """
 _WATCHED = "exists (select from pg_trigger where tgname = 'walltrack_alerts_update')"
@@ -81,10 +85,10 @@ def upgrade(dsn: str) -> None:
         command.upgrade(alembic_config(dsn), "head")
 
 
-def downgrade(dsn: str, revision: str = "base") -> None:
+def downgrade(dsn: str) -> None:
     """Take the schema away again; the orders table and its rows stay as they are (AlertsError, nothing changed)."""
     with _translated():
-        command.downgrade(alembic_config(dsn), revision)
+        command.downgrade(alembic_config(dsn), "base")
 
 
 def head_revision() -> str:
@@ -92,6 +96,11 @@ def head_revision() -> str:
     head = ScriptDirectory.from_config(alembic_config()).get_current_head()
     assert head is not None
     return head
+
+
+def is_known(revision: object) -> bool:
+    """Whether this package has the revision; one that it does not have is that of a newer version."""
+    return any(each.revision == revision for each in ScriptDirectory.from_config(alembic_config()).walk_revisions())
 
 
 def definitions() -> Iterator[str]:
@@ -110,11 +119,12 @@ def definitions() -> Iterator[str]:
 
 
 def drop_definitions() -> str:
-    """The SQL that takes the guards, views and functions away, so that the revisions can drop the tables."""
+    """The SQL that takes the guards, views and functions away, so that a revision can drop the tables."""
     text = "".join(path.read_text(encoding="utf-8") for path in _folder("sql").glob("*.sql") if ".table." not in path.name)
     views = re.findall(rf"^create or replace view {SCHEMA}\.(\w+)", text, re.MULTILINE)
     functions = re.findall(rf"^create or replace function {SCHEMA}\.(\w+)", text, re.MULTILINE)
     return (
+        f"set local lock_timeout = '{LOCK_TIMEOUT}';\n"
         # With its event trigger, which only a superuser could name.
         f"drop function if exists {SCHEMA}.tg_ddl__follow cascade;\n"
         "do $$\nbegin\n  if to_regclass('walltrack.watched_tables') is not null then\n"
@@ -139,15 +149,14 @@ def run_offline() -> None:
     """Called by alembic/env.py for --sql: print the whole script."""
     _configure(dialect_name="postgresql")
     write = context.get_context().impl.static_output
+    complete = _command() == "upgrade" and context.get_revision_argument() in (head_revision(), (head_revision(),))
     with context.begin_transaction():
         write(_BEFORE)
-        if _is_downgrade():
-            write(drop_definitions())
         context.run_migrations()
-        if _is_upgrade_to_head():
+        if complete:
             for text in definitions():
                 write(text)
-    if _is_upgrade_to_head():
+    if complete:
         write(f"BEGIN;\n\nset local lock_timeout = '{LOCK_TIMEOUT}';\n{_WATCH}\nCOMMIT;\n\n{_RECONCILE}")
 
 
@@ -157,19 +166,18 @@ def _migrate(dsn: str) -> None:
         with engine.connect() as connection:
             _hear(connection)
             with connection.begin():
-                _execute(connection, _BEFORE)
                 _configure(connection=connection)
-                if _is_downgrade():
-                    _execute(connection, f"set local lock_timeout = '{LOCK_TIMEOUT}';")
-                    _execute(connection, drop_definitions())
+                if _command() in ("upgrade", "downgrade", "do_stamp"):
+                    _execute(connection, _BEFORE)
                 context.run_migrations()
-                if _is_upgrade_to_head():
+                complete = _command() == "upgrade" and context.get_context().get_current_heads() == (head_revision(),)
+                if complete:
                     for text in definitions():
                         _execute(connection, text)
-            if _is_upgrade_to_head():
+            if complete:
                 _watch(connection)
                 with connection.begin():
-                    _execute(connection, _RECONCILE)
+                    _execute(connection, "set local statement_timeout = 0;\n" + _RECONCILE)
     finally:
         engine.dispose()
 
@@ -183,16 +191,8 @@ def _configure(**target: object) -> None:
     )
 
 
-def _is_upgrade_to_head() -> bool:
-    return _command() == "upgrade" and context.get_revision_argument() == context.get_head_revision()
-
-
-def _is_downgrade() -> bool:
-    return _command() == "downgrade" and context.get_revision_argument() is None
-
-
 def _command() -> str:
-    """upgrade or downgrade; commands that only look or stamp run env.py too and must not change the schema."""
+    """Which command of Alembic runs env.py: what only looks must not change the schema."""
     function = context.get_context().opts.get("fn")
     return getattr(function, "__name__", "")
 
@@ -244,3 +244,5 @@ def _translated() -> Iterator[None]:
         yield
     except (sqlalchemy.exc.SQLAlchemyError, psycopg.Error) as error:
         raise translate(error) from error
+    except CommandError as error:  # e.g. a revision that only a newer version has
+        raise NewerSchemaError(f"{error}\n{NEWER}") from error

@@ -4,7 +4,7 @@ Where there is no such table this does nothing; sql/ creates it. What does not f
 transaction leaves everything as it was.
 """
 
-from walltrack_alerts.migrations import run_script
+from walltrack_alerts.migrations import drop_definitions, run_script
 
 revision = "0001"
 down_revision = None
@@ -316,4 +316,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Leave the orders as they are, and an adopted alerts table with its rows."""
-    run_script(ABANDON)
+    run_script(drop_definitions() + ABANDON)
