@@ -97,7 +97,7 @@ declare
   v_fact text;
   v_comparisons text[] := array[]::text[];
   v_exhausted text := format('new.%1$I >= new.%2$I and new.%1$I > 0', v_columns ->> 'attempt_count', v_columns ->> 'max_attempts');
-  v_ended text := format('lower(new.%I::text collate "C") in (''filled'', ''cancelled'')', v_columns ->> 'status');
+  v_ended text := format('lower(new.%I::text collate "C") in (''filled'', ''executed'', ''cancelled'')', v_columns ->> 'status');
   v_missing text[] := array[]::text[];
 begin
   foreach v_fact in array array['attempt_count', 'status', 'max_attempts', 'order_type', 'last_error'] loop
@@ -223,8 +223,8 @@ declare
   v_simulated text := p_row ->> (p_columns ->> 'is_simulated');
 begin
   v_order.order_id := p_row ->> (p_columns ->> 'order_id');
-  v_order.order_type := lower((p_row ->> (p_columns ->> 'order_type')) collate "C");
-  v_order.status := lower((p_row ->> (p_columns ->> 'status')) collate "C");
+  v_order.order_type := rtrim(lower((p_row ->> (p_columns ->> 'order_type')) collate "C"));  -- JSON keeps the padding of char(n)
+  v_order.status := rtrim(lower((p_row ->> (p_columns ->> 'status')) collate "C"));
   v_order.attempt_count := walltrack.as_int(p_row ->> (p_columns ->> 'attempt_count'));
   v_order.max_attempts := walltrack.as_int(p_row ->> (p_columns ->> 'max_attempts'));
   v_order.last_error := p_row ->> (p_columns ->> 'last_error');
@@ -430,12 +430,15 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- DROP TRIGGER locks out even readers for a moment: call it like watch_orders. Open alerts stay open.
+-- DROP TRIGGER locks out even readers for a moment: call it like watch_orders. Open alerts stay open, and are told from those
+-- of deleted orders by a mark.
 declare
   v_event text;
   v_guard text := walltrack.guard_name(p_table);
+  v_table walltrack.watched_tables;
+  v_alert record;
 begin
-  delete from walltrack.watched_tables as w where w.table_id = p_table;
+  delete from walltrack.watched_tables as w where w.table_id = p_table returning w.* into v_table;
   if v_guard is null then
     return;  -- the table was dropped, and its triggers with it
   end if;
@@ -443,6 +446,17 @@ begin
     execute format('drop trigger if exists %I on %s', 'walltrack_alerts_' || v_event, p_table);
   end loop;
   execute format('drop function if exists walltrack.%I()', v_guard);
+
+  for v_alert in select o.alert_id, o.order_id from walltrack.open_order_alerts() as o where v_table.table_id is not null loop
+    begin
+      continue when (walltrack.find_order(v_table, v_alert.order_id, false)).order_id is null;
+    exception when others then
+      null;  -- what cannot be read is not deleted
+    end;
+    update walltrack.alerts as a
+    set data = a.data || jsonb_build_object('unwatched_table', p_table)
+    where a.id = v_alert.alert_id and a.status <> 'resolved';
+  end loop;
 end
 $$;
 

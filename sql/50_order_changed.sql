@@ -41,7 +41,7 @@ as $$
 begin
   -- The retry worker giving up looks like a cancel, but nobody has decided anything: the trouble stays.
   return case
-    when p_order.status = 'filled' then 'filled'
+    when p_order.status in ('filled', 'executed') then 'filled'
     when p_order.status = 'cancelled'
       and not (walltrack.is_exhausted(p_order) and coalesce(left(p_order.last_error, 1000) ~ p_cancel_pattern, false))
       then 'cancelled'
@@ -198,15 +198,20 @@ declare
   v_table walltrack.watched_tables;
 begin
   select w.* into strict v_table
-  from walltrack.watched_tables as w
-  where w.table_id in (p_table, pg_partition_root(p_table))
-  order by w.table_id = p_table desc
+  from (
+    select p_table as relid, 0 as distance
+    union all
+    select r.relid, r.distance from pg_partition_ancestors(p_table) with ordinality as r (relid, distance)
+  ) as a
+  inner join walltrack.watched_tables as w on w.table_id = a.relid
+  order by a.distance
   limit 1;
   return v_table;
 end
 $$;
 
-comment on function walltrack.watched_table(regclass) is 'The settings of a watched table, a partition''s by its root.';
+comment on function walltrack.watched_table(regclass) is
+'The settings of a watched table, a partition''s by the nearest table above it that is watched.';
 
 revoke all on function walltrack.watched_table(regclass) from public;
 

@@ -63,6 +63,52 @@ comment on function walltrack.order_row(walltrack.watched_tables, text, text) is
 revoke all on function walltrack.order_row(walltrack.watched_tables, text, text) from public;
 
 
+create or replace function walltrack.hides_orders(p_table regclass) returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return row_security_active(p_table) and not (
+    exists (
+      select from pg_policy as p
+      where p.polrelid = p_table and p.polpermissive and p.polcmd = '*' and pg_get_expr(p.polqual, p.polrelid) = 'true'
+        and exists (select from unnest(p.polroles) as r (id) where r.id = 0 or pg_has_role(r.id, 'usage'))
+    )
+    and not exists (select from pg_policy as p where p.polrelid = p_table and not p.polpermissive)
+  );
+end
+$$;
+
+comment on function walltrack.hides_orders(regclass) is
+'Whether row level security may hide orders of a table from whoever asks: what is not found there may exist all the same.';
+
+revoke all on function walltrack.hides_orders(regclass) from public;
+
+
+create or replace function walltrack.hidden_orders() returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select string_agg(w.table_id::text, ', ' order by w.table_id)
+    from walltrack.watched_tables as w
+    inner join pg_class as c on c.oid = w.table_id
+    where walltrack.hides_orders(w.table_id)
+  );
+end
+$$;
+
+comment on function walltrack.hidden_orders() is
+'The watched tables that may hide orders from whoever asks, NULL when there is none.';
+
+revoke all on function walltrack.hidden_orders() from public;
+
+
 create or replace function walltrack.order_of_alert(p_alert_id uuid) returns jsonb
 language plpgsql
 volatile
@@ -233,7 +279,10 @@ begin
     raise exception 'this alert is about no order' using errcode = 'WT011';
   end if;
   v_table := walltrack.table_of_order(v_order_id);
-  if v_table.table_id is null then
+  if v_table.table_id is null and walltrack.hidden_orders() is not null then
+    raise exception 'row level security of % may hide the order from %, which owns alerting', walltrack.hidden_orders(), current_user
+      using errcode = 'WT011', hint = 'Whoever owns the table can say that it sees all; `walltrack-alerts doctor` tells how.';
+  elsif v_table.table_id is null then
     raise exception 'the order is gone: it was deleted, or its table is not watched any more' using errcode = 'WT011';
   end if;
   if not v_table.order_actions then
@@ -252,7 +301,12 @@ begin
     raise exception 'somebody is writing % at this moment', case when v_row is null then 'the order' else 'the alert' end
       using errcode = 'WT011', hint = 'Nothing was changed. Look at the order and try again.';
   end;
-  v_why := case when v_row is null then 'the order is gone: it was deleted' else walltrack.why_not(v_table, v_row, v_order_id, p_action) end;
+  v_why := case
+    when v_row is not null then walltrack.why_not(v_table, v_row, v_order_id, p_action)
+    when walltrack.hides_orders(v_table.table_id)
+      then format('row level security of %s may keep %s, which owns alerting, from changing the order', v_table.table_id, current_user)
+    else 'the order is gone: it was deleted'
+  end;
   if v_why is not null then
     raise exception '%', v_why using errcode = 'WT011';
   end if;
@@ -261,7 +315,7 @@ begin
   values (p_alert_id, v_table.table_id, v_order_id, p_action, walltrack.actor(p_by), p_reason);
 
   -- A table may write its words in upper case.
-  v_old_word := v_row ->> (v_table.columns ->> 'status');
+  v_old_word := rtrim(v_row ->> (v_table.columns ->> 'status'));
   v_word := case v_old_word when upper(v_old_word) then upper(v_word) when initcap(v_old_word) then initcap(v_word) else v_word end;
   begin
     -- The triggers of the table run as after any other write, but find no names in schemas where a stranger may make some.
@@ -284,7 +338,7 @@ begin
       raise exception 'table % refuses it: %', v_table.table_id, walltrack.clip(sqlerrm, 1000)
         using errcode = 'WT011', hint = 'Nothing was changed.';
   end;
-  if v_row is null or v_row ->> (v_table.columns ->> 'status') is distinct from v_word then
+  if v_row is null or rtrim(v_row ->> (v_table.columns ->> 'status')) is distinct from v_word then
     raise exception 'a trigger of table % does not let the order become %', v_table.table_id, v_word
       using errcode = 'WT011', hint = 'Nothing was changed.';
   end if;

@@ -110,6 +110,17 @@ begin
   from guarded as g
   where g.is_there and g.order_actions
     and not (has_table_privilege(g.table_id, 'select') and has_table_privilege(g.table_id, 'update'))
+  union all
+  select
+    'orders of ' || g.table_name,
+    false,
+    format(
+      'row level security may hide orders from %s, which owns alerting: what was missed is not healed, deleted orders keep their alerts',
+      current_user
+    ),
+    format('`create policy walltrack_alerts on %s to %I using (true)`.', g.table_name, current_user)
+  from guarded as g
+  where g.is_there and walltrack.hides_orders(g.table_id)
   order by 1;
 
   return query

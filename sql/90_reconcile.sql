@@ -127,7 +127,7 @@ begin
           array(
             select o.%2$I::text
             from batch as o
-            where o.%4$I > 0 and o.%4$I >= o.%5$I and lower(o.%6$I::text collate "C") is distinct from 'filled'
+            where o.%4$I > 0 and o.%4$I >= o.%5$I and lower(o.%6$I::text collate "C") in ('filled', 'executed') is not true
       $query$,
       v_table.table_id, v_table.columns ->> 'order_id', coalesce(walltrack.order_id_type(v_table), 'text'),
       v_table.columns ->> 'attempt_count', v_table.columns ->> 'max_attempts', v_table.columns ->> 'status'
@@ -176,17 +176,21 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_outcome text;
+  v_outcomes text[];
 begin
-  select walltrack.order_outcome(o, w.cancel_pattern) into v_outcome
+  select array_agg(walltrack.order_outcome(o, w.cancel_pattern)) into v_outcomes
   from walltrack.watched_tables as w
   inner join pg_class as c on c.oid = w.table_id  -- one that was dropped has no orders
   cross join lateral walltrack.find_order(w, p_order_id, p_lock) as o
   where o.order_id is not null;
-  if not found then
-    return 'Order deleted';
+  if v_outcomes is null then
+    return case when walltrack.hidden_orders() is null then 'Order deleted' end;
   end if;
-  return case when v_outcome in ('filled', 'cancelled') then 'Order ' || v_outcome end;
+  -- Several tables may have an order of this id: the one that has not ended needs the alert.
+  return case
+    when v_outcomes <@ array['filled'] then 'Order filled'
+    when v_outcomes <@ array['filled', 'cancelled'] then 'Order cancelled'
+  end;
 end
 $$;
 
@@ -194,6 +198,43 @@ comment on function walltrack.ended_as(text, boolean) is
 'The resolution that an order''s alert should have, NULL while the order has not ended.';
 
 revoke all on function walltrack.ended_as(text, boolean) from public;
+
+
+create or replace function walltrack.open_order_alerts() returns table (alert_id uuid, order_id text, data jsonb)
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select a.id, coalesce(a.data ->> 'order_id', substr(a.dedupe_key, length('order_failed_') + 1)), a.data
+  from walltrack.alerts as a
+  where a.status <> 'resolved' and a.alert_type = 'order_failed_permanently' and starts_with(a.dedupe_key, 'order_failed_')
+$$;
+
+comment on function walltrack.open_order_alerts() is 'The open alerts of orders, each with the id of its order.';
+
+revoke all on function walltrack.open_order_alerts() from public;
+
+
+create or replace function walltrack.is_unwatched(p_data jsonb) returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_table regclass := to_regclass(p_data ->> 'unwatched_table');
+begin
+  return v_table is not null and not exists (select from walltrack.watched_tables as w where w.table_id = v_table);
+exception when others then
+  return false;  -- no name of a table: anybody may have written it
+end
+$$;
+
+comment on function walltrack.is_unwatched(jsonb) is
+'Whether the table of an alert''s order is not watched any more, though it exists: whether the order does is not asked then.';
+
+revoke all on function walltrack.is_unwatched(jsonb) from public;
 
 
 create or replace function walltrack.resolve_ended(p_dry_run boolean) returns int
@@ -210,9 +251,9 @@ declare
   v_resolved int := 0;
 begin
   for v_alert in
-    select a.id, coalesce(a.data ->> 'order_id', substr(a.dedupe_key, length('order_failed_') + 1)) as order_id
-    from walltrack.alerts as a
-    where a.status <> 'resolved' and a.alert_type = 'order_failed_permanently' and starts_with(a.dedupe_key, 'order_failed_')
+    select o.alert_id as id, o.order_id
+    from walltrack.open_order_alerts() as o
+    where not walltrack.is_unwatched(o.data)
       and exists (select from walltrack.watched_tables as w inner join pg_class as c on c.oid = w.table_id)
   loop
     continue when length(v_alert.order_id) >= 1000;  -- cut off, so it finds nothing
@@ -267,13 +308,16 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
--- A fault of an order that failed again stands there anew; one of a table that nobody could look at stays, once.
+-- A fault of an order that failed again stands there anew; one of a table that nobody could look at stays, once. A table
+-- without a guard is nobody's business any more.
 begin
   delete from walltrack.alert_faults as f
   where f.fault_id = any (p_known)
     and (
-      f.table_id is null or not exists (select from pg_class as c where c.oid = f.table_id) or exists (
-        select from walltrack.watched_tables as w where w.table_id in (f.table_id, pg_partition_root(f.table_id))
+      not exists (select from pg_trigger as t where t.tgrelid = f.table_id and t.tgname = 'walltrack_alerts_update')
+      or exists (
+        select from walltrack.watched_tables as w
+        where w.table_id = f.table_id or w.table_id in (select r.relid from pg_partition_ancestors(f.table_id) as r)
       )
     )
     and not exists (

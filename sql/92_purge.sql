@@ -45,7 +45,7 @@ begin
       cross join lateral walltrack.find_order(
         w, coalesce(p_alert.data ->> 'order_id', substr(p_alert.dedupe_key, length('order_failed_') + 1)), false
       ) as o
-      where walltrack.order_outcome(o, w.cancel_pattern) = 'exhausted'
+      where walltrack.order_outcome(o, w.cancel_pattern) = 'exhausted' or walltrack.hides_orders(w.table_id)
     );
 exception when others then
   return true;  -- an order that cannot be read now may be exhausted

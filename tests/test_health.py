@@ -142,6 +142,7 @@ def test_an_owner_who_may_not_act_on_orders(bot: Bot) -> None:
         bot.execute("grant select on all tables in schema walltrack to wt_health_owner")
         bot.execute("revoke all on walltrack.orders from wt_health_owner")
         bot.execute("alter function walltrack.health() owner to wt_health_owner")
+        bot.execute("alter function walltrack.hides_orders(regclass) owner to wt_health_owner")
         (check,) = ill(bot)
         assert check.name == "order actions on walltrack.orders"
         assert "wt_health_owner" in check.found and "grant select, update on walltrack.orders to wt_health_owner" in check.advice

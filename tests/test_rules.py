@@ -245,6 +245,34 @@ def test_the_end_of_the_order_resolves(bot: Bot, end: str, resolution: str, ackn
     assert bot.events(order)[-1] == "resolved"
 
 
+def test_executed_means_filled(bot: Bot) -> None:
+    """The word of the second generation."""
+    bot.execute("alter table walltrack.orders drop constraint orders_status_is_known")
+    order = bot.create()
+    bot.update(order, status="EXECUTED", attempt_count=3)
+    assert bot.alerts(order) == []
+    other = bot.create("exit", status="failed", attempt_count=3)
+    bot.update(other, status="Executed")
+    assert bot.alert(other).resolution == "Order filled"
+    missed = bot.create("exit", status="failed", attempt_count=3)
+    bot.execute("alter table walltrack.orders disable trigger user")
+    bot.update(missed, status="executed")
+    assert bot.execute("select raised, resolved from walltrack.reconcile_orders()").fetchone() == (0, 1)
+    assert bot.alert(missed).resolution == "Order filled"
+
+
+def test_padded_values(bot: Bot) -> None:
+    """JSON keeps the spaces at the end of a char(n)."""
+    bot.execute("alter table walltrack.orders alter status type char(20), alter order_type type char(10)")
+    order = bot.create("entry", status="failed", attempt_count=3)
+    alert = bot.alert(order)
+    assert (alert.severity, alert.title) == ("high", "ENTRY Order Failed - Manual Action Required")
+    bot.call("retry_order", alert.id, "ada")
+    bot.fill(order)
+    assert bot.alert(order).resolution == "Order filled"
+    assert bot.faults() == []
+
+
 def test_a_fill_after_a_manual_retry_resolves(bot: Bot) -> None:
     order = bot.create()
     bot.exhaust(order)

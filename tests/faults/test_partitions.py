@@ -98,3 +98,27 @@ def test_a_partition_watched_by_itself(bot: Bot) -> None:
     bot.execute(INSERT_PART.replace("'submitted', 2", "'failed', 3"), (order,))
     assert bot.faults() == []
     assert bot.alert(order).is_open
+
+
+def test_a_level_in_the_middle(bot: Bot) -> None:
+    bot.execute(
+        """
+        create table public.trades (id int, order_type text, status text, attempt_count int, max_attempts int, last_error text)
+        partition by list (order_type);
+        create table public.exits partition of public.trades for values in ('exit') partition by range (id);
+        create table public.few_exits partition of public.exits for values from (0) to (10);
+        create table public.many_exits partition of public.exits for values from (10) to (100);
+        select walltrack.watch_orders('public.exits');
+        insert into public.trades values (7, 'exit', 'failed', 3, 3, 'boom');
+        """
+    )
+    assert [alert.is_open for alert in bot.alerts()] == [True]
+    bot.execute("update public.trades set id = 17")
+    assert [(a.dedupe_key, a.is_open) for a in bot.alerts()] == [("order_failed_7", False), ("order_failed_17", True)]
+    assert bot.faults() == []
+    bot.execute("alter table walltrack.alerts add constraint broken check (updated_at is null) not valid")
+    bot.execute("update public.trades set status = 'filled'")
+    bot.execute("alter table walltrack.alerts drop constraint broken")
+    assert states(bot) == ["23514"]
+    assert reconcile(bot) == (0, 1)
+    assert bot.faults() == []
