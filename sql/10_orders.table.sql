@@ -105,6 +105,7 @@ declare
 begin
   for v_role in select r.oid from pg_roles as r where r.rolname in ('anon', 'authenticated') loop
     execute format('revoke all on walltrack.orders, walltrack.order_status_log from %s', v_role);
+    execute format('revoke all on sequence walltrack.order_status_log_log_id_seq from %s', v_role);
   end loop;
 end
 $$;

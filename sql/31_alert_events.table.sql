@@ -3,9 +3,10 @@
 create or replace function walltrack.cluster_id() returns bigint
 language plpgsql
 immutable
-security invoker
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
+-- With the rights of the owner, so that readers get what writers got: whatever else they compare would differ.
 -- Immutable, so that a session looks it up once: it opens a file, and a server never changes its identity.
 begin
   return (select c.system_identifier from pg_control_system() as c);
@@ -51,6 +52,8 @@ before update on walltrack.alert_events
 for each row execute function walltrack.tg_alert_events__append_only();
 
 -- At every upgrade:
+
+alter function walltrack.cluster_id() security definer;
 
 comment on table walltrack.alert_events is 'What happened to each alert, in the transaction of the change. Append only.';
 comment on column walltrack.alert_events.xid is 'The writing transaction; with it a reader finds what was committed late.';

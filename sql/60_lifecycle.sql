@@ -319,7 +319,9 @@ as $$
 declare
   v_alert_id uuid;
 begin
-  select a.id into v_alert_id from walltrack.alerts as a where a.dedupe_key = p_dedupe_key and a.status <> 'resolved';
+  select a.id into v_alert_id
+  from walltrack.alerts as a
+  where a.dedupe_key = walltrack.nonblank(p_dedupe_key) and a.status <> 'resolved';
   if v_alert_id is null then
     raise notice 'no alert is open for %', walltrack.clip(p_dedupe_key, 500);
     return null;

@@ -159,6 +159,7 @@ language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
+set datestyle = 'ISO, YMD'  -- times are put into the text of the query
 as $$
 declare
   c_looked_at constant int := 20000;

@@ -68,7 +68,8 @@ begin
     from pg_class as c
     where c.relnamespace = 'walltrack'::regnamespace and c.relname in (
       'alerts', 'alert_events', 'order_actions', 'alert_faults', 'watched_tables', 'open_alerts', 'alert_counts',
-      'alert_summary', 'alert_timeline', 'alerts_version', 'alert_events_event_id_seq', 'order_actions_action_id_seq'
+      'alert_summary', 'alert_timeline', 'alerts_version', 'alert_events_event_id_seq', 'order_actions_action_id_seq',
+      'alert_faults_fault_id_seq'
     )
   loop
     execute format('revoke all on table %s from %s', v_table, p_role);

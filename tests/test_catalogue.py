@@ -14,7 +14,7 @@ FOLDER = Path(migrations.__file__).parent.parent
 SQL = sorted(FOLDER.glob("sql/*.sql"))
 OURS = "n.nspname = 'walltrack' and p.proname not in ('tg_orders__touch_updated_at', 'tg_orders__log_status')"
 DEFINERS = {
-    "acknowledge_alert", "cancel_order", "clear_faults", "health", "known_faults", "order_of_alert", "raise_alert",
+    "acknowledge_alert", "cancel_order", "clear_faults", "cluster_id", "health", "known_faults", "order_of_alert", "raise_alert",
     "raise_missing", "reconcile_orders", "resolve_alert", "resolve_by_dedupe_key", "resolve_ended", "retry_order", "snooze_alert",
     "tg_ddl__follow", "tg_orders__guard", "tg_watched__truncated",
 }  # fmt: skip

@@ -115,6 +115,30 @@ def test_backslashes_that_escape(bot: Bot) -> None:
     assert bot.faults() == []
 
 
+@pytest.mark.parametrize("status", ["open", "resolved"])
+def test_a_time_that_two_moments_share(bot: Bot, status: str) -> None:
+    """Every style but ISO writes the letters of the zone, and Moscow's meant two offsets within one night."""
+    titles = ["21:30", "21:40", "22:30", "22:40"]
+    for title in titles:
+        alert = bot.call("raise_alert", "t", "high", title)
+        if status == "resolved" and alert is not None:
+            bot.call("resolve_alert", alert.id, "done", "ada")
+    for column in ("created_at", "resolved_at"):
+        bot.execute(
+            f"update walltrack.alerts set {column} = ('2014-10-25 ' || title || 'Z')::timestamptz where {column} is not null"
+        )
+    bot.execute("set datestyle = 'SQL, DMY'; set timezone = 'Europe/Moscow'")
+    seen: list[str] = []
+    place = None
+    for _ in titles:
+        page = bot.execute(
+            "select (alert).title, place from walltrack.list_alerts(p_status => %s, p_limit => 1, p_after => %s)", (status, place)
+        ).fetchall()
+        seen += [title for title, _ in page if title is not None]
+        place = page[-1][1] if page else place
+    assert seen == (titles if status == "open" else titles[::-1])
+
+
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "EUC_JP"])
 def test_another_encoding_is_refused_before_anything_is_made(server_url: str, encoding: str) -> None:
     name = f"wt_{encoding.lower()}"

@@ -126,7 +126,7 @@ def test_without_a_name_the_session_user_acts(bot: Bot, alert: Alert) -> None:
 
 
 def test_resolve_by_dedupe_key(bot: Bot, alert: Alert, notices: list[str]) -> None:
-    resolved = bot.call("resolve_by_dedupe_key", "key", "went away", "monitor")
+    resolved = bot.call("resolve_by_dedupe_key", " key\n", "went away", "monitor")
     assert resolved is not None
     assert (resolved.id, resolved.status) == (alert.id, AlertStatus.RESOLVED)
     assert bot.call("resolve_by_dedupe_key", "key", "went away", "monitor") is None

@@ -141,6 +141,7 @@ def test_the_roles_of_a_public_api_get_nothing(server_url: str) -> None:
                     create schema walltrack; grant usage on schema walltrack to anon, authenticated;
                     alter default privileges in schema walltrack grant all on tables to anon, authenticated;
                     alter default privileges in schema walltrack grant all on functions to anon, authenticated;
+                    alter default privileges in schema walltrack grant all on sequences to anon, authenticated;
                     create function walltrack.hosts_own() returns int language sql as 'select 1';
                     """
                 )
@@ -151,6 +152,10 @@ def test_the_roles_of_a_public_api_get_nothing(server_url: str) -> None:
                     where c.relnamespace = 'walltrack'::regnamespace and r.rolname in ('anon', 'authenticated')
                       and c.relkind in ('r', 'v')
                       and has_table_privilege(r.rolname, c.oid, 'select, insert, update, delete, truncate')
+                    union all
+                    select r.rolname, c.relname from pg_class as c cross join pg_roles as r
+                    where c.relnamespace = 'walltrack'::regnamespace and r.rolname in ('anon', 'authenticated')
+                      and c.relkind = 'S' and has_sequence_privilege(r.rolname, c.oid, 'usage, select, update')
                     union all
                     select r.rolname, p.proname from pg_proc as p cross join pg_roles as r
                     where p.pronamespace = 'walltrack'::regnamespace and r.rolname in ('anon', 'authenticated')

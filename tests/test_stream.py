@@ -193,6 +193,27 @@ def test_a_reader_reads_and_nobody_else(db: psycopg.Connection) -> None:
         db.execute(f"drop role {role}")
 
 
+def test_a_reader_who_may_not_know_the_cluster(server_url: str, template: str) -> None:
+    """It reads what was committed late all the same, because it takes the cluster for the one the writers know."""
+    role = f"wt_reader_{random.randrange(10**9)}"
+    with new_database(server_url, template) as url, psycopg.connect(url, autocommit=True) as db:
+        db.execute(f"create role {role}")
+        try:
+            db.execute(
+                f"revoke execute on function pg_control_system() from public; select walltrack.grant_access('{role}', 'reader')"
+            )
+            with psycopg.connect(url) as late:
+                late.execute(RAISE, ("high", "late"))
+                db.execute(RAISE, ("high", "early"))
+                db.execute(f"set role {role}")
+                ((_, after),) = read(db, None)
+                late.commit()
+            assert len(read(db, after)) == 1
+        finally:
+            db.execute("reset role")
+            db.execute(f"drop owned by {role}; drop role {role}")
+
+
 @pytest.mark.parametrize("limit", [None, 0, -1])
 def test_any_limit(db: psycopg.Connection, limit: int | None) -> None:
     db.execute(RAISE, ("high", "a"))
