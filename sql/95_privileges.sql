@@ -20,6 +20,7 @@ declare
     when 'relay' then array[]::text[]
   end;
   v_function text;
+  v_policy text := 'whoever_was_granted_select_' || p_role::oid;
 begin
   if v_functions is null then
     raise exception 'unknown kind of access: %', coalesce(quote_literal(p_as), 'NULL')
@@ -31,6 +32,13 @@ begin
     'walltrack.watched_tables, walltrack.open_alerts, walltrack.alert_counts, walltrack.alert_summary, walltrack.alert_timeline '
     'to %s', p_role
   );
+  -- Where the host's own row level security decides about an adopted table, this role sees all of it none the less.
+  if not exists (
+    select from pg_policy as p
+    where p.polrelid = 'walltrack.alerts'::regclass and p.polname in ('whoever_was_granted_select', v_policy)
+  ) then
+    execute format('create policy %I on walltrack.alerts for select to %s using (true)', v_policy, p_role);
+  end if;
   execute format('grant select on sequence walltrack.alert_events_event_id_seq to %s', p_role);
   if to_regclass('walltrack.alerts_version') is not null then
     execute format('grant select on walltrack.alerts_version to %s', p_role);
@@ -47,7 +55,7 @@ end
 $$;
 
 comment on function walltrack.grant_access(regrole, text) is
-'Lets a role read alerts (reader, relay), act on them (operator) or raise its own (raiser) (WT003).';
+'Lets a role read alerts (reader, relay), act on them (operator) or raise its own (raiser), beside what it may already (WT003).';
 
 revoke all on function walltrack.grant_access(regrole, text) from public;
 
@@ -81,6 +89,7 @@ begin
   loop
     execute format('revoke all on function %s from %s', v_function, p_role);
   end loop;
+  execute format('drop policy if exists %I on walltrack.alerts', 'whoever_was_granted_select_' || p_role::oid);
 end
 $$;
 
@@ -121,6 +130,12 @@ begin
     if not (select c.relrowsecurity from pg_class as c where c.oid = v_table) then
       execute format('alter table %s enable row level security', v_table);
     end if;
+    -- The row level security that an adopted table had goes on deciding: a policy that lets everybody read would defeat it.
+    continue when exists (
+      select from pg_constraint as c
+      where c.conrelid = v_table and c.conname = 'alerts_severity_is_known'
+        and obj_description(c.oid, 'pg_constraint') = 'adopted with row level security'
+    );
     if not exists (select from pg_policy as p where p.polrelid = v_table and p.polname = 'whoever_was_granted_select') then
       execute format('create policy whoever_was_granted_select on %s for select using (true)', v_table);
     end if;

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import uuid
 from pathlib import Path
 
 import psycopg
@@ -402,3 +403,45 @@ def test_a_database_that_is_not_migrated_says_so(server_url: str) -> None:
 
     with new_database(server_url) as url, pytest.raises(NotMigratedError, match="walltrack-alerts migrate"):
         asyncio.run(ask(url))
+
+
+@pytest.mark.parametrize("policies", [True, False])
+def test_row_level_security_of_an_older_table(empty_database_url: str, policies: bool) -> None:
+    """It goes on deciding for all but those who are granted access, and is left as it was found."""
+    role = f"wt_policy_{uuid.uuid4().hex[:8]}"
+    state = (
+        "select c.relrowsecurity, array(select p.polname::text from pg_policy as p where p.polrelid = c.oid) "
+        "from pg_class as c where c.oid = 'walltrack.alerts'::regclass"
+    )
+    run(empty_database_url, OLDER + "alter table walltrack.alerts enable row level security;")
+    run(empty_database_url, INSERT + f"('{uid(1)}', 'other', 'info', 'active', 't', 'm', null, now())")
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute(f"create role {role}; grant usage on schema walltrack to {role}")  # type: ignore[arg-type]
+        try:
+            connection.execute(f"grant select on walltrack.alerts to {role}")  # type: ignore[arg-type]
+            if policies:
+                connection.execute("create policy mine on walltrack.alerts for select using (created_at < '2000-01-01')")
+            before = connection.execute(state).fetchone()
+            assert before is not None and before[0]
+
+            def seen() -> object:
+                with connection.transaction():
+                    connection.execute(f"set local role {role}")  # type: ignore[arg-type]
+                    return connection.execute("select count(*) from walltrack.alerts").fetchone()
+
+            assert seen() == (0,)
+            for _ in range(2):
+                migrations.upgrade(empty_database_url)
+            assert seen() == (0,)
+            connection.execute("select walltrack.grant_access(%s, 'reader')", (role,))
+            connection.execute("select walltrack.grant_access(%s, 'operator')", (role,))
+            assert seen() == (1,)
+            connection.execute("select walltrack.revoke_access(%s)", (role,))
+            connection.execute(f"grant select on walltrack.alerts to {role}")  # type: ignore[arg-type]
+            assert seen() == (0,)
+            connection.execute("select walltrack.grant_access(%s, 'reader')", (role,))
+            migrations.downgrade(empty_database_url)
+            assert connection.execute(state).fetchone() == before
+            assert seen() == (0,)
+        finally:
+            connection.execute(f"drop owned by {role}; drop role {role}")  # type: ignore[arg-type]

@@ -257,8 +257,14 @@ begin
       on walltrack.alerts (resolved_at, id) where status = 'resolved';
     create index alerts_acknowledged_in_order
       on walltrack.alerts (acknowledged_at) where acknowledged_at is not null;
-    -- The mark by which a downgrade knows that the table was here before.
-    comment on constraint alerts_severity_is_known on walltrack.alerts is 'adopted';
+    -- The mark by which a downgrade knows that the table was here before, and whether its row level security was on.
+    execute format(
+      'comment on constraint alerts_severity_is_known on walltrack.alerts is %L',
+      (
+        select case when c.relrowsecurity then 'adopted with row level security' else 'adopted' end
+        from pg_class as c where c.oid = v_table
+      )
+    );
   exception when others then
     raise exception 'the table walltrack.alerts that is here cannot be adopted: % (%)', sqlerrm, sqlstate
       using errcode = 'WT005', hint = 'Nothing was changed. Repair it, or rename the table, and migrate again.';
@@ -269,26 +275,36 @@ $adopt$;
 
 ABANDON = """
 do $abandon$
+declare
+  v_mark text := (
+    select obj_description(c.oid, 'pg_constraint')
+    from pg_constraint as c
+    where c.conrelid = to_regclass('walltrack.alerts') and c.conname = 'alerts_severity_is_known'
+  );
+  v_policy text;
 begin
   drop table if exists walltrack.alert_faults, walltrack.alert_events, walltrack.order_actions, walltrack.watched_tables;
   drop function if exists walltrack.tg_alert_events__append_only();
   drop function if exists walltrack.tg_order_actions__append_only();
   drop function if exists walltrack.cluster_id();
   drop type if exists walltrack.order_facts;
-  if not exists (
-    select from pg_constraint as c
-    where c.conrelid = to_regclass('walltrack.alerts') and c.conname = 'alerts_severity_is_known'
-      and obj_description(c.oid, 'pg_constraint') = 'adopted'
-  ) then
+  if starts_with(v_mark, 'adopted') is not true then
     drop table if exists walltrack.alerts;
     return;
   end if;
   -- The table was here before: it stays, with its rows and without what was added.
   drop index walltrack.alerts_one_open_per_dedupe_key, walltrack.alerts_history_of_dedupe_key, walltrack.alerts_open_in_order,
     walltrack.alerts_resolved_in_order, walltrack.alerts_acknowledged_in_order, walltrack.alerts_created_in_order;
-  drop policy whoever_was_granted_select on walltrack.alerts;
+  for v_policy in
+    select p.polname from pg_policy as p
+    where p.polrelid = 'walltrack.alerts'::regclass and starts_with(p.polname, 'whoever_was_granted_select')
+  loop
+    execute format('drop policy %I on walltrack.alerts', v_policy);
+  end loop;
+  if v_mark = 'adopted' then
+    alter table walltrack.alerts disable row level security;
+  end if;
   alter table walltrack.alerts
-    disable row level security,
     drop constraint alerts_severity_is_known,
     drop constraint alerts_status_is_known,
     drop constraint alerts_data_is_an_object,
