@@ -123,7 +123,8 @@ class Life:
         if new == old:
             return self
         counts = old is None or new.attempt_count > old.attempt_count or (new.state == "failed" != old.state)
-        life = replace(self, order=new, held=self.held and not counts)
+        still = old is not None and old.exhausted  # one that becomes exhausted anew is told anew
+        life = replace(self, order=new, held=self.held and still and not counts)
         if new.outcome == "filled" or (new.outcome == "cancelled" and (old is None or old.state != "cancelled")):
             return life.settled(f"Order {new.outcome}")
         held = life.held and new.attempt_count <= life.alerts[-1].attempts
@@ -467,6 +468,17 @@ def test_any_history_follows_the_rules(bots: list[Bot]) -> None:
         lambda: Histories(bots),
         settings=settings(deadline=None, stateful_step_count=30, suppress_health_check=list(HealthCheck)),
     )
+
+
+def test_a_resolve_while_attempts_were_left_holds_nothing(bots: list[Bot]) -> None:
+    """Found above: one more attempt was granted and the alert resolved; when the grant is taken back, nobody will try again."""
+    bot, _ = bots
+    clean(bot)
+    order = bot.create("exit", status="failed", attempt_count=3)
+    bot.update(order, max_attempts=4)
+    bot.call("resolve_alert", bot.alert(order).id, "it gets one more", "ada")
+    bot.update(order, max_attempts=3)
+    assert [alert.status for alert in bot.alerts(order)] == ["resolved", "active"]
 
 
 def test_a_failure_while_attempts_were_left_ends_the_hold(bots: list[Bot]) -> None:
