@@ -18,7 +18,7 @@ LOW_CONTRAST = """() => {
   while (walker.nextNode()) {
     const node = walker.currentNode.parentElement;
     if (!walker.currentNode.data.trim() || !node.checkVisibility()) continue;
-    if (node.closest('style, :disabled')) continue;
+    if (node.closest('style, :disabled, [aria-disabled=true]')) continue;
     const layers = [];
     for (let up = node; up; up = up.parentElement) layers.unshift(getComputedStyle(up).backgroundColor);
     const [a, b] = [rgb(layers), rgb([...layers, getComputedStyle(node).color])].map(luminance);

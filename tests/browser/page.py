@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, Route
+
+SERVER = "**/component_server/**"
+"""Where the server functions answer."""
 
 
 def row(page: Page, alert_id: object) -> Locator:
@@ -35,3 +38,23 @@ def live(page: Page) -> None:
 def answered(page: Page) -> None:
     """Wait until no action is on its way."""
     page.locator("[data-pending='0']").wait_for()
+
+
+def hold(page: Page, name: str) -> list[Route]:
+    """From now on, requests for this server function wait in the list."""
+    held: list[Route] = []
+
+    def keep(route: Route) -> None:
+        if f'"{name}"' in (route.request.post_data or ""):
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route(SERVER, keep)
+    return held
+
+
+def arrived(page: Page, held: list[Route], number: int = 1) -> None:
+    """Wait until so many are held."""
+    while len(held) < number:
+        page.wait_for_timeout(50)

@@ -146,3 +146,18 @@ def test_nothing_moves_for_those_who_ask_for_it(serve: Serve, open_page: OpenPag
     moving = """() => document.getAnimations().filter(each => document.querySelector('.wta').contains(each.effect.target))
       .map(each => each.animationName ?? each.transitionProperty)"""
     assert page.evaluate(moving) == []
+
+
+@pytest.mark.parametrize("width", [700, 920, 1000, 1024, 1040, 1100])
+def test_what_a_tile_says_stands_in_one_line(serve: Serve, open_page: OpenPage, bot: Bot, width: int) -> None:
+    """Around the width from which on there is room for the long words."""
+    fill(bot)
+    page = open_page(serve(), viewport={"width": width, "height": 900})
+    badge(page, unresolved=5, snoozed=1)
+    broken = """() => [...document.querySelectorAll('.wta-tile span')].filter(node => node.checkVisibility()).filter(node => {
+      const words = document.createRange();
+      words.selectNodeContents(node);
+      const box = words.getBoundingClientRect();
+      return box.height > 24 || box.right > node.parentElement.getBoundingClientRect().right - 4;
+    }).map(node => node.textContent)"""
+    assert page.evaluate(broken) == []

@@ -256,3 +256,15 @@ def test_an_embedded_panel_leaves_the_tab_alone(database_url: str, open_page: Op
         expect(page.locator("#alerts-panel-bell")).to_be_visible()
     finally:
         host.close()
+
+
+def test_a_notification_leads_from_the_charts_to_its_alert(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    page = opened(open_page, serve())
+    switch_on(page, "notification")
+    page.locator("#alerts-panel-nav-charts").click()
+    page.locator("[data-view=charts]").wait_for()
+    alert = critical(bot)
+    page.wait_for_function("window.notes.length === 1")
+    page.evaluate("window.notes[0].click()")
+    expect(page.locator(f"#alerts-panel-detail[data-alert-id='{alert}'][data-status=active]")).to_be_visible()
+    assert page.url.endswith(f"/?alert={alert}")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
+import psycopg
 import pytest
 from playwright.sync_api import expect
 
@@ -17,6 +18,10 @@ pytestmark = pytest.mark.own_server
 
 Serve = Callable[..., str]
 
+ON_TOP = """node => {
+  const box = node.getBoundingClientRect();
+  return node.contains(document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2));
+}"""
 SIGNATURE = "5VERv8NMvzbJMEkV8xnrLkEaWRtSz9CosKDYjCJjBRnbJLgp8uirBgmQpjKhoR4tjF3ZpRzrFmBV6UjKdiSZkQUW"
 
 
@@ -146,3 +151,35 @@ def test_on_a_phone_it_is_a_sheet_over_the_list(serve: Serve, open_page: OpenPag
     page.locator("#alerts-panel-detail[data-mode=sheet]").wait_for()
     page.go_back()  # the phone's own back
     page.locator("#alerts-panel-detail[data-mode=closed]").wait_for(state="attached")
+
+
+def test_a_window_made_narrow_leaves_the_question_on_top(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    page = open_page(serve(), viewport={"width": 1440, "height": 900})
+    select(page, bot.alert(order).id)
+    page.locator("#alerts-panel-snooze").click()
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_function("document.querySelector('.wta').clientWidth <= 390")
+    page.evaluate("() => new Promise((go) => { requestAnimationFrame(() => requestAnimationFrame(go)); })")
+    assert page.locator("#alerts-panel-snooze-2").evaluate(ON_TOP)
+    page.locator("#alerts-panel-snooze-2").click()
+    page.locator("#alerts-panel-detail[data-mode=sheet][data-status=snoozed]").wait_for()
+
+
+def test_what_is_said_is_seen_above_a_sheet(serve: Serve, open_page: OpenPage, bot: Bot, database_url: str) -> None:
+    orders = [bot.create("exit", token_symbol=symbol) for symbol in ("WIF", "BONK")]
+    for order in orders:
+        bot.exhaust(order)
+    first, second = (bot.alert(order).id for order in orders)
+    page = open_page(serve(), viewport={"width": 390, "height": 844})
+    live(page)
+    toast = page.locator("#alerts-panel-toast")
+    with psycopg.connect(database_url) as holder:  # the answer comes when another one is looked at
+        holder.execute("select 1 from walltrack.alerts where id = %s for update", (first,))
+        select(page, first)
+        page.locator("#alerts-panel-acknowledge").click()
+        page.locator("#alerts-panel-back").click()
+        select(page, second)
+    expect(toast).to_have_text("WIF: Acknowledged.")
+    assert toast.evaluate(ON_TOP)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
 from tests.bot import Bot
 from tests.browser.conftest import OpenPage
-from tests.browser.page import answered, badge, live, row
+from tests.browser.page import answered, badge, live, row, select
 
 pytestmark = pytest.mark.own_server
 
@@ -126,3 +126,57 @@ def test_tab_reaches_every_control_once(serve: Serve, open_page: OpenPage, bot: 
         "resolve",
     ):
         assert f"alerts-panel-{name}" in reached, name
+
+
+def test_after_resolving_the_next_one_is_next(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    orders = [bot.create("exit") for _ in range(3)]
+    for order in orders:
+        bot.exhaust(order)
+    page = open_page(serve())
+    live(page)
+    page.keyboard.press("j")
+    page.keyboard.press("r")
+    page.keyboard.type("sold")
+    page.keyboard.press("Control+Enter")
+    badge(page, unresolved=2, shown=2)
+    answered(page)
+    page.keyboard.press("j")
+    expect(row(page, bot.alert(orders[1]).id)).to_be_focused()
+    page.keyboard.press("j")
+    expect(row(page, bot.alert(orders[2]).id)).to_be_focused()
+
+
+def test_the_focus_stays_where_one_acts(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    page = open_page(serve())
+    live(page)
+    select(page, bot.alert(order).id)
+
+    def press(name: str) -> Locator:
+        button = page.locator(f"#alerts-panel-{name}")
+        button.focus()
+        button.press("Enter")
+        return button
+
+    button = press("acknowledge")
+    badge(page, acknowledged=1)
+    answered(page)
+    expect(button).to_be_focused()
+    expect(button).to_be_disabled()
+    assert button.evaluate("node => getComputedStyle(node).cursor") == "not-allowed"  # and looks so
+    button = press("snooze")
+    page.locator("#alerts-panel-snooze-1").press("Enter")
+    badge(page, snoozed=1)
+    answered(page)
+    expect(button).to_be_focused()
+    button = press("retry")
+    page.get_by_role("button", name="Retry the order").press("Enter")
+    page.locator("#alerts-panel-order[data-order-status=pending]").wait_for()
+    answered(page)
+    expect(button).to_be_focused()
+    page.locator("#alerts-panel-note").fill("sold")
+    press("resolve")
+    page.locator("#alerts-panel-detail[data-status=resolved]").wait_for()
+    answered(page)
+    expect(page.locator(".wta-detail-body")).to_be_focused()  # its button has gone

@@ -164,3 +164,48 @@ def test_what_somebody_is_doing_survives_what_comes_in(serve: Serve, open_page: 
     expect(page.locator("#alerts-panel-note")).to_have_value("another no")
     select(page, alerts[3].id)
     expect(page.locator("#alerts-panel-note")).to_have_value("half a no")
+
+
+def test_a_tile_leads_from_the_charts_to_the_list(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    bot.exhaust(bot.create())
+    page = open_page(serve())
+    shown(page, 1)
+    page.locator("#alerts-panel-nav-charts").click()
+    assert query(page) == {"view": ["charts"]}
+    page.locator("#alerts-panel-unresolved").click()  # what the list shows anyway
+    page.locator("[data-view=alerts]").wait_for()
+    assert query(page) == {}
+    page.go_back()
+    page.locator("[data-view=charts]").wait_for()
+
+
+def test_the_box_of_the_head_ticks_what_is_loaded(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    bot.execute(
+        "select walltrack.raise_alert('load', 'high', 'Alert ' || n, 'Text', jsonb_build_object('token', n), true, 'k' || n) "
+        "from generate_series(1, 150) as n"
+    )
+    page = open_page(serve())
+    live(page)
+    shown(page, 100)
+    box = page.get_by_label("Select all alerts of the list")
+    boxes = page.locator("#alerts-panel-list .wta-tick-box")
+    expect(box).not_to_be_checked()
+    boxes.nth(3).check()
+    badge(page, checked=1)
+    expect(box).to_be_checked(indeterminate=True)
+    box.click()
+    badge(page, checked=100)
+    expect(box).to_be_checked()
+    expect(page.locator("#alerts-panel-list li[data-checked]")).to_have_count(100)
+    boxes.nth(3).uncheck()
+    badge(page, checked=99)
+    expect(box).to_be_checked(indeterminate=True)
+    page.locator(".wta-scroll").evaluate("node => node.scrollTo(0, node.scrollHeight)")
+    shown(page, 150)
+    badge(page, checked=99)
+    box.click()
+    badge(page, checked=150)
+    box.click()
+    badge(page, checked=0)
+    expect(box).not_to_be_checked()
+    expect(page.locator("#alerts-panel-list li[data-checked]")).to_have_count(0)

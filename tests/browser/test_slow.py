@@ -11,31 +11,16 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.bot import Bot
 from tests.browser.conftest import OpenPage
-from tests.browser.page import answered, badge, deaf, live, row, select
+from tests.browser.page import SERVER, answered, arrived, badge, deaf, hold, live, row, select
 
 pytestmark = pytest.mark.own_server
 
 Serve = Callable[..., str]
 
-SERVER = "**/component_server/**"
 MANY = (
     "select walltrack.raise_alert('load', 'high', 'Alert ' || n, 'Text', jsonb_build_object('token', n), true, 'k' || n) "
     "from generate_series(1, {}) as n"
 )
-
-
-def hold(page: Page, name: str) -> list[Route]:
-    """From now on, requests for this server function wait in the list."""
-    held: list[Route] = []
-
-    def keep(route: Route) -> None:
-        if f'"{name}"' in (route.request.post_data or ""):
-            held.append(route)
-        else:
-            route.continue_()
-
-    page.route(SERVER, keep)
-    return held
 
 
 def late(page: Page, name: str) -> tuple[list[Route], list[str]]:
@@ -63,11 +48,6 @@ def listed(page: Page) -> Page:
 
 def to_the_end(page: Page) -> None:
     page.locator(".wta-scroll").evaluate("node => node.scrollTo(0, node.scrollHeight)")
-
-
-def arrived(page: Page, held: list[Route], number: int = 1) -> None:
-    while len(held) < number:
-        page.wait_for_timeout(50)
 
 
 def test_an_order_is_not_offered_before_it_is_known(serve: Serve, open_page: OpenPage, bot: Bot) -> None:

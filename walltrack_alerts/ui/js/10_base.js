@@ -17,11 +17,12 @@ const state = {
   current: null, // id of the row the keys act on
   checked: new Set(), // ids of the rows that are ticked
   drafts: new Map(), // alert id -> half-written note
-  bulkNote: '', // of the last bulk action, until it is done
+  bulkNote: { text: '', ids: [] }, // of the last bulk resolve, until it is done
   said: new Map(), // alert id -> [outcome, text] of the last action
   pending: new Map(), // nonce of an action on its way -> what was asked for
   overdue: new Map(), // the same, but given up: an answer may still come
   user: null, // name the server acts under; '' when the page has to ask, null until it is known
+  fallbackName: '', // the name that was given at this page, which counts where nobody signs in
   role: null, // 'operator' or 'reader'
   logoutPath: '', // below the root of the panel; '' where it has no login of its own
   orderActions: false,
@@ -40,9 +41,13 @@ function makeButton(className, text, onClick, name) {
   const node = make('button', className, text);
   node.type = 'button';
   if (name) node.id = id(name);
-  if (onClick) node.addEventListener('click', onClick);
+  if (onClick) node.addEventListener('click', (event) => { if (!isDisabled(node)) onClick(event); });
   return node;
 }
+
+// A button that is disabled while an action is on its way keeps the focus: the browser would take it away for good.
+const isDisabled = (button) => button.getAttribute('aria-disabled') === 'true';
+const disable = (button, disabled) => button.setAttribute('aria-disabled', String(disabled));
 
 function add(parent, ...children) {
   parent.append(...children);
@@ -79,6 +84,9 @@ const storage = {
     }
   },
 };
+
+// Who acts. A name that was given in another tab counts here once this page is opened anew, or has none.
+const ownName = () => state.user || (state.fallbackName ||= storage.get(NAME_KEY));
 
 // ---- what the parts tell each other ----
 // 'summary' (counts) after each reading · 'list' when another list is shown · 'newCritical' (alerts that call since the last

@@ -95,7 +95,7 @@ logOut.hidden = true;
 const helpButton = label(makeButton('wta-icon', '?', () => showHelp(), 'help-button'), 'Keys and help');
 
 on('identity', () => {
-  const name = state.user || storage.get(NAME_KEY);
+  const name = ownName();
   root.dataset.role = state.role ?? '';
   root.dataset.user = name;
   who.disabled = state.user !== '';

@@ -77,9 +77,8 @@ function changeFilter(change, { push = true } = {}) {
   const same = sameFilter(wanted, state.filter);
   state.filter = wanted;
   showFilter();
-  if (same) return;
-  writeUrl({ push });
-  startList();
+  writeUrl({ push }); // also of the same: a tile leads here from the charts
+  if (!same) startList();
 }
 
 // From a tile: this and nothing else.
@@ -119,8 +118,8 @@ const isUuid = (text) => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(tex
 function readUrl() {
   if (!props.own_page) return { alert: null, view: 'alerts' };
   const query = new URL(location.href).searchParams;
-  const oneOf = (name, key = name) => {
-    const value = query.get(key) ?? '';
+  const oneOf = (name) => {
+    const value = query.get(name) ?? '';
     return CHOICES[name].some(([known]) => known === value) ? value : NO_FILTER[name];
   };
   const named = (query.get('severity') ?? '').split(',');

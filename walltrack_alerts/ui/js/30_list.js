@@ -207,9 +207,9 @@ function makeCurrent(alertId) {
 function step(by) {
   if (!loaded.length) return;
   const at = loaded.findIndex((alert) => alert.id === state.current);
-  const focused = list.contains(document.activeElement);
+  const here = list.contains(document.activeElement) || state.selected === state.current;
   // The first press shows where one is.
-  const to = at < 0 ? 0 : Math.min(Math.max(at + (focused || state.selected ? by : 0), 0), loaded.length - 1);
+  const to = at < 0 ? 0 : Math.min(Math.max(at + (here ? by : 0), 0), loaded.length - 1);
   makeCurrent(loaded[to].id);
   const { button, item } = rows.get(loaded[to].id);
   button.focus({ preventScroll: true });

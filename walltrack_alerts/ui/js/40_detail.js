@@ -114,6 +114,12 @@ function newHint() {
   );
 }
 
+// The focus goes back to where it was; when that is hidden now, as the buttons of what is resolved, it stays in the pane.
+function focusAgain(node) {
+  const to = !pane.contains(node) || node.checkVisibility() ? node : pane.querySelector('.wta-detail-body');
+  to?.focus({ preventScroll: true });
+}
+
 function showDetail() {
   pane.dataset.alertId = state.selected ?? '';
   if (state.selected === null) {
@@ -150,4 +156,6 @@ function showDetail() {
     if (state.detail) showFacts(state.detail);
   }
   showActions();
+  const focused = document.activeElement;
+  if (pane.contains(focused) && !focused.checkVisibility()) focusAgain(focused);
 }

@@ -90,7 +90,7 @@ function showOrder(alert) {
   const why = [];
   for (const kind of ['retry', 'cancel']) {
     const refused = order?.refused[kind] ?? '';
-    part[kind].disabled = busy || refused !== '';
+    disable(part[kind], busy || refused !== '');
     if (refused && !why.includes(refused) && !(order?.final && why.length)) why.push(refused);
   }
   setText(part.orderWhy, may ? why.join(' ') : '');

@@ -52,9 +52,9 @@ function showActions() {
   part.buttons.hidden = !operator || !isOpen;
   part.note.hidden = !operator || !(isOpen || late);
   part.actions.hidden = part.said.hidden && part.readOnly.hidden && part.note.hidden;
-  part.acknowledge.disabled = busy || alert?.status !== 'active';
-  part.snooze.disabled = busy;
-  part.resolve.disabled = busy;
+  disable(part.acknowledge, busy || alert?.status !== 'active');
+  disable(part.snooze, busy);
+  disable(part.resolve, busy);
   part.acknowledge.classList.toggle('wta-primary', alert?.status !== 'acknowledged');
   part.resolve.classList.toggle('wta-primary', alert?.status === 'acknowledged');
   setText(part.acknowledge, alert?.status === 'acknowledged' ? 'Acknowledged' : 'Acknowledge');
@@ -76,11 +76,14 @@ const DONE = {
   cancel: 'The order is cancelled.',
 };
 
-// Ask for an action on alerts; its note, time or reason come in `more`.
+const NOT_SENT = "The panel's server cannot be reached. Nothing was sent.";
+
+// Ask for an action on alerts; its note, time or reason come in `more`, and whether it is about those that are ticked.
 function act(kind, ids, more = {}) {
   if (!ids.length || state.role !== 'operator') return;
   const alone = ids.length === 1 ? ids[0] : null;
   const complain = (outcome, text) => (alone ? say(alone, outcome, text) : tell(outcome, text));
+  if (alone && isPending(alone)) return;
   let { note } = more;
   if (kind === 'resolve' && note === undefined && shown?.alertId === alone) {
     note = shown.part.note.value.trim();
@@ -91,21 +94,36 @@ function act(kind, ids, more = {}) {
       return;
     }
   }
-  if (state.user === '' && !storage.get(NAME_KEY)) {
+  if (state.user === '' && !ownName()) {
     askName(() => act(kind, ids, { ...more, note }));
     return;
   }
   if (root.dataset.state === 'offline') {
-    // Gradio would keep the click for later and reload the page.
-    complain('failed', "The panel's server cannot be reached. Nothing was sent.");
+    complain('failed', NOT_SENT);
     return;
   }
   const nonce = crypto.getRandomValues(new Uint32Array(4)).join('-');
-  const actor = state.user || storage.get(NAME_KEY);
-  state.pending.set(nonce, { kind, ids, actor, until: more.until, alone });
+  const actor = ownName();
+  if (root.dataset.user !== actor) emit('identity'); // it was given in another tab
+  state.pending.set(nonce, { kind, ids, actor, until: more.until, alone, ticked: more.ticked === true });
   if (alone) say(alone, '', '');
   showWishes();
-  trigger(kind, { nonce, ids, actor, note, until: more.until });
+  send(kind, { nonce, ids, actor, note, until: more.until }, complain);
+}
+
+// Only to a server that answers: Gradio would keep the click for later and load the page again, with all that is half-written.
+async function send(kind, action, complain) {
+  const { nonce } = action;
+  const answer = await call('known', {});
+  if (!element.isConnected) return;
+  if (answer.offline) {
+    state.pending.delete(nonce);
+    showWishes();
+    complain('failed', NOT_SENT);
+    showProblem(answer);
+    return;
+  }
+  trigger(kind, action);
   setTimeout(() => {
     const wish = state.pending.get(nonce);
     if (!state.pending.delete(nonce)) return;
@@ -146,6 +164,13 @@ function takeAnswer({ nonce, outcomes }) {
 
 function report(wish, outcomes, done) {
   const kind = wish.kind === 'snooze' && wish.until === null ? 'wake' : wish.kind;
+  const settled = outcomes.filter((each) => ['done', 'late'].includes(each.outcome));
+  if (wish.ticked) {
+    if (kind === 'resolve' && settled.length === outcomes.length) state.bulkNote = { text: '', ids: [] };
+    settled.forEach((each) => state.checked.delete(each.id));
+    markRows();
+    showBulk();
+  }
   if (wish.alone) {
     const [{ outcome, text }] = outcomes;
     const words = outcome === 'done' ? DONE[kind] : text;
@@ -158,11 +183,6 @@ function report(wish, outcomes, done) {
   const others = outcomes.filter((each) => each.outcome !== 'done');
   const words = `${DONE[kind].replace('.', '')}: ${done.length} of ${outcomes.length}.`;
   tell(others.length ? 'late' : 'done', others.length ? `${words} ${others[0].text}` : words);
-  const settled = outcomes.filter((each) => ['done', 'late'].includes(each.outcome));
-  if (settled.length === outcomes.length) state.bulkNote = '';
-  settled.forEach((each) => state.checked.delete(each.id));
-  markRows();
-  showBulk();
 }
 
 watch('value', () => {

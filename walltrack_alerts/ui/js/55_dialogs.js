@@ -24,14 +24,16 @@ function ask({ name, title, body = [], confirm = null, refuse = 'Cancel', danger
     event.preventDefault();
     if (confirm === null || onConfirm() !== false) close();
   });
-  dialog.addEventListener('click', (event) => {
-    if (event.target === dialog) close();
+  let pressed = null; // a selection of text may end beside the dialog, and that is a click on it too
+  dialog.addEventListener('pointerdown', ({ target }) => { pressed = target; });
+  dialog.addEventListener('click', ({ target }) => {
+    if (target === dialog && pressed === dialog) close();
   });
   dialog.addEventListener('close', () => {
     dialog.remove();
     if (!root.querySelector(':scope > .wta-dialog')) delete root.dataset.dialog; // confirming may have asked the next question
     placePane();
-    if (before?.isConnected) before.focus({ preventScroll: true });
+    if (before?.isConnected) focusAgain(before);
     onClose?.();
   });
   root.append(add(dialog, add(form, heading, ...body, buttons)));
@@ -61,18 +63,27 @@ function nameThem(ids) {
   return make('p', 'wta-muted wta-them', names.join(', ') + (rest > 0 ? ` and ${rest} more` : ''));
 }
 
-function snoozeTimes() {
-  const now = new Date();
-  const tomorrow = new Date(now.getFullYear(), now.getMonth(), now.getDate() + 1, 9);
-  return [
-    ['15 minutes', Date.now() + 15 * 60e3],
-    ['1 hour', Date.now() + 3600e3],
-    ['4 hours', Date.now() + 4 * 3600e3],
-    ['Tomorrow 9:00', tomorrow.getTime()],
-  ];
+// By the server's clock, and at the click: the question may stand open for long.
+function tomorrow() {
+  const now = new Date(serverNow());
+  return new Date(now.getFullYear(), now.getMonth(), now.getDate() + 1, 9).getTime();
 }
+const SNOOZES = [
+  ['15 minutes', () => serverNow() + 15 * 60e3],
+  ['1 hour', () => serverNow() + 3600e3],
+  ['4 hours', () => serverNow() + 4 * 3600e3],
+  ['Tomorrow 9:00', tomorrow],
+];
 
-function askSnooze(ids) {
+function showSnoozeTimes() {
+  SNOOZES.forEach(([, until], index) => {
+    const button = root.querySelector(`:scope > .wta-dialog #${CSS.escape(id(`snooze-${index + 1}`))}`);
+    if (button) setText(button.lastElementChild, `until ${clock(until(), { seconds: false })}`);
+  });
+}
+on('tick', showSnoozeTimes);
+
+function askSnooze(ids, ticked = false) {
   if (state.role !== 'operator' || !ids.length || (ids.length === 1 && isPending(ids[0]))) return;
   const only = ids.length === 1 ? (rows.get(ids[0])?.alert ?? state.detail) : null;
   if (only?.status === 'resolved') return;
@@ -81,14 +92,12 @@ function askSnooze(ids) {
   const choice = (text, aside, until, name) => {
     const button = makeButton('wta-button wta-choice', undefined, () => {
       close();
-      act('snooze', ids, { until });
+      act('snooze', ids, { until: until(), ticked });
     }, name);
     choices.append(add(button, make('span', '', text), make('small', '', aside)));
   };
-  snoozeTimes().forEach(([text, until], index) => {
-    choice(text, `until ${clock(until, { seconds: false })}`, until, `snooze-${index + 1}`);
-  });
-  if (!only || isSnoozed(only)) choice('Wake now', 'no snooze', null, 'snooze-wake');
+  SNOOZES.forEach(([text, until], index) => choice(text, '', until, `snooze-${index + 1}`));
+  if (!only || isSnoozed(only)) choice('Wake now', 'no snooze', () => null, 'snooze-wake');
   choices.addEventListener('keydown', (event) => {
     const buttons = [...choices.children];
     const at = buttons.indexOf(document.activeElement);
@@ -109,20 +118,23 @@ function askSnooze(ids) {
       choices,
     ],
   });
+  showSnoozeTimes();
 }
 
 function askBulk(kind) {
   const ids = loaded.map((alert) => alert.id).filter((each) => state.checked.has(each));
   if (!ids.length || state.role !== 'operator') return;
   if (kind === 'snooze') {
-    askSnooze(ids);
+    askSnooze(ids, true);
     return;
   }
   const count = plural(ids.length, 'alert');
   const body = [nameThem(ids)];
   let note = null;
   if (kind === 'resolve') {
-    const { input, nodes } = field('textarea', 'dialog-note', 'How did it end? The note is kept with each of them.', state.bulkNote);
+    // What was written for these and could not be done is not written again.
+    const before = ids.every((each) => state.bulkNote.ids.includes(each)) ? state.bulkNote.text : '';
+    const { input, nodes } = field('textarea', 'dialog-note', 'How did it end? The note is kept with each of them.', before);
     note = input;
     note.rows = 3;
     note.maxLength = 2000;
@@ -140,8 +152,8 @@ function askBulk(kind) {
         note.focus();
         return false;
       }
-      state.bulkNote = words ?? '';
-      act(kind, ids, { note: words });
+      if (note) state.bulkNote = { text: words, ids };
+      act(kind, ids, { note: words, ticked: true });
       return true;
     },
   });
@@ -182,7 +194,7 @@ function askOrder(kind) {
 }
 
 function askName(then) {
-  const { input, nodes } = field('input', 'name', 'Your name', storage.get(NAME_KEY));
+  const { input, nodes } = field('input', 'name', 'Your name', ownName());
   input.maxLength = 100;
   input.autocomplete = 'name';
   let named = false;

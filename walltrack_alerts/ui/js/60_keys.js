@@ -17,7 +17,7 @@ const KEYS = {
     else if (target() !== null) writeNote(target());
   },
   s: () => {
-    if (state.checked.size) askSnooze(loaded.map((alert) => alert.id).filter((each) => state.checked.has(each)));
+    if (state.checked.size) askBulk('snooze');
     else if (target() !== null) askSnooze([target()]);
   },
   x: () => {

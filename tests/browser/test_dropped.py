@@ -1,0 +1,77 @@
+"""A network that drops for a moment, in a real browser: a click is done or said not to be, and nothing written is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.bot import Bot
+from tests.browser.conftest import OpenPage
+from tests.browser.page import answered, arrived, badge, hold, live, select
+
+pytestmark = pytest.mark.own_server
+
+Serve = Callable[..., str]
+
+
+def test_a_click_while_the_network_is_away_loses_nothing(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    orders = [bot.create("exit") for _ in range(2)]
+    for order in orders:
+        bot.exhaust(order)
+    page = open_page(serve(refresh_seconds=600))
+    live(page)
+    page.evaluate("window.same = true")
+    select(page, bot.alert(orders[0]).id)
+    note = page.locator("#alerts-panel-note")
+    note.fill("half a no")
+    select(page, bot.alert(orders[1]).id)
+    page.context.set_offline(True)
+    page.locator("#alerts-panel-acknowledge").click()
+    expect(page.locator("#alerts-panel-said[data-outcome=failed]")).to_contain_text("Nothing was sent.")
+    answered(page)
+    page.locator("#alerts-panel-detail[data-status=active]").wait_for()
+    page.context.set_offline(False)
+    page.locator("[data-state=live]").wait_for()
+    page.locator("#alerts-panel-acknowledge").click()
+    badge(page, acknowledged=1)
+    assert bot.alert(orders[1]).acknowledged_by == "ada"
+    select(page, bot.alert(orders[0]).id)
+    expect(note).to_have_value("half a no")
+    assert page.evaluate("window.same")  # Gradio has not loaded the page again
+
+
+def test_several_that_were_not_sent_stay_selected(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    for _ in range(2):
+        bot.exhaust(bot.create("exit"))
+    page = open_page(serve(refresh_seconds=600))
+    live(page)
+    page.get_by_label("Select all alerts of the list").check()
+    page.keyboard.press("r")
+    page.get_by_label("How did it end?").fill("all sold")
+    page.context.set_offline(True)
+    page.get_by_role("button", name="Resolve 2 alerts").click()
+    expect(page.locator("#alerts-panel-toast")).to_contain_text("Nothing was sent.")
+    page.context.set_offline(False)
+    page.locator("[data-state=live][data-checked='2']").wait_for()
+    page.keyboard.press("r")
+    expect(page.get_by_label("How did it end?")).to_have_value("all sold")
+    page.get_by_role("button", name="Resolve 2 alerts").click()
+    badge(page, unresolved=0, checked=0)
+
+
+def test_a_click_waits_for_a_server_that_is_slow(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    page = open_page(serve())
+    live(page)
+    select(page, bot.alert(order).id)
+    held = hold(page, "known")
+    page.locator("#alerts-panel-acknowledge").click()
+    page.locator("#alerts-panel-list li[data-pending][data-status=acknowledged]").wait_for()  # it shows at once
+    arrived(page, held)
+    assert bot.alert(order).is_active
+    held[0].continue_()
+    badge(page, acknowledged=1)
+    answered(page)

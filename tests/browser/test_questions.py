@@ -1,0 +1,204 @@
+"""What is asked inside the page: by which clock, about which alerts, under which name, and what closes it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from playwright.sync_api import Route, expect
+
+from tests.bot import Bot
+from tests.browser.conftest import OpenPage
+from tests.browser.page import SERVER, answered, badge, live, row, select
+
+pytestmark = pytest.mark.own_server
+
+Serve = Callable[..., str]
+
+NOW = re.compile(r'(\\"now\\":)(\d+)')
+SLOW_CLOCK = "const now = Date.now; Date.now = () => now() - 20 * 60e3;"
+NO_STORAGE = "Object.defineProperty(window, 'localStorage', { get() { throw new Error('forbidden'); } });"
+
+
+def test_a_snooze_is_by_the_clock_of_the_server(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    page = open_page(serve(), before=lambda page: page.add_init_script(SLOW_CLOCK))
+    live(page)
+    select(page, bot.alert(order).id)
+    page.locator("#alerts-panel-snooze").click()
+    before = datetime.now(UTC)
+    page.get_by_role("button", name="15 minutes").click()
+    answered(page)
+    until = bot.alert(order).snoozed_until
+    assert until is not None
+    assert timedelta(minutes=14) < until - before < timedelta(minutes=16)
+
+
+def test_a_snooze_counts_from_the_click(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    page = open_page(serve())
+    live(page)
+    select(page, bot.alert(order).id)
+    page.locator("#alerts-panel-snooze").click()
+    shown = page.locator("#alerts-panel-snooze-1 small")
+    first = shown.text_content()
+    assert first is not None
+
+    def later(route: Route) -> None:  # the server's clock, while the question stands open
+        answer = route.fetch().text()
+        route.fulfill(
+            body=NOW.sub(lambda found: f"{found[1]}{int(found[2]) + 16 * 60_000}", answer), content_type="application/json"
+        )
+
+    page.route(SERVER, later)
+    bot.exhaust(bot.create("entry"))
+    badge(page, unresolved=2)
+    expect(shown).not_to_have_text(first)
+    before = datetime.now(UTC)
+    page.get_by_role("button", name="15 minutes").click()
+    answered(page)
+    page.unroute_all(behavior="wait")
+    until = bot.alert(order).snoozed_until
+    assert until is not None
+    assert until - before > timedelta(minutes=30)
+
+
+def test_one_that_is_ticked_is_like_several(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    for symbol in ("WIF", "BONK", "PEPE"):
+        bot.exhaust(bot.create("exit", token_symbol=symbol))
+    page = open_page(serve())
+    live(page)
+    page.get_by_label("Select critical alert WIF").check()
+    page.keyboard.press("a")
+    page.get_by_role("button", name="Acknowledge 1 alert").click()
+    badge(page, acknowledged=1, checked=0)
+    page.get_by_label("Select critical alert WIF").check()
+    page.keyboard.press("r")
+    page.get_by_label("How did it end?").fill("sold WIF")
+    page.get_by_role("button", name="Resolve 1 alert").click()
+    badge(page, unresolved=2, checked=0)
+    page.get_by_label("Select all alerts of the list").check()
+    page.keyboard.press("r")
+    expect(page.get_by_label("How did it end?")).to_have_value("")
+
+
+def test_a_tick_stays_while_something_else_is_done(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    order = bot.create("exit", token_symbol="WIF")
+    bot.exhaust(order)
+    page = open_page(serve())
+    live(page)
+    page.get_by_label("Select critical alert WIF").check()
+    select(page, bot.alert(order).id)
+    page.locator("#alerts-panel-acknowledge").click()
+    badge(page, acknowledged=1, checked=1)
+
+
+def test_a_note_is_offered_only_for_those_it_was_written_for(
+    serve: Serve, open_page: OpenPage, bot: Bot, database_url: str
+) -> None:
+    orders = [bot.create("exit", token_symbol=symbol) for symbol in ("WIF", "BONK", "PEPE")]
+    for order in orders:
+        bot.exhaust(order)
+    page = open_page(serve())
+    live(page)
+    for symbol in ("WIF", "BONK"):
+        page.get_by_label(f"Select critical alert {symbol}").check()
+    with psycopg.connect(database_url) as holder:
+        holder.execute("select 1 from walltrack.alerts where id = %s for update", (bot.alert(orders[1]).id,))
+        page.keyboard.press("r")
+        page.get_by_label("How did it end?").fill("both sold")
+        page.get_by_role("button", name="Resolve 2 alerts").click()
+        expect(page.locator("#alerts-panel-toast")).to_contain_text("Resolved: 1 of 2.")
+    badge(page, unresolved=2, checked=1)
+    page.get_by_label("Select critical alert PEPE").check()
+    page.keyboard.press("r")
+    expect(page.get_by_label("How did it end?")).to_have_value("")
+    page.keyboard.press("Escape")
+    page.get_by_label("Select critical alert PEPE").uncheck()
+    page.keyboard.press("a")
+    page.get_by_role("button", name="Acknowledge 1 alert").click()
+    badge(page, acknowledged=1, checked=0)
+    page.get_by_label("Select critical alert BONK").check()
+    page.keyboard.press("r")
+    expect(page.get_by_label("How did it end?")).to_have_value("both sold")
+
+
+def test_the_name_is_asked_for_once_where_nothing_can_be_stored(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    page = open_page(serve(operator=None), before=lambda page: page.add_init_script(NO_STORAGE))
+    live(page)
+    select(page, bot.alert(order).id)
+    page.locator("#alerts-panel-acknowledge").click()
+    page.get_by_label("Your name").fill("grace")
+    page.get_by_label("Your name").press("Enter")
+    badge(page, acknowledged=1)
+    expect(page.locator("#alerts-panel-who")).to_have_text("grace")
+    page.locator("#alerts-panel-note").fill("sold")
+    page.locator("#alerts-panel-resolve").click()
+    badge(page, unresolved=0)
+    assert (bot.alert(order).acknowledged_by, bot.alert(order).resolved_by) == ("grace", "grace")
+
+
+def test_what_is_done_is_under_the_name_that_is_shown(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    page = open_page(serve(operator=None))
+    live(page)
+    page.locator("#alerts-panel-who").click()
+    page.get_by_label("Your name").fill("ada")
+    page.get_by_label("Your name").press("Enter")
+    expect(page.locator("#alerts-panel-who")).to_have_text("ada")
+    page.evaluate("localStorage.setItem('walltrack-alerts.name', 'grace')")  # as another tab does
+    select(page, bot.alert(order).id)
+    page.locator("#alerts-panel-acknowledge").click()
+    badge(page, acknowledged=1)
+    answered(page)
+    assert bot.alert(order).acknowledged_by == page.locator("#alerts-panel-who").text_content()
+
+
+def test_text_selected_past_the_edge_closes_nothing(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    for _ in range(2):
+        bot.exhaust(bot.create("exit"))
+    page = open_page(serve())
+    live(page)
+    page.get_by_label("Select all alerts of the list").check()
+    page.keyboard.press("r")
+    note = page.get_by_label("How did it end?")
+    note.fill("all sold")
+    box = note.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 60, box["y"] + 15)
+    page.mouse.down()
+    page.mouse.move(5, box["y"] + 15, steps=4)
+    page.mouse.up()
+    expect(note).to_have_value("all sold")
+    page.mouse.click(5, box["y"])  # beside it
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_several_are_snoozed_while_one_of_them_waits_for_an_answer(
+    serve: Serve, open_page: OpenPage, bot: Bot, database_url: str
+) -> None:
+    orders = [bot.create("exit") for _ in range(2)]
+    for order in orders:
+        bot.exhaust(order)
+    page = open_page(serve())
+    live(page)
+    with psycopg.connect(database_url) as holder:
+        holder.execute("select 1 from walltrack.alerts where id = %s for update", (bot.alert(orders[0]).id,))
+        row(page, bot.alert(orders[0]).id).focus()
+        page.keyboard.press("a")
+        page.locator("#alerts-panel-list li[data-pending]").wait_for()
+        page.get_by_label("Select all alerts of the list").check()
+        page.keyboard.press("s")
+        page.get_by_role("dialog", name="Snooze 2 alerts").get_by_role("button", name="1 hour").click()
+        page.locator("[data-pending='2']").wait_for()
+    badge(page, snoozed=2, checked=0)
+    answered(page)
+    assert bot.alert(orders[0]).acknowledged_by == "ada"
