@@ -294,6 +294,9 @@ def test_an_older_table_is_adopted(empty_database_url: str, database_url: str) -
         bot.exhaust(order)
         bot.fill(order)
         assert bot.alert(order).resolution == "Order filled"
+        open_order = bot.create()
+        bot.exhaust(open_order)
+        data = bot.alert(open_order).data
 
     def parts(url: str) -> set[tuple]:
         return {
@@ -307,8 +310,9 @@ def test_an_older_table_is_adopted(empty_database_url: str, database_url: str) -
     migrations.downgrade(empty_database_url)
     with psycopg.connect(empty_database_url) as connection:
         (count,) = connection.execute("select count(*) from walltrack.alerts").fetchone() or ()
+        assert (data,) in connection.execute("select data from walltrack.alerts").fetchall()
         columns = {d.name for d in connection.execute("select * from walltrack.alerts limit 0").description or ()}
-    assert count == 6
+    assert count == 7
     assert "occurrences" not in columns and "notified_at" in columns
 
 

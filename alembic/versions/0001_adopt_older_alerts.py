@@ -293,6 +293,7 @@ begin
     return;
   end if;
   -- The table was here before: it stays, with its rows and without what was added.
+  update walltrack.alerts as a set data = a.data - 'unwatched_table' where a.data ? 'unwatched_table';
   drop index walltrack.alerts_one_open_per_dedupe_key, walltrack.alerts_history_of_dedupe_key, walltrack.alerts_open_in_order,
     walltrack.alerts_resolved_in_order, walltrack.alerts_acknowledged_in_order, walltrack.alerts_created_in_order;
   for v_policy in
