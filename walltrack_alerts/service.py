@@ -191,6 +191,16 @@ class AlertService:
         rows, _ = await self._fetch("select * from walltrack.alert_summary")
         return Summary(**rows[0], by_severity={severity: rows[0][severity.value] for severity in AlertSeverity})
 
+    async def get_calling(self, limit: int = 100) -> list[Alert]:
+        """Critical alerts that are awake and that nobody has acknowledged; which began to call last comes first."""
+        rows, _ = await self._fetch(
+            "select * from walltrack.open_alerts where severity = 'critical' and status = 'active' "
+            "and coalesce(snoozed_until <= now(), true) "
+            "order by greatest(created_at, notified_at, snoozed_until) desc, id desc limit :limit",
+            limit=limit,
+        )
+        return [Alert(**row) for row in rows]
+
     async def get_median_seconds_to_acknowledge(self) -> float | None:
         """Over the newest 1,000 acknowledgements within 7 days; None when there was none."""
         rows, _ = await self._fetch("select walltrack.median_seconds_to_acknowledge() as median")

@@ -211,6 +211,49 @@ def test_many_at_once_are_one_notification(serve: Serve, open_page: OpenPage, bo
     assert [note["title"] for note in page.evaluate("window.notes")] == ["5 new critical alerts"]
 
 
+MANY = (
+    "select walltrack.raise_alert('load', 'critical', 'Alert ' || n, '', '{}', true, 'k' || n) from generate_series(1, 130) as n"
+)
+
+
+def acknowledge(bot: Bot, order: str, limit: int = 1000) -> None:
+    bot.execute(
+        f"select walltrack.acknowledge_alert(a.id, 'grace') from (select id from walltrack.alerts where alert_type = 'load' "
+        f"and status = 'active' order by created_at {order}, id {order} limit {limit}) as a"
+    )
+
+
+def test_a_new_one_calls_however_many_are_acknowledged(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    bot.execute(MANY)
+    acknowledge(bot, "asc")
+    page = opened(open_page, serve())
+    switch_on(page, "notification")
+    badge(page, critical=130, waiting=0)
+    last = critical(bot)
+    page.wait_for_function("window.notes.length > 0")
+    badge(page, critical=131, waiting=1)
+    assert [note["tag"] for note in page.evaluate("window.notes")] == [str(last)]
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+@pytest.mark.parametrize("query", ["", "?severity=high"])
+def test_of_many_that_wait_only_a_new_one_calls(serve: Serve, open_page: OpenPage, bot: Bot, order: str, query: str) -> None:
+    bot.execute(MANY)
+    page = opened(open_page, f"{serve()}/{query}")
+    switch_on(page, "notification")
+    badge(page, critical=130, waiting=130)
+    first = critical(bot)
+    page.wait_for_function("window.notes.length > 0")
+    for waiting in (111, 91):  # as many as are read at once, then fewer
+        acknowledge(bot, order, 20)
+        badge(page, critical=131, waiting=waiting)
+    acknowledge(bot, order)
+    badge(page, critical=131, waiting=1)
+    second = critical(bot)
+    page.wait_for_function("window.notes.length > 1")
+    assert [note["tag"] for note in page.evaluate("window.notes")] == [str(first), str(second)]
+
+
 def test_the_test_button_and_what_the_browser_allows(serve: Serve, open_page: OpenPage) -> None:
     url = serve()
     page = opened(open_page, url, permission="default")

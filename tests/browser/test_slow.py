@@ -249,6 +249,85 @@ def test_what_ends_while_further_rows_are_read_is_not_among_them(serve: Serve, o
     page.unroute(SERVER)
 
 
+def test_reading_all_again_shows_no_more_than_there_was(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    bot.execute(MANY.format(400))
+    page = open_page(serve(), before=deaf)
+    badge(page, shown=100)
+    for number in (1, 2):
+        bot.exhaust(bot.create("exit"))
+        badge(page, critical=number, unresolved=400 + number, shown=100 + number)
+    bot.execute(
+        "select walltrack.raise_alert('x', 'critical', 'Alert', '', '{}', true, n::text) from generate_series(1, 40) as n"
+    )
+    badge(page, critical=42)
+    page.wait_for_function("document.querySelector('.wta').dataset.shown >= 142")
+    assert int(page.locator(".wta").get_attribute("data-shown") or 0) <= 182
+
+
+def test_reading_all_again_ends_with_another_list(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    bot.execute(MANY.format(150))
+    page = open_page(serve(), before=deaf)
+    badge(page, shown=100)
+    held = hold(page, "read_page")
+    bot.execute(
+        "select walltrack.raise_alert('x', 'critical', 'Alert', '', '{}', true, n::text) from generate_series(1, 90) as n"
+    )
+    arrived(page, held)
+    page.locator("#alerts-panel-critical").click()
+    held[0].continue_()
+    page.locator("[data-reading=false][data-list='2'][data-shown='90']").wait_for()
+    assert len(held) == 1
+
+
+def test_a_rare_match_that_was_found_stays(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    """The first page looks at the newest 20,000 and finds nothing; it is beyond."""
+    bot.execute(
+        "insert into walltrack.alerts (alert_type, severity, status, title, message, data, requires_action, created_at, "
+        "updated_at, last_seen_at, resolved_at, resolved_by, resolution) select 'x', 'info', 'resolved', "
+        "case n when 20100 then 'needle' else 'hay' end, '', '{}', false, at, at, at, at, 'ada', 'done' "
+        "from (select n, now() - n * interval '1 min' as at from generate_series(1, 20100) as n) as each"
+    )
+    page = open_page(f"{serve(refresh_seconds=600)}/?status=resolved&q=needle")
+    live(page)
+    badge(page, shown=1)
+    page.evaluate("""() => {
+      window.least = 1;
+      const root = document.querySelector('.wta');
+      const watch = () => { window.least = Math.min(window.least, root.dataset.shown); };
+      new MutationObserver(watch).observe(root, { attributes: true });
+    }""")
+    with page.expect_response(lambda answer: '"snapshot"' in (answer.request.post_data or "")):
+        bot.exhaust(bot.create("exit"))
+    badge(page, critical=1)
+    page.wait_for_timeout(500)
+    assert page.evaluate("window.least") == 1
+
+
+def test_what_an_action_discards_is_read_again_as_a_whole(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    bot.execute(MANY.format(150))
+    page = listed(open_page(serve(refresh_seconds=600)))
+    live(page)
+    to_the_end(page)
+    badge(page, shown=150)
+    beyond = row(page, bot.alerts()[140].id)
+    held, bodies = late(page, "snapshot")
+    bot.execute("update walltrack.alerts set title = 'Nobody was told' where id = %s", (bot.alerts()[140].id,))
+    page.evaluate("""() => {
+      const now = Date.now;
+      Date.now = () => now() + 6000; // so long somebody was elsewhere
+      document.dispatchEvent(new Event('visibilitychange'));
+    }""")
+    arrived(page, held)
+    page.keyboard.press("j")
+    page.keyboard.press("a")
+    answered(page)
+    held[0].fulfill(body=bodies[0], content_type="application/json")
+    arrived(page, held, 2)
+    held[1].fulfill(body=bodies[1], content_type="application/json")
+    expect(beyond).to_contain_text("Nobody was told")
+    page.unroute_all(behavior="ignoreErrors")  # it may be asking for more
+
+
 def test_further_rows_are_asked_for_again(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     bot.execute(MANY.format(150))
     page = listed(open_page(serve(refresh_seconds=600)))

@@ -11,8 +11,10 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
+import gradio as gr
+
 from walltrack_alerts.errors import AlertNotFoundError, AlertsError, DatabaseUnavailableError, InvalidCursorError
-from walltrack_alerts.models import Alert, AlertFilter, AlertSeverity
+from walltrack_alerts.models import Alert, AlertFilter, AlertPage, AlertSeverity, Summary
 from walltrack_alerts.service import AlertService
 from walltrack_alerts.ui import asking, view
 from walltrack_alerts.ui.charts import read_charts
@@ -25,7 +27,7 @@ FIRST, MOST = 100, 500
 TIMEOUT = 10
 """Seconds until a database that does not answer counts as unreachable."""
 
-_MEDIAN_SECONDS = 5.0  # how old the median may be: it is the one number that is not cheap
+_MEDIAN_SECONDS = 5.0  # how old the median, which is not cheap, may be while the other numbers stay as they are
 
 log = logging.getLogger(__name__)
 
@@ -56,45 +58,48 @@ async def _close_in_the_end(service: AlertService) -> None:
 
 
 class Reading:
-    """What the page can ask for.
+    """What the page can ask for; `knows` tells whether a request is from somebody who may look.
 
     Gradio marks the functions themselves, which bound methods do not allow, and puts them beside its own attributes:
     their names must not be any of these.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, knows: Callable[[gr.Request | None], bool] = lambda _: True) -> None:
         self._source = source
+        self._knows = knows
         self._sharing = Sharing()
         self._problem: str | None = None
-        self._median: tuple[float, float | None] | None = None
+        self._median: tuple[float, tuple[int, ...], float | None] | None = None
 
         async def known(_asked: object) -> str:
             """That this is the panel which made the page: another one would not find what the page asks for."""
             return "{}"
 
-        async def snapshot(asked: object) -> str:
+        async def snapshot(asked: object, request: gr.Request | None = None) -> str:
             """The tiles, the first page of the list, and those of some ids that are in the list beyond it."""
-            return await self._text(asked, self._snapshot)
+            return await self._text(asked, request, self._snapshot)
 
-        async def read_page(asked: object) -> str:
+        async def read_page(asked: object, request: gr.Request | None = None) -> str:
             """A further page of the list."""
-            return await self._text(asked, self._page)
+            return await self._text(asked, request, self._page)
 
-        async def detail(asked: object) -> str:
+        async def detail(asked: object, request: gr.Request | None = None) -> str:
             """Everything about one alert, its order as it is now included."""
-            return await self._text(asked, self._detail)
+            return await self._text(asked, request, self._detail)
 
-        async def health(asked: object = None) -> str:
+        async def health(asked: object, request: gr.Request | None = None) -> str:
             """What is wrong with alerting itself."""
-            return await self._text(asked, self._health)
+            return await self._text(asked, request, self._health)
 
-        async def charts(asked: object) -> str:
+        async def charts(asked: object, request: gr.Request | None = None) -> str:
             """What the charts show."""
-            return await self._text(asked, self._charts)
+            return await self._text(asked, request, self._charts)
 
         self.functions: list[Callable[..., Awaitable[str]]] = [known, snapshot, read_page, detail, health, charts]
 
-    async def _text(self, asked: object, read: Callable[[view.Json], Awaitable[view.Json]]) -> str:
+    async def _text(self, asked: object, request: gr.Request | None, read: Callable[[view.Json], Awaitable[view.Json]]) -> str:
+        if not self._knows(request):
+            return json.dumps({"problem": "You are not logged in"})
         mapping = asking.mapping(asked)
 
         async def text() -> str:
@@ -108,38 +113,44 @@ class Reading:
         # The numbers first: an alert raised in between is in the list at once, in the tiles at the next turn.
         numbers = await self.counts()
         first = await service.get_page(which, limit=asking.number(asked.get("limit"), FIRST, MOST))
-        ids = asking.uuids(asked.get("ids"))
+        ids = asking.uuids(asked.get("ids"))[: asking.MOST]
         changed = await service.get_changed(which, ids) if ids else []
+        calling, since = await self._calling(which, first, numbers["critical"])
         return {
             "now": view.now(),
             "counts": numbers,
             "alerts": [view.row(alert) for alert in first.alerts],
             "next": first.next,
             "changed": [view.row(alert) for alert in changed],
-            "critical": [view.row(alert) for alert in await self._waiting_critical(which, first.alerts, numbers["critical"])],
+            "calling": [view.calling(alert) for alert in calling],
+            "callingSince": since,
         }
 
     async def counts(self) -> view.Json:
         """The numbers of the tiles, and when they were read, ms since 1970."""
         at = view.now()
-        return view.summary(await self._source.service().get_summary(), await self._median_seconds()) | {"at": at}
+        numbers = await self._source.service().get_summary()
+        return view.summary(numbers, await self._median_seconds(numbers)) | {"at": at}
 
-    async def _waiting_critical(self, which: AlertFilter, shown: list[Alert], critical: int) -> list[Alert]:
-        """The critical alerts that nobody has acknowledged, at most 100: what sounds, whatever the list shows."""
-        if which == AlertFilter(status=which.status) and which.status in ("open", "all"):
-            return [alert for alert in shown if _calls(alert)]
+    async def _calling(self, which: AlertFilter, first: AlertPage, critical: int) -> tuple[list[Alert], int]:
+        """What sounds, whatever the list shows, and since when all of them are here: the newest of many, else all since ever."""
+        last = first.alerts[-1] if first.alerts else None
+        shows_all = which == AlertFilter(status=which.status) and which.status in ("open", "all")
+        if shows_all and (first.next is None or last is None or not _is_critical(last)):
+            return [alert for alert in first.alerts if _is_critical(alert) and alert.is_active and not alert.is_snoozed], 0
         if not critical:
-            return []
-        only = AlertFilter(severities=frozenset({AlertSeverity.CRITICAL}), status="active")
-        return (await self._source.service().get_page(only, limit=FIRST)).alerts
+            return [], 0
+        found = await self._source.service().get_calling(FIRST)
+        return found, 0 if len(found) < FIRST else view.calls_since(found[-1])
 
-    async def _median_seconds(self) -> float | None:
-        if self._median is None or time.monotonic() - self._median[0] > _MEDIAN_SECONDS:
-            self._median = time.monotonic(), await self._source.service().get_median_seconds_to_acknowledge()
-        return self._median[1]
+    async def _median_seconds(self, numbers: Summary) -> float | None:
+        now, moved_by = time.monotonic(), (numbers.acknowledged, numbers.waiting, numbers.unresolved)
+        if self._median is None or now - self._median[0] > _MEDIAN_SECONDS or moved_by != self._median[1]:
+            self._median = now, moved_by, await self._source.service().get_median_seconds_to_acknowledge()
+        return self._median[2]
 
     async def _page(self, asked: view.Json) -> view.Json:
-        which, limit = asking.alert_filter(asked.get("filter")), asking.number(asked.get("limit"), FIRST, MOST)
+        which, limit = asking.alert_filter(asked.get("filter")), asking.number(asked.get("limit"), 1, MOST)
         after = asking.string(asked.get("after"), 200) or None
         try:
             found = await self._source.service().get_page(which, after, limit)
@@ -200,5 +211,5 @@ def note(error: Exception) -> None:
     log.warning("%s", str(error) or explain(error), exc_info=None if expected else error)
 
 
-def _calls(alert: Alert) -> bool:
-    return alert.is_active and alert.severity is AlertSeverity.CRITICAL and not alert.is_snoozed
+def _is_critical(alert: Alert) -> bool:
+    return alert.is_open and alert.severity is AlertSeverity.CRITICAL

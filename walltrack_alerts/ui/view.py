@@ -46,6 +46,16 @@ def row(alert: Alert) -> Json:
     }
 
 
+def calling(alert: Alert) -> Json:
+    """One alert that sounds, and since when."""
+    return row(alert) | {"calls": calls_since(alert)}
+
+
+def calls_since(alert: Alert) -> int:
+    """When an alert was raised, became worse or woke, microseconds since 1970; the newest of these."""
+    return max(_us(at) for at in (alert.created_at, alert.notified_at, alert.snoozed_until) if at is not None)
+
+
 def detail(alert: Alert, timeline: list[TimelineEntry], order: Json | None) -> Json:
     """One alert with everything known about it; the newest entry of the timeline first."""
     return row(alert) | {

@@ -90,7 +90,7 @@ const ownName = () => state.user || (state.fallbackName ||= storage.get(NAME_KEY
 
 // ---- what the parts tell each other ----
 // 'summary' (counts) after each reading · 'list' when another list is shown · 'newCritical' (alerts that call since the last
-// reading) · 'live' (state of the connection) · 'view' (name of the page that is shown) · 'identity' (who acts) · 'tick' each
+// reading) · 'view' (name of the page that is shown) · 'identity' (who acts) · 'tick' each
 // second · 'closed' (the panel has left the page)
 
 const handlers = new Map();

@@ -155,16 +155,17 @@ function showList(alerts, { fresh = false } = {}) {
 
 // The first page as it is now, and those of the changed ids that belong in the list beyond it.
 function mergeFirst(first, itsNext, changed, changedIds) {
-  const last = first.at(-1);
-  if (itsNext === null || !last) {
-    next = itsNext;
-    showList(itsNext === null ? first : [...first]);
+  if (itsNext === null) {
+    next = null;
+    showList(first);
     return;
   }
+  const last = first.at(-1); // none: what matches is rare, and begins beyond what one page looks through
   const end = loaded.at(-1);
   const gone = new Set(changedIds);
-  const kept = loaded.filter((alert) => byPlace(alert, last) > 0 && !gone.has(alert.id));
-  const came = changed.filter((alert) => byPlace(alert, last) > 0 && (next === null || byPlace(alert, end) <= 0));
+  const isBeyond = (alert) => !last || byPlace(alert, last) > 0;
+  const kept = loaded.filter((alert) => isBeyond(alert) && !gone.has(alert.id));
+  const came = changed.filter((alert) => isBeyond(alert) && (next === null || (end && byPlace(alert, end) <= 0)));
   const beyond = [...kept, ...came].sort(byPlace);
   if (!beyond.length) next = itsNext;
   showList([...first, ...beyond]);

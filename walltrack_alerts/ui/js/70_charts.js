@@ -349,7 +349,7 @@ async function readCharts() {
 on('view', (name) => { if (name === 'charts') readCharts(); });
 on('tick', () => { if (chartsAreSeen() && Date.now() - charts.asked >= CHARTS_MS) readCharts(); });
 on('summary', (counts) => {
-  const key = JSON.stringify(Object.entries(counts).filter(([name]) => name !== 'median'));
+  const key = JSON.stringify(Object.entries(counts).filter(([name]) => !['median', 'at'].includes(name)));
   if (key === charts.counts) return;
   charts.counts = key;
   if (chartsAreSeen()) charts.timer ??= setTimeout(readCharts, Math.max(charts.asked + CHART_PAUSE_MS - Date.now(), 0));

@@ -3,7 +3,7 @@
 
 const PAGE_TITLE = 'Alerts';
 const AT_ONCE = 3; // notifications; more new alerts than this come as one
-const alarm = { called: new Set(), loaded: false, audio: null, favicon: '' };
+const alarm = { audio: null, favicon: '' };
 
 const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
@@ -93,10 +93,7 @@ function notify(title, body, tag, alertId) {
   }
 }
 
-on('newCritical', (alerts) => {
-  const fresh = alerts.filter(({ id: alertId }) => !alarm.called.has(alertId));
-  fresh.forEach(({ id: alertId }) => alarm.called.add(alertId));
-  if (!fresh.length) return;
+on('newCritical', (fresh) => {
   if (wants.sound()) ring();
   if (!wants.notification()) return;
   if (fresh.length > AT_ONCE) {
@@ -110,11 +107,6 @@ on('newCritical', (alerts) => {
 
 on('summary', ({ critical }) => {
   if (props.own_page) showInTab(critical);
-  // What calls already when the page is opened never rings later, also not when it was snoozed in between.
-  queueMicrotask(() => {
-    if (!alarm.loaded) reading.calling?.forEach((alertId) => alarm.called.add(alertId));
-    alarm.loaded ||= reading.calling !== null;
-  });
 });
 
 // ---- the bell and its settings ----

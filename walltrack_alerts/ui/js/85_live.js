@@ -4,7 +4,7 @@ const SILENCE_MS = 25000; // the hub speaks every 10 s
 const RETRY_MS = [300, 1000, 2000, 5000];
 const SOCKET_FAILURES = 3; // then there is no way for WebSockets here, and the page says that it polls
 const STRANGE = 3; // times that a server answers, but not to this page: another version of the panel runs there
-const line = { socket: null, heard: 0, failures: 0, opened: false, state: 'connecting', since: 0, why: '', retry: null, strange: 0 };
+const line = { socket: null, heard: 0, failures: 0, state: 'connecting', since: 0, why: '', retry: null, strange: 0 };
 const gradio = window.gradio_config ?? {};
 const base = (gradio.root || location.href.split(/[?#]/)[0]).replace(/\/$/, '');
 
@@ -31,7 +31,6 @@ function becomeLive(at, { since = serverNow(), why = '' } = {}) {
   Object.assign(line, { state: at, why });
   showLive();
   if (at === was) return;
-  emit('live', { state: at, since: line.since, why });
   if (at === 'live') readList({ all: true });
   readHealth();
 }
@@ -64,11 +63,9 @@ function connect(path, ticket) {
   }
   line.socket = socket;
   line.heard = Date.now();
-  line.opened = false;
   socket.addEventListener('message', ({ data }) => {
     if (socket !== line.socket) return;
     line.heard = Date.now();
-    line.opened = true;
     line.failures = 0;
     let message;
     try {

@@ -7,7 +7,8 @@ const PAGE = 100;
 const MANY = 500; // the most ids and rows of one request
 const changed = new Set(); // ids to look at in the next reading
 const reading = {
-  busy: false, again: null, list: 0, at: 0, wake: null, calling: null, health: false,
+  busy: false, again: null, list: 0, at: 0, wake: null, health: false,
+  called: null, calledSince: 0, // ids of what has called so far, null before the first reading; of many only the newest are read
   more: false, told: new Set(), // ids of which was heard while further rows are read
   details: 0, detailAgain: false, // requests on their way
   detail: 0, detailShown: 0, // number of the last request, and of the one whose answer is shown
@@ -44,18 +45,23 @@ async function readList({ all = false } = {}) {
   const ids = [...changed];
   changed.clear();
   const everything = all || ids.length > MANY;
-  const old = { shown: root.dataset.list, end: loaded.at(-1) };
-  const answer = await call('snapshot', { filter: state.filter, limit: PAGE, ids: everything ? [] : ids });
-  let further = [];
+  const old = { shown: root.dataset.list, end: loaded.at(-1), count: loaded.length };
+  let answer = await call('snapshot', { filter: state.filter, limit: PAGE, ids: everything ? [] : ids });
+  let whole = null; // the list as it is now, as far as it had been read before
   let end = answer.next ?? null;
-  if (!answer.problem && asked === reading.list && everything && old.shown === String(asked)) {
-    // As far as the list had been read before, page by page.
-    let last = answer.alerts.at(-1);
-    while (end !== null && last && old.end && byPlace(last, old.end) < 0) {
-      const page = await call('read_page', { filter: state.filter, after: end, limit: MANY });
-      if (page.problem) break;
-      further = [...further, ...page.alerts];
-      last = page.alerts.at(-1) ?? last;
+  if (!answer.problem && everything && old.shown === String(asked)) {
+    const isShort = () => end !== null && old.end && (!whole.length || byPlace(whole.at(-1), old.end) < 0);
+    whole = answer.alerts;
+    while (isShort() && asked === reading.list && acted === reading.acted) {
+      // As many rows as there were; then one more, two, four: it must not grow by much more than have come since.
+      const surplus = whole.length - old.count;
+      const limit = Math.min(Math.max(-surplus, surplus + 1), MANY);
+      const page = await call('read_page', { filter: state.filter, after: end, limit });
+      if (page.problem) {
+        answer = page; // half a list would be a wrong one
+        break;
+      }
+      whole = [...whole, ...page.alerts];
       end = page.next;
     }
   }
@@ -66,6 +72,7 @@ async function readList({ all = false } = {}) {
     showProblem(answer);
   } else if (acted !== reading.acted) {
     ids.forEach((alertId) => changed.add(alertId)); // older than what was done here; it is read again
+    reading.again = { all: everything || reading.again?.all === true };
   } else if (asked === reading.list) {
     showSnapshot(answer);
     const failed = failing();
@@ -78,9 +85,9 @@ async function readList({ all = false } = {}) {
       list.parentElement.scrollTop = 0;
       showList(answer.alerts, { fresh: true });
       emit('list');
-    } else if (everything && further.length) {
+    } else if (whole) {
       next = end;
-      showList([...answer.alerts, ...further]);
+      showList(whole);
     } else {
       mergeFirst(answer.alerts, answer.next, answer.changed, ids);
     }
@@ -100,10 +107,7 @@ function showSnapshot(answer) {
   reading.at = Date.now();
   banner.hidden = true;
   showCounts(answer.counts);
-  const calling = new Set(answer.critical.map((alert) => alert.id));
-  const fresh = reading.calling === null ? [] : answer.critical.filter((alert) => !reading.calling.has(alert.id));
-  reading.calling = calling;
-  if (fresh.length) emit('newCritical', fresh);
+  callOut(answer);
   clearTimeout(reading.wake);
   if (answer.counts.nextWake !== null) {
     const wait = Math.min(Math.max(answer.counts.nextWake - serverNow(), 0) + 150, 2 ** 31 - 1);
@@ -113,6 +117,16 @@ function showSnapshot(answer) {
       if (state.selected) readDetail();
     }, wait);
   }
+}
+
+// What calls already when the page is opened never rings later, also not when it was snoozed in between. Nor does an old one
+// that is read only now, because some of those that came after it call no more.
+function callOut({ calling, callingSince }) {
+  const fresh = reading.called === null ? [] : calling.filter((alert) => !reading.called.has(alert.id) && alert.calls > reading.calledSince);
+  reading.called ??= new Set();
+  calling.forEach((alert) => reading.called.add(alert.id));
+  reading.calledSince = callingSince;
+  if (fresh.length) emit('newCritical', fresh);
 }
 
 // They come with readings and with what is heard; those that were read earlier may arrive later.
