@@ -101,6 +101,70 @@ def test_several_at_once_with_the_count_in_the_question(serve: Serve, open_page:
     assert {alert.resolution for alert in bot.alerts()} == {"all sold"}
 
 
+def test_hundreds_at_once_are_all_done(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    bot.execute(
+        "select walltrack.raise_alert('load', 'high', 'Alert ' || n, '', '{}', true, 'k' || n) from generate_series(1, 520) as n"
+    )
+    page = open_page(serve())
+    live(page)
+    for number in (100, 200, 300, 400, 500, 520):
+        page.locator(f"[data-shown='{number}']").wait_for()
+        page.locator(".wta-scroll").evaluate("node => node.scrollTo(0, node.scrollHeight)")
+    page.get_by_label("Select all alerts of the list").check()
+    page.locator("#alerts-panel-bulk-acknowledge").click()
+    confirm(page, "Acknowledge 520 alerts")
+    expect(page.locator("#alerts-panel-toast[data-outcome=done]")).to_contain_text("Acknowledged: 520 of 520.")
+    badge(page, acknowledged=520, waiting=0, checked=0)
+    assert {alert.acknowledged_by for alert in bot.alerts()} == {"ada"}
+
+
+def test_snoozing_again_and_waking_are_done_and_say_whose_snooze_it_was(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    orders = [bot.create("exit") for _ in range(2)]
+    for order in orders:
+        bot.exhaust(order)
+    alerts = [bot.alert(order).id for order in orders]
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=2)
+    bot.call("snooze_alert", alerts[0], until, "eve")
+    page = open_page(serve(), timezone_id="Asia/Tokyo")
+    live(page)
+    badge(page, snoozed=1)
+    select(page, alerts[0])
+    said = page.locator("#alerts-panel-said[data-outcome=done]")
+    page.locator("#alerts-panel-snooze").click()
+    page.get_by_role("button", name="1 hour").click()
+    expect(said).to_contain_text("Snoozed. eve had snoozed it until ")
+    expect(said).to_contain_text(f"{until.astimezone(ZoneInfo('Asia/Tokyo')):%H:%M:%S}.")
+    page.locator("#alerts-panel-snooze").click()
+    page.get_by_role("button", name="Wake now").click()
+    expect(said).to_have_text("Awake again.")  # it was ada's own
+    badge(page, snoozed=0)
+
+    bot.call("snooze_alert", alerts[1], until, "eve")
+    badge(page, snoozed=1)
+    page.get_by_label("Select all alerts of the list").check()
+    page.locator("#alerts-panel-bulk-snooze").click()
+    page.get_by_role("dialog", name="Snooze 2 alerts").get_by_role("button", name="Wake now").click()
+    expect(page.locator("#alerts-panel-toast[data-outcome=done]")).to_contain_text(
+        "Awake again: 2 of 2. eve had snoozed it until"
+    )
+    badge(page, snoozed=0, checked=0)
+
+
+def test_what_a_trigger_of_the_orders_says_makes_nobody_else_the_first(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    bot.execute("""
+      create function walltrack.talk() returns trigger language plpgsql as $$ begin raise warning 'careful'; return new; end $$;
+      create trigger talk before update on walltrack.orders for each row execute function walltrack.talk()
+    """)
+    page = open_page(serve())
+    live(page)
+    select(page, bot.alert(order).id)
+    page.locator("#alerts-panel-retry").click()
+    confirm(page, "Retry the order")
+    expect(page.locator("#alerts-panel-said[data-outcome=done]")).to_have_text("The order is pending again: the bot will try it.")
+
+
 def test_retrying_and_cancelling_the_order(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create("exit")
     bot.exhaust(order)

@@ -19,7 +19,8 @@ from walltrack_alerts.ui.reading import TIMEOUT, Source, explain, note
 AT_ONCE = 4
 """Statements of one bulk action that run side by side: others want connections too."""
 
-Transition = Callable[[AlertService, UUID, str], Awaitable[Alert]]
+Transition = Callable[[AlertService, UUID, str], Awaitable[view.Json]]
+"""Does it to one alert as somebody; returns what became of it."""
 
 
 class Acting:
@@ -57,14 +58,28 @@ class Acting:
 
     async def acknowledge(self, event: gr.EventData, request: gr.Request) -> str:
         """active -> acknowledged."""
-        return await self._act(event, request, lambda service, alert_id, by: service.acknowledge_alert(alert_id, by))
+
+        async def transition(service: AlertService, alert_id: UUID, by: str) -> view.Json:
+            alert = await service.acknowledge_alert(alert_id, by)
+            if alert.notice is None or alert.acknowledged_by == by:
+                return _done(alert)
+            return _late(alert, "acknowledged", alert.acknowledged_by, alert.acknowledged_at)
+
+        return await self._act(event, request, transition)
 
     async def resolve(self, event: gr.EventData, request: gr.Request) -> str:
         """active or acknowledged -> resolved, with a note."""
         words = asking.string(getattr(event, "note", None), 2000)
         if not words:
             return _refuse(event, "Write a note first: how did it end?")
-        return await self._act(event, request, lambda service, alert_id, by: service.resolve_alert(alert_id, words, by))
+
+        async def transition(service: AlertService, alert_id: UUID, by: str) -> view.Json:
+            alert = await service.resolve_alert(alert_id, words, by)
+            if alert.notice is None or (alert.resolved_by, alert.resolution) == (by, words):
+                return _done(alert)
+            return _late(alert, "resolved", alert.resolved_by, alert.resolved_at)
+
+        return await self._act(event, request, transition)
 
     async def snooze(self, event: gr.EventData, request: gr.Request) -> str:
         """Quiet until a time; awake when none is given."""
@@ -72,16 +87,32 @@ class Acting:
         until: datetime | None = asking.time(asked)
         if asked is not None and until is None:
             return _refuse(event, "This is no time to snooze until.")
-        return await self._act(event, request, lambda service, alert_id, by: service.snooze_alert(alert_id, until, by))
+
+        async def transition(service: AlertService, alert_id: UUID, by: str) -> view.Json:
+            alert = await service.snooze_alert(alert_id, until, by)
+            notice = alert.notice or ""
+            # That it was so already, or by the same person, is no news.
+            replaced = notice and not notice.startswith(("already ", f"{by} had "))
+            return _done(alert, f"{notice}." if replaced else "")
+
+        return await self._act(event, request, transition)
 
     async def retry(self, event: gr.EventData, request: gr.Request) -> str:
         """The order of the alert: failed -> pending."""
-        return await self._act_on_order(event, request, lambda service, alert_id, by: service.retry_order(alert_id, by))
+
+        async def transition(service: AlertService, alert_id: UUID, by: str) -> view.Json:
+            return _done(await service.retry_order(alert_id, by))
+
+        return await self._act_on_order(event, request, transition)
 
     async def cancel(self, event: gr.EventData, request: gr.Request) -> str:
         """The order of the alert: pending or failed -> cancelled."""
         reason = asking.string(getattr(event, "note", None), 500) or "Manually cancelled"
-        return await self._act_on_order(event, request, lambda service, alert_id, by: service.cancel_order(alert_id, reason, by))
+
+        async def transition(service: AlertService, alert_id: UUID, by: str) -> view.Json:
+            return _done(await service.cancel_order(alert_id, reason, by))
+
+        return await self._act_on_order(event, request, transition)
 
     async def _act_on_order(self, event: gr.EventData, request: gr.Request, transition: Transition) -> str:
         if not self._order_actions:
@@ -100,49 +131,30 @@ class Acting:
             return _refuse(event, "Say who you are first.")
         ids = asking.uuids(getattr(event, "ids", None))
         if not ids or len(ids) > most:
-            return _refuse(event, "This is no alert id." if not ids else "One order at a time.")
+            return _refuse(event, f"At most {most} at a time, these are {len(ids)}." if ids else "This is no alert id.")
         service, few = self._source.service(), asyncio.Semaphore(AT_ONCE)
+        deadline = asyncio.get_running_loop().time() + TIMEOUT  # one for all of them: the page does not wait longer
 
-        deadline = asyncio.get_running_loop().time() + TIMEOUT
+        async def outcome(alert_id: UUID) -> view.Json:
+            try:
+                async with asyncio.timeout_at(deadline), few:
+                    found = await transition(service, alert_id, by)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the page says it and nobody sees a traceback
+                note(error)
+                found = {"outcome": "failed", "text": texts.visible(explain(error))}
+            return {"id": str(alert_id)} | found
 
-        async def one(alert_id: UUID) -> view.Json:
-            return await _one(service, alert_id, by, transition, few, deadline)
-
-        return _answer({"nonce": _nonce(event), "outcomes": await asyncio.gather(*map(one, ids))})
-
-
-async def _one(
-    service: AlertService, alert_id: UUID, by: str, transition: Transition, few: asyncio.Semaphore, deadline: float
-) -> view.Json:
-    try:
-        async with asyncio.timeout_at(deadline), few:  # one for all of them: the page does not wait longer
-            alert = await transition(service, alert_id, by)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the page says it and nobody sees a traceback
-        note(error)
-        return {"id": str(alert_id), "outcome": "failed", "text": texts.visible(explain(error))}
-    answer = {"id": str(alert_id), "outcome": "done", "text": "", "alert": view.row(alert)}
-    if alert.notice is None:
-        return answer
-    return answer | {"outcome": "late", "text": texts.visible(_notice(alert)), "first": _first(alert)}
+        return _answer({"nonce": _nonce(event), "outcomes": await asyncio.gather(*map(outcome, ids))})
 
 
-def _first(alert: Alert) -> view.Json | None:
-    """Who did it before, where the alert tells; the page knows the time zone."""
-    if alert.resolved_at is not None:
-        return {"did": "resolved", "by": texts.line(texts.text(alert.resolved_by), 100), "at": view.ms(alert.resolved_at)}
-    if alert.acknowledged_at is not None and "acknowledged" in str(alert.notice):
-        return {
-            "did": "acknowledged",
-            "by": texts.line(texts.text(alert.acknowledged_by), 100),
-            "at": view.ms(alert.acknowledged_at),
-        }
-    return None
+def _done(alert: Alert, text: str = "") -> view.Json:
+    return {"outcome": "done", "text": texts.visible(text), "alert": view.row(alert)}
 
 
-def _notice(alert: Alert) -> str:
-    """What the database said."""
-    words = str(alert.notice)
-    return words[:1].upper() + words[1:] + ("" if words.endswith(".") else ".")
+def _late(alert: Alert, did: str, by: str | None, at: datetime | None) -> view.Json:
+    """Somebody did it before; the page knows the time zone."""
+    first = {"did": did, "by": texts.line(texts.text(by), 100), "at": None if at is None else view.ms(at)}
+    return {"outcome": "late", "text": "", "alert": view.row(alert), "first": first}
 
 
 def _refuse(event: gr.EventData, text: str) -> str:

@@ -51,10 +51,10 @@ def uuid(value: object) -> UUID | None:
 
 
 def uuids(values: object) -> list[UUID]:
-    """The ids in a list, each once, at most MOST of them."""
+    """The ids in a list, each once."""
     several: Iterable[object] = values if isinstance(values, list) else ()
     found = (uuid(value) for value in several)
-    return list(dict.fromkeys(each for each in found if each is not None))[:MOST]
+    return list(dict.fromkeys(each for each in found if each is not None))
 
 
 def number(value: object, least: int, most: int) -> int:

@@ -77,12 +77,14 @@ const DONE = {
 };
 
 const NOT_SENT = "The panel's server cannot be reached. Nothing was sent.";
+const AT_A_TIME = 100; // alerts in one request; the server has a deadline for all of them
+
+const complain = (alone, outcome, text) => (alone ? say(alone, outcome, text) : tell(outcome, text));
 
 // Ask for an action on alerts; its note, time or reason come in `more`, and whether it is about those that are ticked.
 function act(kind, ids, more = {}) {
   if (!ids.length || state.role !== 'operator') return;
   const alone = ids.length === 1 ? ids[0] : null;
-  const complain = (outcome, text) => (alone ? say(alone, outcome, text) : tell(outcome, text));
   if (alone && isPending(alone)) return;
   let { note } = more;
   if (kind === 'resolve' && note === undefined && shown?.alertId === alone) {
@@ -90,7 +92,7 @@ function act(kind, ids, more = {}) {
     if (!note) {
       shown.part.note.setAttribute('aria-invalid', 'true');
       shown.part.note.focus();
-      complain('refused', 'Write a note first: how did it end?');
+      complain(alone, 'refused', 'Write a note first: how did it end?');
       return;
     }
   }
@@ -99,37 +101,38 @@ function act(kind, ids, more = {}) {
     return;
   }
   if (root.dataset.state === 'offline') {
-    complain('failed', NOT_SENT);
+    complain(alone, 'failed', NOT_SENT);
     return;
   }
-  const nonce = crypto.getRandomValues(new Uint32Array(4)).join('-');
   const actor = ownName();
   if (root.dataset.user !== actor) emit('identity'); // it was given in another tab
-  state.pending.set(nonce, { kind, ids, actor, until: more.until, alone, ticked: more.ticked === true });
   if (alone) say(alone, '', '');
-  showWishes();
-  send(kind, { nonce, ids, actor, note, until: more.until }, complain);
+  const { until, ticked = false } = more;
+  send({ kind, ids, actor, note, until, alone, ticked, count: ids.length, outcomes: [] });
 }
 
 // Only to a server that answers: Gradio would keep the click for later and load the page again, with all that is half-written.
-async function send(kind, action, complain) {
-  const { nonce } = action;
+// Of many the first ones; the answer to these sends the next ones, so that none of them waits too long for its own.
+async function send(wish) {
+  const { kind, ids, actor, note, until, alone, outcomes } = wish;
+  const nonce = crypto.getRandomValues(new Uint32Array(4)).join('-');
+  state.pending.set(nonce, wish);
+  showWishes();
   const answer = await call('known', {});
   if (!element.isConnected) return;
   if (answer.offline) {
     state.pending.delete(nonce);
     showWishes();
-    complain('failed', NOT_SENT);
+    complain(alone, 'failed', outcomes.length ? NOT_SENT.replace('Nothing', 'Nothing more') : NOT_SENT);
     showProblem(answer);
     return;
   }
-  trigger(kind, action);
+  trigger(kind, { nonce, ids: ids.slice(0, AT_A_TIME), actor, note, until });
   setTimeout(() => {
-    const wish = state.pending.get(nonce);
     if (!state.pending.delete(nonce)) return;
     state.overdue.set(nonce, wish);
     showWishes();
-    complain('failed', "No answer from the panel's server. Look at the status before you try again.");
+    complain(alone, 'failed', "No answer from the panel's server. Look at the status before you try again.");
   }, PATIENCE_MS);
 }
 
@@ -139,11 +142,17 @@ function showWishes() {
   if (shown) showDetail();
 }
 
+// Times in the database's words, in the page's own time zone.
+const local = (text) => text.replace(/(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d) UTC/g, (_, day, time) => clock(Date.parse(`${day}T${time}Z`)));
+
 function takeAnswer({ nonce, outcomes }) {
   for (const each of outcomes) {
-    if (each.first) each.text = `${each.first.by} was first: ${each.first.did} at ${clock(each.first.at)}.`;
+    each.text = each.first ? `${each.first.by} was first: ${each.first.did} at ${clock(each.first.at)}.` : local(each.text);
   }
   const wish = state.pending.get(nonce) ?? state.overdue.get(nonce);
+  // Whoever was refused would be again, and whoever was told to look at the status does so.
+  const goesOn = state.pending.has(nonce) && outcomes.some((each) => each.outcome !== 'refused');
+  const rest = goesOn ? wish.ids.slice(AT_A_TIME) : [];
   state.pending.delete(nonce);
   state.overdue.delete(nonce);
   reading.acted += 1;
@@ -153,27 +162,29 @@ function takeAnswer({ nonce, outcomes }) {
     if (at >= 0) loaded[at] = alert;
     if (state.detail?.id === alert.id) state.detail = { ...state.detail, ...alert, address: state.detail.address };
   }
-  const done = outcomes.filter((each) => each.outcome === 'done');
-  for (const each of done) if (wish?.kind === 'resolve') state.drafts.delete(each.id);
-  showWishes();
-  if (wish) report(wish, outcomes, done);
+  for (const each of outcomes) if (each.outcome === 'done' && wish?.kind === 'resolve') state.drafts.delete(each.id);
+  wish?.outcomes.push(...outcomes);
+  if (rest.length) send({ ...wish, ids: rest });
+  else showWishes();
+  if (wish) report(wish);
   readList();
   reading.detailShown = reading.detail + 1; // what was asked for before the answer is older than it
   if (state.selected) readDetail();
 }
 
-function report(wish, outcomes, done) {
+function report(wish) {
+  const { outcomes } = wish;
   const kind = wish.kind === 'snooze' && wish.until === null ? 'wake' : wish.kind;
   const settled = outcomes.filter((each) => ['done', 'late'].includes(each.outcome));
   if (wish.ticked) {
-    if (kind === 'resolve' && settled.length === outcomes.length) state.bulkNote = { text: '', ids: [] };
+    if (kind === 'resolve' && settled.length === wish.count) state.bulkNote = { text: '', ids: [] };
     settled.forEach((each) => state.checked.delete(each.id));
     markRows();
     showBulk();
   }
   if (wish.alone) {
     const [{ outcome, text }] = outcomes;
-    const words = outcome === 'done' ? DONE[kind] : text;
+    const words = outcome === 'done' ? [DONE[kind], text].filter(Boolean).join(' ') : text;
     say(wish.alone, outcome, words);
     if (outcome === 'done') setTimeout(() => {
       if (state.said.get(wish.alone)?.[1] === words) say(wish.alone, '', '');
@@ -181,8 +192,9 @@ function report(wish, outcomes, done) {
     return;
   }
   const others = outcomes.filter((each) => each.outcome !== 'done');
-  const words = `${DONE[kind].replace('.', '')}: ${done.length} of ${outcomes.length}.`;
-  tell(others.length ? 'late' : 'done', others.length ? `${words} ${others[0].text}` : words);
+  const done = outcomes.length - others.length;
+  const [told] = [...others, ...outcomes].map((each) => each.text).filter(Boolean);
+  tell(others.length ? 'late' : 'done', [`${DONE[kind].replace('.', '')}: ${done} of ${wish.count}.`, told].filter(Boolean).join(' '));
 }
 
 watch('value', () => {
