@@ -12,10 +12,12 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import gradio as gr
 import httpx
 import psycopg
 import pytest
@@ -46,7 +48,8 @@ from walltrack_alerts.ui import (
     guard,
     launch_panel,
 )
-from walltrack_alerts.ui.access import is_loopback
+from walltrack_alerts.ui.access import Person, is_loopback
+from walltrack_alerts.ui.acting import Acting
 from walltrack_alerts.ui.guard import Guard
 from walltrack_alerts.ui.live import Hub
 from walltrack_alerts.ui.reading import Reading, Source
@@ -197,6 +200,18 @@ def test_the_cookie_of_a_session_that_was_logged_out_is_worth_nothing(guarded: L
         assert elsewhere.get("/config").status_code == 200
 
 
+def test_only_a_session_of_somebody_is_kept_as_ended(guarded: Launch, users: Path) -> None:
+    access = PasswordAccess(users)
+    url = guarded(access)
+    with logged_in(url) as session, client(url) as stranger:
+        mine = session.cookies[access.file.cookie_name()]
+        session.get("/logout")
+        for number in range(3):
+            stranger.cookies.set(access.file.cookie_name(), f"invented {number}")
+            assert stranger.get("/logout").status_code == 303
+        assert list(access.ended) == [mine]
+
+
 def test_cookies_are_secure_behind_https(guarded: Launch, users: Path) -> None:
     url = guarded(PasswordAccess(users))
     with client(url, **{"X-Forwarded-Proto": "https"}) as session:
@@ -252,6 +267,19 @@ def test_guessing_has_to_wait(guarded: Launch, users: Path, monkeypatch: pytest.
         assert answer.status_code == 429 and "Wait some minutes" in answer.text
         monkeypatch.setattr(guard, "WRONG_SECONDS", 0.0)
         assert session.post("/login", data={"username": "ada", "password": "correct horse"}).status_code == 303
+
+
+def test_guesses_at_the_same_time_are_no_more(guarded: Launch, users: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "WRONG_PASSWORDS", 3)
+    monkeypatch.setattr(guard, "CHECKS_AT_ONCE", 1)
+    url = guarded(PasswordAccess(users))
+
+    def guess(number: int) -> int:
+        with client(url) as session:
+            return session.post("/login", data={"username": "ada", "password": f"guess {number}"}).status_code
+
+    with ThreadPoolExecutor(12) as pool:
+        assert sorted(pool.map(guess, range(12))) == [401] * 3 + [429] * 9
 
 
 @pytest.mark.parametrize(
@@ -563,6 +591,15 @@ async def test_the_live_hub_needs_an_operators_rights_only(operator_url: str, db
             await is_live(page)
             db.execute(RAISE, ("a",))
             await until(page, lambda message: bool(message["changed"]))
+
+
+async def test_nothing_of_too_many_is_left_out_in_silence() -> None:
+    asked = [str(uuid.uuid4()) for _ in range(501)]
+    event = gr.EventData(None, {"nonce": "1", "ids": asked})
+    acting = Acting(Source("host=/nowhere"), lambda _: Person("ada"), lambda _: {}, lambda _: None, order_actions=True)
+    outcomes = json.loads(await acting.acknowledge(event, gr.Request()))["outcomes"]
+    assert [each["id"] for each in outcomes] == asked
+    assert {each["text"] for each in outcomes} == {"At most 500 at a time, these are 501."}
 
 
 def test_a_reader_is_refused_by_the_server(database_url: str, users: Path, bot: Bot) -> None:

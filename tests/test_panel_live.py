@@ -235,6 +235,21 @@ async def test_a_ticket_is_of_one_user_and_ends_with_the_login(database_url: str
         assert closed.value.rcvd is not None and closed.value.rcvd.code == live.LOGGED_OUT
 
 
+async def test_a_login_ends_however_much_there_is_to_tell(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 2.0)
+    who: str | None = "ada"
+    with serving(Hub(database_url, whoami=lambda _: who)) as site:
+        async with site.page() as page:
+            await is_live(page)
+            who = None
+            with pytest.raises(ConnectionClosed) as closed:
+                async with asyncio.timeout(PATIENCE):
+                    while True:  # never silent for as long as a heartbeat
+                        site.hub.touch("00000000-0000-0000-0000-000000000001")
+                        await page.recv()
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == live.LOGGED_OUT
+
+
 async def test_there_is_a_heartbeat(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.05)
     async with site.page() as page:

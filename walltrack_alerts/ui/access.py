@@ -143,7 +143,9 @@ class PasswordAccess(Access):
         return connection.cookies.get(self.file.cookie_name(), "")
 
     def end(self, session: str) -> None:
-        """Log out."""
+        """Log out; what is nobody's session is not worth remembering."""
+        if self.file.user_of(session) is None:
+            return
         self.ended[session] = None
         while len(self.ended) > 10_000:
             del self.ended[next(iter(self.ended))]

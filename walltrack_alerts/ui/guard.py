@@ -39,10 +39,10 @@ log = logging.getLogger(__name__)
 class Guard:
     """Every request of the app inside, the WebSocket and Gradio's own routes included, is from somebody who is known."""
 
-    def __init__(self, app: ASGIApp, access: Access, *, title: str = "Alerts", origins: Collection[str] = ()) -> None:
+    def __init__(self, app: ASGIApp, access: Access, *, origins: Collection[str] = ()) -> None:
         self._app = app
         self._access = access
-        self._login = _Login(access, title) if isinstance(access, PasswordAccess) else None
+        self._login = _Login(access) if isinstance(access, PasswordAccess) else None
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,6 +91,7 @@ class Guard:
 
 
 _FOREIGN = "This request comes from a page of another origin."
+_TOO_MANY = "Too many wrong passwords. Wait some minutes."
 
 
 @dataclass(slots=True)
@@ -98,7 +99,6 @@ class _Login:
     """The login page and what it sends."""
 
     access: PasswordAccess
-    title: str
     _checks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CHECKS_AT_ONCE))
     _wrong: defaultdict[str, deque[float]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=WRONG_PASSWORDS)))
 
@@ -110,17 +110,20 @@ class _Login:
             return _go(onward) if self.access.who(request) else self._page()
         address = request.client.host if request.client else ""
         if self._has_to_wait(address):
-            return self._page("Too many wrong passwords. Wait some minutes.", status=429)
+            return self._page(_TOO_MANY, status=429)
         if int(request.headers.get("content-length") or MAX_FORM_BYTES + 1) > MAX_FORM_BYTES:
             return self._page("That was no login.", status=400)
         async with request.form(max_files=0, max_fields=10) as form:
             name, password = str(form.get("username", "")).strip(), str(form.get("password", ""))
-        user = None
-        if len(name) <= NAME_LENGTH and len(password) <= PASSWORD_LENGTH[1]:
-            async with self._checks:
+        async with self._checks:
+            if self._has_to_wait(address):  # others from there have guessed meanwhile
+                return self._page(_TOO_MANY, status=429)
+            user = None
+            if len(name) <= NAME_LENGTH and len(password) <= PASSWORD_LENGTH[1]:
                 user = await asyncio.to_thread(self.access.file.check, name, password)
+            if user is None:
+                self._wrong[address].append(time.monotonic())
         if user is None:
-            self._wrong[address].append(time.monotonic())
             log.warning("wrong name or password from %s", address)
             return self._page("Wrong name or password.", name, status=401)
         response = _go(onward)
@@ -152,7 +155,6 @@ class _Login:
 
     def _page(self, problem: str = "", name: str = "", status: int = 200) -> Response:
         page = _PAGE.substitute(
-            title=html.escape(self.title),
             problem=f'<p role="alert">{html.escape(problem)}</p>' if problem else "",
             name=html.escape(name),
         )
@@ -192,7 +194,7 @@ _PAGE = Template("""<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>Log in - $title</title>
+<title>Log in - Alerts</title>
 <link rel="icon" href="data:,">
 <style>
 :root { --ground: #f5f6f8; --card: #fff; --text: #1e293b; --quiet: #475569; --line: #64748b; --act: #1d4ed8; --bad: #b91c1c }
@@ -218,7 +220,7 @@ input:focus-visible, button:focus-visible { outline: 3px solid #60a5fa; outline-
 </head>
 <body>
 <main>
-<h1>$title</h1>
+<h1>Alerts</h1>
 <p class="lead">Log in to see alerts and to act on them.</p>
 $problem
 <form method="post">

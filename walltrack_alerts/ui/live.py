@@ -159,12 +159,15 @@ class Hub:
                     await websocket.close(client.code)
 
     async def _send(self, websocket: WebSocket, client: _Client) -> None:
+        asked = time.monotonic()
         while True:
             try:
                 async with asyncio.timeout(HEARTBEAT_SECONDS):
                     message = await client.waiting.get()
             except TimeoutError:
                 message = self._message(())
+            if time.monotonic() - asked >= HEARTBEAT_SECONDS:  # also when there is always something to tell
+                asked = time.monotonic()
                 if not self._is(client.user, websocket):
                     client.end(LOGGED_OUT)
                     return
