@@ -22,7 +22,7 @@ from tests.browser.page import badge, live, select
 from tests.browser.servers import PATIENCE, free_port, wait_for_answer
 from tests.conftest import new_database
 from walltrack_alerts import AlertStatus, passwords
-from walltrack_alerts.ui import Role, create_alerts_panel, launch_panel
+from walltrack_alerts.ui import Person, Role, create_alerts_panel, launch_panel
 
 pytestmark = pytest.mark.own_server
 
@@ -146,6 +146,29 @@ def test_several_panels_on_one_page(
             assert other.alerts()[0].acknowledged_by == "bob" and bot.alerts()[0].status is AlertStatus.ACTIVE
         finally:
             host.close()
+
+
+def test_an_embedded_panel_tells_nothing_to_who_is_nobody(database_url: str, open_page: OpenPage, bot: Bot) -> None:
+    """The page around it is the app's, and so is what stands in it; what it asks can be asked without it."""
+    order = bot.create()
+    bot.exhaust(order)
+    with gr.Blocks() as host:
+        create_alerts_panel(database_url, access=lambda connection: Person("ada") if "x-key" in connection.headers else None)
+    _, url, _ = host.launch(
+        server_name="127.0.0.1", server_port=free_port(), prevent_thread_lock=True, quiet=True, footer_links=[], ssr_mode=False
+    )
+    try:
+        page = open_page(url, extra_http_headers={"X-Key": "1"})
+        live(page)
+        badge(page, unresolved=1)
+        with page.expect_request("**/component_server/**") as asking:
+            select(page, bot.alert(order).id)
+        asked = asking.value.post_data_json
+        for name in ("snapshot", "read_page", "detail", "health", "charts"):
+            answer = httpx.post(asking.value.url, json={**asked, "fn_name": name}, timeout=PATIENCE)
+            assert json.loads(answer.json()) == {"problem": "You are not logged in"}
+    finally:
+        host.close()
 
 
 def test_two_panels_in_one_process(database_url: str, open_page: OpenPage, bot: Bot) -> None:

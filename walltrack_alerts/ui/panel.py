@@ -53,7 +53,11 @@ def create_alerts_panel(
     """
     source = Source(service_or_dsn)
     access = access_of(access)
-    reading = Reading(source)
+
+    def knows(request: gr.Request | None) -> bool:
+        return request is not None and access.who(_connection(request)) is not None
+
+    reading = Reading(source, knows)
     listen_dsn = listen_dsn or (service_or_dsn if isinstance(service_or_dsn, str) else None)
     live = _Live(listen_dsn, access, origins, reading.counts)
     acting = Acting(source, _Who(access, (operator or "").strip()), live.ticket, live.touch, order_actions=order_actions)
@@ -134,8 +138,9 @@ class _Live:
             self._hub.touch(alert_id)
 
 
-def _connection(request: gr.Request) -> HTTPConnection:
-    connection = request.request
+def _connection(request: gr.Request | HTTPConnection) -> HTTPConnection:
+    """The request itself, which server functions get, or the one in Gradio's, which events get."""
+    connection = request if isinstance(request, HTTPConnection) else request.request
     assert isinstance(connection, HTTPConnection)
     return connection
 
