@@ -152,8 +152,11 @@ def test_an_embedded_panel_tells_nothing_to_who_is_nobody(database_url: str, ope
     """The page around it is the app's, and so is what stands in it; what it asks can be asked without it."""
     order = bot.create()
     bot.exhaust(order)
+    keys = {"1"}
     with gr.Blocks() as host:
-        create_alerts_panel(database_url, access=lambda connection: Person("ada") if "x-key" in connection.headers else None)
+        create_alerts_panel(
+            database_url, access=lambda connection: Person("ada") if connection.headers.get("x-key") in keys else None
+        )
     _, url, _ = host.launch(
         server_name="127.0.0.1", server_port=free_port(), prevent_thread_lock=True, quiet=True, footer_links=[], ssr_mode=False
     )
@@ -167,6 +170,12 @@ def test_an_embedded_panel_tells_nothing_to_who_is_nobody(database_url: str, ope
         for name in ("snapshot", "read_page", "detail", "health", "charts"):
             answer = httpx.post(asking.value.url, json={**asked, "fn_name": name}, timeout=PATIENCE)
             assert json.loads(answer.json()) == {"problem": "You are not logged in"}
+        keys.clear()
+        page.locator("[data-live=signed-out]").wait_for()
+        with page.expect_response(lambda answer: '"snapshot"' in (answer.request.post_data or "")):
+            pass
+        page.wait_for_timeout(500)
+        expect(page.get_by_role("link", name="Sign in again")).to_be_visible(timeout=1)
     finally:
         host.close()
 

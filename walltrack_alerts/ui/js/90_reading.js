@@ -193,7 +193,7 @@ async function readHealth() {
 }
 
 function showProblem({ problem, unreachable, offline }) {
-  if (offline && (line.state === 'signed-out' || line.strange >= STRANGE)) return;
+  if (line.state === 'signed-out' || (offline && line.strange >= STRANGE)) return; // the page says more already
   state.failingSince ??= Date.now();
   const what = unreachable ? 'Database unreachable' : problem.replace(/\.$/, '');
   setText(banner, `${what} since ${clock(state.failingSince)}, retrying. What you see may be out of date.`);
