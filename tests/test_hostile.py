@@ -201,6 +201,7 @@ def test_every_block_of_unicode(wide: Bot) -> None:
     )
     wide.execute("listen walltrack_alerts")
     assert wide.faults() == []
+    wide.execute("analyze walltrack.orders, walltrack.alerts, walltrack.alert_events")  # or it looks at each pair of them
     rows = wide.execute(
         "select o.last_error, a.data ->> 'error', a.data ->> 'token_symbol', a.message, "
         "walltrack.event_payload(a, e) from walltrack.orders as o "
