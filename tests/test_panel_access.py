@@ -415,7 +415,7 @@ def test_the_settings_name_one_login(users: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("WALLTRACK_PANEL_PORT", "0"),
+        ("WALLTRACK_PANEL_PORT", "65536"),
         ("WALLTRACK_PANEL_ROOT_PATH", "alerts"),
         ("WALLTRACK_EXPLORER_TOKEN_URL", "javascript:{token}"),
         ("WALLTRACK_EXPLORER_TOKEN_URL", "https://x.example/"),
