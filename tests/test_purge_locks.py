@@ -95,7 +95,8 @@ def test_everybody_at_once_and_a_purge(database_url: str, bot: Bot, level: str) 
                 cursor = rows[-1][0] if rows else cursor
 
     calls = [
-        *(Call(crowd.write, n) for n in range(3)), *(Call(crowd.operate, n) for n in range(2)), Call(crowd.reconcile),
+        *(Call(crowd.write, n) for n in range(3)), *(Call(crowd.operate, n, ("WT001", "WT002")) for n in range(2)),
+        Call(crowd.reconcile),
         Call(clean), Call(clean), Call(read),
     ]  # fmt: skip
     assert {call.result() for call in calls} == {None}
