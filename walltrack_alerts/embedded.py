@@ -176,21 +176,26 @@ class _Cluster:
                 f"{self.data_dir} has files in it but no PostgreSQL data.\n"
                 "Empty it, or name another folder with WALLTRACK_DATA_DIR."
             )
-        draft = self._beside("new")
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(mode=0o700)
+        # A new one each time: the initdb of a process that was killed may still be writing into its own.
+        draft = Path(tempfile.mkdtemp(prefix=self._beside("new-").name, dir=self.data_dir.parent))
         if self.account:
             os.chown(draft, self.account["user"], self.account["group"])
         # The locale of the environment may not exist on this system, and initdb would refuse it.
         options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale"]
         code, output = self._run("initdb", "-D", str(draft), *options)
         if code != 0:
-            shutil.rmtree(draft, ignore_errors=True)
+            self._remove_drafts()
             raise EmbeddedStartError(
                 f"The embedded PostgreSQL could not create its data folder {self.data_dir}.\n"
                 f"{_last_lines(output)}\n{self._advice()}"
             )
         draft.rename(self.data_dir)
+        self._remove_drafts()
+
+    def _remove_drafts(self) -> None:
+        for path in self.data_dir.parent.iterdir():
+            if path.name.startswith(self._beside("new-").name):
+                shutil.rmtree(path, ignore_errors=True)
 
     # The server
 
