@@ -431,32 +431,29 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 -- DROP TRIGGER locks out even readers for a moment: call it like watch_orders. Open alerts stay open, and are told from those
--- of deleted orders by a mark.
+-- of deleted orders by a mark; most of them are looked for before that moment.
 declare
   v_event text;
   v_guard text := walltrack.guard_name(p_table);
-  v_table walltrack.watched_tables;
-  v_alert record;
+  v_table walltrack.watched_tables := (select w from walltrack.watched_tables as w where w.table_id = p_table);
+  v_seen uuid[];
+  v_left uuid[];
 begin
-  delete from walltrack.watched_tables as w where w.table_id = p_table returning w.* into v_table;
   if v_guard is null then
+    delete from walltrack.watched_tables as w where w.table_id = p_table;
     return;  -- the table was dropped, and its triggers with it
   end if;
+  v_seen := array(select o.alert_id from walltrack.open_order_alerts() as o);
+  v_left := walltrack.alerts_left_by(v_table, array[]::uuid[]);
+  delete from walltrack.watched_tables as w where w.table_id = p_table;
   foreach v_event in array array['insert', 'update', 'delete', 'truncate'] loop
     execute format('drop trigger if exists %I on %s', 'walltrack_alerts_' || v_event, p_table);
   end loop;
   execute format('drop function if exists walltrack.%I()', v_guard);
 
-  for v_alert in select o.alert_id, o.order_id from walltrack.open_order_alerts() as o where v_table.table_id is not null loop
-    begin
-      continue when (walltrack.find_order(v_table, v_alert.order_id, false)).order_id is null;
-    exception when others then
-      null;  -- what cannot be read is not deleted
-    end;
-    update walltrack.alerts as a
-    set data = a.data || jsonb_build_object('unwatched_table', p_table)
-    where a.id = v_alert.alert_id and a.status <> 'resolved';
-  end loop;
+  update walltrack.alerts as a
+  set data = a.data || jsonb_build_object('unwatched_table', p_table)
+  where a.id = any (v_left || walltrack.alerts_left_by(v_table, v_seen)) and a.status <> 'resolved';
 end
 $$;
 

@@ -321,7 +321,9 @@ declare
 begin
   select a.id into v_alert_id
   from walltrack.alerts as a
-  where a.dedupe_key = walltrack.nonblank(p_dedupe_key) and a.status <> 'resolved';
+  where a.dedupe_key in (p_dedupe_key, walltrack.nonblank(p_dedupe_key)) and a.status <> 'resolved'
+  order by a.dedupe_key = p_dedupe_key desc  -- that of an order is as its id is, white space included
+  limit 1;
   if v_alert_id is null then
     raise notice 'no alert is open for %', walltrack.clip(p_dedupe_key, 500);
     return null;

@@ -76,7 +76,11 @@ begin
       where p.polrelid = p_table and p.polpermissive and p.polcmd = '*' and pg_get_expr(p.polqual, p.polrelid) = 'true'
         and exists (select from unnest(p.polroles) as r (id) where r.id = 0 or pg_has_role(r.id, 'usage'))
     )
-    and not exists (select from pg_policy as p where p.polrelid = p_table and not p.polpermissive)
+    and not exists (
+      select from pg_policy as p
+      where p.polrelid = p_table and not p.polpermissive and p.polcmd in ('*', 'r', 'w')
+        and exists (select from unnest(p.polroles) as r (id) where r.id = 0 or pg_has_role(r.id, 'usage'))
+    )
   );
 end
 $$;

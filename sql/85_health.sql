@@ -90,7 +90,7 @@ begin
         then format('Give the new name at once: `select walltrack.watch_orders(%L, ''{"fact": "new_name"}'')`.', g.table_name)
       else concat_ws(
         ' ',
-        format('Run `%s`.', s.enable),
+        'Run `' || s.enable || '`.',
         case
           when exists (select from triggers as t where t.table_id = g.table_id and t.tgname is null)
             then format('Run `select walltrack.watch_orders(%L)`, which puts back what is missing and changes nothing else.', g.table_name)

@@ -216,6 +216,53 @@ comment on function walltrack.open_order_alerts() is 'The open alerts of orders,
 revoke all on function walltrack.open_order_alerts() from public;
 
 
+create or replace function walltrack.may_have(p_table walltrack.watched_tables, p_order_id text) returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (walltrack.find_order(p_table, p_order_id, false)).order_id is not null;
+exception when others then
+  return null;
+end
+$$;
+
+comment on function walltrack.may_have(walltrack.watched_tables, text) is
+'Whether a watched table has an order of this id, NULL where that cannot be read.';
+
+revoke all on function walltrack.may_have(walltrack.watched_tables, text) from public;
+
+
+create or replace function walltrack.alerts_left_by(p_table walltrack.watched_tables, p_but uuid[]) returns uuid[]
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_hidden boolean := walltrack.hides_orders(p_table.table_id);
+begin
+  return array(
+    select o.alert_id
+    from walltrack.open_order_alerts() as o
+    where p_table.table_id is not null and o.alert_id <> all (p_but)
+      and (v_hidden or walltrack.may_have(p_table, o.order_id) is not false)
+      and not exists (
+        select from walltrack.watched_tables as w
+        where w.table_id <> p_table.table_id and walltrack.may_have(w, o.order_id)
+      )
+  );
+end
+$$;
+
+comment on function walltrack.alerts_left_by(walltrack.watched_tables, uuid[]) is
+'The open alerts, but for some, of orders that a table has or may have and that no other watched one is known to have.';
+
+revoke all on function walltrack.alerts_left_by(walltrack.watched_tables, uuid[]) from public;
+
+
 create or replace function walltrack.is_unwatched(p_data jsonb) returns boolean
 language plpgsql
 stable

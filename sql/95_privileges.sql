@@ -20,7 +20,6 @@ declare
     when 'relay' then array[]::text[]
   end;
   v_function text;
-  v_policy text := 'whoever_was_granted_select_' || p_role::oid;
 begin
   if v_functions is null then
     raise exception 'unknown kind of access: %', coalesce(quote_literal(p_as), 'NULL')
@@ -35,9 +34,12 @@ begin
   -- Where the host's own row level security decides about an adopted table, this role sees all of it none the less.
   if not exists (
     select from pg_policy as p
-    where p.polrelid = 'walltrack.alerts'::regclass and p.polname in ('whoever_was_granted_select', v_policy)
+    where p.polrelid = 'walltrack.alerts'::regclass
+      and (p.polname = 'whoever_was_granted_select' or p.polname in (select walltrack.policies_of(p_role)))
   ) then
-    execute format('create policy %I on walltrack.alerts for select to %s using (true)', v_policy, p_role);
+    execute format(
+      'create policy %I on walltrack.alerts for select to %s using (true)', 'whoever_was_granted_select_' || gen_random_uuid(), p_role
+    );
   end if;
   execute format('grant select on sequence walltrack.alert_events_event_id_seq to %s', p_role);
   if to_regclass('walltrack.alerts_version') is not null then
@@ -60,6 +62,23 @@ comment on function walltrack.grant_access(regrole, text) is
 revoke all on function walltrack.grant_access(regrole, text) from public;
 
 
+create or replace function walltrack.policies_of(p_role regrole) returns setof name
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select p.polname
+  from pg_policy as p
+  where p.polrelid = 'walltrack.alerts'::regclass and starts_with(p.polname, 'whoever_was_granted_select_') and p.polroles = array[p_role::oid]
+$$;
+
+comment on function walltrack.policies_of(regrole) is
+'The policies on alerts of grant_access() for a role, found by the role: a restored dump gives it another number.';
+
+revoke all on function walltrack.policies_of(regrole) from public;
+
+
 create or replace function walltrack.revoke_access(p_role regrole) returns void
 language plpgsql
 volatile
@@ -70,6 +89,7 @@ as $$
 declare
   v_table regclass;
   v_function regprocedure;
+  v_policy name;
 begin
   for v_table in
     select c.oid::regclass
@@ -89,7 +109,9 @@ begin
   loop
     execute format('revoke all on function %s from %s', v_function, p_role);
   end loop;
-  execute format('drop policy if exists %I on walltrack.alerts', 'whoever_was_granted_select_' || p_role::oid);
+  for v_policy in select walltrack.policies_of(p_role) loop
+    execute format('drop policy %I on walltrack.alerts', v_policy);
+  end loop;
 end
 $$;
 

@@ -120,6 +120,8 @@ def test_a_wrong_url(url: str) -> None:
         "postgresql://u:SECRET/SECRET@h:5432/db",
         "postgresql+psycopg://u:SECRET@SECRET@h/db",
         "postgresql://u:x?y@SECRET@h/db",
+        "postgresql://ada@corp:SECRET@h/db",
+        "postgresql://u:x@@SECRET@h/db",
         "host=h password=x SECRET",
         "host=h password='x' 'SECRET'",
     ],
@@ -130,6 +132,11 @@ def test_a_wrong_url_is_not_shown(url: str) -> None:
         done = run(url, *command, expect=1)
         assert "WALLTRACK_DATABASE_URL is no PostgreSQL connection string" in done.stderr and "%40 for @" in done.stderr
         assert "SECRET" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("host", ["%2Fhome%2Fada%40corp", "%40abstract", "/home/ada@corp"])
+def test_a_socket_may_be_anywhere(host: str) -> None:
+    assert "ILL connection" in run(f"postgresql://u:%40@/db?host={host}", "doctor", expect=1).stdout  # there is none, but
 
 
 def test_an_option_that_does_not_exist_is_named() -> None:
@@ -171,9 +178,9 @@ def test_words_that_cannot_be_written(database_url: str, bot: Bot, monkeypatch: 
 
 @pytest.mark.parametrize("arguments", [("--json",), ()])
 def test_a_reader_that_leaves_early_is_no_error(database_url: str, bot: Bot, arguments: tuple[str, ...]) -> None:
-    bot.execute("select walltrack.raise_alert('t', 'info', repeat('x', 200), repeat('y', 900)) from generate_series(1, 400)")
+    bot.execute("select walltrack.raise_alert('t', 'info', repeat('x', 200), repeat('y', 900)) from generate_series(1, 3000)")
     with subprocess.Popen(
-        [*COMMAND, "alerts", "list", "--limit", "400", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [*COMMAND, "alerts", "list", "--limit", "3000", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "WALLTRACK_DATABASE_URL": database_url},
     ) as process:  # fmt: skip
         assert process.stdout is not None and process.stderr is not None

@@ -134,6 +134,16 @@ def test_resolve_by_dedupe_key(bot: Bot, alert: Alert, notices: list[str]) -> No
     assert all(notice.startswith("no alert is open") for notice in notices) and len(notices) == 2
 
 
+def test_a_key_is_found_as_it_is(bot: Bot) -> None:
+    """That of an order is as its id is, which may be padded."""
+    for key in ("order_failed_a", "order_failed_a  "):
+        bot.execute(
+            "insert into walltrack.alerts (alert_type, severity, title, dedupe_key) values ('t', 'info', 't', %s)", (key,)
+        )
+        resolved = bot.call("resolve_by_dedupe_key", key, "gone", "ada")
+        assert resolved is not None and resolved.dedupe_key == key
+
+
 def test_the_order_alert_can_be_resolved_by_its_key(bot: Bot) -> None:
     order = bot.create()
     bot.exhaust(order)

@@ -45,6 +45,20 @@ def test_what_is_not_watched_any_more_stays_as_it_is(trades: Bot) -> None:
     assert only(trades).resolution == "Order filled"
 
 
+def test_the_other_tables_go_on_when_one_is_not_watched_any_more(trades: Bot) -> None:
+    """Also where its orders cannot be read, or have the same ids."""
+    trades.execute(TRADES.format("public.others"))
+    trades.execute(FAILED.format("public.others"))
+    mine = trades.create("exit", status="failed", attempt_count=3)
+    trades.execute(
+        "set session_replication_role = replica; alter table public.trades rename id to number; reset session_replication_role"
+    )
+    trades.execute("select walltrack.unwatch_orders('public.trades')")
+    trades.execute("set session_replication_role = replica; delete from walltrack.orders; delete from public.others")
+    assert reconcile(trades) == (0, 2)
+    assert trades.alert(mine).resolution == "Order deleted"
+
+
 def test_a_table_that_is_dropped_after_it_was_watched(trades: Bot) -> None:
     trades.execute("select walltrack.unwatch_orders('public.trades'); drop table public.trades")
     assert reconcile(trades) == (0, 1)
@@ -118,3 +132,23 @@ def test_hidden_is_not_deleted(hidden: tuple[Bot, Bot]) -> None:
     host.execute("alter table trade.orders disable trigger user; delete from trade.orders")
     assert reconcile(owner) == (0, 1)
     assert only(owner).resolution == "Order deleted"
+
+
+def test_hidden_and_not_watched_any_more_is_not_deleted(hidden: tuple[Bot, Bot], server_url: str) -> None:
+    host, owner = hidden
+    host.execute("alter table trade.orders force row level security")
+    with psycopg.connect(server_url, autocommit=True) as admin:  # only an owner of the table may take triggers off
+        admin.execute("grant wt_hidden_host to wt_hidden_owner")
+    owner.execute(TRADES.format("walltrack.others"))
+    owner.execute("select walltrack.unwatch_orders('trade.orders')")
+    assert reconcile(owner) == (0, 0)
+    assert only(owner).is_open
+
+
+def test_what_restricts_others_hides_nothing(hidden: tuple[Bot, Bot]) -> None:
+    host, owner = hidden
+    host.execute("create policy others on trade.orders as restrictive to wt_hidden_host using (false)")
+    host.execute("create policy inserts on trade.orders as restrictive for insert with check (false)")
+    (check,) = [check for check in ill(owner) if check.name == "orders of trade.orders"]
+    follow(host, check.advice)
+    assert ill(owner) == []

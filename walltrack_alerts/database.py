@@ -64,10 +64,7 @@ def as_libpq(url: str, name: str = "WALLTRACK_DATABASE_URL") -> str:
         if url.startswith(prefix):
             url = "postgresql://" + url.removeprefix(prefix)
     try:
-        host = str(conninfo_to_dict(url).get("host"))
-        # A password with a character that ends it: libpq takes the rest of it for the host or the database, and shows it.
-        misread = "://" in url and ("@" in host or "@" in url.partition("://")[2].partition("?")[0].partition("/")[2])
-        problem = "its user or password has a special character as it is" if misread else ""
+        problem = "its user or password has a special character as it is" if _is_misread(url) else ""
     except psycopg.ProgrammingError as error:
         # Most of libpq's texts quote what they could not read, which may be the password.
         option = re.match(r'invalid (?:connection option|URI query parameter:) "(\w+)"', str(error))
@@ -79,6 +76,15 @@ def as_libpq(url: str, name: str = "WALLTRACK_DATABASE_URL") -> str:
             "or host=... dbname=..."
         )
     return url
+
+
+def _is_misread(url: str) -> bool:
+    """Whether libpq takes the rest of a password, after a character that ends it, for host, port or database, and shows it."""
+    _, is_url, rest = url.partition("://")
+    parts = conninfo_to_dict(url)
+    hosts = [host for host in str(parts.get("host") or "").split(",") if not host.startswith("/")]  # "@name" is a socket, too
+    path = rest.partition("?")[0].partition("/")[2]
+    return bool(is_url) and any("@" in part for part in (*(host[1:] for host in hosts), str(parts.get("port") or ""), path))
 
 
 def describe(dsn: str) -> str:

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, TypeVar
+from typing import Annotated, NoReturn, TypeVar
 
 import psycopg
 import typer
@@ -25,10 +25,16 @@ Result = TypeVar("Result")
 STYLES = {"critical": "bold white on red", "high": "bold dark_orange", "warning": "yellow", "info": "cyan"}
 
 
+def _leave() -> NoReturn:
+    """The reader went away, e.g. `| head`: nothing is written any more, not at the very end either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise typer.Exit(0) from None
+
+
 class _Output(Console):
     def on_broken_pipe(self) -> None:
         """Rich would end with exit code 1."""
-        raise BrokenPipeError
+        _leave()
 
 
 out = _Output(highlight=False, soft_wrap=not sys.stdout.isatty())
@@ -59,9 +65,8 @@ def errors() -> Iterator[None]:
         if rest:
             err.print(Text(rest))
         raise typer.Exit(code) from None
-    except BrokenPipeError:  # the reader went away, e.g. `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(0) from None
+    except BrokenPipeError:
+        _leave()
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
