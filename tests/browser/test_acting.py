@@ -26,9 +26,27 @@ LISTEN = """() => {
 }"""
 
 
+HUNDREDS = (
+    "select walltrack.raise_alert('load', 'high', 'Alert ' || n, '', '{{}}', true, 'k' || n) from generate_series(1, {}) as n"
+)
+
+
 def confirm(page: Page, name: str) -> None:
     """Say yes in the dialog."""
     page.get_by_role("dialog").get_by_role("button", name=name, exact=True).click()
+
+
+def all_rows(page: Page, number: int) -> None:
+    """Scroll until so many rows are there."""
+    page.wait_for_function(
+        """number => {
+          const [root, scroll] = ['.wta', '.wta-scroll'].map((each) => document.querySelector(each));
+          scroll.scrollTo(0, scroll.scrollHeight);
+          return Number(root.dataset.shown) === number;
+        }""",
+        arg=number,
+        polling=100,
+    )
 
 
 def test_snoozed_it_leaves_the_tiles_and_wakes_by_itself(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
@@ -91,7 +109,7 @@ def test_several_at_once_with_the_count_in_the_question(serve: Serve, open_page:
     page.get_by_label("Select high alert PEPE").check()
     page.locator("#alerts-panel-bulk-snooze").click()
     page.get_by_role("dialog", name="Snooze 2 alerts").get_by_role("button", name="1 hour").click()
-    badge(page, snoozed=2, unresolved=2)
+    badge(page, snoozed=2, unresolved=2, checked=0)
     page.get_by_label("Select all alerts of the list").check()
     page.locator("#alerts-panel-bulk-resolve").click()
     confirm(page, "Resolve 4 alerts")  # without a note nothing happens
@@ -102,20 +120,44 @@ def test_several_at_once_with_the_count_in_the_question(serve: Serve, open_page:
 
 
 def test_hundreds_at_once_are_all_done(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
-    bot.execute(
-        "select walltrack.raise_alert('load', 'high', 'Alert ' || n, '', '{}', true, 'k' || n) from generate_series(1, 520) as n"
-    )
+    bot.execute(HUNDREDS.format(520))
     page = open_page(serve())
     live(page)
-    for number in (100, 200, 300, 400, 500, 520):
-        page.locator(f"[data-shown='{number}']").wait_for()
-        page.locator(".wta-scroll").evaluate("node => node.scrollTo(0, node.scrollHeight)")
+    all_rows(page, 520)
     page.get_by_label("Select all alerts of the list").check()
     page.locator("#alerts-panel-bulk-acknowledge").click()
     confirm(page, "Acknowledge 520 alerts")
     expect(page.locator("#alerts-panel-toast[data-outcome=done]")).to_contain_text("Acknowledged: 520 of 520.")
     badge(page, acknowledged=520, waiting=0, checked=0)
     assert {alert.acknowledged_by for alert in bot.alerts()} == {"ada"}
+
+
+@pytest.mark.parametrize("away", ["server", "database"])
+def test_of_hundreds_the_rest_is_not_sent_to_what_does_not_answer(
+    serve: Serve, open_page: OpenPage, bot: Bot, database_url: str, away: str
+) -> None:
+    bot.execute(HUNDREDS.format(150))
+    page = open_page(serve())
+    live(page)
+    all_rows(page, 150)
+    toast = page.locator("#alerts-panel-toast")
+    with psycopg.connect(database_url) as holder:
+        if away == "server":
+            page.route("**/gradio_api/run/**", lambda _: None)
+        else:
+            holder.execute("select 1 from walltrack.alerts for update")
+        page.get_by_label("Select all alerts of the list").check()
+        page.locator("#alerts-panel-bulk-acknowledge").click()
+        confirm(page, "Acknowledge 150 alerts")
+        if away == "server":
+            expect(toast).to_contain_text("No answer from the panel's server.")
+            page.unroute_all(behavior="ignoreErrors")  # what is held goes on
+        done = 100 if away == "server" else 0
+        expect(toast).to_contain_text(f"Acknowledged: {done} of 150.")
+        expect(toast).to_contain_text("The rest was not sent.", timeout=1000)
+        expect(toast).to_have_attribute("data-outcome", "late")
+        answered(page)
+    badge(page, acknowledged=done, checked=150 - done)
 
 
 def test_snoozing_again_and_waking_are_done_and_say_whose_snooze_it_was(serve: Serve, open_page: OpenPage, bot: Bot) -> None:

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from tests.bot import TOKEN, Bot
 from tests.browser.conftest import OpenPage
-from tests.browser.page import live, row, select
+from tests.browser.page import answered, live, row, select
 
 pytestmark = pytest.mark.own_server
 
@@ -126,6 +126,21 @@ def test_context_and_timeline_are_complete(serve: Serve, open_page: OpenPage, bo
     context = json.loads(detail.locator("#alerts-panel-json").text_content() or "")
     assert context["order_id"] == str(order)
     assert context["error"] == "second error"
+
+
+def test_an_older_browser_will_do(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    """Safari has this since 17.4."""
+    order = bot.create("exit")
+    bot.exhaust(order)
+    script = "delete Element.prototype.checkVisibility"
+    page = open_page(serve(), before=lambda page: page.add_init_script(script))
+    live(page)
+    select(page, bot.alert(order).id)
+    page.locator("#alerts-panel-note").fill("sold")
+    page.locator("#alerts-panel-resolve").click()
+    page.locator("#alerts-panel-detail[data-status=resolved]").wait_for()
+    answered(page)
+    assert bot.alert(order).resolution == "sold"
 
 
 def test_on_a_phone_it_is_a_sheet_over_the_list(serve: Serve, open_page: OpenPage, bot: Bot) -> None:

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from tests.bot import Bot
 from tests.browser.conftest import OpenPage
-from tests.browser.page import answered, arrived, badge, hold, live, select
+from tests.browser.page import SERVER, answered, arrived, badge, hold, live, select
 
 pytestmark = pytest.mark.own_server
 
@@ -40,6 +40,43 @@ def test_a_click_while_the_network_is_away_loses_nothing(serve: Serve, open_page
     select(page, bot.alert(orders[0]).id)
     expect(note).to_have_value("half a no")
     assert page.evaluate("window.same")  # Gradio has not loaded the page again
+
+
+def test_a_page_that_missed_one_answer_is_live_again(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    page = open_page(serve(refresh_seconds=600))
+    live(page)
+    select(page, bot.alert(order).id)
+    held = hold(page, "known")
+    page.locator("#alerts-panel-acknowledge").click()
+    arrived(page, held)
+    held[0].fulfill(status=500)
+    page.unroute(SERVER)
+    expect(page.locator("#alerts-panel-said[data-outcome=failed]")).to_contain_text("Nothing was sent.")
+    page.locator("[data-state=live][data-live=live]").wait_for()
+    page.locator("#alerts-panel-acknowledge").click()
+    badge(page, acknowledged=1)
+
+
+def test_the_reason_of_an_order_that_was_not_cancelled_is_kept(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    page = open_page(serve(refresh_seconds=600))
+    live(page)
+    select(page, bot.alert(order).id)
+    page.locator("#alerts-panel-cancel").click()
+    page.get_by_label("Reason").fill("pool is empty")
+    page.context.set_offline(True)
+    page.get_by_role("button", name="Cancel the order").click()
+    expect(page.locator("#alerts-panel-said[data-outcome=failed]")).to_contain_text("Nothing was sent.")
+    page.context.set_offline(False)
+    page.locator("[data-state=live]").wait_for()
+    page.locator("#alerts-panel-cancel").click()
+    expect(page.get_by_label("Reason")).to_have_value("pool is empty")
+    page.get_by_role("button", name="Cancel the order").click()
+    page.locator("#alerts-panel-detail[data-status=resolved]").wait_for()
+    assert bot.execute("select last_error from walltrack.orders").fetchone() == ("pool is empty",)
 
 
 def test_several_that_were_not_sent_stay_selected(serve: Serve, open_page: OpenPage, bot: Bot) -> None:

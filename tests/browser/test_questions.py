@@ -81,7 +81,7 @@ def test_one_that_is_ticked_is_like_several(serve: Serve, open_page: OpenPage, b
     page.keyboard.press("r")
     page.get_by_label("How did it end?").fill("sold WIF")
     page.get_by_role("button", name="Resolve 1 alert").click()
-    badge(page, unresolved=2, checked=0)
+    badge(page, unresolved=2, checked=0, shown=2)
     page.get_by_label("Select all alerts of the list").check()
     page.keyboard.press("r")
     expect(page.get_by_label("How did it end?")).to_have_value("")
@@ -95,6 +95,7 @@ def test_a_tick_stays_while_something_else_is_done(serve: Serve, open_page: Open
     page.get_by_label("Select critical alert WIF").check()
     select(page, bot.alert(order).id)
     page.locator("#alerts-panel-acknowledge").click()
+    answered(page)
     badge(page, acknowledged=1, checked=1)
 
 
@@ -138,6 +139,7 @@ def test_the_name_is_asked_for_once_where_nothing_can_be_stored(serve: Serve, op
     page.get_by_label("Your name").fill("grace")
     page.get_by_label("Your name").press("Enter")
     badge(page, acknowledged=1)
+    answered(page)
     expect(page.locator("#alerts-panel-who")).to_have_text("grace")
     page.locator("#alerts-panel-note").fill("sold")
     page.locator("#alerts-panel-resolve").click()
@@ -182,6 +184,32 @@ def test_text_selected_past_the_edge_closes_nothing(serve: Serve, open_page: Ope
     expect(note).to_have_value("all sold, all")
     page.mouse.click(5, box["y"])  # beside it
     expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_what_is_asked_of_one_that_waits_for_an_answer_is_sent_or_said_not_to_be(
+    serve: Serve, open_page: OpenPage, bot: Bot, database_url: str
+) -> None:
+    order = bot.create("exit", token_symbol="WIF")
+    bot.exhaust(order)
+    page = open_page(serve())
+    live(page)
+    select(page, bot.alert(order).id)
+    note = page.locator("#alerts-panel-note")
+    with psycopg.connect(database_url) as holder:
+        holder.execute("select 1 from walltrack.alerts where id = %s for update", (bot.alert(order).id,))
+        page.locator("#alerts-panel-acknowledge").click()
+        page.locator("#alerts-panel-list li[data-pending]").wait_for()
+        note.fill("sold")
+        note.press("Control+Enter")
+        expect(page.locator("#alerts-panel-said[data-outcome=refused]")).to_contain_text("Nothing was sent.")
+        page.get_by_label("Select critical alert WIF").check()
+        page.locator("#alerts-panel-bulk-resolve").click()
+        page.get_by_label("How did it end?").fill("all sold")
+        page.get_by_role("button", name="Resolve 1 alert").click()
+        page.locator("[data-pending='2']").wait_for()
+    answered(page)
+    badge(page, unresolved=0, checked=0)
+    assert bot.alert(order).resolution == "all sold"
 
 
 def test_several_are_snoozed_while_one_of_them_waits_for_an_answer(

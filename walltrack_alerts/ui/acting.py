@@ -14,7 +14,7 @@ from walltrack_alerts.models import Alert
 from walltrack_alerts.service import AlertService
 from walltrack_alerts.ui import asking, texts, view
 from walltrack_alerts.ui.access import READ_ONLY, Person
-from walltrack_alerts.ui.reading import TIMEOUT, Source, explain, note
+from walltrack_alerts.ui.reading import TIMEOUT, Source, explain, is_away, note
 
 AT_ONCE = 4
 """Statements of one bulk action that run side by side: others want connections too."""
@@ -141,7 +141,7 @@ class Acting:
                     found = await transition(service, alert_id, by)
             except Exception as error:  # noqa: BLE001 - whatever it is, the page says it and nobody sees a traceback
                 note(error)
-                found = {"outcome": "failed", "text": texts.visible(explain(error))}
+                found = {"outcome": "failed", "text": texts.visible(explain(error)), "away": is_away(error)}
             return {"id": str(alert_id)} | found
 
         return _answer({"nonce": _nonce(event), "outcomes": await asyncio.gather(*map(outcome, ids))})

@@ -187,11 +187,16 @@ class Reading:
             if problem != self._problem:  # once, not at every turn
                 self._problem = problem
                 note(error)
-            return {"unreachable": isinstance(error, DatabaseUnavailableError | TimeoutError), "problem": problem}
+            return {"unreachable": is_away(error), "problem": problem}
         if self._problem is not None:
             self._problem = None
             log.warning("the panel has its database again")
         return answer
+
+
+def is_away(error: Exception) -> bool:
+    """Whether it is the database that does not answer."""
+    return isinstance(error, DatabaseUnavailableError | TimeoutError)
 
 
 def explain(error: Exception) -> str:

@@ -52,7 +52,7 @@ def calling(alert: Alert) -> Json:
 
 
 def calls_since(alert: Alert) -> int:
-    """When an alert was raised, became worse or woke, microseconds since 1970; the newest of these."""
+    """When an alert was raised, failed again, became worse or woke, microseconds since 1970; the newest of these."""
     return max(_us(at) for at in (alert.created_at, alert.notified_at, alert.snoozed_until) if at is not None)
 
 

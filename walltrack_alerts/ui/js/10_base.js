@@ -17,6 +17,7 @@ const state = {
   current: null, // id of the row the keys act on
   checked: new Set(), // ids of the rows that are ticked
   drafts: new Map(), // alert id -> half-written note
+  reasons: new Map(), // alert id -> reason for cancelling its order, until that is done
   bulkNote: { text: '', ids: [] }, // of the last bulk resolve, until it is done
   said: new Map(), // alert id -> [outcome, text] of the last action
   pending: new Map(), // nonce of an action on its way -> what was asked for

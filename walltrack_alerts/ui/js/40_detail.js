@@ -114,9 +114,11 @@ function newHint() {
   );
 }
 
+const isShown = (node) => node.getClientRects().length > 0;
+
 // The focus goes back to where it was; when that is hidden now, as the buttons of what is resolved, it stays in the pane.
 function focusAgain(node) {
-  const to = !pane.contains(node) || node.checkVisibility() ? node : pane.querySelector('.wta-detail-body');
+  const to = !pane.contains(node) || isShown(node) ? node : pane.querySelector('.wta-detail-body');
   to?.focus({ preventScroll: true });
 }
 
@@ -157,5 +159,5 @@ function showDetail() {
   }
   showActions();
   const focused = document.activeElement;
-  if (pane.contains(focused) && !focused.checkVisibility()) focusAgain(focused);
+  if (pane.contains(focused) && !isShown(focused)) focusAgain(focused);
 }

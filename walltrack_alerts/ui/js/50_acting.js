@@ -85,8 +85,11 @@ const complain = (alone, outcome, text) => (alone ? say(alone, outcome, text) : 
 function act(kind, ids, more = {}) {
   if (!ids.length || state.role !== 'operator') return;
   const alone = ids.length === 1 ? ids[0] : null;
-  if (alone && isPending(alone)) return;
-  let { note } = more;
+  let { note, ticked = false } = more;
+  if (alone && !ticked && isPending(alone)) {
+    say(alone, 'refused', 'Still waiting for the last answer. Nothing was sent.');
+    return;
+  }
   if (kind === 'resolve' && note === undefined && shown?.alertId === alone) {
     note = shown.part.note.value.trim();
     if (!note) {
@@ -107,8 +110,7 @@ function act(kind, ids, more = {}) {
   const actor = ownName();
   if (root.dataset.user !== actor) emit('identity'); // it was given in another tab
   if (alone) say(alone, '', '');
-  const { until, ticked = false } = more;
-  send({ kind, ids, actor, note, until, alone, ticked, count: ids.length, outcomes: [] });
+  send({ kind, ids, actor, note, until: more.until, alone, ticked, count: ids.length, outcomes: [] });
 }
 
 // Only to a server that answers: Gradio would keep the click for later and load the page again, with all that is half-written.
@@ -150,9 +152,9 @@ function takeAnswer({ nonce, outcomes }) {
     each.text = each.first ? `${each.first.by} was first: ${each.first.did} at ${clock(each.first.at)}.` : local(each.text);
   }
   const wish = state.pending.get(nonce) ?? state.overdue.get(nonce);
-  // Whoever was refused would be again, and whoever was told to look at the status does so.
-  const goesOn = state.pending.has(nonce) && outcomes.some((each) => each.outcome !== 'refused');
-  const rest = goesOn ? wish.ids.slice(AT_A_TIME) : [];
+  // Whoever was refused would be again, whoever was told to look at the status does so, and so does who has no database.
+  const goesOn = state.pending.has(nonce) && outcomes.some((each) => each.outcome !== 'refused' && !each.away);
+  const rest = wish?.ids.slice(AT_A_TIME) ?? [];
   state.pending.delete(nonce);
   state.overdue.delete(nonce);
   reading.acted += 1;
@@ -162,17 +164,18 @@ function takeAnswer({ nonce, outcomes }) {
     if (at >= 0) loaded[at] = alert;
     if (state.detail?.id === alert.id) state.detail = { ...state.detail, ...alert, address: state.detail.address };
   }
-  for (const each of outcomes) if (each.outcome === 'done' && wish?.kind === 'resolve') state.drafts.delete(each.id);
+  const written = { resolve: state.drafts, cancel: state.reasons }[wish?.kind];
+  for (const each of outcomes) if (each.outcome === 'done') written?.delete(each.id);
   wish?.outcomes.push(...outcomes);
-  if (rest.length) send({ ...wish, ids: rest });
+  if (rest.length && goesOn) send({ ...wish, ids: rest });
   else showWishes();
-  if (wish) report(wish);
+  if (wish) report(wish, rest.length > 0 && !goesOn);
   readList();
   reading.detailShown = reading.detail + 1; // what was asked for before the answer is older than it
   if (state.selected) readDetail();
 }
 
-function report(wish) {
+function report(wish, isCutOff) {
   const { outcomes } = wish;
   const kind = wish.kind === 'snooze' && wish.until === null ? 'wake' : wish.kind;
   const settled = outcomes.filter((each) => ['done', 'late'].includes(each.outcome));
@@ -194,7 +197,8 @@ function report(wish) {
   const others = outcomes.filter((each) => each.outcome !== 'done');
   const done = outcomes.length - others.length;
   const [told] = [...others, ...outcomes].map((each) => each.text).filter(Boolean);
-  tell(others.length ? 'late' : 'done', [`${DONE[kind].replace('.', '')}: ${done} of ${wish.count}.`, told].filter(Boolean).join(' '));
+  const words = [`${DONE[kind].replace('.', '')}: ${done} of ${wish.count}.`, told, isCutOff && 'The rest was not sent.'];
+  tell(others.length || isCutOff ? 'late' : 'done', words.filter(Boolean).join(' '));
 }
 
 watch('value', () => {

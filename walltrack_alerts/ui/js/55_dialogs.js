@@ -84,7 +84,7 @@ function showSnoozeTimes() {
 on('tick', showSnoozeTimes);
 
 function askSnooze(ids, ticked = false) {
-  if (state.role !== 'operator' || !ids.length || (ids.length === 1 && isPending(ids[0]))) return;
+  if (state.role !== 'operator' || !ids.length || (!ticked && ids.length === 1 && isPending(ids[0]))) return;
   const only = ids.length === 1 ? (rows.get(ids[0])?.alert ?? state.detail) : null;
   if (only?.status === 'resolved') return;
   const choices = make('div', 'wta-choices');
@@ -177,8 +177,9 @@ function askOrder(kind) {
     will('The order becomes cancelled. That is final: the bot will never try it again.');
     will('The alert is resolved.');
     if (isExit) will('The position stays open. Close it by hand.');
-    const { input, nodes } = field('input', 'dialog-note', 'Reason', 'Manually cancelled');
+    const { input, nodes } = field('input', 'dialog-note', 'Reason', state.reasons.get(alert.id) ?? 'Manually cancelled');
     reason = input;
+    reason.addEventListener('input', () => state.reasons.set(alert.id, reason.value));
     reason.maxLength = 500;
     body.push(...nodes);
   }

@@ -127,7 +127,8 @@ async function callAgain() {
     if (line.strange >= STRANGE) showReload();
     callAgainIn(1500);
   } else if (line.socket) {
-    if (line.strange) readList({ all: true });
+    // Not at once: what fails may be the reading itself.
+    if (line.strange || failing()) callAgainIn(RETRY_MS[2], () => readList({ all: true }));
     line.strange = 0;
   } else {
     line.strange = 0;
@@ -136,9 +137,9 @@ async function callAgain() {
   }
 }
 
-function callAgainIn(ms) {
+function callAgainIn(ms, what = callAgain) {
   clearTimeout(line.retry);
-  line.retry = setTimeout(callAgain, ms);
+  line.retry = setTimeout(what, ms);
 }
 
 function signedOut() {

@@ -45,16 +45,21 @@ async function readList({ all = false } = {}) {
   const ids = [...changed];
   changed.clear();
   const everything = all || ids.length > MANY;
-  const old = { shown: root.dataset.list, end: loaded.at(-1), count: loaded.length };
   let answer = await call('snapshot', { filter: state.filter, limit: PAGE, ids: everything ? [] : ids });
-  let whole = null; // the list as it is now, as far as it had been read before
+  const isWanted = () => element.isConnected && asked === reading.list && acted === reading.acted;
+  if (!answer.problem && isWanted()) {
+    // Whatever becomes of the rest of the list.
+    showCounts(answer.counts);
+    callOut(answer);
+  }
+  let whole = null; // the list as it is now, as far as it is shown; scrolling may bring further rows meanwhile
   let end = answer.next ?? null;
-  if (!answer.problem && everything && old.shown === String(asked)) {
-    const isShort = () => end !== null && old.end && (!whole.length || byPlace(whole.at(-1), old.end) < 0);
+  if (!answer.problem && everything && root.dataset.list === String(asked)) {
+    const isShort = () => end !== null && loaded.length && (!whole.length || byPlace(whole.at(-1), loaded.at(-1)) < 0);
     whole = answer.alerts;
-    while (isShort() && asked === reading.list && acted === reading.acted) {
-      // As many rows as there were; then one more, two, four: it must not grow by much more than have come since.
-      const surplus = whole.length - old.count;
+    while (isShort() && isWanted()) {
+      // As many rows as there are; then one more, two, four: it must not grow by much more than have come since.
+      const surplus = whole.length - loaded.length;
       const limit = Math.min(Math.max(-surplus, surplus + 1), MANY);
       const page = await call('read_page', { filter: state.filter, after: end, limit });
       if (page.problem) {
@@ -106,8 +111,6 @@ function showSnapshot(answer) {
   line.strange = 0;
   reading.at = Date.now();
   banner.hidden = true;
-  showCounts(answer.counts);
-  callOut(answer);
   clearTimeout(reading.wake);
   if (answer.counts.nextWake !== null) {
     const wait = Math.min(Math.max(answer.counts.nextWake - serverNow(), 0) + 150, 2 ** 31 - 1);
