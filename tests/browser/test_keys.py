@@ -97,6 +97,22 @@ def test_search_select_snooze_and_help(serve: Serve, open_page: OpenPage, bot: B
     page.locator("[data-checked='0']").wait_for()
 
 
+def test_a_key_right_after_a_question_counts(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    """The browser tells the page of the closing only later."""
+    bot.exhaust(bot.create("exit"))
+    page = open_page(serve())
+    live(page)
+    page.keyboard.press("j")
+    page.keyboard.press("?")
+    page.get_by_role("dialog", name="Keys").wait_for()
+    page.evaluate("""() => {
+      document.querySelector('.wta > dialog.wta-dialog').close();
+      document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key: '/', bubbles: true, cancelable: true }));
+    }""")
+    page.locator(".wta:not([data-dialog])").wait_for()
+    expect(page.get_by_role("searchbox")).to_be_focused()
+
+
 def test_tab_reaches_every_control_once(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     for _ in range(30):
         bot.exhaust(bot.create("entry"))

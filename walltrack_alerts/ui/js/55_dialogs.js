@@ -33,7 +33,8 @@ function ask({ name, title, body = [], confirm = null, refuse = 'Cancel', danger
     dialog.remove();
     if (!root.querySelector(':scope > .wta-dialog')) delete root.dataset.dialog; // confirming may have asked the next question
     placePane();
-    if (before?.isConnected) focusAgain(before);
+    // The browser tells of the closing some time after it: somebody may have gone on elsewhere.
+    if (before?.isConnected && document.activeElement === document.body) focusAgain(before);
     onClose?.();
   });
   root.append(add(dialog, add(form, heading, ...body, buttons)));
@@ -43,7 +44,7 @@ function ask({ name, title, body = [], confirm = null, refuse = 'Cancel', danger
   return close;
 }
 
-const isAsking = () => root.dataset.dialog !== undefined;
+const isAsking = () => root.querySelector(':scope > .wta-dialog[open]') !== null;
 
 function field(tag, name, text, value = '') {
   const input = make(tag, 'wta-input');
