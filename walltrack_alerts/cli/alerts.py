@@ -31,7 +31,7 @@ def _login_name() -> str:
         return f"uid {os.getuid()}"
 
 
-AlertId = Annotated[str, typer.Argument(metavar="ID", help="The alert's id, or as many first characters as make it unique.")]
+AlertId = Annotated[str, typer.Argument(metavar="ID", help="The alert's id, or its first characters, at least 4.")]
 By = Annotated[
     str,
     typer.Option(
