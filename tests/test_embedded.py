@@ -15,7 +15,6 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from subprocess import PIPE
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
@@ -211,6 +210,15 @@ def test_stops_when_the_block_fails(used: Path) -> None:
         assert ask(uri, "select 1") == 1
         raise ZeroDivisionError
     assert servers(used) == []
+
+
+def test_nobody_else_can_hold_its_lock(fresh: Path) -> None:
+    before = os.umask(0)
+    try:
+        with embedded_server(fresh):
+            assert fresh.with_name(f".{fresh.name}.lock").stat().st_mode & 0o077 == 0
+    finally:
+        os.umask(before)
 
 
 def test_has_no_network(used: Path) -> None:
@@ -500,24 +508,16 @@ def test_an_ordinary_user_needs_nobody_else(fresh: Path, hold: Hold) -> None:
 
 
 @as_root
-def test_several_that_need_the_user_at_once_find_the_same() -> None:
+def test_several_that_need_the_user_at_once_find_the_same(hold: Hold) -> None:
     name = f"wt_{uuid.uuid4().hex[:12]}"
-    command = [sys.executable, "-c", CREATE_THE_USER, name]
-    processes = [subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) for _ in range(4)]
+    holders = [hold(Path(name), CREATE_THE_USER) for _ in range(4)]
     try:
-        for process in processes:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        for process in processes:
-            assert process.stdin is not None
-            process.stdin.write("\n")
-            process.stdin.flush()
-        found = {process.communicate(timeout=60)[0] for process in processes}
-        assert found == {f"{pwd.getpwnam(name).pw_uid}\n"}
+        assert {holder.uri() for holder in holders} == {"ready"}
+        for holder in holders:
+            print(file=holder.process.stdin, flush=True)
+        found = {holder.uri() for holder in holders}
+        assert found == {str(pwd.getpwnam(name).pw_uid)}
     finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
         subprocess.run(["userdel", name], check=True)
 
 

