@@ -5,7 +5,7 @@ with (security_invoker = true)
 as
 select a.*
 from walltrack.alerts as a
-where a.status <> 'resolved'
+where a.status in ('active', 'acknowledged')
 -- The expressions of the index alerts_open_in_order.
 order by array_position(array['critical', 'high', 'warning', 'info'], a.severity) asc, a.created_at asc, a.id asc;
 
@@ -21,7 +21,7 @@ select
     count(a.id) filter (where a.status = 'acknowledged') as acknowledged,
     count(a.id) as total
 from (values ('critical', 1), ('high', 2), ('warning', 3), ('info', 4)) as s (severity, place)
-left join walltrack.alerts as a on s.severity = a.severity and a.status <> 'resolved'
+left join walltrack.alerts as a on s.severity = a.severity and a.status in ('active', 'acknowledged')
 group by s.severity, s.place
 order by s.place;
 
@@ -48,7 +48,7 @@ from (
         a.snoozed_until,
         coalesce(a.snoozed_until <= now(), true) as awake
     from walltrack.alerts as a
-    where a.status <> 'resolved'
+    where a.status in ('active', 'acknowledged')
 ) as o;
 
 comment on view walltrack.alert_summary is

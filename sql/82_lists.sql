@@ -13,6 +13,7 @@ language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
 declare
   v_text text := walltrack.nonblank(p_text);
@@ -28,14 +29,12 @@ begin
     where v_text ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
       and a.id = case when v_text ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then v_text::uuid end
   ) || array(
-    select a.id from walltrack.alerts as a where a.dedupe_key = any (v_keys) and a.status <> 'resolved'
-  ) || array(
     select n.id
     from (select distinct k.key from unnest(v_keys) as k (key)) as d
     cross join lateral (
       select a.id from walltrack.alerts as a
-      where a.dedupe_key = d.key and a.status = 'resolved'
-      order by a.resolved_at desc
+      where a.dedupe_key = d.key
+      order by a.resolved_at desc nulls first
       limit 1000
     ) as n
   );
@@ -85,7 +84,7 @@ begin
   return concat_ws(
     ' and ',
     case p_status
-      when 'open' then 'a.status <> ''resolved'''
+      when 'open' then 'a.status in (''active'', ''acknowledged'')'
       when 'active' then 'a.status = ''active'' and ' || v_awake
       when 'acknowledged' then 'a.status = ''acknowledged'' and ' || v_awake
       when 'snoozed' then 'a.snoozed_until > now()'
@@ -159,6 +158,7 @@ language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 set datestyle = 'ISO, YMD'  -- times are put into the text of the query
 as $$
 declare
@@ -200,7 +200,7 @@ begin
       $query$
         select a.*
         from walltrack.alerts as a
-        where a.status <> 'resolved'
+        where a.status in ('active', 'acknowledged')
           and (array_position(array['critical', 'high', 'warning', 'info'], a.severity), a.created_at, a.id) > (%s, %L, %L)
           and %s
         order by array_position(array['critical', 'high', 'warning', 'info'], a.severity), a.created_at, a.id
@@ -226,7 +226,7 @@ begin
         from (
           select a.*
           from walltrack.alerts as a
-          where a.status = 'resolved' and (a.resolved_at, a.id) < (%L, %L) %s
+          where a.resolved_at is not null and (a.resolved_at, a.id) < (%L, %L) %s
           order by a.resolved_at desc, a.id desc
           limit %s
         ) as a
@@ -245,7 +245,7 @@ begin
     if v_found <= v_limit and cardinality(v_named) = 0 then
       select a.* into v_alert
       from walltrack.alerts as a
-      where a.status = 'resolved' and (a.resolved_at, a.id) < (v_time, v_id)
+      where a.resolved_at is not null and (a.resolved_at, a.id) < (v_time, v_id)
       order by a.resolved_at desc, a.id desc
       offset c_looked_at - 1
       limit 1;
@@ -283,6 +283,7 @@ language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
 begin
   return query execute format(

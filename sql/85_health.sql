@@ -26,9 +26,13 @@ begin
 
   return query
   with guarded as (
-    select w.table_id, w.columns, w.order_actions, w.table_id::text as table_name, c.oid is not null as is_there
+    select
+      w.table_id, w.columns, w.order_actions, p.table_id is not null as is_there,
+      case when p.table_id is not null then w.table_id::text else w.table_name end as table_name,
+      walltrack.guard_of(p.table_id) as guard,
+      walltrack.guard_source(p.table_id, w.columns, w.cancel_pattern, w.notify) as source
     from walltrack.watched_tables as w
-    left join pg_class as c on c.oid = w.table_id
+    left join walltrack.present_tables() as p on p.table_id = w.table_id
   ),
 
   triggers as (
@@ -76,7 +80,16 @@ begin
 
   ill as (
     select i.table_id, string_agg(i.ill, ', ' order by i.ill) as found
-    from (select t.table_id, t.ill from triggers as t union all select n.table_id, n.ill from gone as n) as i
+    from (
+      select t.table_id, t.ill from triggers as t
+      union all
+      select n.table_id, n.ill from gone as n
+      union all
+      select g.table_id, format('function %s is not the one that was written for it', g.guard)
+      from guarded as g
+      inner join pg_proc as p on p.pronamespace = 'walltrack'::regnamespace and p.proname = g.guard
+      where p.prosrc <> g.source
+    ) as i
     group by i.table_id
   )
 
@@ -105,22 +118,39 @@ begin
   select
     'order actions on ' || g.table_name,
     false,
-    format('%s, which owns alerting, may not read and update the table', current_user),
-    format('`grant select, update on %s to %I`, or switch them off: watch_orders(..., p_order_actions => false).', g.table_name, current_user)
+    coalesce(
+      walltrack.action_refusal(g.table_id), format('%s, which owns alerting, may not read and update the table', current_user)
+    ),
+    case
+      when walltrack.action_refusal(g.table_id) is not null
+        then format('`alter table %s owner to %I`, or switch them off: watch_orders(..., p_order_actions => false).', g.table_name, current_user)
+      else format('`grant select, update on %s to %I`, or switch them off: watch_orders(..., p_order_actions => false).', g.table_name, current_user)
+    end
   from guarded as g
   where g.is_there and g.order_actions
-    and not (has_table_privilege(g.table_id, 'select') and has_table_privilege(g.table_id, 'update'))
+    and (
+      walltrack.action_refusal(g.table_id) is not null
+      or not (has_table_privilege(g.table_id, 'select') and has_table_privilege(g.table_id, 'update'))
+    )
   union all
   select
     'orders of ' || g.table_name,
     false,
-    format(
-      'row level security may hide orders from %s, which owns alerting: what was missed is not healed, deleted orders keep their alerts',
-      current_user
-    ),
-    format('`create policy walltrack_alerts on %s to %I using (true)`.', g.table_name, current_user)
+    format('%s: what was missed is not healed, deleted orders keep their alerts', walltrack.read_refusal(g.table_id)),
+    case
+      when not has_table_privilege(g.table_id, 'select') then format('`grant select on %s to %I`.', g.table_name, current_user)
+      when walltrack.hides_orders(g.table_id) then format('`create policy walltrack_alerts on %s to %I using (true)`.', g.table_name, current_user)
+      else format('`alter table %s owner to %I`, or drop what calls functions in its indexes and constraints.', g.table_name, current_user)
+    end
   from guarded as g
-  where g.is_there and walltrack.hides_orders(g.table_id)
+  where g.is_there and walltrack.read_refusal(g.table_id) is not null
+  union all
+  select
+    'orders of ' || u.name,
+    false,
+    format('not watched, its failed orders raise no alerts: the guard is on %s', u.watched),
+    format('Run `select walltrack.watch_orders(%L)`, then `walltrack-alerts reconcile`.', u.name)
+  from walltrack.unwatched_successors() as u
   order by 1;
 
   return query
@@ -140,6 +170,51 @@ begin
   from pg_roles as r
   left join pg_event_trigger as t on t.evtname = 'walltrack_alerts_follow_ddl'
   where r.rolname = current_user;
+
+  return query
+  select
+    'schema walltrack',
+    false,
+    format('%s may create objects in it', string_agg(r.rolname, ', ' order by r.rolname)),
+    format('`revoke create on schema walltrack from %s`.', string_agg(quote_ident(r.rolname), ', ' order by r.rolname))
+  from (
+    select coalesce(g.rolname, 'public') as rolname
+    from pg_namespace as n
+    cross join lateral aclexplode(n.nspacl) as a
+    left join pg_roles as g on g.oid = a.grantee
+    where n.nspname = 'walltrack' and a.privilege_type = 'CREATE' and a.grantee <> n.nspowner and g.rolsuper is not true
+  ) as r
+  having count(*) > 0;
+
+  return query
+  select
+    'dumps by ' || r.rolname,
+    false,
+    'pg_dump fails for this role: ' || case
+      when has_table_privilege(r.oid, 'walltrack.alerts', 'select') then 'row level security is on, and it may not bypass it'
+      else 'it reads every other table, but not walltrack.alerts'
+    end,
+    case
+      when has_table_privilege(r.oid, 'walltrack.alerts', 'select') then format('`alter role %I bypassrls`.', r.rolname)
+      else format('`select walltrack.grant_access(%L, ''reader'')`.', r.rolname)
+    end
+  from pg_roles as r
+  where r.rolcanlogin and not r.rolsuper and r.rolname <> current_user
+    and case
+      when has_table_privilege(r.oid, 'walltrack.alerts', 'select')
+        then not r.rolbypassrls and pg_has_role(r.oid, 'pg_read_all_data', 'usage')
+          and (select c.relrowsecurity from pg_class as c where c.oid = 'walltrack.alerts'::regclass)
+      else exists (select from walltrack.present_tables()) and not exists (
+        select from pg_class as c
+        inner join pg_namespace as n on n.oid = c.relnamespace
+        where c.relkind in ('r', 'p') and n.nspname not in ('pg_catalog', 'information_schema') and c.relpersistence <> 't'
+          and not (n.nspname = 'walltrack' and c.relname in (
+            'alerts', 'alert_events', 'alert_faults', 'watched_tables', 'order_actions', 'alerts_version'
+          ))
+          and not has_table_privilege(r.oid, c.oid, 'select')
+      )
+    end
+  order by 1;
 
   select count(*) filter (where f.sqlstate <> 'WT007'), count(*) filter (where f.sqlstate = 'WT007')
   into v_faults, v_skipped

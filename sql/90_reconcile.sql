@@ -1,91 +1,60 @@
 -- Compares orders with alerts and heals the difference: orders that were exhausted before their table was watched,
--- writes while triggers were disabled or did not fire, faults, a restored dump.
+-- writes while triggers were disabled or did not fire, faults, a restored dump. It is a loop around sync_order().
 --
 -- It looks without locks and locks only the order whose alert is wrong, then looks again. Lock order as everywhere:
--- orders, then alerts. It holds what it has locked until its transaction ends, so it never waits for an order (whoever
--- writes it right now is left alone until the next time) and only briefly for an alert.
+-- orders, then alerts. It holds what it has locked until its transaction ends, so it never waits for an order (one that is
+-- being written right now is left for the next run) and only briefly for an alert.
 
-create or replace function walltrack.find_order(
-    p_table walltrack.watched_tables,
-    p_order_id text,
-    p_lock boolean
-) returns walltrack.order_facts
+create or replace function walltrack.batch_query(p_table walltrack.watched_tables) returns text
 language plpgsql
-volatile
+stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+-- A text for format(), whose %s is a condition on top of: the order is exhausted, or was given up, and not filled.
+declare
+  v_id_type regtype := walltrack.base_type(p_table.table_id, p_table.columns ->> 'order_id');
+  v_id text := format(
+    case when v_id_type::oid < 16384 then 'o.%1$I::%2$s' else 'format(''%%s'', o.%1$I)' end, p_table.columns ->> 'order_id', v_id_type
+  );
 begin
-  return walltrack.order_facts_of(
-    walltrack.order_row(p_table, p_order_id, case when p_lock then 'nowait' else 'no' end), p_table.columns
+  if v_id_type is null then
+    raise exception 'table % has no column % any more; watch it again with the new name',
+      p_table.table_id, p_table.columns ->> 'order_id'
+      using errcode = 'undefined_column';
+  end if;
+  return format(
+    $query$
+      with batch as materialized (
+        select %7$s from %1$s as o where $1 is null or %2$s operator(pg_catalog.>) $1::%3$s order by %2$s limit $2
+      )
+      select
+        (select %2$s::text from batch as o order by %2$s desc limit 1),
+        (select count(*)::int from batch),
+        array(
+          select %2$s::text
+          from batch as o
+          where %4$s > 0 and %4$s >= %5$s and (%6$s) in ('filled', 'executed') is not true
+            and %%s
+        )
+    $query$,
+    p_table.table_id, v_id, case when v_id_type::oid < 16384 then v_id_type::text else 'text' end,
+    walltrack.fact_expression(p_table.table_id, p_table.columns, 'attempt_count', 'o'),
+    walltrack.fact_expression(p_table.table_id, p_table.columns, 'max_attempts', 'o'),
+    walltrack.fact_expression(p_table.table_id, p_table.columns, 'status', 'o'),
+    (
+      select string_agg(distinct format('o.%I', c.value), ', ')
+      from jsonb_each_text(p_table.columns) as c
+      where walltrack.base_type(p_table.table_id, c.value) is not null
+    )
   );
 end
 $$;
 
-comment on function walltrack.find_order(walltrack.watched_tables, text, boolean) is
-'The facts of one order of a watched table, NULL when it has none of this id; with p_lock its row is locked, or 55P03.';
+comment on function walltrack.batch_query(walltrack.watched_tables) is
+'The query that walks a watched table by its id: the orders after $1, at most $2, and those of them whose alert needs a look.';
 
-revoke all on function walltrack.find_order(walltrack.watched_tables, text, boolean) from public;
-
-
-create or replace function walltrack.order_id_type(p_table walltrack.watched_tables) returns text
-language sql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-  select walltrack.types_of(p_table.table_id, p_table.columns) ->> 'order_id'
-$$;
-
-comment on function walltrack.order_id_type(walltrack.watched_tables) is
-'The type of the id of a watched table''s orders, NULL when its column is gone.';
-
-revoke all on function walltrack.order_id_type(walltrack.watched_tables) from public;
-
-
-create or replace function walltrack.last_told(p_table walltrack.watched_tables, p_order walltrack.order_facts)
-returns walltrack.order_facts
-language plpgsql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
--- The order as its alert tells it, to be compared with the order as it is: NULL when nothing is missing, the order itself
--- when its alert is missing, else with the attempts and the error of the open alert.
-declare
-  v_open walltrack.alerts;
-  v_told walltrack.order_facts := p_order;
-begin
-  -- What the retry worker had given up before the table was watched is history and wakes nobody.
-  if walltrack.order_outcome(p_order, p_table.cancel_pattern) <> 'exhausted'
-    or (p_order.status = 'cancelled' and coalesce(p_order.updated_at < p_table.watched_since, true))
-  then
-    return null;
-  end if;
-  select a.* into v_open
-  from walltrack.alerts as a
-  where a.dedupe_key = walltrack.order_key(p_order.order_id) and a.status <> 'resolved';
-  if v_open.id is null then
-    return case when not walltrack.is_held(walltrack.order_key(p_order.order_id), p_order.attempt_count) then p_order end;
-  end if;
-  v_told.attempt_count := coalesce(walltrack.as_int(v_open.data ->> 'attempts'), p_order.attempt_count);
-  v_told.last_error := v_open.data ->> 'error';
-  if v_told.attempt_count >= p_order.attempt_count
-    and coalesce(
-      walltrack.clip(walltrack.real_error(p_order.last_error, p_table.cancel_pattern), 2000) = v_told.last_error,
-      walltrack.real_error(p_order.last_error, p_table.cancel_pattern) is null
-    )
-  then
-    return null;
-  end if;
-  return v_told;
-end
-$$;
-
-comment on function walltrack.last_told(walltrack.watched_tables, walltrack.order_facts) is
-'The order as its alert tells it, NULL when that is how it is.';
-
-revoke all on function walltrack.last_told(walltrack.watched_tables, walltrack.order_facts) from public;
+revoke all on function walltrack.batch_query(walltrack.watched_tables) from public;
 
 
 create or replace function walltrack.raise_missing(
@@ -102,42 +71,36 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '200ms'
+set enable_seqscan = off
 as $$
 -- One bounded batch of a watched table, by its index on the id: the p_limit orders after p_after (NULL: from the first).
 declare
-  v_table walltrack.watched_tables;
+  v_table walltrack.watched_tables := (select w from walltrack.present_tables() as w where w.table_id = p_table);
+  v_refusal text := walltrack.read_refusal(p_table);
+  v_began timestamptz;
   v_ids text[];
   v_id text;
-  v_order walltrack.order_facts;
-  v_told walltrack.order_facts;
   v_query text;
 begin
   raised := 0;
   scanned := 0;
   begin
-    v_table := walltrack.watched_table(p_table);
-    v_query := format(
-      $query$
-        with batch as materialized (
-          select o.* from %1$s as o where $1 is null or o.%2$I > $1::%3$s order by o.%2$I limit $2
-        )
-        select
-          (select o.%2$I::text from batch as o order by o.%2$I desc limit 1),
-          (select count(*)::int from batch),
-          array(
-            select o.%2$I::text
-            from batch as o
-            where o.%4$I > 0 and o.%4$I >= o.%5$I and lower(o.%6$I::text collate "C") in ('filled', 'executed') is not true
-      $query$,
-      v_table.table_id, v_table.columns ->> 'order_id', coalesce(walltrack.order_id_type(v_table), 'text'),
-      v_table.columns ->> 'attempt_count', v_table.columns ->> 'max_attempts', v_table.columns ->> 'status'
-    );
+    if v_refusal is not null then
+      raise exception 'the orders of % are not read: %', p_table, v_refusal using errcode = 'insufficient_privilege';
+    end if;
+    v_query := walltrack.batch_query(v_table);
     begin
-      execute v_query || 'and (walltrack.last_told($3, walltrack.order_facts_of(to_jsonb(o), ($3).columns))).order_id is not null)'
-      into last_id, scanned, v_ids using p_after, p_limit, v_table;
+      execute format(
+        v_query,
+        format(
+          'walltrack.sync_order(p_table => %s, %s, p_cancel_pattern => %L, p_notify => ''off'', p_is_history => %s, p_dry_run => true) is not null',
+          format('%L::regclass', p_table),
+          walltrack.sync_arguments(p_table, v_table.columns, 'o'), v_table.cancel_pattern, walltrack.history_condition(v_table, 'o')
+        )
+      ) into last_id, scanned, v_ids using p_after, p_limit;
     exception when others then
       -- One row that cannot be told does not keep the others from it: all of them are looked at below, one by one.
-      execute v_query || ')' into last_id, scanned, v_ids using p_after, p_limit;
+      execute format(v_query, 'true') into last_id, scanned, v_ids using p_after, p_limit;
     end;
   exception when others then
     -- A table that cannot be read, e.g. because it lost a column, does not keep the others from being healed.
@@ -146,18 +109,19 @@ begin
   end;
 
   foreach v_id in array v_ids loop
+    v_began := clock_timestamp();
     begin
-      v_order := walltrack.find_order(v_table, v_id, not p_dry_run);
-      v_told := walltrack.last_told(v_table, v_order);
-      continue when v_told.order_id is null;
-      if not p_dry_run then
-        continue when not walltrack.follow_order(v_table, v_told, v_order);
-      end if;
-      raised := raised + 1;
+      raised := raised + (
+        walltrack.sync_stored_order(
+          p_table, v_table.columns, v_id, v_table.cancel_pattern, 'event', null, true, v_table.watched_since,
+          case when p_dry_run then 'no' else 'nowait' end, p_dry_run
+        ) in ('raised', 'repeated', 'refreshed') is true
+      )::int;
     exception when others then
       -- One order that cannot be healed does not keep the others from it.
+      perform walltrack.add_waited(v_began);
       insert into walltrack.alert_faults (table_id, order_id, sqlstate, message)
-      values (p_table, walltrack.clip(v_id, 200), sqlstate, left(sqlerrm, 2000));
+      values (p_table, left(v_id, 200), sqlstate, left(sqlerrm, 2000));
     end;
   end loop;
 end
@@ -169,168 +133,48 @@ comment on function walltrack.raise_missing(regclass, text, int, boolean) is
 revoke all on function walltrack.raise_missing(regclass, text, int, boolean) from public;
 
 
-create or replace function walltrack.ended_as(p_order_id text, p_lock boolean) returns text
-language plpgsql
-volatile
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_outcomes text[];
-begin
-  select array_agg(walltrack.order_outcome(o, w.cancel_pattern)) into v_outcomes
-  from walltrack.watched_tables as w
-  inner join pg_class as c on c.oid = w.table_id  -- one that was dropped has no orders
-  cross join lateral walltrack.find_order(w, p_order_id, p_lock) as o
-  where o.order_id is not null;
-  if v_outcomes is null then
-    return case when walltrack.hidden_orders() is null then 'Order deleted' end;
-  end if;
-  -- Several tables may have an order of this id: the one that has not ended needs the alert.
-  return case
-    when v_outcomes <@ array['filled'] then 'Order filled'
-    when v_outcomes <@ array['filled', 'cancelled'] then 'Order cancelled'
-  end;
-end
-$$;
-
-comment on function walltrack.ended_as(text, boolean) is
-'The resolution that an order''s alert should have, NULL while the order has not ended.';
-
-revoke all on function walltrack.ended_as(text, boolean) from public;
-
-
-create or replace function walltrack.open_order_alerts() returns table (alert_id uuid, order_id text, data jsonb)
-language sql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-  select a.id, coalesce(a.data ->> 'order_id', substr(a.dedupe_key, length('order_failed_') + 1)), a.data
-  from walltrack.alerts as a
-  where a.status <> 'resolved' and a.alert_type = 'order_failed_permanently' and starts_with(a.dedupe_key, 'order_failed_')
-$$;
-
-comment on function walltrack.open_order_alerts() is 'The open alerts of orders, each with the id of its order.';
-
-revoke all on function walltrack.open_order_alerts() from public;
-
-
-create or replace function walltrack.may_have(p_table walltrack.watched_tables, p_order_id text) returns boolean
-language plpgsql
-volatile
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return (walltrack.find_order(p_table, p_order_id, false)).order_id is not null;
-exception when others then
-  return null;
-end
-$$;
-
-comment on function walltrack.may_have(walltrack.watched_tables, text) is
-'Whether a watched table has an order of this id, NULL where that cannot be read.';
-
-revoke all on function walltrack.may_have(walltrack.watched_tables, text) from public;
-
-
-create or replace function walltrack.alerts_left_by(p_table walltrack.watched_tables, p_but uuid[]) returns uuid[]
-language plpgsql
-volatile
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_hidden boolean := walltrack.hides_orders(p_table.table_id);
-begin
-  return array(
-    select o.alert_id
-    from walltrack.open_order_alerts() as o
-    where p_table.table_id is not null and o.alert_id <> all (p_but)
-      and (v_hidden or walltrack.may_have(p_table, o.order_id) is not false)
-      and not exists (
-        select from walltrack.watched_tables as w
-        where w.table_id <> p_table.table_id and walltrack.may_have(w, o.order_id)
-      )
-  );
-end
-$$;
-
-comment on function walltrack.alerts_left_by(walltrack.watched_tables, uuid[]) is
-'The open alerts, but for some, of orders that a table has or may have and that no other watched one is known to have.';
-
-revoke all on function walltrack.alerts_left_by(walltrack.watched_tables, uuid[]) from public;
-
-
-create or replace function walltrack.is_unwatched(p_data jsonb) returns boolean
-language plpgsql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_table regclass := to_regclass(p_data ->> 'unwatched_table');
-begin
-  return v_table is not null and not exists (select from walltrack.watched_tables as w where w.table_id = v_table);
-exception when others then
-  return false;  -- no name of a table: anybody may have written it
-end
-$$;
-
-comment on function walltrack.is_unwatched(jsonb) is
-'Whether the table of an alert''s order is not watched any more, though it exists: whether the order does is not asked then.';
-
-revoke all on function walltrack.is_unwatched(jsonb) from public;
-
-
-create or replace function walltrack.resolve_ended(p_dry_run boolean) returns int
+create or replace function walltrack.resolve_ended(p_dry_run boolean, p_table regclass default null) returns int
 language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '200ms'
+set enable_seqscan = off
 as $$
--- Open alerts are few: each one is compared with its order. It waits for one alert that somebody holds, not for each.
+-- Open alerts are few: each one is compared with its order. It waits for one alert that is held, not for each.
 declare
   v_alert record;
-  v_resolution text;
   v_resolved int := 0;
+  v_began timestamptz;
 begin
   for v_alert in
-    select o.alert_id as id, o.order_id
+    select o.alert_id, o.order_id, o.order_table
     from walltrack.open_order_alerts() as o
-    where not walltrack.is_unwatched(o.data)
-      and exists (select from walltrack.watched_tables as w inner join pg_class as c on c.oid = w.table_id)
+    where length(o.order_id) < 1000  -- an id that was cut finds nothing
+      and (p_table is null or o.order_table is null or o.order_table = p_table)
   loop
-    continue when length(v_alert.order_id) >= 1000;  -- cut off, so it finds nothing
+    v_began := clock_timestamp();
     begin
-      continue when walltrack.ended_as(v_alert.order_id, false) is null
-        or (select a.status from walltrack.alerts as a where a.id = v_alert.id) = 'resolved';
+      continue when walltrack.sync_alert(v_alert.order_id, v_alert.order_table, true) is distinct from 'resolved';
       if not p_dry_run then
-        v_resolution := walltrack.ended_as(v_alert.order_id, true);
-        continue when v_resolution is null
-          or (select a.status from walltrack.alerts as a where a.id = v_alert.id) = 'resolved';
-        perform walltrack.resolve_alert(v_alert.id, v_resolution, 'system');
+        continue when walltrack.sync_alert(v_alert.order_id, v_alert.order_table, false) is distinct from 'resolved';
       end if;
       v_resolved := v_resolved + 1;
     exception when others then
       -- One alert that cannot be healed does not keep the others from it.
-      if sqlstate = '55P03' then
-        perform set_config('lock_timeout', '1ms', true);  -- until this function returns
-      end if;
+      perform walltrack.add_waited(v_began);
       insert into walltrack.alert_faults (order_id, sqlstate, message)
-      values (walltrack.clip(v_alert.order_id, 200), sqlstate, left(sqlerrm, 2000));
+      values (left(v_alert.order_id, 200), sqlstate, left(sqlerrm, 2000));
     end;
   end loop;
   return v_resolved;
 end
 $$;
 
-comment on function walltrack.resolve_ended(boolean) is
-'Resolves the open alerts whose order was filled, cancelled or deleted meanwhile; returns how many.';
+comment on function walltrack.resolve_ended(boolean, regclass) is
+'Resolves the open alerts (of one table) whose order was filled, cancelled or deleted meanwhile; returns how many.';
 
-revoke all on function walltrack.resolve_ended(boolean) from public;
+revoke all on function walltrack.resolve_ended(boolean, regclass) from public;
 
 
 create or replace function walltrack.known_faults() returns bigint[]
@@ -400,7 +244,7 @@ begin
   raised := 0;
   resolved := walltrack.resolve_ended(p_dry_run);
   for v_table in
-    select w.table_id from walltrack.watched_tables as w inner join pg_class as c on c.oid = w.table_id
+    select w.table_id from walltrack.present_tables() as w
   loop
     v_last_id := null;
     loop
@@ -429,7 +273,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform walltrack.resolve_ended(false);
+  perform walltrack.resolve_ended(false, tg_relid);
   return null;
 exception when query_canceled or assert_failure or others then
   begin

@@ -1,4 +1,4 @@
--- Forgets alerts that were resolved long ago, and with them, by cascade, their events and order actions. An open alert is
+-- Forgets alerts that were resolved long ago, and with them, by a trigger, their events and order actions. An open alert is
 -- never touched, nor is the one that keeps a person's resolve in force. Faults are not its business: the reconciler
 -- forgets those that are healed.
 --
@@ -37,15 +37,17 @@ begin
     and not exists (
       select from walltrack.alerts as a
       where a.dedupe_key = p_alert.dedupe_key
-        and (a.status <> 'resolved' or (a.resolved_at, a.id) > (p_alert.resolved_at, p_alert.id))
+        and (a.resolved_at is null or (a.resolved_at, a.id) > (p_alert.resolved_at, p_alert.id))
     )
     and exists (
-      select from walltrack.watched_tables as w
-      inner join pg_class as c on c.oid = w.table_id
+      select from walltrack.present_tables() as w
       cross join lateral walltrack.find_order(
-        w, coalesce(p_alert.data ->> 'order_id', substr(p_alert.dedupe_key, length('order_failed_') + 1)), false
+        w, coalesce(p_alert.data ->> 'order_id', substr(p_alert.dedupe_key, length('order_failed_') + 1))
       ) as o
-      where walltrack.order_outcome(o, w.cancel_pattern) = 'exhausted' or walltrack.hides_orders(w.table_id)
+      where walltrack.read_refusal(w.table_id) is not null
+        or walltrack.order_outcome(
+          o.status, coalesce(o.attempt_count > 0 and o.attempt_count >= o.max_attempts, false), o.last_error, w.cancel_pattern
+        ) = 'exhausted'
     );
 exception when others then
   return true;  -- an order that cannot be read now may be exhausted
@@ -73,6 +75,7 @@ language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
 -- One bounded batch, the longest resolved first: the p_limit alerts after the place (p_after_at, p_after_id), NULL: from
 -- the first. Returns where it stopped, NULL at the end.
@@ -84,7 +87,7 @@ begin
   from (
     select a.id, a.resolved_at
     from walltrack.alerts as a
-    where a.status = 'resolved' and a.resolved_at < p_before
+    where a.resolved_at is not null and a.resolved_at < p_before
       and (a.resolved_at, a.id)
         > (coalesce(p_after_at, '-infinity'), coalesce(p_after_id, '00000000-0000-0000-0000-000000000000'))
     order by a.resolved_at, a.id
@@ -101,7 +104,7 @@ begin
       and (a.resolved_by = 'system' or not starts_with(a.dedupe_key, 'order_failed_') is true or not walltrack.keeps_a_resolve(a))
       and not exists (
         select from walltrack.alerts as o
-        where o.dedupe_key = a.dedupe_key and o.status = 'resolved' and o.resolved_at < a.resolved_at
+        where o.dedupe_key = a.dedupe_key and o.resolved_at < a.resolved_at
           and o.resolved_by <> 'system' and o.id <> all (v_ids)
       )
   );

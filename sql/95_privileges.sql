@@ -16,7 +16,7 @@ declare
     when 'operator' then array[
       'order_of_alert', 'health', 'acknowledge_alert', 'snooze_alert', 'resolve_alert', 'resolve_by_dedupe_key', 'retry_order', 'cancel_order'
     ]
-    when 'raiser' then array['raise_alert', 'resolve_by_dedupe_key']
+    when 'raiser' then array['raise_alert', 'resolve_raised_alert', 'resolve_by_dedupe_key']
     when 'relay' then array[]::text[]
   end;
   v_function text;
@@ -32,7 +32,7 @@ begin
     'to %s', p_role
   );
   -- Where the host's own row level security decides about an adopted table, this role sees all of it none the less.
-  if not exists (
+  if (select c.relrowsecurity from pg_class as c where c.oid = 'walltrack.alerts'::regclass) and not exists (
     select from pg_policy as p
     where p.polrelid = 'walltrack.alerts'::regclass
       and (p.polname = 'whoever_was_granted_select' or p.polname in (select walltrack.policies_of(p_role)))
@@ -97,7 +97,7 @@ begin
     where c.relnamespace = 'walltrack'::regnamespace and c.relname in (
       'alerts', 'alert_events', 'order_actions', 'alert_faults', 'watched_tables', 'open_alerts', 'alert_counts',
       'alert_summary', 'alert_timeline', 'alerts_version', 'alert_events_event_id_seq', 'order_actions_action_id_seq',
-      'alert_faults_fault_id_seq'
+      'alert_faults_fault_id_seq', 'waited_in_transaction'
     )
   loop
     execute format('revoke all on table %s from %s', v_table, p_role);
@@ -105,7 +105,8 @@ begin
   for v_function in
     select p.oid::regprocedure
     from pg_proc as p
-    where p.pronamespace = 'walltrack'::regnamespace and 'search_path=pg_catalog, pg_temp' = any (p.proconfig)
+    where p.pronamespace = 'walltrack'::regnamespace
+      and ('search_path=pg_catalog, pg_temp' = any (p.proconfig) or p.prosrc like '%walltrack.sync_order(%')
   loop
     execute format('revoke all on function %s from %s', v_function, p_role);
   end loop;
@@ -137,30 +138,51 @@ comment on function walltrack.shut_out_api_roles() is
 revoke all on function walltrack.shut_out_api_roles() from public;
 
 
-do $$
+create or replace function walltrack.enable_row_security() returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- For databases whose API exposes whole schemas. It is not forced: the owner, with whose rights the guard runs, is not subject
+-- to it. Reading is decided by grants, writing by functions. A role that dumps the database needs BYPASSRLS then.
 declare
   v_table regclass;
 begin
-  perform walltrack.shut_out_api_roles();
-
-  -- Row level security, for databases that expose whole schemas. It is not forced: the owner, with whose rights the
-  -- guard runs, is not subject to it. Reading is decided by grants, writing by functions.
-  foreach v_table in array array[
-    'walltrack.alerts', 'walltrack.alert_events', 'walltrack.order_actions', 'walltrack.alert_faults', 'walltrack.watched_tables',
-    coalesce(to_regclass('walltrack.alerts_version'), 'walltrack.alerts')
-  ]::regclass[] loop
+  for v_table in
+    select c.oid::regclass
+    from pg_class as c
+    where c.relnamespace = 'walltrack'::regnamespace
+      and c.relname in ('alerts', 'alert_events', 'order_actions', 'alert_faults', 'watched_tables', 'alerts_version')
+  loop
     if not (select c.relrowsecurity from pg_class as c where c.oid = v_table) then
       execute format('alter table %s enable row level security', v_table);
     end if;
     -- The row level security that an adopted table had goes on deciding: a policy that lets everybody read would defeat it.
-    continue when exists (
-      select from pg_constraint as c
-      where c.conrelid = v_table and c.conname = 'alerts_severity_is_known'
-        and obj_description(c.oid, 'pg_constraint') = 'adopted with row level security'
-    );
+    continue when v_table = 'walltrack.alerts'::regclass
+      and exists (
+        select from pg_attribute as a
+        where a.attrelid = v_table and a.attname = 'id'
+          and col_description(a.attrelid, a.attnum) = 'adopted with row level security'
+      );
     if not exists (select from pg_policy as p where p.polrelid = v_table and p.polname = 'whoever_was_granted_select') then
       execute format('create policy whoever_was_granted_select on %s for select using (true)', v_table);
     end if;
   end loop;
+end
+$$;
+
+comment on function walltrack.enable_row_security() is
+'Enables row level security on the tables of alerting; migrate does it where the roles anon and authenticated exist.';
+
+revoke all on function walltrack.enable_row_security() from public;
+
+
+do $$
+begin
+  perform walltrack.shut_out_api_roles();
+  if exists (select from pg_roles as r where r.rolname in ('anon', 'authenticated')) then
+    perform walltrack.enable_row_security();
+  end if;
 end
 $$;

@@ -1,9 +1,10 @@
--- After an upgrade the guards of all watched tables are written again, from the one template in 40_guard.sql.
+-- After an upgrade the guards of all watched tables are written again, by guard_source(). Rows whose table is gone are
+-- forgotten.
 
 do $$
 begin
   delete from walltrack.watched_tables as w
-  where not exists (select from pg_catalog.pg_class as c where c.oid = w.table_id);  -- it was dropped
+  where w.table_id not in (select p.table_id from walltrack.present_tables() as p);
   perform walltrack.write_guard(w.table_id)
   from walltrack.watched_tables as w;
 end

@@ -40,11 +40,35 @@ LOCK_PAUSE = 1.0
 """Seconds between two tries; a writer that is let through in between is never held up for long."""
 
 _BEFORE = f"""\
--- One migration at a time.
-select pg_advisory_xact_lock(hashtext('walltrack_alerts migrate'));
 set local lock_timeout = '10s';
 set local statement_timeout = 0;
-create schema if not exists {SCHEMA};
+do $before$
+begin
+  create schema if not exists {SCHEMA};
+exception when unique_violation then
+  null;  -- another migration has just created it
+end
+$before$;
+do $before$
+declare
+  v_owner pg_roles := (
+    select r from pg_roles as r inner join pg_namespace as n on n.nspowner = r.oid where n.nspname = '{SCHEMA}'
+  );
+begin
+  -- The owner of a schema can replace what is in it, and so run code with the rights of alerting.
+  if v_owner.rolname <> current_user
+    and not (v_owner.rolsuper and (select r.rolsuper from pg_roles as r where r.rolname = current_user))
+  then
+    raise exception 'schema {SCHEMA} belongs to %, but this migration runs as %', v_owner.rolname, current_user
+      using errcode = 'WT005',
+      hint = format(
+        'Nothing was changed. Migrate as %I, or run: alter schema {SCHEMA} owner to %I', v_owner.rolname, current_user
+      );
+  end if;
+end
+$before$;
+-- One migration at a time: only the owner of the schema can take this lock.
+comment on schema {SCHEMA} is 'Database-native alerting for orders: walltrack_alerts.';
 """
 _WATCHED = "exists (select from pg_trigger where tgname = 'walltrack_alerts_update')"
 """Whether a table of orders, whatever it is called by now, is watched already."""
@@ -125,13 +149,40 @@ def drop_definitions() -> str:
     functions = re.findall(rf"^create or replace function {SCHEMA}\.(\w+)", text, re.MULTILINE)
     return (
         f"set local lock_timeout = '{LOCK_TIMEOUT}';\n"
-        # With its event trigger, which only a superuser could name.
-        f"drop function if exists {SCHEMA}.tg_ddl__follow cascade;\n"
-        "do $$\nbegin\n  if to_regclass('walltrack.watched_tables') is not null then\n"
-        "    perform walltrack.unwatch_orders(w.table_id) from walltrack.watched_tables as w;\n  end if;\nend\n$$;\n"
+        # With their event triggers, which only a superuser could name.
+        f"drop function if exists {SCHEMA}.tg_ddl__follow, {SCHEMA}.tg_ddl__forget cascade;\n"
         + "".join(f"drop view if exists {SCHEMA}.{name};\n" for name in views)
-        + "".join(f"drop function if exists {SCHEMA}.{name};\n" for name in functions)
+        + "".join(f"drop function if exists {SCHEMA}.{name};\n" for name in functions if name not in _LAST)
+        + f"drop sequence if exists {SCHEMA}.waited_in_transaction;\n"
     )
+
+
+_LAST = ("tg_ddl__follow", "tg_ddl__forget", "tg_watched__truncated")
+
+
+def drop_guards() -> str:
+    """The SQL that takes the guards off their tables: the last step, because it locks them until the transaction ends."""
+    return f"""\
+do $guards$
+declare
+  v_trigger record;
+  v_guard regprocedure;
+begin
+  for v_guard in
+    select distinct t.tgfoid::regprocedure
+    from pg_trigger as t
+    inner join pg_proc as p on p.oid = t.tgfoid
+    where t.tgparentid = 0 and t.tgname like 'walltrack_alerts_%' and p.pronamespace = '{SCHEMA}'::regnamespace
+  loop
+    for v_trigger in select t.tgrelid::regclass as id, t.tgname from pg_trigger as t where t.tgfoid = v_guard and t.tgparentid = 0 loop
+      execute format('drop trigger %I on %s', v_trigger.tgname, v_trigger.id);
+    end loop;
+    execute format('drop function %s', v_guard);
+  end loop;
+  drop function if exists {SCHEMA}.tg_watched__truncated();
+end
+$guards$;
+"""
 
 
 def run_online() -> None:

@@ -4,7 +4,7 @@ Where there is no such table this does nothing; sql/ creates it. What does not f
 transaction leaves everything as it was.
 """
 
-from walltrack_alerts.migrations import drop_definitions, run_script
+from walltrack_alerts.migrations import drop_definitions, drop_guards, run_script
 
 revision = "0001"
 down_revision = None
@@ -50,7 +50,7 @@ begin
     and a.attname <> all (array[
       'id', 'alert_type', 'severity', 'status', 'title', 'message', 'data', 'requires_action', 'dedupe_key', 'created_at',
       'updated_at', 'acknowledged_at', 'acknowledged_by', 'resolved_at', 'resolution', 'notified_at', 'occurrences',
-      'last_seen_at', 'resolved_by', 'snoozed_until'
+      'last_seen_at', 'resolved_by', 'snoozed_until', 'order_table', 'order_status', 'order_attempts'
     ]);
   v_problems := v_problems || v_found;
 
@@ -113,7 +113,8 @@ begin
         (10, 'created_at', 'timestamptz'), (11, 'updated_at', 'timestamptz'), (12, 'acknowledged_at', 'timestamptz'),
         (13, 'acknowledged_by', 'text'), (14, 'resolved_at', 'timestamptz'), (15, 'resolution', 'text'),
         (16, 'notified_at', 'timestamptz'), (17, 'occurrences', 'int'), (18, 'last_seen_at', 'timestamptz'),
-        (19, 'resolved_by', 'text'), (20, 'snoozed_until', 'timestamptz')
+        (19, 'resolved_by', 'text'), (20, 'snoozed_until', 'timestamptz'), (21, 'order_table', 'regclass'),
+        (22, 'order_status', 'text'), (23, 'order_attempts', 'int')
       ) as n (place, name, type)
       left join pg_attribute as a on a.attrelid = v_table and a.attname = n.name and not a.attisdropped
       order by n.place
@@ -233,33 +234,10 @@ begin
       alter column occurrences set not null,
       alter column occurrences set default 1,
       alter column last_seen_at set not null,
-      alter column last_seen_at set default clock_timestamp(),
-      add constraint alerts_severity_is_known check (severity in ('info', 'warning', 'high', 'critical')),
-      add constraint alerts_status_is_known check (status in ('active', 'acknowledged', 'resolved')),
-      add constraint alerts_data_is_an_object check (jsonb_typeof(data) = 'object'),
-      add constraint alerts_occur_at_least_once check (occurrences >= 1),
-      add constraint alerts_acknowledged_by_somebody check ((acknowledged_at is null) = (acknowledged_by is null)),
-      add constraint alerts_active_are_not_acknowledged check (status <> 'active' or acknowledged_at is null),
-      add constraint alerts_acknowledged_have_a_time check (status <> 'acknowledged' or acknowledged_at is not null),
-      add constraint alerts_resolved_have_a_time check ((status = 'resolved') = (resolved_at is not null)),
-      add constraint alerts_resolved_by_somebody check ((status = 'resolved') = (resolved_by is not null)),
-      add constraint alerts_resolved_have_a_resolution check ((status = 'resolved') = (resolution is not null)),
-      add constraint alerts_resolved_are_not_snoozed check (status <> 'resolved' or snoozed_until is null);
-    create index alerts_created_in_order on walltrack.alerts (created_at);
-    create unique index alerts_one_open_per_dedupe_key
-      on walltrack.alerts (dedupe_key) where status <> 'resolved';
-    create index alerts_history_of_dedupe_key
-      on walltrack.alerts (dedupe_key, resolved_at) where status = 'resolved';
-    create index alerts_open_in_order
-      on walltrack.alerts (array_position(array['critical', 'high', 'warning', 'info'], severity), created_at, id)
-      where status <> 'resolved';
-    create index alerts_resolved_in_order
-      on walltrack.alerts (resolved_at, id) where status = 'resolved';
-    create index alerts_acknowledged_in_order
-      on walltrack.alerts (acknowledged_at) where acknowledged_at is not null;
+      alter column last_seen_at set default clock_timestamp();
     -- The mark by which a downgrade knows that the table was here before, and whether its row level security was on.
     execute format(
-      'comment on constraint alerts_severity_is_known on walltrack.alerts is %L',
+      'comment on column walltrack.alerts.id is %L',
       (
         select case when c.relrowsecurity then 'adopted with row level security' else 'adopted' end
         from pg_class as c where c.oid = v_table
@@ -277,23 +255,23 @@ ABANDON = """
 do $abandon$
 declare
   v_mark text := (
-    select obj_description(c.oid, 'pg_constraint')
-    from pg_constraint as c
-    where c.conrelid = to_regclass('walltrack.alerts') and c.conname = 'alerts_severity_is_known'
+    select col_description(a.attrelid, a.attnum)
+    from pg_attribute as a where a.attrelid = to_regclass('walltrack.alerts') and a.attname = 'id'
   );
   v_policy text;
 begin
   drop table if exists walltrack.alert_faults, walltrack.alert_events, walltrack.order_actions, walltrack.watched_tables;
-  drop function if exists walltrack.tg_alert_events__append_only();
+  drop function if exists walltrack.tg_alert_events__append_only(), walltrack.tg_alert_events__protect_commit();
   drop function if exists walltrack.tg_order_actions__append_only();
   drop function if exists walltrack.cluster_id();
   drop type if exists walltrack.order_facts;
   if starts_with(v_mark, 'adopted') is not true then
     drop table if exists walltrack.alerts;
+    drop function if exists walltrack.tg_alerts__check_lifecycle(), walltrack.tg_alerts__delete_events();
     return;
   end if;
   -- The table was here before: it stays, with its rows and without what was added.
-  update walltrack.alerts as a set data = a.data - 'unwatched_table' where a.data ? 'unwatched_table';
+  drop function if exists walltrack.tg_alerts__check_lifecycle(), walltrack.tg_alerts__delete_events() cascade;
   drop index walltrack.alerts_one_open_per_dedupe_key, walltrack.alerts_history_of_dedupe_key, walltrack.alerts_open_in_order,
     walltrack.alerts_resolved_in_order, walltrack.alerts_acknowledged_in_order, walltrack.alerts_created_in_order;
   for v_policy in
@@ -302,21 +280,14 @@ begin
   loop
     execute format('drop policy %I on walltrack.alerts', v_policy);
   end loop;
+  comment on column walltrack.alerts.id is null;
   if v_mark = 'adopted' then
     alter table walltrack.alerts disable row level security;
   end if;
   alter table walltrack.alerts
-    drop constraint alerts_severity_is_known,
-    drop constraint alerts_status_is_known,
-    drop constraint alerts_data_is_an_object,
-    drop constraint alerts_occur_at_least_once,
-    drop constraint alerts_acknowledged_by_somebody,
-    drop constraint alerts_active_are_not_acknowledged,
-    drop constraint alerts_acknowledged_have_a_time,
-    drop constraint alerts_resolved_have_a_time,
-    drop constraint alerts_resolved_by_somebody,
-    drop constraint alerts_resolved_have_a_resolution,
-    drop constraint alerts_resolved_are_not_snoozed,
+    drop column order_table,
+    drop column order_status,
+    drop column order_attempts,
     drop column occurrences,
     drop column last_seen_at,
     drop column resolved_by,
@@ -333,4 +304,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Leave the orders as they are, and an adopted alerts table with its rows."""
-    run_script(drop_definitions() + ABANDON)
+    run_script(drop_definitions() + ABANDON + drop_guards())

@@ -1,8 +1,10 @@
--- What an operator does to the order of an alert, with the rights of whoever owns alerting: an operator needs none on orders.
+-- What an operator does to the order of an alert, through alerting: an operator needs no right on orders.
 --
 -- The allowed transitions of an order: retry puts it from failed back to pending, cancel ends it from pending or failed.
 -- Everything else is refused with a reason a trader understands (WT011), and nothing has happened then. Lock order as
 -- everywhere: orders, then alerts. The alert follows by the guard, as after any other write of the order.
+--
+-- The triggers of the table run with the rights of alerting's owner meanwhile, so that has to be the owner of the table too.
 
 create or replace function walltrack.order_id_of(p_alert walltrack.alerts) returns text
 language plpgsql
@@ -25,132 +27,7 @@ comment on function walltrack.order_id_of(walltrack.alerts) is 'The id of the or
 revoke all on function walltrack.order_id_of(walltrack.alerts) from public;
 
 
-create or replace function walltrack.order_row(
-    p_table walltrack.watched_tables,
-    p_order_id text,
-    p_lock text
-) returns jsonb
-language plpgsql
-volatile
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_row jsonb;
-begin
-  if walltrack.order_id_type(p_table) is null then
-    raise exception 'table % has no column % any more; watch it again with the new name', p_table.table_id, p_table.columns ->> 'order_id'
-      using errcode = 'undefined_column';
-  end if;
-  execute format(
-    'select to_jsonb(o) from %s as o where o.%I = $1::%s %s',
-    p_table.table_id, p_table.columns ->> 'order_id', walltrack.order_id_type(p_table),
-    case p_lock
-      when 'nowait' then 'for update nowait'
-      when 'wait' then 'for no key update'  -- who only refers to the order does not wait, and is not waited for
-      else ''
-    end
-  ) into v_row using p_order_id;
-  return v_row;
-exception when invalid_text_representation or numeric_value_out_of_range or invalid_datetime_format or datetime_field_overflow then
-  return null;  -- the text is no id of this table
-end
-$$;
-
-comment on function walltrack.order_row(walltrack.watched_tables, text, text) is
-'The row of one order of a watched table, NULL when it has none of this id. With p_lock wait or nowait it is locked.';
-
-revoke all on function walltrack.order_row(walltrack.watched_tables, text, text) from public;
-
-
-create or replace function walltrack.hides_orders(p_table regclass) returns boolean
-language plpgsql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return row_security_active(p_table) and not (
-    exists (
-      select from pg_policy as p
-      where p.polrelid = p_table and p.polpermissive and p.polcmd = '*' and pg_get_expr(p.polqual, p.polrelid) = 'true'
-        and exists (select from unnest(p.polroles) as r (id) where r.id = 0 or pg_has_role(r.id, 'usage'))
-    )
-    and not exists (
-      select from pg_policy as p
-      where p.polrelid = p_table and not p.polpermissive and p.polcmd in ('*', 'r', 'w')
-        and exists (select from unnest(p.polroles) as r (id) where r.id = 0 or pg_has_role(r.id, 'usage'))
-    )
-  );
-end
-$$;
-
-comment on function walltrack.hides_orders(regclass) is
-'Whether row level security may hide orders of a table from whoever asks: what is not found there may exist all the same.';
-
-revoke all on function walltrack.hides_orders(regclass) from public;
-
-
-create or replace function walltrack.hidden_orders() returns text
-language plpgsql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return (
-    select string_agg(w.table_id::text, ', ' order by w.table_id)
-    from walltrack.watched_tables as w
-    inner join pg_class as c on c.oid = w.table_id
-    where walltrack.hides_orders(w.table_id)
-  );
-end
-$$;
-
-comment on function walltrack.hidden_orders() is
-'The watched tables that may hide orders from whoever asks, NULL when there is none.';
-
-revoke all on function walltrack.hidden_orders() from public;
-
-
-create or replace function walltrack.order_of_alert(p_alert_id uuid) returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_order_id text := (select walltrack.order_id_of(a) from walltrack.alerts as a where a.id = p_alert_id);
-  v_table walltrack.watched_tables;
-  v_row jsonb;
-begin
-  if v_order_id is null then
-    return null;
-  end if;
-  for v_table in
-    select w.* from walltrack.watched_tables as w inner join pg_class as c on c.oid = w.table_id order by w.watched_since
-  loop
-    begin
-      v_row := walltrack.order_row(v_table, v_order_id, 'no');
-    exception when undefined_column then
-      continue;  -- health() tells
-    end;
-    if v_row is not null then
-      return v_row || (select jsonb_object_agg(c.key, v_row -> c.value) from jsonb_each_text(v_table.columns) as c);
-    end if;
-  end loop;
-  return null;
-end
-$$;
-
-comment on function walltrack.order_of_alert(uuid) is
-'The row of the order an alert is about, as it is now: its columns, and its facts under their own names, e.g. attempt_count. '
-'NULL when there is none.';
-
-revoke all on function walltrack.order_of_alert(uuid) from public;
-
-
-create or replace function walltrack.table_of_order(p_order_id text) returns walltrack.watched_tables
+create or replace function walltrack.table_of_order(p_order_table regclass, p_order_id text) returns walltrack.watched_tables
 language plpgsql
 volatile
 security invoker
@@ -160,8 +37,11 @@ declare
   v_table walltrack.watched_tables;
   v_found walltrack.watched_tables;
 begin
-  for v_table in select w.* from walltrack.watched_tables as w inner join pg_class as c on c.oid = w.table_id loop
-    continue when walltrack.order_row(v_table, p_order_id, 'no') is null;
+  for v_table in
+    select w.* from walltrack.present_tables() as w where p_order_table is null or w.table_id = p_order_table
+  loop
+    continue when walltrack.read_refusal(v_table.table_id) is not null
+      or (walltrack.find_order(v_table, p_order_id)).order_id is null;
     if v_found.table_id is not null then
       raise exception 'both % and % have an order %: which one the alert means cannot be told', v_found.table_id, v_table.table_id,
         walltrack.clip(p_order_id, 100)
@@ -175,13 +55,71 @@ exception when undefined_column then
 end
 $$;
 
-comment on function walltrack.table_of_order(text) is
+comment on function walltrack.table_of_order(regclass, text) is
 'The watched table that has this order, a row of NULLs when none has. Several: WT011.';
 
-revoke all on function walltrack.table_of_order(text) from public;
+revoke all on function walltrack.table_of_order(regclass, text) from public;
 
 
-create or replace function walltrack.why_not(
+create or replace function walltrack.order_of_alert(p_alert_id uuid) returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_alert walltrack.alerts := (select a from walltrack.alerts as a where a.id = p_alert_id);
+  v_order_id text := walltrack.order_id_of(v_alert);
+  v_table walltrack.watched_tables;
+  v_order jsonb;
+begin
+  for v_table in
+    select w.*
+    from walltrack.present_tables() as w
+    where v_order_id is not null and (v_alert.order_table is null or w.table_id = v_alert.order_table)
+    order by w.watched_since
+  loop
+    continue when walltrack.read_refusal(v_table.table_id) is not null;
+    begin
+      v_order := walltrack.read_order(v_table.table_id, v_table.columns, v_order_id, 'no');
+    exception when undefined_column then
+      continue;  -- health() reports it
+    end;
+    if v_order is not null then
+      return v_order || (select jsonb_object_agg(c.value, v_order -> c.key) from jsonb_each_text(v_table.columns) as c);
+    end if;
+  end loop;
+  return null;
+end
+$$;
+
+comment on function walltrack.order_of_alert(uuid) is
+'The order an alert is about, as it is now: its mapped columns, by their names and by the names of their facts, e.g. '
+'attempt_count. NULL when there is none.';
+
+revoke all on function walltrack.order_of_alert(uuid) from public;
+
+
+create or replace function walltrack.action_refusal(p_table regclass) returns text
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select format(
+    'its triggers would run with the rights of %s, which owns alerting; the table belongs to %s', current_user, c.relowner::regrole
+  )
+  from pg_class as c
+  where c.oid = p_table and c.relowner::regrole::text <> quote_ident(current_user)
+$$;
+
+comment on function walltrack.action_refusal(regclass) is
+'Why no order of a table can be retried or cancelled from its alert; NULL where they can.';
+
+revoke all on function walltrack.action_refusal(regclass) from public;
+
+
+create or replace function walltrack.order_action_refusal(
     p_table walltrack.watched_tables,
     p_row jsonb,
     p_order_id text,
@@ -193,15 +131,15 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_order walltrack.order_facts := walltrack.order_facts_of(p_row, p_table.columns);
-  v_lock text := p_row ->> (p_table.columns ->> 'locked_until');
+  v_order walltrack.order_facts := walltrack.order_facts_of(p_row);
+  v_lock text := p_row ->> 'locked_until';
   v_locked_until timestamptz := walltrack.as_time(v_lock);
-  v_worker text := coalesce(walltrack.clip(p_row ->> (p_table.columns ->> 'locked_by'), 50), 'a worker');
-  v_filled_at timestamptz := walltrack.as_time(p_row ->> (p_table.columns ->> 'filled_at'));
+  v_worker text := coalesce(walltrack.clip(p_row ->> 'locked_by', 50), 'a worker');
+  v_filled_at timestamptz := walltrack.as_time(p_row ->> 'filled_at');
   v_missing text := (
     select string_agg(c.value, ', ')
     from jsonb_each_text(p_table.columns) as c
-    where c.key in ('status', 'last_error', 'next_retry_at', 'locked_until') and not p_row ? c.value
+    where c.key in ('status', 'last_error', 'next_retry_at', 'locked_until') and not p_row ? c.key
   );
   v_first walltrack.order_actions;
 begin
@@ -247,10 +185,10 @@ begin
 end
 $$;
 
-comment on function walltrack.why_not(walltrack.watched_tables, jsonb, text, text) is
+comment on function walltrack.order_action_refusal(walltrack.watched_tables, jsonb, text, text) is
 'Why an order cannot be retried or cancelled as it is, in words for a trader; NULL when it can.';
 
-revoke all on function walltrack.why_not(walltrack.watched_tables, jsonb, text, text) from public;
+revoke all on function walltrack.order_action_refusal(walltrack.watched_tables, jsonb, text, text) from public;
 
 
 create or replace function walltrack.act_on_order(
@@ -272,6 +210,7 @@ declare
   v_row jsonb;
   v_old_word text;
   v_word text := case p_action when 'retry' then 'pending' else 'cancelled' end;
+  v_written text;
   v_why text;
 begin
   select a.* into v_alert from walltrack.alerts as a where a.id = p_alert_id;
@@ -282,10 +221,15 @@ begin
   if v_order_id is null then
     raise exception 'this alert is about no order' using errcode = 'WT011';
   end if;
-  v_table := walltrack.table_of_order(v_order_id);
-  if v_table.table_id is null and walltrack.hidden_orders() is not null then
-    raise exception 'row level security of % may hide the order from %, which owns alerting', walltrack.hidden_orders(), current_user
-      using errcode = 'WT011', hint = 'Whoever owns the table can say that it sees all; `walltrack-alerts doctor` tells how.';
+  v_table := walltrack.table_of_order(v_alert.order_table, v_order_id);
+  if v_table.table_id is null and walltrack.unread_tables() is not null then
+    raise exception 'the order may be in %, whose orders are not read: %', walltrack.unread_tables(), (
+      select walltrack.read_refusal(w.table_id)
+      from walltrack.present_tables() as w
+      where walltrack.read_refusal(w.table_id) is not null
+      limit 1
+    )
+      using errcode = 'WT011', hint = '`walltrack-alerts doctor` says what to do.';
   elsif v_table.table_id is null then
     raise exception 'the order is gone: it was deleted, or its table is not watched any more' using errcode = 'WT011';
   end if;
@@ -293,12 +237,16 @@ begin
     raise exception 'order actions are switched off for %', v_table.table_id
       using errcode = 'WT011', hint = 'watch_orders(..., p_order_actions => true) switches them on.';
   end if;
+  if walltrack.action_refusal(v_table.table_id) is not null then
+    raise exception 'orders of % cannot be changed from their alerts: %', v_table.table_id, walltrack.action_refusal(v_table.table_id)
+      using errcode = 'WT011', hint = 'Let one role own both; `walltrack-alerts doctor` says how.';
+  end if;
 
   -- The order, then the alert that its write will change.
   begin
-    v_row := walltrack.order_row(v_table, v_order_id, 'wait');
+    v_row := walltrack.read_order(v_table.table_id, v_table.columns, v_order_id, 'wait');
     perform from walltrack.alerts as a
-    where a.id = p_alert_id or (a.dedupe_key = v_alert.dedupe_key and a.status <> 'resolved')
+    where a.id = p_alert_id or (a.dedupe_key = v_alert.dedupe_key and a.resolved_at is null)
     order by a.id
     for update;
   exception when lock_not_available or serialization_failure or deadlock_detected then
@@ -306,9 +254,7 @@ begin
       using errcode = 'WT011', hint = 'Nothing was changed. Look at the order and try again.';
   end;
   v_why := case
-    when v_row is not null then walltrack.why_not(v_table, v_row, v_order_id, p_action)
-    when walltrack.hides_orders(v_table.table_id)
-      then format('row level security of %s may keep %s, which owns alerting, from changing the order', v_table.table_id, current_user)
+    when v_row is not null then walltrack.order_action_refusal(v_table, v_row, v_order_id, p_action)
     else 'the order is gone: it was deleted'
   end;
   if v_why is not null then
@@ -319,20 +265,23 @@ begin
   values (p_alert_id, v_table.table_id, v_order_id, p_action, walltrack.actor(p_by), p_reason);
 
   -- A table may write its words in upper case.
-  v_old_word := rtrim(v_row ->> (v_table.columns ->> 'status'));
+  v_old_word := rtrim(v_row ->> 'status');
   v_word := case v_old_word when upper(v_old_word) then upper(v_word) when initcap(v_old_word) then initcap(v_word) else v_word end;
   begin
     -- The triggers of the table run as after any other write, but find no names in schemas where a stranger may make some.
     perform set_config('search_path', walltrack.path_of_triggers(v_table.table_id), true);
     execute format(
-      'update %s as o set %I = %L%s where o.%I = $1::%s returning to_jsonb(o)',
+      'update %s as o set %I = %L%s where o.%I = $1::%s returning pg_catalog.format(''%%s'', o.%2$I)',
       v_table.table_id, v_table.columns ->> 'status', v_word,
       case p_action
-        when 'retry' then case when v_table.columns ? 'next_retry_at' then format(', %I = null', v_table.columns ->> 'next_retry_at') end
+        when 'retry' then case
+          -- The worker takes no order whose time of the next retry is NULL.
+          when v_table.columns ? 'next_retry_at' then format(', %I = pg_catalog.now()', v_table.columns ->> 'next_retry_at')
+        end
         else format(', %I = %L', v_table.columns ->> 'last_error', p_reason)
       end,
-      v_table.columns ->> 'order_id', walltrack.order_id_type(v_table)
-    ) into v_row using v_order_id;
+      v_table.columns ->> 'order_id', walltrack.types_of(v_table.table_id, v_table.columns) ->> 'order_id'
+    ) into v_written using v_order_id;
     perform set_config('search_path', 'pg_catalog, pg_temp', true);
   exception
     when lock_not_available or serialization_failure or deadlock_detected then
@@ -342,7 +291,7 @@ begin
       raise exception 'table % refuses it: %', v_table.table_id, walltrack.clip(sqlerrm, 1000)
         using errcode = 'WT011', hint = 'Nothing was changed.';
   end;
-  if v_row is null or rtrim(v_row ->> (v_table.columns ->> 'status')) is distinct from v_word then
+  if rtrim(v_written) is distinct from v_word then
     raise exception 'a trigger of table % does not let the order become %', v_table.table_id, v_word
       using errcode = 'WT011', hint = 'Nothing was changed.';
   end if;

@@ -1,0 +1,193 @@
+-- Texts, numbers and times as alerts need them. Error texts and token symbols come from strangers: a value that cannot be
+-- read becomes NULL, and a long one is cut.
+
+create or replace function walltrack.nonblank(p_text text) returns text
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return nullif(btrim(p_text, e' \t\n\r\f\v'), '');
+end
+$$;
+
+comment on function walltrack.nonblank(text) is 'The text without surrounding white space; NULL when nothing is left.';
+
+revoke all on function walltrack.nonblank(text) from public;
+
+
+create or replace function walltrack.clip(p_text text, p_length int) returns text
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case when length(p_text) > p_length then left(p_text, p_length - 1) || '…' else p_text end;
+end
+$$;
+
+comment on function walltrack.clip(text, int) is 'At most p_length characters of a text; an ellipsis marks the cut.';
+
+revoke all on function walltrack.clip(text, int) from public;
+
+
+create or replace function walltrack.as_number(p_text text) returns numeric
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_text ~ '^-?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]{1,4})?$' or p_text in ('NaN', 'Infinity', '-Infinity') then
+    return p_text::numeric;
+  end if;
+  return null;
+end
+$$;
+
+comment on function walltrack.as_number(text) is 'The number that a text spells; NULL when it spells none.';
+
+revoke all on function walltrack.as_number(text) from public;
+
+
+create or replace function walltrack.as_int(p_text text) returns int
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_number numeric := walltrack.as_number(p_text);
+begin
+  -- least() and greatest() ignore NULL.
+  return case when v_number is not null then trunc(greatest(least(v_number, 2147483647), -2147483648))::int end;
+end
+$$;
+
+comment on function walltrack.as_int(text) is 'The whole number that a text spells; the largest int where it does not fit.';
+
+revoke all on function walltrack.as_int(text) from public;
+
+
+create or replace function walltrack.as_time(p_text text) returns timestamptz
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case
+    when p_text ~ '^[0-9]{4,6}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?$' then p_text::timestamp at time zone 'UTC'
+    when p_text ~ '^([0-9]{4,6}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}|-?infinity$)' then p_text::timestamptz
+  end;
+exception when data_exception then
+  return null;  -- a text column may hold the 31st of February
+end
+$$;
+
+comment on function walltrack.as_time(text) is 'The time that a text spells in ISO 8601, in UTC unless it names a zone; NULL when it spells none.';
+
+revoke all on function walltrack.as_time(text) from public;
+
+
+create or replace function walltrack.utc(p_time timestamptz) returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return to_char(p_time at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"');
+end
+$$;
+
+comment on function walltrack.utc(timestamptz) is 'A time for people, e.g. 2026-11-25 07:41:05 UTC.';
+
+revoke all on function walltrack.utc(timestamptz) from public;
+
+
+create or replace function walltrack.severity_rank(p_severity text) returns int
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return array_position(array['info', 'warning', 'high', 'critical'], p_severity);
+end
+$$;
+
+comment on function walltrack.severity_rank(text) is 'info 1, warning 2, high 3, critical 4; NULL for anything else.';
+
+revoke all on function walltrack.severity_rank(text) from public;
+
+
+create or replace function walltrack.actor(p_by text) returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return walltrack.clip(coalesce(walltrack.nonblank(p_by), session_user), 200);
+end
+$$;
+
+comment on function walltrack.actor(text) is 'The name of the actor; the user of the session where none is given.';
+
+revoke all on function walltrack.actor(text) from public;
+
+
+create or replace function walltrack.order_key(p_order_id text) returns text
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- An index entry has a maximum size.
+  return 'order_failed_' || case when length(p_order_id) > 200 then left(p_order_id, 160) || md5(p_order_id) else p_order_id end;
+end
+$$;
+
+comment on function walltrack.order_key(text) is 'The dedupe key of an order: order_failed_<id>.';
+
+revoke all on function walltrack.order_key(text) from public;
+
+
+create or replace function walltrack.one_line(p_text text) returns text
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return nullif(btrim(regexp_replace(left(p_text, 64), '[[:cntrl:]]+', ' ', 'g')), '');
+end
+$$;
+
+comment on function walltrack.one_line(text) is 'The first 64 characters of a text without control characters; NULL when nothing is left.';
+
+revoke all on function walltrack.one_line(text) from public;
+
+
+create or replace function walltrack.as_simulated(p_text text) returns boolean
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case
+    when lower(p_text collate "C") in ('true', 't', 'simulation') then true
+    when lower(p_text collate "C") in ('false', 'f', 'live') then false
+  end;
+end
+$$;
+
+comment on function walltrack.as_simulated(text) is
+'Whether a text says that an order is simulated: true or simulation; false or live; NULL for anything else.';
+
+revoke all on function walltrack.as_simulated(text) from public;

@@ -1,0 +1,167 @@
+-- How long order writes may wait for alerting, and what is kept when alerting fails.
+--
+-- All waiting that alerting causes in one transaction adds up to at most 250 ms, whatever is locked and however many orders,
+-- savepoints or tables it writes: 200 ms, then nothing is waited for, and after 30 locks that could not be had no further one
+-- is tried. The sums have to outlive a ROLLBACK TO SAVEPOINT, so they are kept in the session's own value of a sequence, which
+-- no rollback resets: the start of the transaction in ms since 1970, times 1,000,000, plus the ms that it has waited, times
+-- 1,000, plus the failures. currval() shows each session its own value.
+
+create sequence if not exists walltrack.waited_in_transaction as bigint;
+
+comment on sequence walltrack.waited_in_transaction is
+'Each session''s currval(): start of its transaction (ms since 1970) * 1000000 + ms waited for alerting * 1000 + failures.';
+
+
+create or replace function walltrack.waited(out ms int, out failures int)
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_value bigint;
+begin
+  ms := 0;
+  failures := 0;
+  v_value := currval('walltrack.waited_in_transaction');
+  if v_value / 1000000 = (extract(epoch from now()) * 1000)::bigint then
+    ms := v_value / 1000 % 1000;
+    failures := v_value % 1000;
+  end if;
+exception when object_not_in_prerequisite_state then
+  perform setval('walltrack.waited_in_transaction', 1);  -- the session's first look
+end
+$$;
+
+comment on function walltrack.waited() is 'How many ms this transaction has waited for alerting so far, and how often alerting failed; each at most 999.';
+
+revoke all on function walltrack.waited() from public;
+
+
+create or replace function walltrack.add_waited(p_since timestamptz, p_failures int default 0) returns int
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_ms int;
+  v_failures int;
+begin
+  select w.ms, w.failures + p_failures into v_ms, v_failures from walltrack.waited() as w;
+  v_ms := v_ms + round(extract(epoch from clock_timestamp() - p_since) * 1000);
+  perform setval(
+    'walltrack.waited_in_transaction',
+    (extract(epoch from now()) * 1000)::bigint * 1000000 + least(v_ms, 999) * 1000 + least(v_failures, 999)
+  );
+  return v_failures;
+end
+$$;
+
+comment on function walltrack.add_waited(timestamptz, int) is
+'Adds the time since a moment to what this transaction has waited; returns how often alerting failed in it.';
+
+revoke all on function walltrack.add_waited(timestamptz, int) from public;
+
+
+create or replace function walltrack.limit_waiting(p_tables text, p_order_id text) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_waited record := walltrack.waited();
+begin
+  if p_order_id is null then
+    raise exception 'the row has no order id' using errcode = 'WT004',
+      hint = 'Was the column renamed or dropped? Watch the table again with its new name in p_columns.';
+  end if;
+  if v_waited.ms = 0 then
+    return;  -- the caller's own 200 ms
+  elsif v_waited.ms <= 195 then
+    perform set_config('lock_timeout', (200 - v_waited.ms)::text, true);
+  elsif v_waited.failures <= 30 then
+    execute format('lock table %s in row exclusive mode nowait', p_tables);
+    perform set_config('lock_timeout', '1', true);
+  else
+    raise exception 'this transaction has waited for alerting as long as it may' using errcode = 'lock_not_available';
+  end if;
+end
+$$;
+
+comment on function walltrack.limit_waiting(text, text) is
+'Sets lock_timeout to what this transaction may still wait for some tables; 55P03 where they cannot be had without waiting.';
+
+revoke all on function walltrack.limit_waiting(text, text) from public;
+
+
+create or replace function walltrack.keep_fault(
+    p_table regclass,
+    p_order_id text,
+    p_sqlstate text,
+    p_message text,
+    p_since timestamptz
+) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '1ms'
+as $$
+-- p_since: when the attempt that failed began.
+declare
+  v_began timestamptz := clock_timestamp();
+  v_failures int := 1;
+begin
+  if p_sqlstate = '57014' then
+    perform set_config('walltrack.canceled', statement_timestamp()::text, true);  -- see honor_cancel()
+  end if;
+  begin
+    v_failures := walltrack.add_waited(p_since, 1);
+    perform walltrack.limit_waiting('walltrack.alert_faults', '');
+    insert into walltrack.alert_faults (table_id, order_id, sqlstate, message)
+    values (p_table, left(p_order_id, 200), p_sqlstate, left(p_message, 2000));
+  exception when query_canceled or assert_failure or others then
+    v_failures := walltrack.add_waited(v_began, 1);  -- the warning below remains
+  end;
+  if v_failures <= 20 then  -- a bulk write does not print as many warnings as it has orders
+    raise warning 'walltrack_alerts: order % of % was written but its alert was not: % (%)',
+      left(p_order_id, 200), p_table, left(p_message, 500), p_sqlstate
+      using hint = 'Run `walltrack-alerts reconcile`; the error is kept in walltrack.alert_faults.';
+  end if;
+end
+$$;
+
+comment on function walltrack.keep_fault(regclass, text, text, text, timestamptz) is
+'Keeps what went wrong with the alert of an order write, where that is possible, and warns the writer.';
+
+revoke all on function walltrack.keep_fault(regclass, text, text, text, timestamptz) from public;
+
+
+create or replace function walltrack.honor_cancel() returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- The guard swallows a cancel that arrives while alerting works, or the order write would fail because of alerting. The
+-- statement of the host does not become uncancelable by that: at its next order it is canceled after all, if an operator
+-- asked for it or if the statement without its waiting for alerting has outlived its statement_timeout.
+declare
+  v_timeout interval := current_setting('statement_timeout')::interval;
+  v_took interval := clock_timestamp() - statement_timestamp();
+begin
+  if current_setting('walltrack.canceled', true) is distinct from statement_timestamp()::text then
+    return;  -- that was another statement
+  end if;
+  if v_timeout > interval '0' and v_took >= v_timeout and v_took - (walltrack.waited()).ms * interval '1 ms' < v_timeout then
+    return;
+  end if;
+  raise exception 'canceling statement: it was canceled while it wrote an alert' using errcode = 'query_canceled';
+end
+$$;
+
+comment on function walltrack.honor_cancel() is 'Cancels a statement (57014) whose cancel the guard has swallowed.';
+
+revoke all on function walltrack.honor_cancel() from public;

@@ -1,0 +1,517 @@
+-- The only functions that write alerts, one per transition. Each is compare-and-set: the first writer wins, a repeat
+-- changes nothing and says so in a NOTICE. Each change appends its event in the same statement of the same transaction.
+
+create or replace function walltrack.locked_alert(p_alert_id uuid) returns walltrack.alerts
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_alert walltrack.alerts;
+begin
+  select a.* into v_alert from walltrack.alerts as a where a.id = p_alert_id for update;
+  if not found then
+    raise exception 'there is no alert %', coalesce(p_alert_id::text, 'NULL')
+      using errcode = 'WT001', hint = 'It may have been purged; look at walltrack.open_alerts.';
+  end if;
+  return v_alert;
+end
+$$;
+
+comment on function walltrack.locked_alert(uuid) is
+'The alert of an id, locked until the transaction ends: the first writer wins (WT001).';
+
+revoke all on function walltrack.locked_alert(uuid) from public;
+
+
+create or replace function walltrack.open_alert(
+    p_alert_type text,
+    p_severity text,
+    p_title text,
+    p_message text,
+    p_data jsonb,
+    p_requires_action boolean,
+    p_dedupe_key text,
+    p_order_table regclass,
+    p_order_status text,
+    p_order_attempts int,
+    p_actor text,
+    p_notify text
+) returns uuid
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := clock_timestamp();
+  v_event_id bigint;
+  v_alert_id uuid;
+  v_is_notified boolean;
+begin
+  with raised as (
+    insert into walltrack.alerts (
+      alert_type, severity, title, message, data, requires_action, dedupe_key,
+      created_at, updated_at, last_seen_at, notified_at, order_table, order_status, order_attempts
+    ) values (
+      p_alert_type, p_severity, p_title, p_message, p_data, p_requires_action, p_dedupe_key,
+      v_now, v_now, v_now, v_now, p_order_table, p_order_status, p_order_attempts
+    )
+    on conflict (dedupe_key) where status <> 'resolved' do nothing
+    returning id
+  )
+
+  insert into walltrack.alert_events (alert_id, kind, actor, at, detail)
+  select r.id, 'raised', p_actor, v_now, walltrack.event_detail(p_severity, 'active', 1, p_data)
+  from raised as r
+  returning event_id, alert_id into v_event_id, v_alert_id;
+  if v_event_id is not null and p_notify <> 'off' then
+    v_is_notified := walltrack.notify_event(
+      v_event_id, 'raised', v_alert_id, p_alert_type, p_severity, 'active', p_requires_action, p_dedupe_key,
+      p_data ->> 'order_id', p_title, v_now, p_notify
+    );
+  end if;
+  return v_alert_id;
+end
+$$;
+
+comment on function walltrack.open_alert(
+    text, text, text, text, jsonb, boolean, text, regclass, text, int, text, text
+) is 'Inserts an alert with its event; NULL where one is open for the dedupe key already.';
+
+revoke all on function walltrack.open_alert(
+    text, text, text, text, jsonb, boolean, text, regclass, text, int, text, text
+) from public;
+
+
+create or replace function walltrack.repeat_alert(
+    p_alert_id uuid,
+    p_alert_type text,
+    p_severity text,
+    p_title text,
+    p_message text,
+    p_data jsonb,
+    p_requires_action boolean,
+    p_dedupe_key text,
+    p_order_table regclass,
+    p_order_status text,
+    p_order_attempts int,
+    p_rises boolean,
+    p_actor text,
+    p_notify text
+) returns uuid
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- p_rises: the severity does. Then the alert is active again: who acknowledged it acknowledged something less severe.
+declare
+  v_event record;
+  v_is_notified boolean;
+begin
+  with repeated as (
+    update walltrack.alerts as a
+    set alert_type = p_alert_type,
+        severity = p_severity,
+        title = p_title,
+        message = p_message,
+        data = p_data,
+        requires_action = p_requires_action,
+        order_table = p_order_table,
+        order_status = p_order_status,
+        order_attempts = p_order_attempts,
+        status = case when p_rises then 'active' else a.status end,
+        acknowledged_at = case when not p_rises then a.acknowledged_at end,
+        acknowledged_by = case when not p_rises then a.acknowledged_by end,
+        snoozed_until = case when not p_rises then a.snoozed_until end,
+        occurrences = a.occurrences + 1,
+        last_seen_at = n.now,
+        notified_at = n.now,
+        updated_at = n.now
+    from (select clock_timestamp() as now) as n
+    where a.id = p_alert_id and a.resolved_at is null
+    returning a.id, a.status, a.occurrences, a.updated_at
+  )
+
+  insert into walltrack.alert_events (alert_id, kind, actor, at, detail)
+  select r.id, 'repeated', p_actor, r.updated_at, walltrack.event_detail(p_severity, r.status, r.occurrences, p_data)
+  from repeated as r
+  returning event_id, alert_id, at, detail ->> 'status' as status into v_event;
+  if v_event.event_id is not null and p_notify <> 'off' then
+    v_is_notified := walltrack.notify_event(
+      v_event.event_id, 'repeated', v_event.alert_id, p_alert_type, p_severity, v_event.status, p_requires_action,
+      p_dedupe_key, p_data ->> 'order_id', p_title, v_event.at, p_notify
+    );
+  end if;
+  if p_rises then
+    perform walltrack.append_event(a, 'escalated', p_actor) from walltrack.alerts as a where a.id = v_event.alert_id;
+  end if;
+  return v_event.alert_id;
+end
+$$;
+
+comment on function walltrack.repeat_alert(
+    uuid, text, text, text, text, jsonb, boolean, text, regclass, text, int, boolean, text, text
+) is 'Updates an open alert that happened once more, with its event; NULL where it is not open any more.';
+
+revoke all on function walltrack.repeat_alert(
+    uuid, text, text, text, text, jsonb, boolean, text, regclass, text, int, boolean, text, text
+) from public;
+
+
+create or replace function walltrack.refresh_alert(
+    p_alert_id uuid,
+    p_severity text,
+    p_title text,
+    p_message text,
+    p_data jsonb,
+    p_order_table regclass,
+    p_order_status text,
+    p_order_attempts int,
+    p_rises boolean
+) returns uuid
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_alert walltrack.alerts;
+begin
+  update walltrack.alerts as a
+  set alert_type = 'order_failed_permanently',
+      severity = p_severity,
+      title = p_title,
+      message = p_message,
+      data = p_data,
+      requires_action = true,
+      order_table = p_order_table,
+      order_status = p_order_status,
+      order_attempts = p_order_attempts,
+      status = case when p_rises then 'active' else a.status end,
+      acknowledged_at = case when not p_rises then a.acknowledged_at end,
+      acknowledged_by = case when not p_rises then a.acknowledged_by end,
+      snoozed_until = case when not p_rises then a.snoozed_until end,
+      notified_at = case when p_rises then n.now else a.notified_at end,
+      updated_at = n.now
+  from (select clock_timestamp() as now) as n
+  where a.id = p_alert_id and a.resolved_at is null
+  returning a.* into v_alert;
+  if p_rises and v_alert.id is not null then
+    perform walltrack.append_event(v_alert, 'escalated', 'system');
+  end if;
+  return v_alert.id;
+end
+$$;
+
+comment on function walltrack.refresh_alert(uuid, text, text, text, jsonb, regclass, text, int, boolean) is
+'Updates what an open order alert says without counting an occurrence; NULL where it is not open any more.';
+
+revoke all on function walltrack.refresh_alert(uuid, text, text, text, jsonb, regclass, text, int, boolean) from public;
+
+
+create or replace function walltrack.close_alert(p_alert_id uuid, p_resolution text, p_by text, p_notify text)
+returns walltrack.alerts
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now timestamptz := clock_timestamp();
+  v_event_id bigint;
+  v_alert walltrack.alerts;
+  v_is_notified boolean;
+begin
+  update walltrack.alerts as a
+  set status = 'resolved', resolved_at = v_now, resolved_by = p_by, resolution = p_resolution,
+      snoozed_until = null, updated_at = v_now, notified_at = v_now
+  where a.id = p_alert_id and a.resolved_at is null
+  returning a.* into v_alert;
+  if v_alert.id is null then
+    return null;
+  end if;
+  insert into walltrack.alert_events (alert_id, kind, actor, at, detail)
+  values (
+    p_alert_id, 'resolved', p_by, v_now,
+    walltrack.event_detail(v_alert.severity, 'resolved', v_alert.occurrences, v_alert.data, p_resolution)
+  )
+  returning event_id into v_event_id;
+  if p_notify <> 'off' then
+    v_is_notified := walltrack.notify_event(
+      v_event_id, 'resolved', p_alert_id, v_alert.alert_type, v_alert.severity, 'resolved', v_alert.requires_action,
+      v_alert.dedupe_key, v_alert.data ->> 'order_id', v_alert.title, v_now, p_notify
+    );
+  end if;
+  return v_alert;
+end
+$$;
+
+comment on function walltrack.close_alert(uuid, text, text, text) is
+'Resolves an open alert, with its event: the one writer behind resolve_alert() and sync_order(). NULL where it is not open.';
+
+revoke all on function walltrack.close_alert(uuid, text, text, text) from public;
+
+
+create or replace function walltrack.raise_alert(
+    p_alert_type text,
+    p_severity text,
+    p_title text,
+    p_message text default '',
+    p_data jsonb default '{}',
+    p_requires_action boolean default false,
+    p_dedupe_key text default null
+) returns walltrack.alerts
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  v_alert_type text := walltrack.clip(walltrack.nonblank(p_alert_type), 100);
+  v_severity text := lower(p_severity);
+  v_title text := walltrack.clip(walltrack.nonblank(p_title), 200);
+  v_message text := coalesce(walltrack.clip(p_message, 10000), '');
+  v_data jsonb := coalesce(p_data, '{}');
+  v_key text collate "default" := walltrack.nonblank(p_dedupe_key);
+  v_alert walltrack.alerts;
+  v_alert_id uuid;
+begin
+  if walltrack.severity_rank(v_severity) is null then
+    raise exception 'unknown severity %', coalesce(quote_literal(walltrack.clip(p_severity, 50)), 'NULL')
+      using errcode = 'WT003', hint = 'Use info, warning, high or critical.';
+  end if;
+  if v_alert_type is null or v_title is null then
+    raise exception 'an alert needs an alert type and a title' using errcode = 'WT003';
+  end if;
+  if jsonb_typeof(v_data) <> 'object' then
+    raise exception 'the data of an alert must be a JSON object, not %', jsonb_typeof(v_data) using errcode = 'WT003';
+  end if;
+  if length(p_dedupe_key) > 500 then
+    raise exception 'a dedupe key has at most 500 characters, this one has %', length(p_dedupe_key)
+      using errcode = 'WT003', hint = 'Use the id of what the alert is about.';
+  end if;
+  if v_alert_type = 'order_failed_permanently' or starts_with(v_key, 'order_failed_') then
+    raise exception 'only an order write raises the alert of an order' using errcode = 'WT003',
+      hint = 'Use another alert type than order_failed_permanently, and a dedupe key that does not begin with order_failed_.';
+  end if;
+  if octet_length(v_data::text) > 100000 then
+    v_data := jsonb_build_object('too_large', true, 'excerpt', walltrack.clip(v_data::text, 4000));
+  end if;
+
+  -- Two callers may both find none open: the unique index lets one insert, the other one comes round again and updates.
+  for v_try in 1 .. 10 loop
+    select a.* into v_alert from walltrack.alerts as a where a.dedupe_key = v_key and a.resolved_at is null for update;
+    if not found then
+      v_alert_id := walltrack.open_alert(
+        v_alert_type, v_severity, v_title, v_message, v_data, coalesce(p_requires_action, false), v_key, null, null, null,
+        session_user, 'event'
+      );
+    else
+      v_alert_id := walltrack.repeat_alert(
+        v_alert.id, v_alert_type, v_severity, v_title, v_message, v_data, coalesce(p_requires_action, false), v_key,
+        null, null, null, walltrack.severity_rank(v_severity) > walltrack.severity_rank(v_alert.severity), session_user, 'event'
+      );
+    end if;
+    if v_alert_id is not null then
+      return (select a from walltrack.alerts as a where a.id = v_alert_id);
+    end if;
+  end loop;
+  raise exception 'the alert of % can neither be inserted nor found', coalesce(v_key, v_title)
+    using errcode = 'WT008', hint = 'Does a trigger on walltrack.alerts suppress the row?';
+end
+$$;
+
+comment on function walltrack.raise_alert(text, text, text, text, jsonb, boolean, text) is
+'Opens an alert; while one is open for the dedupe key, updates it and counts the occurrence. The type and the keys of order '
+'alerts are reserved (WT003).';
+
+revoke all on function walltrack.raise_alert(text, text, text, text, jsonb, boolean, text) from public;
+
+
+create or replace function walltrack.acknowledge_alert(p_alert_id uuid, p_by text) returns walltrack.alerts
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  v_alert walltrack.alerts := walltrack.locked_alert(p_alert_id);
+  v_by text := walltrack.actor(p_by);
+  v_now timestamptz := clock_timestamp();
+begin
+  if v_alert.status = 'resolved' then
+    raise exception 'the alert cannot be acknowledged: % resolved it at %', v_alert.resolved_by, walltrack.utc(v_alert.resolved_at)
+      using errcode = 'WT002', detail = v_alert.resolution;
+  end if;
+  if v_alert.status = 'acknowledged' then
+    raise notice 'already acknowledged by % at %', v_alert.acknowledged_by, walltrack.utc(v_alert.acknowledged_at);
+    return v_alert;
+  end if;
+  update walltrack.alerts as a
+  set status = 'acknowledged', acknowledged_at = v_now, acknowledged_by = v_by, updated_at = v_now, notified_at = v_now
+  where a.id = p_alert_id
+  returning * into v_alert;
+  return walltrack.append_event(v_alert, 'acknowledged', v_by);
+end
+$$;
+
+comment on function walltrack.acknowledge_alert(uuid, text) is
+'active -> acknowledged. Already acknowledged: unchanged, with a NOTICE. Resolved: WT002. No such alert: WT001.';
+
+revoke all on function walltrack.acknowledge_alert(uuid, text) from public;
+
+
+create or replace function walltrack.resolve_alert(p_alert_id uuid, p_resolution text, p_by text) returns walltrack.alerts
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  v_alert walltrack.alerts := walltrack.locked_alert(p_alert_id);
+begin
+  if walltrack.nonblank(p_resolution) is null then
+    raise exception 'resolving needs a resolution' using errcode = 'WT003', hint = 'Say in a few words how it ended.';
+  end if;
+  if v_alert.status = 'resolved' then
+    raise notice 'already resolved by % at %', v_alert.resolved_by, walltrack.utc(v_alert.resolved_at);
+    return v_alert;
+  end if;
+  return walltrack.close_alert(
+    p_alert_id, walltrack.clip(walltrack.nonblank(p_resolution), 2000), walltrack.actor(p_by), 'event'
+  );
+end
+$$;
+
+comment on function walltrack.resolve_alert(uuid, text, text) is
+'active or acknowledged -> resolved. Already resolved: unchanged, with a NOTICE. No such alert: WT001. Blank: WT003.';
+
+revoke all on function walltrack.resolve_alert(uuid, text, text) from public;
+
+
+create or replace function walltrack.resolve_raised_alert(p_alert_id uuid, p_resolution text, p_by text) returns walltrack.alerts
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+begin
+  if exists (
+    select from walltrack.alerts as a
+    where a.id = p_alert_id
+      and (a.alert_type = 'order_failed_permanently' or starts_with(a.dedupe_key, 'order_failed_'))
+  ) then
+    raise exception 'an order alert is resolved by an operator or by its order only' using errcode = 'WT003';
+  end if;
+  return walltrack.resolve_alert(p_alert_id, p_resolution, p_by);
+end
+$$;
+
+comment on function walltrack.resolve_raised_alert(uuid, text, text) is
+'resolve_alert() for services that raise alerts of their own: it refuses order alerts (WT003).';
+
+revoke all on function walltrack.resolve_raised_alert(uuid, text, text) from public;
+
+
+create or replace function walltrack.snooze_alert(p_alert_id uuid, p_until timestamptz, p_by text) returns walltrack.alerts
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+-- Quiet until a time; nothing has to happen then, the alert is snoozed while snoozed_until > now(). NULL wakes it at once.
+declare
+  v_alert walltrack.alerts := walltrack.locked_alert(p_alert_id);
+  v_by text := walltrack.actor(p_by);
+  v_now timestamptz := clock_timestamp();
+  v_before timestamptz := case when v_alert.snoozed_until > v_now then v_alert.snoozed_until end;
+  v_who text;
+begin
+  if v_alert.status = 'resolved' then
+    raise exception 'the alert cannot be snoozed: % resolved it at %', v_alert.resolved_by, walltrack.utc(v_alert.resolved_at)
+      using errcode = 'WT002', detail = v_alert.resolution;
+  end if;
+  if p_until <= v_now or p_until > v_now + interval '1 year' then
+    raise exception 'an alert can be snoozed until a time within the next year, not until %',
+      case when isfinite(p_until) then walltrack.utc(p_until) else p_until::text end
+      using errcode = 'WT003', hint = format('It is %s now. NULL wakes the alert.', walltrack.utc(v_now));
+  end if;
+
+  if v_before is not null then
+    select e.actor into v_who
+    from walltrack.alert_events as e
+    where e.alert_id = p_alert_id and e.kind = 'snoozed'
+    order by e.event_id desc
+    limit 1;
+    v_who := coalesce(v_who, 'somebody');
+  end if;
+  if p_until is not distinct from v_before then
+    if v_before is null then
+      raise notice 'already awake';
+    else
+      raise notice 'already snoozed by % until %', v_who, walltrack.utc(v_before);
+    end if;
+    return v_alert;
+  end if;
+  if v_before is not null then
+    raise notice '% had snoozed it until %', v_who, walltrack.utc(v_before);
+  end if;
+
+  update walltrack.alerts as a
+  set snoozed_until = p_until, updated_at = v_now, notified_at = v_now
+  where a.id = p_alert_id
+  returning * into v_alert;
+  return walltrack.append_event(v_alert, 'snoozed', v_by);
+end
+$$;
+
+comment on function walltrack.snooze_alert(uuid, timestamptz, text) is
+'Keeps an open alert quiet until a time within a year; NULL wakes it. Replaces a snooze and says whose in a NOTICE. The same '
+'time again: unchanged, with a NOTICE. Resolved: WT002. Another time: WT003. No such alert: WT001.';
+
+revoke all on function walltrack.snooze_alert(uuid, timestamptz, text) from public;
+
+
+create or replace function walltrack.resolve_by_dedupe_key(
+    p_dedupe_key text,
+    p_resolution text,
+    p_by text
+) returns walltrack.alerts
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+-- With the rights of the caller, because an operator may resolve every alert and a raiser none of an order.
+declare
+  v_alert_id uuid;
+begin
+  select a.id into v_alert_id
+  from walltrack.alerts as a
+  where a.dedupe_key in (p_dedupe_key collate "default", walltrack.nonblank(p_dedupe_key) collate "default") and a.resolved_at is null
+  order by a.dedupe_key = p_dedupe_key desc  -- an order's key keeps the white space of its id
+  limit 1;
+  if v_alert_id is null then
+    raise notice 'no alert is open for %', walltrack.clip(p_dedupe_key, 500);
+    return null;
+  end if;
+  if has_function_privilege('walltrack.resolve_alert(uuid, text, text)', 'execute') then
+    return walltrack.resolve_alert(v_alert_id, p_resolution, p_by);
+  end if;
+  return walltrack.resolve_raised_alert(v_alert_id, p_resolution, p_by);
+end
+$$;
+
+comment on function walltrack.resolve_by_dedupe_key(text, text, text) is
+'Resolves the open alert of a dedupe key; NULL, with a NOTICE, when none is open. A raiser resolves no order alerts (WT003).';
+
+revoke all on function walltrack.resolve_by_dedupe_key(text, text, text) from public;

@@ -1,0 +1,527 @@
+-- Reads orders, whatever the columns of their table are called and whatever types they have.
+--
+-- Other roles may own the table, its types and what is attached to it, and nothing of theirs may run with the rights of
+-- alerting's owner. So only mapped columns are read; values of types that are not PostgreSQL's own pass through their output
+-- functions (format('%s', ...)), never through casts or operators; and a table is not queried at all while its row level
+-- security, or expressions that its owner attached to it, would run (see read_refusal()).
+
+create or replace function walltrack.table_name(p_table regclass) returns text
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+as $$
+  select format('%I.%I', n.nspname, c.relname)
+  from pg_class as c
+  inner join pg_namespace as n on n.oid = c.relnamespace
+  where c.oid = p_table
+$$;
+
+comment on function walltrack.table_name(regclass) is 'The name of a table with its schema; NULL for a table that was dropped.';
+
+revoke all on function walltrack.table_name(regclass) from public;
+
+
+create or replace function walltrack.watched_root(p_table regclass) returns regclass
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  -- By the triggers, so that an order write needs no lock on watched_tables.
+  select r.relid
+  from pg_partition_ancestors(p_table) with ordinality as r (relid, distance)
+  inner join pg_trigger as t on t.tgrelid = r.relid and t.tgname = 'walltrack_alerts_update' and t.tgparentid = 0
+  order by r.distance
+  limit 1
+$$;
+
+comment on function walltrack.watched_root(regclass) is 'The watched table that a partition belongs to: the nearest one above it.';
+
+revoke all on function walltrack.watched_root(regclass) from public;
+
+
+create or replace function walltrack.present_tables() returns setof walltrack.watched_tables
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  -- A row whose table was dropped may name another object: after a restore, or once its number is used again.
+  select w.*
+  from walltrack.watched_tables as w
+  inner join pg_class as c on c.oid = w.table_id
+  where c.relkind in ('r', 'p')
+    and (
+      w.table_name = walltrack.table_name(w.table_id)
+      or exists (select from pg_trigger as t where t.tgrelid = c.oid and t.tgname = 'walltrack_alerts_update')
+    )
+$$;
+
+comment on function walltrack.present_tables() is 'The rows of watched_tables whose table is still there.';
+
+revoke all on function walltrack.present_tables() from public;
+
+
+create or replace function walltrack.types_of(p_table regclass, p_columns jsonb) returns jsonb
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+as $$
+  select coalesce(jsonb_object_agg(f.key, format_type(a.atttypid, a.atttypmod)), '{}')
+  from jsonb_each_text(p_columns) as f
+  inner join pg_attribute as a on a.attrelid = p_table and a.attname = f.value and a.attnum > 0 and not a.attisdropped
+$$;
+
+comment on function walltrack.types_of(regclass, jsonb) is
+'Fact -> type of its column, without the facts whose column the table does not have (any more).';
+
+revoke all on function walltrack.types_of(regclass, jsonb) from public;
+
+
+create or replace function walltrack.base_type(p_table regclass, p_column text) returns regtype
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  with recursive types as (
+    select a.atttypid as id
+    from pg_attribute as a
+    where a.attrelid = p_table and a.attname = p_column and a.attnum > 0 and not a.attisdropped
+      and a.attgenerated <> 'v'  -- a trigger sees nothing in a virtual column
+    union all
+    select t.typbasetype
+    from types as d
+    inner join pg_type as t on t.oid = d.id
+    where t.typtype = 'd'
+  )
+
+  select t.oid::regtype
+  from types
+  inner join pg_type as t on t.oid = types.id
+  where t.typtype <> 'd'
+$$;
+
+comment on function walltrack.base_type(regclass, text) is
+'The type of a column, of a domain the type below it; NULL where a trigger cannot read such a column.';
+
+revoke all on function walltrack.base_type(regclass, text) from public;
+
+
+create or replace function walltrack.fact_expression(p_table regclass, p_columns jsonb, p_fact text, p_record text) returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- Every name in it is qualified: it is evaluated under any search_path. 16384 is the first number of an object that is not
+-- PostgreSQL's own.
+declare
+  v_type regtype := walltrack.base_type(p_table, p_columns ->> p_fact);
+  v_is_builtin boolean := v_type::oid < 16384;
+  v_is_number boolean := v_type = any (array['int2', 'int4', 'int8', 'numeric', 'float4', 'float8']::regtype[]);
+  v_column text := format('%s.%I', p_record, p_columns ->> p_fact);
+  v_text text := format(
+    case when v_is_builtin then '%1$s::pg_catalog.text' else 'case when %1$s is not null then pg_catalog.format(''%%s'', %1$s) end' end,
+    v_column
+  );
+begin
+  return case
+    when v_type is null and p_fact in ('attempt_count', 'max_attempts') then 'null::pg_catalog.int4'
+    when v_type is null then 'null'
+    when p_fact in ('attempt_count', 'max_attempts') then case
+      when v_type in ('int2'::regtype, 'int4'::regtype) then v_column || '::pg_catalog.int4'
+      when v_is_number then format(
+        'pg_catalog.trunc(greatest(least(%s::pg_catalog.numeric, 2147483647), -2147483648))::pg_catalog.int4', v_column
+      )
+      else 'null::pg_catalog.int4'
+    end
+    when p_fact in ('order_type', 'status') then format(
+      -- Under a Turkish collation 'FILLED' would not become 'filled'. Back to the default one, in which the function that gets it
+      -- looks for keys by an index.
+      'pg_catalog.rtrim(pg_catalog.lower((%s) collate pg_catalog."C")) collate pg_catalog."default"', v_text
+    )
+    when p_fact = 'last_error' then format('pg_catalog.left(%s, 2001)', v_text)
+    when p_fact = 'amount_sol' then case
+      when v_is_number then v_column || '::pg_catalog.numeric' else format('walltrack.as_number(%s)', v_text)
+    end
+    when p_fact = 'is_simulated' then case
+      when v_type = 'bool'::regtype then v_column || '::pg_catalog.bool' else format('walltrack.as_simulated(%s)', v_text)
+    end
+    when p_fact = 'updated_at' then case v_type
+      when 'timestamptz'::regtype then v_column || '::pg_catalog.timestamptz'
+      when 'timestamp'::regtype then format('pg_catalog.timezone(''UTC'', %s::pg_catalog.timestamp)', v_column)
+      else format('walltrack.as_time(%s)', v_text)
+    end
+    else v_text
+  end;
+end
+$$;
+
+comment on function walltrack.fact_expression(regclass, jsonb, text, text) is
+'The SQL that reads one fact of an order from a record (new, old or an alias) of its table; null where no column can be read.';
+
+revoke all on function walltrack.fact_expression(regclass, jsonb, text, text) from public;
+
+
+create or replace function walltrack.sync_arguments(p_table regclass, p_columns jsonb, p_record text) returns text
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select string_agg(format('p_%s => %s', f.name, walltrack.fact_expression(p_table, p_columns, f.name, p_record)), e',\n      ' order by f.place)
+  from unnest(array[
+    'order_id', 'order_type', 'status', 'attempt_count', 'max_attempts', 'last_error', 'token_address', 'token_symbol',
+    'position_id', 'side', 'amount_sol', 'is_simulated'
+  ]) with ordinality as f (name, place)
+$$;
+
+comment on function walltrack.sync_arguments(regclass, jsonb, text) is
+'The SQL of the arguments of sync_order() that are facts of an order, from a record of its table.';
+
+revoke all on function walltrack.sync_arguments(regclass, jsonb, text) from public;
+
+
+create or replace function walltrack.hides_orders(p_table regclass) returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return row_security_active(p_table) and not (
+    exists (
+      select from pg_policy as p
+      where p.polrelid = p_table and p.polpermissive and p.polcmd = '*' and pg_get_expr(p.polqual, p.polrelid) = 'true'
+        and exists (select from unnest(p.polroles) as r (id) where r.id = 0 or pg_has_role(r.id, 'usage'))
+    )
+    and not exists (
+      select from pg_policy as p
+      where p.polrelid = p_table and not p.polpermissive and p.polcmd in ('*', 'r', 'w')
+        and exists (select from unnest(p.polroles) as r (id) where r.id = 0 or pg_has_role(r.id, 'usage'))
+    )
+  );
+end
+$$;
+
+comment on function walltrack.hides_orders(regclass) is
+'Whether row level security may hide orders of a table from alerting''s owner: an order that is not found may exist all the same.';
+
+revoke all on function walltrack.hides_orders(regclass) from public;
+
+
+create or replace function walltrack.runs_foreign_code(p_table regclass) returns boolean
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  -- To plan a query, PostgreSQL evaluates immutable functions in the predicates and expressions of indexes, constraints and
+  -- statistics of the table, with the rights of the role that queries it; policies run with the query.
+  with tables as (
+    select c.oid, c.relowner
+    from pg_class as c
+    where c.oid = p_table or c.oid in (select t.relid from pg_partition_tree(p_table) as t)
+  ), attached as (
+    select 'pg_class'::regclass as class, i.indexrelid as id, t.relowner
+    from tables as t inner join pg_index as i on i.indrelid = t.oid
+    union all
+    select 'pg_constraint'::regclass, c.oid, t.relowner from tables as t inner join pg_constraint as c on c.conrelid = t.oid
+    union all
+    select 'pg_statistic_ext'::regclass, s.oid, t.relowner from tables as t inner join pg_statistic_ext as s on s.stxrelid = t.oid
+    union all
+    select 'pg_policy'::regclass, p.oid, t.relowner from tables as t inner join pg_policy as p on p.polrelid = t.oid
+  )
+
+  select exists (
+    select from attached as a
+    inner join pg_roles as r on r.oid = a.relowner
+    inner join pg_depend as d on d.classid = a.class and d.objid = a.id
+    where r.rolname <> current_user and not r.rolsuper
+      and d.refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass)  -- PostgreSQL's own are pinned, and not listed
+  )
+$$;
+
+comment on function walltrack.runs_foreign_code(regclass) is
+'Whether a query of a table could run functions of its owner, another role, with the rights of alerting''s owner.';
+
+revoke all on function walltrack.runs_foreign_code(regclass) from public;
+
+
+create or replace function walltrack.read_refusal(p_table regclass) returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case
+    when not has_table_privilege(p_table, 'select') then format('%s, which owns alerting, may not read it', current_user)
+    when walltrack.hides_orders(p_table) then format('row level security may hide orders from %s, which owns alerting', current_user)
+    when walltrack.runs_foreign_code(p_table) then format(
+      'a query would run functions of its owner, which are attached to it, with the rights of %s, which owns alerting', current_user
+    )
+  end;
+end
+$$;
+
+comment on function walltrack.read_refusal(regclass) is
+'Why the orders of a table are not read, beside what its triggers see; NULL where they are.';
+
+revoke all on function walltrack.read_refusal(regclass) from public;
+
+
+create or replace function walltrack.unread_tables() returns text
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select string_agg(w.table_id::text, ', ' order by w.table_id)
+  from walltrack.present_tables() as w
+  where walltrack.read_refusal(w.table_id) is not null
+$$;
+
+comment on function walltrack.unread_tables() is
+'The watched tables whose orders are not read; NULL when there is none.';
+
+revoke all on function walltrack.unread_tables() from public;
+
+
+create or replace function walltrack.read_order(p_table regclass, p_columns jsonb, p_order_id text, p_lock text) returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- p_lock: no, wait or nowait.
+declare
+  v_id_type regtype := walltrack.base_type(p_table, p_columns ->> 'order_id');
+  v_facts text;
+  v_row jsonb;
+begin
+  if v_id_type is null then
+    raise exception 'table % has no column % any more; watch it again with the new name', p_table, p_columns ->> 'order_id'
+      using errcode = 'undefined_column';
+  end if;
+  select string_agg(
+    format(
+      case
+        when t.type::oid < 16384 and t.type not in ('json'::regtype, 'jsonb'::regtype) then '%1$L, pg_catalog.to_jsonb(o.%2$I)'
+        else '%1$L, case when o.%2$I is not null then pg_catalog.format(''%%s'', o.%2$I) end'
+      end,
+      c.key, c.value
+    ),
+    ', '
+  ) into v_facts
+  from jsonb_each_text(p_columns) as c
+  cross join lateral walltrack.base_type(p_table, c.value) as t (type)
+  where t.type is not null;
+  execute format(
+    'select pg_catalog.jsonb_build_object(%s) from %s as o where %s %s',
+    v_facts, p_table,
+    case
+      when v_id_type::oid < 16384 then format('o.%I operator(pg_catalog.=) $1::%s', p_columns ->> 'order_id', v_id_type)
+      else format('pg_catalog.format(''%%s'', o.%I) operator(pg_catalog.=) $1', p_columns ->> 'order_id')
+    end,
+    case p_lock
+      when 'nowait' then 'for update nowait'
+      when 'wait' then 'for no key update'  -- a foreign key check of the order neither waits nor is waited for
+      else ''
+    end
+  ) into v_row using p_order_id;
+  return v_row;
+exception when invalid_text_representation or numeric_value_out_of_range or invalid_datetime_format or datetime_field_overflow then
+  return null;  -- the text is no id of this table
+end
+$$;
+
+comment on function walltrack.read_order(regclass, jsonb, text, text) is
+'The mapped columns of one order, by fact; NULL when the table has none of this id. With p_lock wait or nowait it is locked.';
+
+revoke all on function walltrack.read_order(regclass, jsonb, text, text) from public;
+
+
+create or replace function walltrack.order_facts_of(p_row jsonb) returns walltrack.order_facts
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- Lower case is taken under the collation "C": under a Turkish one 'FILLED' would not become 'filled'.
+declare
+  v_order walltrack.order_facts;
+begin
+  v_order.order_id := p_row ->> 'order_id';
+  v_order.order_type := rtrim(lower((p_row ->> 'order_type') collate "C"));  -- JSON keeps the padding of char(n)
+  v_order.status := rtrim(lower((p_row ->> 'status') collate "C"));
+  v_order.attempt_count := walltrack.as_int(p_row ->> 'attempt_count');
+  v_order.max_attempts := walltrack.as_int(p_row ->> 'max_attempts');
+  v_order.last_error := left(p_row ->> 'last_error', 2001);
+  v_order.token_address := p_row ->> 'token_address';
+  v_order.token_symbol := p_row ->> 'token_symbol';
+  v_order.position_id := p_row ->> 'position_id';
+  v_order.side := p_row ->> 'side';
+  v_order.amount_sol := walltrack.as_number(p_row ->> 'amount_sol');
+  v_order.is_simulated := walltrack.as_simulated(p_row ->> 'is_simulated');
+  v_order.updated_at := walltrack.as_time(p_row ->> 'updated_at');
+  return v_order;
+end
+$$;
+
+comment on function walltrack.order_facts_of(jsonb) is
+'The facts of an order from what read_order() returned; a value that cannot be read becomes NULL.';
+
+revoke all on function walltrack.order_facts_of(jsonb) from public;
+
+
+create or replace function walltrack.sync_stored_order(
+    p_table regclass,
+    p_columns jsonb,
+    p_order_id text,
+    p_cancel_pattern text,
+    p_notify text,
+    p_former_error text default null,
+    p_was_exhausted boolean default true,
+    p_watched_since timestamptz default '-infinity',
+    p_lock text default 'no',
+    p_dry_run boolean default false
+) returns text
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '200ms'
+as $$
+declare
+  v_order walltrack.order_facts;
+begin
+  if clock_timestamp() - now() > interval '20 ms' then
+    perform walltrack.limit_waiting('walltrack.alerts, walltrack.alert_events', p_order_id);
+  end if;
+  if walltrack.read_refusal(p_table) is not null then
+    return 'unread';
+  end if;
+  v_order := walltrack.order_facts_of(walltrack.read_order(p_table, p_columns, p_order_id, p_lock));
+  if v_order.order_id is null then
+    return walltrack.sync_deleted_order(p_order_id, p_notify, p_was_exhausted, p_dry_run);
+  end if;
+  return walltrack.sync_order(
+    p_table, p_order_id, v_order.order_type, v_order.status, v_order.attempt_count, v_order.max_attempts,
+    v_order.last_error, v_order.token_address, v_order.token_symbol, v_order.position_id, v_order.side, v_order.amount_sol,
+    v_order.is_simulated, p_cancel_pattern, p_notify, p_former_error, p_was_exhausted,
+    coalesce(v_order.status = 'cancelled' and coalesce(v_order.updated_at < p_watched_since, p_watched_since > '-infinity'), false),
+    p_dry_run
+  );
+end
+$$;
+
+comment on function walltrack.sync_stored_order(
+    regclass, jsonb, text, text, text, text, boolean, timestamptz, text, boolean
+) is
+'sync_order() for an order as it is stored now; unread where its table is not read. What was cancelled before p_watched_since raises nothing.';
+
+revoke all on function walltrack.sync_stored_order(
+    regclass, jsonb, text, text, text, text, boolean, timestamptz, text, boolean
+) from public;
+
+
+create or replace function walltrack.find_order(p_table walltrack.watched_tables, p_order_id text) returns walltrack.order_facts
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return walltrack.order_facts_of(walltrack.read_order(p_table.table_id, p_table.columns, p_order_id, 'no'));
+end
+$$;
+
+comment on function walltrack.find_order(walltrack.watched_tables, text) is
+'The facts of one order of a watched table; a row of NULLs when it has none of this id.';
+
+revoke all on function walltrack.find_order(walltrack.watched_tables, text) from public;
+
+
+create or replace function walltrack.history_condition(p_table walltrack.watched_tables, p_record text) returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return format(
+    '(%s) = ''cancelled'' and coalesce((%s)::pg_catalog.timestamptz < %L::pg_catalog.timestamptz, true)',
+    walltrack.fact_expression(p_table.table_id, p_table.columns, 'status', p_record),
+    walltrack.fact_expression(p_table.table_id, p_table.columns, 'updated_at', p_record),
+    p_table.watched_since
+  );
+end
+$$;
+
+comment on function walltrack.history_condition(walltrack.watched_tables, text) is
+'The SQL that says whether the retry worker gave an order up before its table was watched; without a time it counts as history.';
+
+revoke all on function walltrack.history_condition(walltrack.watched_tables, text) from public;
+
+
+create or replace function walltrack.open_order_alerts()
+returns table (alert_id uuid, order_id text, order_table regclass)
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+  select a.id, coalesce(a.data ->> 'order_id', substr(a.dedupe_key, length('order_failed_') + 1)), a.order_table
+  from walltrack.alerts as a
+  where a.status in ('active', 'acknowledged') and a.alert_type = 'order_failed_permanently' and starts_with(a.dedupe_key, 'order_failed_')
+$$;
+
+comment on function walltrack.open_order_alerts() is 'The open alerts of orders, each with the id of its order and the table it is in.';
+
+revoke all on function walltrack.open_order_alerts() from public;
+
+
+create or replace function walltrack.sync_alert(p_order_id text, p_order_table regclass, p_dry_run boolean) returns text
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_table walltrack.watched_tables;
+begin
+  -- The table of an adopted alert is not known: the first one that has the order counts.
+  for v_table in
+    select w.* from walltrack.present_tables() as w where p_order_table is null or w.table_id = p_order_table order by w.watched_since
+  loop
+    continue when p_order_table is null
+      and (walltrack.read_refusal(v_table.table_id) is not null or (walltrack.find_order(v_table, p_order_id)).order_id is null);
+    return walltrack.sync_stored_order(
+      v_table.table_id, v_table.columns, p_order_id, v_table.cancel_pattern, 'event', null, true, v_table.watched_since,
+      case when p_dry_run then 'no' else 'nowait' end, p_dry_run
+    );
+  end loop;
+  -- Whether an order exists can be said only where every table that may have it is read.
+  if (
+    case
+      when p_order_table is not null then not exists (select from pg_class as c where c.oid = p_order_table)
+      else exists (select from walltrack.present_tables()) and walltrack.unread_tables() is null
+    end
+  ) then
+    return walltrack.sync_deleted_order(p_order_id, 'event', true, p_dry_run);
+  end if;
+  return null;
+end
+$$;
+
+comment on function walltrack.sync_alert(text, regclass, boolean) is
+'Brings the alert of an order in line with the order, wherever it is stored; NULL where that cannot be known.';
+
+revoke all on function walltrack.sync_alert(text, regclass, boolean) from public;

@@ -1,0 +1,445 @@
+-- The guard: the triggers on the orders table, and the only place that knows the columns of that table.
+--
+-- Every order write passes here, so it has to leave within 2 us when the write does not matter: no WHEN condition (it is
+-- parsed again at every statement), no column list (it misses what BEFORE triggers change), no search_path (each name is
+-- qualified instead), and no exception block and no query before it has decided that the write matters.
+
+create or replace function walltrack.guard_of(p_table regclass) returns text
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select p.proname::text
+  from pg_trigger as t
+  inner join pg_proc as p on p.oid = t.tgfoid
+  where t.tgrelid = p_table and t.tgname in ('walltrack_alerts_insert', 'walltrack_alerts_update', 'walltrack_alerts_delete')
+  limit 1
+$$;
+
+comment on function walltrack.guard_of(regclass) is 'The name of the trigger function that guards a table; NULL where none does.';
+
+revoke all on function walltrack.guard_of(regclass) from public;
+
+
+create or replace function walltrack.guard_name(p_table regclass) returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- The guard keeps its name when its table is renamed. A name has at most 63 bytes, and another function may have it already.
+declare
+  v_name text := walltrack.guard_of(p_table);
+  v_table text := (
+    select case n.nspname when 'walltrack' then '' else n.nspname || '_' end || c.relname
+    from pg_class as c
+    inner join pg_namespace as n on n.oid = c.relnamespace
+    where c.oid = p_table
+  );
+begin
+  if v_name is not null then
+    return v_name;
+  end if;
+  v_name := format('tg_%s__guard', v_table);
+  if octet_length(v_name) > 63
+    or exists (
+      select from pg_proc as p
+      where p.pronamespace = 'walltrack'::regnamespace and p.proname = v_name
+        and (p.prosrc not like '%walltrack.sync_order(%' or exists (select from pg_trigger as t where t.tgfoid = p.oid))
+    )
+  then
+    v_name := format('tg_%s__guard', md5(format('%s %s', walltrack.table_name(p_table), p_table::oid)));
+  end if;
+  return v_name;
+end
+$$;
+
+comment on function walltrack.guard_name(regclass) is
+'The name of the guard''s trigger function, e.g. tg_orders__guard for walltrack.orders; NULL for a table that was dropped.';
+
+revoke all on function walltrack.guard_name(regclass) from public;
+
+
+create or replace function walltrack.guard_source(
+    p_table regclass,
+    p_columns jsonb,
+    p_cancel_pattern text,
+    p_notify text
+) returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- %1$s, %2$s: the six watched columns of NEW and OLD; %3$s, %4$s: whether NEW, OLD is exhausted; %5$s: whether NEW has ended;
+-- %6$s: the facts of NEW; %7$s, %8$s: the id of NEW, OLD; %9$s: last_error of OLD; %10$L, %11$L, %12$L: settings of the table;
+-- %13$s: the watched table; %14$s: whether a DELETE may be half of a move between partitions.
+declare
+  c_template constant text := $guard$
+declare
+  v_began pg_catalog.timestamptz;
+  v_action pg_catalog.text;
+  v_sqlstate pg_catalog.text;
+  v_message pg_catalog.text;
+begin
+  -- The fast path. OLD of an INSERT and NEW of a DELETE are rows of NULLs.
+  if pg_catalog.record_image_eq(row(%1$s), row(%2$s)) then
+    return null;
+  end if;
+  if tg_op operator(pg_catalog.<>) 'DELETE' and (%3$s) is not true and (%5$s) is not true and (%4$s) is not true then
+    return null;
+  end if;
+
+  -- This write matters. From here on nothing that goes wrong may reach it, not even a statement_timeout ("others" leaves
+  -- query_canceled and assert_failure out).
+  if pg_catalog.current_setting('walltrack.canceled', true) operator(pg_catalog.<>) '' then
+    begin
+      perform walltrack.honor_cancel();
+    exception
+      when query_canceled then raise;
+      when others then null;
+    end;
+  end if;
+  v_began := pg_catalog.clock_timestamp();
+  begin
+    -- A write inside a trigger may have come between: then NEW is history, and the order counts as it is stored.
+    if pg_catalog.pg_trigger_depth() operator(pg_catalog.>) 1 then
+      perform pg_catalog.set_config('walltrack.nested', 'yes', true);
+    end if;
+    v_action := 'unread';
+    if pg_catalog.current_setting('walltrack.nested', true) operator(pg_catalog.<>) '' or %14$s then
+      v_action := walltrack.sync_stored_order(
+        %13$s, %12$L, case when tg_op operator(pg_catalog.=) 'DELETE' then %8$s else %7$s end, %10$L, %11$L, %9$s, (%4$s) is true
+      );
+    end if;
+    if v_action operator(pg_catalog.=) 'unread' then
+      if tg_op operator(pg_catalog.=) 'DELETE' then
+        v_action := walltrack.sync_deleted_order(%8$s, %11$L, (%4$s) is true);
+      else
+        v_action := walltrack.sync_order(
+      %13$s,
+      %6$s,
+      p_cancel_pattern => %10$L,
+      p_notify => %11$L,
+      p_former_error => %9$s,
+      p_was_exhausted => (%4$s) is true
+        );
+      end if;
+    end if;
+    if tg_op operator(pg_catalog.=) 'UPDATE' and (%7$s) operator(pg_catalog.<>) (%8$s) then
+      v_action := walltrack.sync_stored_order(%13$s, %12$L, %8$s, %10$L, %11$L);
+    end if;
+    if pg_catalog.clock_timestamp() operator(pg_catalog.-) v_began operator(pg_catalog.>) interval '5 ms' then
+      perform walltrack.add_waited(v_began);
+    end if;
+    if pg_catalog.current_setting('walltrack.protect_commit', true) operator(pg_catalog.<>) '' then
+      perform pg_catalog.set_config('lock_timeout', '0', true);
+    end if;
+  exception when query_canceled or assert_failure or others then
+    v_sqlstate := sqlstate;
+    v_message := sqlerrm;
+    begin
+      perform walltrack.keep_fault(
+        tg_relid, case when tg_op operator(pg_catalog.=) 'DELETE' then %8$s else %7$s end, v_sqlstate, v_message, v_began
+      );
+    exception when query_canceled or assert_failure or others then
+      -- Alerting is gone, its owner has lost its rights, or the client's encoding lacks a character of the message.
+      begin
+        raise warning 'walltrack_alerts: order %% of %% was written but its alert was not (%%)',
+          case when tg_op operator(pg_catalog.=) 'DELETE' then %8$s else %7$s end, tg_relid::pg_catalog.regclass, v_sqlstate;
+      exception when query_canceled or assert_failure or others then
+        raise warning 'walltrack_alerts: an order was written but its alert was not (%%)', v_sqlstate;
+      end;
+    end;
+  end;
+  return null;
+end
+$guard$;
+  v_is_partitioned boolean := (select c.relkind = 'p' from pg_class as c where c.oid = p_table);
+  v_watched text[];
+  v_exhausted text := '%1$s operator(pg_catalog.>=) %2$s and %1$s operator(pg_catalog.>) 0';
+begin
+  v_watched := array(
+    select format('%I', p_columns ->> f.name)
+    from unnest(array['order_id', 'attempt_count', 'max_attempts', 'status', 'order_type', 'last_error']) with ordinality as f (name, place)
+    where walltrack.base_type(p_table, p_columns ->> f.name) is not null
+    order by f.place
+  );
+  return format(
+    c_template,
+    (select string_agg('new.' || w.name, ', ') from unnest(v_watched) as w (name)),
+    (select string_agg('old.' || w.name, ', ') from unnest(v_watched) as w (name)),
+    format(
+      v_exhausted, walltrack.fact_expression(p_table, p_columns, 'attempt_count', 'new'),
+      walltrack.fact_expression(p_table, p_columns, 'max_attempts', 'new')
+    ),
+    format(
+      v_exhausted, walltrack.fact_expression(p_table, p_columns, 'attempt_count', 'old'),
+      walltrack.fact_expression(p_table, p_columns, 'max_attempts', 'old')
+    ),
+    format(
+      '%s operator(pg_catalog.=) any (array[''filled'', ''executed'', ''cancelled''])',
+      walltrack.fact_expression(p_table, p_columns, 'status', 'new')
+    ),
+    walltrack.sync_arguments(p_table, p_columns, 'new'),
+    walltrack.fact_expression(p_table, p_columns, 'order_id', 'new'),
+    walltrack.fact_expression(p_table, p_columns, 'order_id', 'old'),
+    walltrack.fact_expression(p_table, p_columns, 'last_error', 'old'),
+    p_cancel_pattern, p_notify, p_columns,
+    case when v_is_partitioned then 'walltrack.watched_root(tg_relid)' else 'tg_relid' end,
+    case when v_is_partitioned then 'tg_op operator(pg_catalog.=) ''DELETE''' else 'false' end
+  );
+end
+$$;
+
+comment on function walltrack.guard_source(regclass, jsonb, text, text) is
+'The body of the trigger function that guards a table, for its columns as they are now.';
+
+revoke all on function walltrack.guard_source(regclass, jsonb, text, text) from public;
+
+
+create or replace function walltrack.write_guard(p_table regclass) returns text[]
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- Takes no lock on the table, and leaves a guard alone that is as it would be written.
+declare
+  v_watched walltrack.watched_tables := (select w from walltrack.watched_tables as w where w.table_id = p_table);
+  v_name text := walltrack.guard_name(p_table);
+  v_function regprocedure := to_regprocedure(format('walltrack.%I()', v_name));
+  v_source text := walltrack.guard_source(p_table, v_watched.columns, v_watched.cancel_pattern, v_watched.notify);
+  v_types jsonb := walltrack.types_of(p_table, v_watched.columns);
+begin
+  if v_source is distinct from (select p.prosrc from pg_proc as p where p.oid = v_function) then
+    -- security definer: a role that writes orders needs no right on alerts.
+    execute format(
+      'create or replace function walltrack.%I() returns trigger language plpgsql volatile security definer as %L', v_name, v_source
+    );
+    execute format('revoke all on function walltrack.%I() from public', v_name);
+    if v_function is null then
+      perform walltrack.shut_out_api_roles();
+    end if;
+    execute format(
+      'comment on function walltrack.%I() is %L', v_name,
+      format('Guard of %s: opens, updates and resolves alerts in the transaction of the order write.', p_table)
+    );
+  end if;
+  update walltrack.watched_tables as w set column_types = v_types where w.table_id = p_table and w.column_types <> v_types;
+  return array(
+    select f.name
+    from unnest(array['order_id', 'attempt_count', 'max_attempts', 'status', 'order_type', 'last_error']) as f (name)
+    where walltrack.fact_expression(p_table, v_watched.columns, f.name, 'new') like 'null%'
+  );
+end
+$$;
+
+comment on function walltrack.write_guard(regclass) is
+'Writes the guard of a watched table for its columns and settings as they are now; returns the facts that no column can be read as.';
+
+revoke all on function walltrack.write_guard(regclass) from public;
+
+
+create or replace function walltrack.map_columns(p_table regclass, p_columns jsonb, p_former jsonb) returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- For each fact: the column that is named in p_columns, else the former one, else the one of the fact's own name.
+declare
+  v_missing text;
+  v_columns jsonb;
+begin
+  select string_agg(format('%s %L', c.key, c.value), ', ') into v_missing
+  from jsonb_each_text(p_columns) as c
+  where not exists (
+    select from pg_attribute as a
+    where a.attrelid = p_table and a.attname = c.value and a.attnum > 0 and not a.attisdropped
+  );
+  if v_missing is not null then
+    raise exception 'table % has no column for: %', p_table, v_missing
+      using errcode = 'WT004', hint = 'p_columns maps facts of an order to existing columns, e.g. {"attempt_count": "retry_count"}.';
+  end if;
+
+  select coalesce(jsonb_object_agg(f.name, a.attname), '{}') into v_columns
+  from (
+    select fact.attname::text as name
+    from pg_attribute as fact
+    where fact.attrelid = 'walltrack.order_facts'::regclass and fact.attnum > 0 and not fact.attisdropped
+    union all
+    -- What the alert does not need, but operators who look at the order or retry it.
+    select unnest(array[
+      'locked_until', 'locked_by', 'next_retry_at', 'filled_at', 'created_at', 'tx_signature', 'signal_id',
+      'amount_tokens', 'expected_price', 'actual_price', 'max_slippage_bps'
+    ])
+  ) as f
+  inner join pg_attribute as a
+    on a.attrelid = p_table
+    and a.attname = coalesce(
+      p_columns ->> f.name,
+      (
+        select d.attname::text
+        from pg_attribute as d
+        where d.attrelid = p_table and d.attname = p_former ->> f.name and not d.attisdropped
+      ),
+      case f.name when 'order_id' then 'id' else f.name end
+    )
+    and a.attnum > 0 and not a.attisdropped;
+
+  select string_agg(f.name, ', ') into v_missing
+  from unnest(array['order_id', 'order_type', 'status', 'attempt_count', 'max_attempts', 'last_error']) as f (name)
+  where v_columns ->> f.name is null;
+  if v_missing is not null then
+    raise exception 'table % cannot be watched, it has no column for: %', p_table, v_missing
+      using errcode = 'WT004', hint = 'Name the columns in p_columns, e.g. {"attempt_count": "retry_count"}.';
+  end if;
+  return v_columns;
+end
+$$;
+
+comment on function walltrack.map_columns(regclass, jsonb, jsonb) is
+'Fact of an order -> column of a table, from what is named, what was mapped before and the facts'' own names (WT004).';
+
+revoke all on function walltrack.map_columns(regclass, jsonb, jsonb) from public;
+
+
+create or replace function walltrack.check_watchable(p_table regclass, p_columns jsonb, p_cancel_pattern text, p_notify text)
+returns void
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_found text;
+begin
+  if not exists (select from pg_class as c where c.oid = p_table and c.relkind in ('r', 'p')) then
+    raise exception '% cannot be watched, it is no table', p_table using errcode = 'WT004';
+  end if;
+  select string_agg(i.inhrelid::regclass::text, ', ') into v_found
+  from pg_inherits as i
+  inner join pg_class as c on c.oid = i.inhrelid
+  where i.inhparent = p_table and not c.relispartition;
+  if v_found is not null then
+    raise exception 'table % cannot be watched, triggers do not see the rows of the tables that inherit from it: %', p_table, v_found
+      using errcode = 'WT004', hint = 'Watch each of them, after `alter table ... no inherit`, or use partitions.';
+  end if;
+  select string_agg(a.attname, ', ') into v_found
+  from pg_attribute as a
+  where a.attrelid = p_table and a.attgenerated = 'v' and a.attname in (
+    p_columns ->> 'order_id', p_columns ->> 'order_type', p_columns ->> 'status', p_columns ->> 'attempt_count',
+    p_columns ->> 'max_attempts', p_columns ->> 'last_error'
+  );
+  if v_found is not null then
+    raise exception 'table % cannot be watched, a trigger sees nothing in a virtual generated column: %', p_table, v_found
+      using errcode = 'WT004', hint = 'Make it a stored one, or name another column in p_columns.';
+  end if;
+  select string_agg(format('%s is %s', p_columns ->> f.name, walltrack.base_type(p_table, p_columns ->> f.name)), ', ') into v_found
+  from unnest(array['attempt_count', 'max_attempts']) as f (name)
+  where starts_with(walltrack.fact_expression(p_table, p_columns, f.name, 'new'), 'null');
+  if v_found is not null then
+    raise exception 'table % cannot be watched, attempts are numbers: %', p_table, v_found
+      using errcode = 'WT004', hint = 'Change the type of the column, or name another one in p_columns.';
+  end if;
+  if coalesce(p_notify not in ('event', 'transaction', 'off'), true) then
+    raise exception 'unknown p_notify %', coalesce(quote_literal(p_notify), 'NULL')
+      using errcode = 'WT003', hint = 'Use event, transaction or off.';
+  end if;
+  perform 'x' ~ p_cancel_pattern;
+exception when invalid_regular_expression then
+  raise exception 'table % cannot be watched: %', p_table, sqlerrm
+    using errcode = 'WT004', hint = 'p_cancel_pattern is a regular expression, e.g. ^Max retries reached.';
+end
+$$;
+
+comment on function walltrack.check_watchable(regclass, jsonb, text, text) is
+'Refuses what would not work in a trigger of a table (WT004, WT003).';
+
+revoke all on function walltrack.check_watchable(regclass, jsonb, text, text) from public;
+
+
+create or replace function walltrack.watch_orders(
+    p_table regclass,
+    p_columns jsonb default '{}',
+    p_cancel_pattern text default null,
+    p_order_actions boolean default null,
+    p_notify text default null
+) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- Settings that are not given stay as they were when the table is watched already. Defaults: the column of a fact has the
+-- fact's name, a cancel with '^Max retries reached' is the worker's, operators may act on orders, each event notifies.
+-- CREATE TRIGGER queues behind every writer of the table and holds up the next ones: call this alone in a transaction
+-- that has a lock_timeout, and try again.
+declare
+  v_event text;
+  v_former walltrack.watched_tables := (select w from walltrack.watched_tables as w where w.table_id = p_table);
+  v_columns jsonb := walltrack.map_columns(p_table, p_columns, v_former.columns);
+  v_cancel_pattern text := coalesce(p_cancel_pattern, v_former.cancel_pattern, '^Max retries reached');
+  v_notify text := coalesce(p_notify, v_former.notify, 'event');
+begin
+  perform walltrack.check_watchable(p_table, v_columns, v_cancel_pattern, v_notify);
+  insert into walltrack.watched_tables (table_id, table_name, columns, cancel_pattern, order_actions, notify)
+  values (
+    p_table, walltrack.table_name(p_table), v_columns, v_cancel_pattern,
+    coalesce(p_order_actions, v_former.order_actions, true), v_notify
+  )
+  on conflict (table_id) do update
+  set table_name = excluded.table_name, columns = excluded.columns, cancel_pattern = excluded.cancel_pattern,
+      order_actions = excluded.order_actions, notify = excluded.notify;
+
+  perform walltrack.write_guard(p_table);
+  foreach v_event in array array['insert', 'update', 'delete', 'truncate'] loop
+    if not exists (
+      select from pg_trigger as t where t.tgrelid = p_table and t.tgname = 'walltrack_alerts_' || v_event
+    ) then
+      execute format(
+        'create trigger %I after %s on %s for each %s execute function walltrack.%I()',
+        'walltrack_alerts_' || v_event, v_event, p_table,
+        case v_event when 'truncate' then 'statement' else 'row' end,
+        case v_event when 'truncate' then 'tg_watched__truncated' else walltrack.guard_name(p_table) end
+      );
+    end if;
+  end loop;
+end
+$$;
+
+comment on function walltrack.watch_orders(regclass, jsonb, text, boolean, text) is
+'Guards a table of orders: from now on its writes open, update and resolve alerts. Again: puts missing triggers back and '
+'changes the settings that are given (WT003, WT004).';
+
+revoke all on function walltrack.watch_orders(regclass, jsonb, text, boolean, text) from public;
+
+
+create or replace function walltrack.unwatch_orders(p_table regclass) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- DROP TRIGGER locks out even readers of the table until the transaction ends: call it like watch_orders(). It looks at no
+-- alert. Those of the table stay open: the reconciler resolves only what it can look up in a watched table.
+declare
+  v_event text;
+  v_guard text := walltrack.guard_of(p_table);
+begin
+  delete from walltrack.watched_tables as w where w.table_id = p_table;
+  if v_guard is null then
+    return;  -- the table was dropped, and its triggers with it
+  end if;
+  foreach v_event in array array['insert', 'update', 'delete', 'truncate'] loop
+    execute format('drop trigger if exists %I on %s', 'walltrack_alerts_' || v_event, p_table);
+  end loop;
+  execute format('drop function if exists walltrack.%I()', v_guard);
+end
+$$;
+
+comment on function walltrack.unwatch_orders(regclass) is 'Takes the guard off a table; its alerts stay as they are.';
+
+revoke all on function walltrack.unwatch_orders(regclass) from public;
