@@ -6,10 +6,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+REV ?= HEAD
 COV ?= --cov --cov-report=term
 JOBS ?= -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test lint bench soak soak-stream screenshots clean
+.PHONY: demo test lint bench bench-compare soak soak-stream screenshots clean
 
 demo: $(VENV)/ready
 	$(BIN)/walltrack-alerts demo $(ARGS)
@@ -34,9 +35,13 @@ soak-stream: $(VENV)/ready
 	$(BIN)/python bench/stream_soak.py $(ARGS)
 
 bench: $(VENV)/ready
-	$(BIN)/python bench/order_writes.py $(ARGS)
+	$(BIN)/python bench/order_path.py $(ARGS)
 	$(BIN)/python bench/event_stream.py
 	$(BIN)/python bench/panel.py
+
+# An order write here and in another revision, in one run: make bench-compare REV=main
+bench-compare: $(VENV)/ready
+	$(BIN)/python bench/compare.py $(ARGS) $(REV)
 
 # The pictures of README, taken of a seeded run of the simulated bot
 screenshots: $(VENV)/ready

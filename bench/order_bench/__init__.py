@@ -1,0 +1,1 @@
+"""What bench/order_path.py and bench/compare.py share: tables to write to, the writes, the clocks and the reports."""
