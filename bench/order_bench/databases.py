@@ -51,8 +51,8 @@ def scratch_database(server_url: str, label: str, tree: Path = TREE) -> Iterator
 
 
 def migrate(url: str, tree: Path) -> None:
-    """Upgrade a database with the package of a checkout, in a process of its own that imports nothing else."""
-    environment = {**os.environ, "PYTHONPATH": str(tree)}
+    """Upgrade a database with the package of a checkout, in a process of its own that finds that package first."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tree), *filter(None, [os.environ.get("PYTHONPATH")])])}
     done = subprocess.run(
         [sys.executable, "-c", MIGRATE, url], cwd=tree, env=environment, check=False, capture_output=True, text=True
     )
