@@ -26,7 +26,8 @@ create table walltrack.alerts (
     snoozed_until timestamptz,
     order_table regclass,
     order_status text,
-    order_attempts int
+    order_attempts int,
+    order_exhausted boolean
 );
 
 -- At every upgrade:
@@ -40,7 +41,16 @@ as $$
 -- CHECK at every statement; the trigger costs 0.3 us. It names the broken rule as a constraint would. It has no search_path
 -- of its own, which would cost another 2 us: it runs with the rights of the writer and calls nothing outside pg_catalog.
 declare
-  v_broken text := case
+  v_broken text;
+begin
+  -- What nearly every write leaves: an active alert.
+  if new.status = 'active' and new.severity in ('info', 'warning', 'high', 'critical') and new.occurrences >= 1
+    and pg_catalog.jsonb_typeof(new.data) = 'object'
+    and pg_catalog.num_nulls(new.acknowledged_at, new.acknowledged_by, new.resolved_at, new.resolved_by, new.resolution) = 5
+  then
+    return new;
+  end if;
+  v_broken := case
     when new.severity not in ('info', 'warning', 'high', 'critical') then 'alerts_severity_is_known'
     when new.status not in ('active', 'acknowledged', 'resolved') then 'alerts_status_is_known'
     when pg_catalog.jsonb_typeof(new.data) <> 'object' then 'alerts_data_is_an_object'
@@ -53,7 +63,6 @@ declare
     when (new.status = 'resolved') <> (new.resolution is not null) then 'alerts_resolved_have_a_resolution'
     when new.status = 'resolved' and new.snoozed_until is not null then 'alerts_resolved_are_not_snoozed'
   end;
-begin
   if v_broken is null then
     return new;
   end if;
@@ -99,8 +108,6 @@ begin
     on walltrack.alerts (array_position(array['critical', 'high', 'warning', 'info'], severity), created_at, id)
     where status in ('active', 'acknowledged');
     create index alerts_resolved_in_order on walltrack.alerts (resolved_at, id) where resolved_at is not null;
-    create index alerts_acknowledged_in_order on walltrack.alerts (acknowledged_at) where acknowledged_at is not null;
-    create index alerts_created_in_order on walltrack.alerts (created_at);
   end if;
 
   if not exists (
@@ -135,3 +142,5 @@ comment on column walltrack.alerts.order_table is 'Of an order alert: the watche
 comment on column walltrack.alerts.order_status is
 'Of an order alert: the status of the order when alerting last followed it. With order_attempts it tells a further failure.';
 comment on column walltrack.alerts.order_attempts is 'Of an order alert: attempt_count of the order when alerting last followed it.';
+comment on column walltrack.alerts.order_exhausted is
+'Of an order alert: whether the order had used up its attempts then. A resolve by a person holds only while it has.';

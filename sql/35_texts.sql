@@ -1,5 +1,8 @@
 -- Texts, numbers and times as alerts need them. Error texts and token symbols come from strangers: a value that cannot be
 -- read becomes NULL, and a long one is cut.
+--
+-- Here and below, an SQL function without a search_path is one that each failed order needs: PostgreSQL puts its expression
+-- into the caller's, whose search_path is fixed, instead of calling it.
 
 create or replace function walltrack.nonblank(p_text text) returns text
 language plpgsql
@@ -158,14 +161,11 @@ revoke all on function walltrack.order_key(text) from public;
 
 
 create or replace function walltrack.one_line(p_text text) returns text
-language plpgsql
+language sql
 immutable
 security invoker
-set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return nullif(btrim(regexp_replace(left(p_text, 64), '[[:cntrl:]]+', ' ', 'g')), '');
-end
+  select nullif(btrim(regexp_replace(left(p_text, 64), '[[:cntrl:]]+', ' ', 'g')), '')
 $$;
 
 comment on function walltrack.one_line(text) is 'The first 64 characters of a text without control characters; NULL when nothing is left.';

@@ -16,7 +16,6 @@ create or replace function walltrack.waited(out ms int, out failures int)
 language plpgsql
 volatile
 security invoker
-set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_value bigint;
@@ -68,7 +67,6 @@ create or replace function walltrack.limit_waiting(p_tables text, p_order_id tex
 language plpgsql
 volatile
 security invoker
-set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_waited record := walltrack.waited();
@@ -119,16 +117,24 @@ begin
   end if;
   begin
     v_failures := walltrack.add_waited(p_since, 1);
-    perform walltrack.limit_waiting('walltrack.alert_faults', '');
+    if (walltrack.waited()).ms > 195 then
+      lock table walltrack.alert_faults in row exclusive mode nowait;
+    else
+      perform set_config('lock_timeout', (200 - (walltrack.waited()).ms)::text, true);
+    end if;
     insert into walltrack.alert_faults (table_id, order_id, sqlstate, message)
     values (p_table, left(p_order_id, 200), p_sqlstate, left(p_message, 2000));
   exception when query_canceled or assert_failure or others then
-    v_failures := walltrack.add_waited(v_began, 1);  -- the warning below remains
+    v_failures := walltrack.add_waited(v_began);  -- the warning below remains
   end;
   if v_failures <= 20 then  -- a bulk write does not print as many warnings as it has orders
-    raise warning 'walltrack_alerts: order % of % was written but its alert was not: % (%)',
-      left(p_order_id, 200), p_table, left(p_message, 500), p_sqlstate
-      using hint = 'Run `walltrack-alerts reconcile`; the error is kept in walltrack.alert_faults.';
+    begin
+      raise warning 'walltrack_alerts: order % of % was written but its alert was not: % (%)',
+        left(p_order_id, 200), p_table, left(p_message, 500), p_sqlstate
+        using hint = 'Run `walltrack-alerts reconcile`; the error is kept in walltrack.alert_faults.';
+    exception when query_canceled or assert_failure or others then  -- e.g. a text the client's encoding does not have
+      raise warning 'walltrack_alerts: an order was written but its alert was not (%)', p_sqlstate;
+    end;
   end if;
 end
 $$;

@@ -10,21 +10,18 @@ create or replace function walltrack.event_detail(
     p_data jsonb,
     p_resolution text default null
 ) returns jsonb
-language plpgsql
-immutable
+language sql
+stable
 security invoker
-set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return jsonb_strip_nulls(jsonb_build_object(
+  select jsonb_strip_nulls(jsonb_build_object(
     'severity', p_severity,
     'status', p_status,
     'occurrences', p_occurrences,
     'attempts', p_data -> 'attempts',
     'error', p_data -> 'error',
     'resolution', p_resolution
-  ));
-end
+  ))
 $$;
 
 comment on function walltrack.event_detail(text, text, int, jsonb, text) is 'What an event keeps of its alert at that moment.';
@@ -49,43 +46,42 @@ create or replace function walltrack.notify_event(
 language plpgsql
 volatile
 security invoker
-set search_path = pg_catalog, pg_temp
 as $$
--- A payload may have 7,999 bytes. A control character becomes six bytes in JSON: 600 characters stay below 4,000.
+-- A payload may have 7,999 bytes. A control character becomes six bytes in JSON: type (100 characters), title (200), key and id
+-- stay below 4,000.
 declare
   v_payload text := json_build_object(
     'v', 1,
     'event_id', p_event_id,
     'kind', p_kind,
     'alert_id', p_alert_id,
-    'alert_type', left(p_alert_type, 100),
+    'alert_type', p_alert_type,
     'severity', p_severity,
     'status', p_status,
     'requires_action', p_requires_action,
     'dedupe_key', left(p_dedupe_key, 200),
     'order_id', left(p_order_id, 100),
-    'title', left(p_title, 200),
+    'title', p_title,
     'at', to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
   )::text;
-  v_pending float8 := octet_length(v_payload) + 100;
+  v_xid text := pg_current_xact_id()::text || ':';
   v_notified text := current_setting('walltrack.notified_bytes', true);
+  v_pending bigint := octet_length(v_payload) + 100;
 begin
   -- A full notification queue makes COMMIT itself fail, which no handler can catch. What this transaction has notified so far
   -- enters the queue only then, so it is summed up, under the transaction's id: any other value that the session may have
   -- given to the setting counts for nothing.
-  if v_notified <> '' then
-    v_notified := substring(v_notified from '^' || pg_current_xact_id()::text || ' ([0-9]{1,15})$');
-    if v_notified is not null and p_notify = 'transaction' then
+  if starts_with(v_notified, v_xid) and translate(v_notified, '0123456789', '') = ':' then
+    if p_notify = 'transaction' then
       return false;
     end if;
-    v_pending := v_pending + coalesce(v_notified::float8, 0);
+    v_pending := v_pending + ('0' || substr(v_notified, length(v_xid) + 1, 15))::bigint;
   end if;
   -- The smallest queue that can be configured has 512 kB, the usual one 8 GB.
   if pg_notification_queue_usage()
     + (case when v_pending > 20000 then v_pending / walltrack.notification_queue_size() else 0 end) <= 0.5
   then
-    v_notified := set_config('walltrack.notified_bytes', pg_current_xact_id()::text || ' ' || v_pending, true);
-    return pg_notify('walltrack_alerts', v_payload) is not null;
+    return set_config('walltrack.notified_bytes', v_xid || v_pending, true) <> pg_notify('walltrack_alerts', v_payload)::text;
   end if;
   -- The event is in the table, and listeners read it there.
   begin

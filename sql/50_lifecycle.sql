@@ -1,5 +1,6 @@
 -- The only functions that write alerts, one per transition. Each is compare-and-set: the first writer wins, a repeat
--- changes nothing and says so in a NOTICE. Each change appends its event in the same statement of the same transaction.
+-- changes nothing and says so in a NOTICE. Each change appends its event in the same transaction. open_alert(), repeat_alert() and
+-- close_alert() are what an order write runs through.
 
 create or replace function walltrack.locked_alert(p_alert_id uuid) returns walltrack.alerts
 language plpgsql
@@ -42,7 +43,6 @@ create or replace function walltrack.open_alert(
 language plpgsql
 volatile
 security invoker
-set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := clock_timestamp();
@@ -53,12 +53,11 @@ begin
   with raised as (
     insert into walltrack.alerts (
       alert_type, severity, title, message, data, requires_action, dedupe_key,
-      created_at, updated_at, last_seen_at, notified_at, order_table, order_status, order_attempts
+      created_at, updated_at, last_seen_at, notified_at, order_table, order_status, order_attempts, order_exhausted
     ) values (
       p_alert_type, p_severity, p_title, p_message, p_data, p_requires_action, p_dedupe_key,
-      v_now, v_now, v_now, v_now, p_order_table, p_order_status, p_order_attempts
+      v_now, v_now, v_now, v_now, p_order_table, p_order_status, p_order_attempts, p_order_table is not null
     )
-    on conflict (dedupe_key) where status <> 'resolved' do nothing
     returning id
   )
 
@@ -78,7 +77,7 @@ $$;
 
 comment on function walltrack.open_alert(
     text, text, text, text, jsonb, boolean, text, regclass, text, int, text, text
-) is 'Inserts an alert with its event; NULL where one is open for the dedupe key already.';
+) is 'Inserts an alert with its event and returns its id. Where one is open for the dedupe key already: 23505.';
 
 revoke all on function walltrack.open_alert(
     text, text, text, text, jsonb, boolean, text, regclass, text, int, text, text
@@ -104,10 +103,10 @@ create or replace function walltrack.repeat_alert(
 language plpgsql
 volatile
 security invoker
-set search_path = pg_catalog, pg_temp
 as $$
 -- p_rises: the severity does. Then the alert is active again: who acknowledged it acknowledged something less severe.
 declare
+  v_now timestamptz := clock_timestamp();
   v_event record;
   v_is_notified boolean;
 begin
@@ -122,27 +121,27 @@ begin
         order_table = p_order_table,
         order_status = p_order_status,
         order_attempts = p_order_attempts,
+        order_exhausted = p_order_table is not null,
         status = case when p_rises then 'active' else a.status end,
         acknowledged_at = case when not p_rises then a.acknowledged_at end,
         acknowledged_by = case when not p_rises then a.acknowledged_by end,
         snoozed_until = case when not p_rises then a.snoozed_until end,
         occurrences = a.occurrences + 1,
-        last_seen_at = n.now,
-        notified_at = n.now,
-        updated_at = n.now
-    from (select clock_timestamp() as now) as n
+        last_seen_at = v_now,
+        notified_at = v_now,
+        updated_at = v_now
     where a.id = p_alert_id and a.resolved_at is null
-    returning a.id, a.status, a.occurrences, a.updated_at
+    returning a.id, a.status, a.occurrences
   )
 
   insert into walltrack.alert_events (alert_id, kind, actor, at, detail)
-  select r.id, 'repeated', p_actor, r.updated_at, walltrack.event_detail(p_severity, r.status, r.occurrences, p_data)
+  select r.id, 'repeated', p_actor, v_now, walltrack.event_detail(p_severity, r.status, r.occurrences, p_data)
   from repeated as r
-  returning event_id, alert_id, at, detail ->> 'status' as status into v_event;
+  returning event_id, alert_id, detail ->> 'status' as status into v_event;
   if v_event.event_id is not null and p_notify <> 'off' then
     v_is_notified := walltrack.notify_event(
       v_event.event_id, 'repeated', v_event.alert_id, p_alert_type, p_severity, v_event.status, p_requires_action,
-      p_dedupe_key, p_data ->> 'order_id', p_title, v_event.at, p_notify
+      p_dedupe_key, p_data ->> 'order_id', p_title, v_now, p_notify
     );
   end if;
   if p_rises then
@@ -190,6 +189,7 @@ begin
       order_table = p_order_table,
       order_status = p_order_status,
       order_attempts = p_order_attempts,
+      order_exhausted = true,
       status = case when p_rises then 'active' else a.status end,
       acknowledged_at = case when not p_rises then a.acknowledged_at end,
       acknowledged_by = case when not p_rises then a.acknowledged_by end,
@@ -212,47 +212,55 @@ comment on function walltrack.refresh_alert(uuid, text, text, text, jsonb, regcl
 revoke all on function walltrack.refresh_alert(uuid, text, text, text, jsonb, regclass, text, int, boolean) from public;
 
 
-create or replace function walltrack.close_alert(p_alert_id uuid, p_resolution text, p_by text, p_notify text)
-returns walltrack.alerts
+create or replace function walltrack.close_alert(
+    p_alert_id uuid,
+    p_alert_type text,
+    p_severity text,
+    p_title text,
+    p_data jsonb,
+    p_requires_action boolean,
+    p_dedupe_key text,
+    p_resolution text,
+    p_actor text,
+    p_notify text
+) returns uuid
 language plpgsql
 volatile
 security invoker
-set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_now timestamptz := clock_timestamp();
   v_event_id bigint;
-  v_alert walltrack.alerts;
   v_is_notified boolean;
 begin
-  update walltrack.alerts as a
-  set status = 'resolved', resolved_at = v_now, resolved_by = p_by, resolution = p_resolution,
-      snoozed_until = null, updated_at = v_now, notified_at = v_now
-  where a.id = p_alert_id and a.resolved_at is null
-  returning a.* into v_alert;
-  if v_alert.id is null then
-    return null;
-  end if;
-  insert into walltrack.alert_events (alert_id, kind, actor, at, detail)
-  values (
-    p_alert_id, 'resolved', p_by, v_now,
-    walltrack.event_detail(v_alert.severity, 'resolved', v_alert.occurrences, v_alert.data, p_resolution)
+  with closed as (
+    update walltrack.alerts as a
+    set status = 'resolved', resolved_at = v_now, resolved_by = p_actor, resolution = p_resolution,
+        snoozed_until = null, updated_at = v_now, notified_at = v_now
+    where a.id = p_alert_id and a.resolved_at is null
+    returning a.occurrences
   )
+
+  insert into walltrack.alert_events (alert_id, kind, actor, at, detail)
+  select p_alert_id, 'resolved', p_actor, v_now, walltrack.event_detail(p_severity, 'resolved', c.occurrences, p_data, p_resolution)
+  from closed as c
   returning event_id into v_event_id;
-  if p_notify <> 'off' then
+  if v_event_id is null then
+    return null;
+  elsif p_notify <> 'off' then
     v_is_notified := walltrack.notify_event(
-      v_event_id, 'resolved', p_alert_id, v_alert.alert_type, v_alert.severity, 'resolved', v_alert.requires_action,
-      v_alert.dedupe_key, v_alert.data ->> 'order_id', v_alert.title, v_now, p_notify
+      v_event_id, 'resolved', p_alert_id, p_alert_type, p_severity, 'resolved', p_requires_action, p_dedupe_key,
+      p_data ->> 'order_id', p_title, v_now, p_notify
     );
   end if;
-  return v_alert;
+  return p_alert_id;
 end
 $$;
 
-comment on function walltrack.close_alert(uuid, text, text, text) is
-'Resolves an open alert, with its event: the one writer behind resolve_alert() and sync_order(). NULL where it is not open.';
+comment on function walltrack.close_alert(uuid, text, text, text, jsonb, boolean, text, text, text, text) is
+'Resolves an open alert, with its event; NULL where it is not open any more.';
 
-revoke all on function walltrack.close_alert(uuid, text, text, text) from public;
+revoke all on function walltrack.close_alert(uuid, text, text, text, jsonb, boolean, text, text, text, text) from public;
 
 
 create or replace function walltrack.raise_alert(
@@ -306,10 +314,14 @@ begin
   for v_try in 1 .. 10 loop
     select a.* into v_alert from walltrack.alerts as a where a.dedupe_key = v_key and a.resolved_at is null for update;
     if not found then
-      v_alert_id := walltrack.open_alert(
-        v_alert_type, v_severity, v_title, v_message, v_data, coalesce(p_requires_action, false), v_key, null, null, null,
-        session_user, 'event'
-      );
+      begin
+        v_alert_id := walltrack.open_alert(
+          v_alert_type, v_severity, v_title, v_message, v_data, coalesce(p_requires_action, false), v_key, null, null, null,
+          session_user, 'event'
+        );
+      exception when unique_violation then
+        v_alert_id := null;
+      end;
     else
       v_alert_id := walltrack.repeat_alert(
         v_alert.id, v_alert_type, v_severity, v_title, v_message, v_data, coalesce(p_requires_action, false), v_key,
@@ -383,9 +395,11 @@ begin
     raise notice 'already resolved by % at %', v_alert.resolved_by, walltrack.utc(v_alert.resolved_at);
     return v_alert;
   end if;
-  return walltrack.close_alert(
-    p_alert_id, walltrack.clip(walltrack.nonblank(p_resolution), 2000), walltrack.actor(p_by), 'event'
+  perform walltrack.close_alert(
+    p_alert_id, v_alert.alert_type, v_alert.severity, v_alert.title, v_alert.data, v_alert.requires_action, v_alert.dedupe_key,
+    walltrack.clip(walltrack.nonblank(p_resolution), 2000), walltrack.actor(p_by), 'event'
   );
+  return (select a from walltrack.alerts as a where a.id = p_alert_id);
 end
 $$;
 

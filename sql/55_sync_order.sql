@@ -10,21 +10,18 @@ create or replace function walltrack.order_outcome(
     p_last_error text,
     p_cancel_pattern text
 ) returns text
-language plpgsql
+language sql
 immutable
 security invoker
-set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return case
+  select case
     when p_status in ('filled', 'executed') then 'filled'
     -- The retry worker giving up looks like a cancel, but no operator has decided anything: the trouble remains.
     when p_status = 'cancelled' and not (p_is_exhausted and coalesce(left(p_last_error, 1000) ~ p_cancel_pattern, false))
       then 'cancelled'
     when p_is_exhausted then 'exhausted'
     else 'open'
-  end;
-end
+  end
 $$;
 
 comment on function walltrack.order_outcome(text, boolean, text, text) is
@@ -34,26 +31,21 @@ revoke all on function walltrack.order_outcome(text, boolean, text, text) from p
 
 
 create or replace function walltrack.told_error(p_error text, p_alerted text, p_former text, p_cancel_pattern text) returns text
-language plpgsql
+language sql
 immutable
 security invoker
-set search_path = pg_catalog, pg_temp
 as $$
--- What the worker writes when it gives up does not say why: then the error that the alert has tells it, or the one of before.
-declare
-  v_error text := coalesce(
-    case when p_error ~ '[^[:space:]]' and left(p_error, 1000) !~ p_cancel_pattern then p_error end,
+  -- What the worker writes when it gives up does not say why: then the error that the alert has tells it, or the one of before.
+  select coalesce(
+    case when btrim(p_error, e' \t\n\r\f\v') <> '' and left(p_error, 1000) !~ p_cancel_pattern then p_error end,
     p_alerted,
-    case when p_former ~ '[^[:space:]]' and left(p_former, 1000) !~ p_cancel_pattern then p_former end,
-    nullif(btrim(p_error, e' \t\n\r\f\v'), '')
-  );
-begin
-  return case when length(v_error) > 2000 then left(v_error, 1999) || '…' else v_error end;
-end
+    case when btrim(left(p_former, 1000), e' \t\n\r\f\v') <> '' and left(p_former, 1000) !~ p_cancel_pattern then left(p_former, 2000) end,
+    case when btrim(p_error, e' \t\n\r\f\v') <> '' then p_error end
+  )
 $$;
 
 comment on function walltrack.told_error(text, text, text, text) is
-'The error that an alert tells, at most 2,000 characters; NULL when none is known.';
+'The error that an alert tells; NULL when none is known.';
 
 revoke all on function walltrack.told_error(text, text, text, text) from public;
 
@@ -68,37 +60,31 @@ create or replace function walltrack.order_message(
     p_error text,
     p_is_simulated boolean
 ) returns text
-language plpgsql
-immutable
+language sql
+stable
 security invoker
-set search_path = pg_catalog, pg_temp
 as $$
--- An order of an unknown type counts as an EXIT: it may be an open position.
-declare
-  v_is_entry boolean := coalesce(p_order_type = 'entry', false);
-begin
-  return format(
-    '%s%s order %s for %s failed after %s of %s attempts. Error: %s. %s',
+  -- An order of an unknown type counts as an EXIT: it may be an open position. People tell UUIDs by their beginning; the
+  -- beginning of a number is another number.
+  select concat(
     case
       when p_is_simulated then 'SIMULATED, no funds are at risk. '
-      when not v_is_entry then 'URGENT: the position is still open and exposed. '
+      when p_order_type is distinct from 'entry' then 'URGENT: the position is still open and exposed. '
     end,
-    coalesce(upper(left(p_order_type, 20)), 'UNKNOWN'),
-    -- People tell UUIDs by their beginning; the beginning of a number is another number.
+    coalesce(upper(left(p_order_type, 20)), 'UNKNOWN'), ' order ',
     case
-      when p_order_id ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$' then left(p_order_id, 8)
-      else regexp_replace(walltrack.clip(p_order_id, 40), '[[:cntrl:]]+', ' ', 'g')
+      when p_order_id like '________-____-____-____-____________' then left(p_order_id, 8)
+      else regexp_replace(left(p_order_id, 40), '[[:cntrl:]]+', ' ', 'g')
     end,
-    coalesce(walltrack.one_line(p_token_symbol), walltrack.one_line(p_token_address), 'unknown token'),
-    p_attempt_count, p_max_attempts,
+    ' for ', coalesce(walltrack.one_line(p_token_symbol), walltrack.one_line(p_token_address), 'unknown token'),
+    ' failed after ', p_attempt_count, ' of ', p_max_attempts, ' attempts. Error: ',
     rtrim(coalesce(case when length(p_error) > 500 then left(p_error, 499) || '…' else p_error end, 'none recorded'), '. '),
     case
-      when v_is_entry then 'The trade was missed: retry the order as long as it is not cancelled, or let it go.'
-      when p_is_simulated then 'The simulated position is still open.'
-      else 'Close the position by hand now, or retry the order as long as it is not cancelled.'
+      when p_order_type = 'entry' then '. The trade was missed: retry the order as long as it is not cancelled, or let it go.'
+      when p_is_simulated then '. The simulated position is still open.'
+      else '. Close the position by hand now, or retry the order as long as it is not cancelled.'
     end
-  );
-end
+  )
 $$;
 
 comment on function walltrack.order_message(text, text, text, text, int, int, text, boolean) is
@@ -107,7 +93,8 @@ comment on function walltrack.order_message(text, text, text, text, int, int, te
 revoke all on function walltrack.order_message(text, text, text, text, int, int, text, boolean) from public;
 
 
-create or replace function walltrack.record_order(p_alert_id uuid, p_status text, p_attempt_count int) returns text
+create or replace function walltrack.record_order(p_alert_id uuid, p_status text, p_attempt_count int, p_is_exhausted boolean)
+returns text
 language plpgsql
 volatile
 security invoker
@@ -115,16 +102,17 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   update walltrack.alerts as a
-  set order_status = left(p_status, 100), order_attempts = p_attempt_count
-  where a.id = p_alert_id and (a.order_status, a.order_attempts) is distinct from (left(p_status, 100), p_attempt_count);
+  set order_status = p_status, order_attempts = p_attempt_count, order_exhausted = p_is_exhausted
+  where a.id = p_alert_id
+    and (a.order_status, a.order_attempts, a.order_exhausted) is distinct from (p_status, p_attempt_count, p_is_exhausted);
   return case when found then 'recorded' end;
 end
 $$;
 
-comment on function walltrack.record_order(uuid, text, int) is
+comment on function walltrack.record_order(uuid, text, int, boolean) is
 'Records the state of an order in its alert, where that says nothing to people; recorded, or NULL where it was there.';
 
-revoke all on function walltrack.record_order(uuid, text, int) from public;
+revoke all on function walltrack.record_order(uuid, text, int, boolean) from public;
 
 
 create or replace function walltrack.sync_order(
@@ -143,6 +131,9 @@ create or replace function walltrack.sync_order(
     p_is_simulated boolean,
     p_cancel_pattern text,
     p_notify text,
+    p_is_write boolean default false,
+    p_former_status text default null,
+    p_former_attempts int default null,
     p_former_error text default null,
     p_was_exhausted boolean default true,
     p_is_history boolean default false,
@@ -155,10 +146,11 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '200ms'
 set enable_seqscan = off
 as $$
--- Order type and status in lower case. p_former_error: last_error before this write, which may be the last one that says why.
--- p_was_exhausted: whether the order was exhausted before this write; if not, no resolved alert needs a look. p_is_history:
--- raise nothing. Returns raised, repeated, refreshed, resolved or recorded; NULL when the alert was in line. Longer than a
--- screen, because each function that it would be split into costs 1 to 2 us of each failure.
+-- The facts as fact_expression() gives them. p_is_write: the order was just written, from the state p_former_..., by no other write
+-- after that: R3 is about the write, e.g. lowering max_attempts is no further failure. Otherwise what the alert recorded stands
+-- for the former state. p_former_error: it may be the last one that says why. p_was_exhausted: if the order was not, no resolved
+-- alert matters. p_is_history: raise nothing. Returns raised, repeated, refreshed, resolved or recorded; NULL when the alert was
+-- in line. Longer than a screen, because each function that it would be split into costs 1 to 2 us of each failure.
 declare
   v_key text collate "default" := case
     when length(p_order_id) > 200 then walltrack.order_key(p_order_id) else 'order_failed_' || p_order_id
@@ -166,8 +158,10 @@ declare
   v_is_exhausted boolean := coalesce(p_attempt_count > 0 and p_attempt_count >= p_max_attempts, false);
   v_outcome text := walltrack.order_outcome(p_status, v_is_exhausted, p_last_error, p_cancel_pattern);
   v_alert record;
-  v_is_open boolean;
-  v_type text;
+  v_is_open boolean := false;
+  v_is_held boolean := false;
+  v_fails_again boolean := true;
+  v_former_status text;
   v_severity text;
   v_title text;
   v_message text;
@@ -180,72 +174,81 @@ begin
     perform walltrack.limit_waiting('walltrack.alerts, walltrack.alert_events', p_order_id);
   end if;
   -- The open alert, else the one that was resolved last.
-  select a.id, a.resolved_at, a.resolved_by, a.severity, a.title, a.message, a.data, a.order_table, a.order_status,
-    p_attempt_count > coalesce(a.order_attempts, walltrack.as_int(a.data ->> 'attempts'))
-      or (p_status = 'failed' and a.order_status <> 'failed') as fails_again
+  select a.id, a.alert_type, a.severity, a.title, a.message, a.data, a.requires_action, a.resolved_at, a.resolved_by,
+    a.order_table, a.order_status, a.order_attempts, a.order_exhausted
   into v_alert
   from walltrack.alerts as a
   where a.dedupe_key = v_key
   order by a.resolved_at desc nulls first
   limit 1;
-  v_is_open := found and v_alert.resolved_at is null;
+  if found then
+    v_is_open := v_alert.resolved_at is null;
+    v_alert.order_attempts := coalesce(v_alert.order_attempts, walltrack.as_int(v_alert.data ->> 'attempts'));
+    v_former_status := case when p_is_write then p_former_status else v_alert.order_status end;
+    v_fails_again := coalesce(
+      p_attempt_count > case when p_is_write then coalesce(p_former_attempts, 0) else v_alert.order_attempts end, false
+    ) or coalesce(p_status = 'failed' and (v_former_status <> 'failed' or (p_is_write and v_former_status is null)), false);
+    -- A person's resolve holds while the order goes on being exhausted.
+    v_is_held := not v_is_open and not v_fails_again and v_alert.resolved_by <> 'system'
+      and coalesce(case when p_is_write then p_was_exhausted else v_alert.order_exhausted end, true)
+      and coalesce(p_attempt_count <= v_alert.order_attempts, true);
+  end if;
 
   if v_is_open and (
     v_outcome = 'filled'
     -- The error of an order that the worker had cancelled may be edited, which decides nothing.
-    or (v_outcome = 'cancelled' and not (v_is_exhausted and coalesce(v_alert.order_status = 'cancelled', false)))
+    or (v_outcome = 'cancelled' and v_former_status is distinct from 'cancelled')
   ) then
-    if not p_dry_run and (walltrack.close_alert(v_alert.id, 'Order ' || v_outcome, 'system', p_notify)).id is null then
-      return null;  -- an operator was first
+    if not p_dry_run then
+      v_alert_id := walltrack.close_alert(
+        v_alert.id, v_alert.alert_type, v_alert.severity, v_alert.title, v_alert.data, v_alert.requires_action, v_key,
+        'Order ' || v_outcome, 'system', p_notify
+      );
     end if;
-    return 'resolved';
+    return case when p_dry_run or v_alert_id is not null then 'resolved' end;  -- unless an operator was first
   end if;
 
   -- Nothing to tell people: the order can go on, or a person's resolve holds until it fails again.
-  if v_outcome = 'open' or (
-    not v_is_open and (
-      v_outcome <> 'exhausted' or p_is_history
-      or (v_alert.id is not null and v_alert.resolved_by <> 'system' and v_alert.fails_again is not true)
-    )
-  ) then
+  if v_outcome = 'open' or (v_outcome = 'cancelled' and not v_is_exhausted)
+    or (not v_is_open and (v_outcome <> 'exhausted' or v_is_held or p_is_history))
+  then
     return case when not p_dry_run and v_alert.id is not null and (v_is_open or v_is_exhausted or p_was_exhausted)
-      then walltrack.record_order(v_alert.id, p_status, p_attempt_count) end;
+      then walltrack.record_order(v_alert.id, p_status, p_attempt_count, v_is_exhausted) end;
   end if;
 
-  v_type := nullif(btrim(p_order_type), '');
-  v_severity := case v_type when 'entry' then 'high' else 'critical' end;
-  v_title := coalesce(upper(left(v_type, 20)), 'UNKNOWN') || ' Order Failed - Manual Action Required';
+  v_severity := case when p_order_type = 'entry' then 'high' else 'critical' end;
+  v_title := coalesce(upper(left(nullif(p_order_type, ''), 20)), 'UNKNOWN') || ' Order Failed - Manual Action Required';
   v_error := walltrack.told_error(
     p_last_error, case when v_is_open then v_alert.data ->> 'error' end, p_former_error, p_cancel_pattern
   );
   v_message := walltrack.order_message(
-    p_order_id, v_type, p_token_symbol, p_token_address, p_attempt_count, p_max_attempts, v_error, p_is_simulated
+    p_order_id, nullif(p_order_type, ''), p_token_symbol, p_token_address, p_attempt_count, p_max_attempts, v_error, p_is_simulated
   );
   v_data := jsonb_build_object(
     'order_id', left(p_order_id, 1000),
-    'order_type', left(p_order_type, 100),
-    'token', left(p_token_address, 200),
-    'token_symbol', left(p_token_symbol, 200),
-    'position_id', left(p_position_id, 200),
+    'order_type', p_order_type,
+    'token', p_token_address,
+    'token_symbol', p_token_symbol,
+    'position_id', p_position_id,
     'attempts', p_attempt_count,
     'max_attempts', p_max_attempts,
     'error', v_error,
-    'side', left(p_side, 20),
+    'side', p_side,
     'amount_sol', case
-      when pg_column_size(p_amount_sol) <= 32 then to_jsonb(p_amount_sol) else to_jsonb(walltrack.clip(p_amount_sol::text, 40))
+      when abs(p_amount_sol) < 1e40 and scale(p_amount_sol) <= 40 then to_jsonb(p_amount_sol) else to_jsonb(walltrack.clip(p_amount_sol::text, 40))
     end,
     'is_simulated', p_is_simulated
   );
 
-  if v_is_open and (v_outcome <> 'exhausted' or v_alert.fails_again is not true) then
+  if v_is_open and (v_outcome <> 'exhausted' or not v_fails_again) then
     if v_alert.data = v_data and v_alert.message = v_message and v_alert.severity = v_severity and v_alert.title = v_title
       and v_alert.order_table = p_table
     then
-      return case when not p_dry_run then walltrack.record_order(v_alert.id, p_status, p_attempt_count) end;
+      return case when not p_dry_run then walltrack.record_order(v_alert.id, p_status, p_attempt_count, v_is_exhausted) end;
     end if;
     if not p_dry_run then
       v_alert_id := walltrack.refresh_alert(
-        v_alert.id, v_severity, v_title, v_message, v_data, p_table, left(p_status, 100), p_attempt_count,
+        v_alert.id, v_severity, v_title, v_message, v_data, p_table, p_status, p_attempt_count,
         walltrack.severity_rank(v_severity) > walltrack.severity_rank(v_alert.severity)
       );
     end if;
@@ -257,7 +260,7 @@ begin
   elsif v_is_open then
     v_alert_id := walltrack.repeat_alert(
       v_alert.id, 'order_failed_permanently', v_severity, v_title, v_message, v_data, true, v_key,
-      p_table, left(p_status, 100), p_attempt_count,
+      p_table, p_status, p_attempt_count,
       v_severity <> v_alert.severity and walltrack.severity_rank(v_severity) > walltrack.severity_rank(v_alert.severity),
       'system', p_notify
     );
@@ -267,11 +270,11 @@ begin
     -- An operator has resolved it since it was read; the order failed again after that.
   end if;
   v_alert_id := walltrack.open_alert(
-    'order_failed_permanently', v_severity, v_title, v_message, v_data, true, v_key, p_table, left(p_status, 100), p_attempt_count,
+    'order_failed_permanently', v_severity, v_title, v_message, v_data, true, v_key, p_table, p_status, p_attempt_count,
     'system', p_notify
   );
   if v_alert_id is null then
-    raise exception 'the alert of % can neither be inserted nor found', v_key
+    raise exception 'the alert of % was not inserted', v_key
       using errcode = 'WT008', hint = 'Does a trigger on walltrack.alerts suppress the row?';
   end if;
   return 'raised';
@@ -279,12 +282,14 @@ end
 $$;
 
 comment on function walltrack.sync_order(
-    regclass, text, text, text, int, int, text, text, text, text, text, numeric, boolean, text, text, text, boolean, boolean, boolean
+    regclass, text, text, text, int, int, text, text, text, text, text, numeric, boolean, text, text, boolean, text, int, text, boolean, boolean,
+    boolean
 ) is
 'Brings the alert of an order in line with the order: raises, repeats, refreshes or resolves it, or does nothing.';
 
 revoke all on function walltrack.sync_order(
-    regclass, text, text, text, int, int, text, text, text, text, text, numeric, boolean, text, text, text, boolean, boolean, boolean
+    regclass, text, text, text, int, int, text, text, text, text, text, numeric, boolean, text, text, boolean, text, int, text, boolean, boolean,
+    boolean
 ) from public;
 
 
@@ -304,23 +309,27 @@ as $$
 declare
   v_key text collate "default" := walltrack.order_key(p_order_id);
   v_alert record;
+  v_alert_id uuid;
 begin
   if clock_timestamp() - now() > interval '20 ms' then
     perform walltrack.limit_waiting('walltrack.alerts, walltrack.alert_events', p_order_id);
   end if;
-  select a.id, a.resolved_at into v_alert
+  select a.id, a.alert_type, a.severity, a.title, a.data, a.requires_action, a.resolved_at into v_alert
   from walltrack.alerts as a
   where a.dedupe_key = v_key
   order by a.resolved_at desc nulls first
   limit 1;
   if found and v_alert.resolved_at is null then
-    if not p_dry_run and (walltrack.close_alert(v_alert.id, 'Order deleted', 'system', p_notify)).id is null then
-      return null;  -- an operator was first
+    if not p_dry_run then
+      v_alert_id := walltrack.close_alert(
+        v_alert.id, v_alert.alert_type, v_alert.severity, v_alert.title, v_alert.data, v_alert.requires_action, v_key,
+        'Order deleted', 'system', p_notify
+      );
     end if;
-    return 'resolved';
+    return case when p_dry_run or v_alert_id is not null then 'resolved' end;  -- unless an operator was first
   end if;
   -- One that is inserted again with this id fails anew.
-  return case when p_was_exhausted and not p_dry_run then walltrack.record_order(v_alert.id, 'deleted', 0) end;
+  return case when p_was_exhausted and not p_dry_run then walltrack.record_order(v_alert.id, 'deleted', 0, false) end;
 end
 $$;
 

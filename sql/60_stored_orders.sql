@@ -112,7 +112,7 @@ comment on function walltrack.base_type(regclass, text) is
 revoke all on function walltrack.base_type(regclass, text) from public;
 
 
-create or replace function walltrack.fact_expression(p_table regclass, p_columns jsonb, p_fact text, p_record text) returns text
+create or replace function walltrack.text_expression(p_table regclass, p_columns jsonb, p_fact text, p_record text) returns text
 language plpgsql
 stable
 security invoker
@@ -122,50 +122,125 @@ as $$
 -- PostgreSQL's own.
 declare
   v_type regtype := walltrack.base_type(p_table, p_columns ->> p_fact);
-  v_is_builtin boolean := v_type::oid < 16384;
-  v_is_number boolean := v_type = any (array['int2', 'int4', 'int8', 'numeric', 'float4', 'float8']::regtype[]);
-  v_column text := format('%s.%I', p_record, p_columns ->> p_fact);
-  v_text text := format(
-    case when v_is_builtin then '%1$s::pg_catalog.text' else 'case when %1$s is not null then pg_catalog.format(''%%s'', %1$s) end' end,
-    v_column
-  );
 begin
   return case
-    when v_type is null and p_fact in ('attempt_count', 'max_attempts') then 'null::pg_catalog.int4'
     when v_type is null then 'null'
-    when p_fact in ('attempt_count', 'max_attempts') then case
+    else format(
+      case
+        when v_type::oid < 16384 then '%s.%I::pg_catalog.text'
+        else 'case when %1$s.%2$I is not null then pg_catalog.format(''%%s'', %1$s.%2$I) end'
+      end,
+      p_record, p_columns ->> p_fact
+    )
+  end;
+end
+$$;
+
+comment on function walltrack.text_expression(regclass, jsonb, text, text) is
+'The SQL that reads a fact of an order, as a text, from a record (new, old or an alias) of its table; null where it cannot be read.';
+
+revoke all on function walltrack.text_expression(regclass, jsonb, text, text) from public;
+
+
+create or replace function walltrack.fact_length(p_fact text) returns int
+language sql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select case p_fact
+    when 'order_type' then 100
+    when 'status' then 100
+    when 'last_error' then 2000
+    when 'token_address' then 200
+    when 'token_symbol' then 200
+    when 'position_id' then 200
+    when 'side' then 20
+  end
+$$;
+
+comment on function walltrack.fact_length(text) is 'How many characters of a fact an alert keeps; NULL where it is kept whole.';
+
+revoke all on function walltrack.fact_length(text) from public;
+
+
+create or replace function walltrack.fact_expression(p_table regclass, p_columns jsonb, p_fact text, p_record text) returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_type regtype := walltrack.base_type(p_table, p_columns ->> p_fact);
+  v_is_number boolean := v_type = any (array['int2', 'int4', 'int8', 'numeric', 'float4', 'float8']::regtype[]);
+  v_column text := format('%s.%I', p_record, coalesce(p_columns ->> p_fact, ''));
+  v_text text := walltrack.text_expression(p_table, p_columns, p_fact, p_record);
+begin
+  if p_fact in ('attempt_count', 'max_attempts') then
+    return case
       when v_type in ('int2'::regtype, 'int4'::regtype) then v_column || '::pg_catalog.int4'
       when v_is_number then format(
         'pg_catalog.trunc(greatest(least(%s::pg_catalog.numeric, 2147483647), -2147483648))::pg_catalog.int4', v_column
       )
       else 'null::pg_catalog.int4'
-    end
-    when p_fact in ('order_type', 'status') then format(
-      -- Under a Turkish collation 'FILLED' would not become 'filled'. Back to the default one, in which the function that gets it
-      -- looks for keys by an index.
-      'pg_catalog.rtrim(pg_catalog.lower((%s) collate pg_catalog."C")) collate pg_catalog."default"', v_text
-    )
-    when p_fact = 'last_error' then format('pg_catalog.left(%s, 2001)', v_text)
-    when p_fact = 'amount_sol' then case
-      when v_is_number then v_column || '::pg_catalog.numeric' else format('walltrack.as_number(%s)', v_text)
-    end
-    when p_fact = 'is_simulated' then case
-      when v_type = 'bool'::regtype then v_column || '::pg_catalog.bool' else format('walltrack.as_simulated(%s)', v_text)
-    end
-    when p_fact = 'updated_at' then case v_type
+    end;
+  elsif v_type is null then
+    return 'null';
+  elsif p_fact = 'amount_sol' then
+    return case when v_is_number then v_column || '::pg_catalog.numeric' else format('walltrack.as_number(%s)', v_text) end;
+  elsif p_fact = 'is_simulated' then
+    return case when v_type = 'bool'::regtype then v_column || '::pg_catalog.bool' else format('walltrack.as_simulated(%s)', v_text) end;
+  elsif p_fact = 'updated_at' then
+    return case v_type
       when 'timestamptz'::regtype then v_column || '::pg_catalog.timestamptz'
       when 'timestamp'::regtype then format('pg_catalog.timezone(''UTC'', %s::pg_catalog.timestamp)', v_column)
       else format('walltrack.as_time(%s)', v_text)
-    end
-    else v_text
-  end;
+    end;
+  end if;
+  -- A text is cut where its type does not see to that.
+  if walltrack.fact_length(p_fact) is not null and v_type not in ('uuid'::regtype, 'int4'::regtype, 'int8'::regtype) and not exists (
+    select from pg_attribute as a
+    where a.attrelid = p_table and a.attname = p_columns ->> p_fact and a.atttypid = 'varchar'::regtype
+      and a.atttypmod - 4 between 1 and walltrack.fact_length(p_fact)
+  ) then
+    v_text := format(
+      'case when pg_catalog.length(%1$s) operator(pg_catalog.>) %2$s then pg_catalog.concat(pg_catalog.left(%1$s, %3$s), ''…'') '
+      'else %1$s end',
+      v_text, walltrack.fact_length(p_fact), walltrack.fact_length(p_fact) - 1
+    );
+  end if;
+  if p_fact in ('order_type', 'status') then
+    -- Under a Turkish collation 'FILLED' would not become 'filled'. Back to the default one, in which the function that gets it
+    -- looks for keys by an index.
+    return format(
+      'pg_catalog.lower((%s) collate pg_catalog."C") collate pg_catalog."default"', v_text
+    );
+  end if;
+  return v_text;
 end
 $$;
 
 comment on function walltrack.fact_expression(regclass, jsonb, text, text) is
-'The SQL that reads one fact of an order from a record (new, old or an alias) of its table; null where no column can be read.';
+'The SQL that reads a fact of an order, in its type, from a record (new, old or an alias) of its table; null where it cannot be read.';
 
 revoke all on function walltrack.fact_expression(regclass, jsonb, text, text) from public;
+
+
+create or replace function walltrack.unreadable_facts(p_table regclass, p_columns jsonb) returns text
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select string_agg(f.name, ', ' order by f.name)
+  from unnest(array['order_id', 'attempt_count', 'max_attempts', 'status', 'order_type', 'last_error']) as f (name)
+  where starts_with(walltrack.fact_expression(p_table, p_columns, f.name, 'new'), 'null')
+$$;
+
+comment on function walltrack.unreadable_facts(regclass, jsonb) is
+'The facts that every alert needs and no column of a table can be read as; NULL when there is none.';
+
+revoke all on function walltrack.unreadable_facts(regclass, jsonb) from public;
 
 
 create or replace function walltrack.sync_arguments(p_table regclass, p_columns jsonb, p_record text) returns text
@@ -276,6 +351,25 @@ comment on function walltrack.read_refusal(regclass) is
 revoke all on function walltrack.read_refusal(regclass) from public;
 
 
+create or replace function walltrack.action_refusal(p_table regclass) returns text
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select format(
+    'its triggers would run with the rights of %s, which owns alerting; the table belongs to %s', current_user, c.relowner::regrole
+  )
+  from pg_class as c
+  where c.oid = p_table and c.relowner::regrole::text <> quote_ident(current_user)
+$$;
+
+comment on function walltrack.action_refusal(regclass) is
+'Why no order of a table can be retried or cancelled from its alert; NULL where they can.';
+
+revoke all on function walltrack.action_refusal(regclass) from public;
+
+
 create or replace function walltrack.unread_tables() returns text
 language sql
 stable
@@ -358,15 +452,15 @@ declare
   v_order walltrack.order_facts;
 begin
   v_order.order_id := p_row ->> 'order_id';
-  v_order.order_type := rtrim(lower((p_row ->> 'order_type') collate "C"));  -- JSON keeps the padding of char(n)
-  v_order.status := rtrim(lower((p_row ->> 'status') collate "C"));
+  v_order.order_type := lower(rtrim(walltrack.clip(p_row ->> 'order_type', walltrack.fact_length('order_type'))) collate "C");
+  v_order.status := lower(rtrim(walltrack.clip(p_row ->> 'status', walltrack.fact_length('status'))) collate "C");  -- JSON keeps the padding of char(n)
   v_order.attempt_count := walltrack.as_int(p_row ->> 'attempt_count');
   v_order.max_attempts := walltrack.as_int(p_row ->> 'max_attempts');
-  v_order.last_error := left(p_row ->> 'last_error', 2001);
-  v_order.token_address := p_row ->> 'token_address';
-  v_order.token_symbol := p_row ->> 'token_symbol';
-  v_order.position_id := p_row ->> 'position_id';
-  v_order.side := p_row ->> 'side';
+  v_order.last_error := walltrack.clip(p_row ->> 'last_error', walltrack.fact_length('last_error'));
+  v_order.token_address := walltrack.clip(p_row ->> 'token_address', walltrack.fact_length('token_address'));
+  v_order.token_symbol := walltrack.clip(p_row ->> 'token_symbol', walltrack.fact_length('token_symbol'));
+  v_order.position_id := walltrack.clip(p_row ->> 'position_id', walltrack.fact_length('position_id'));
+  v_order.side := walltrack.clip(p_row ->> 'side', walltrack.fact_length('side'));
   v_order.amount_sol := walltrack.as_number(p_row ->> 'amount_sol');
   v_order.is_simulated := walltrack.as_simulated(p_row ->> 'is_simulated');
   v_order.updated_at := walltrack.as_time(p_row ->> 'updated_at');
@@ -414,7 +508,7 @@ begin
   return walltrack.sync_order(
     p_table, p_order_id, v_order.order_type, v_order.status, v_order.attempt_count, v_order.max_attempts,
     v_order.last_error, v_order.token_address, v_order.token_symbol, v_order.position_id, v_order.side, v_order.amount_sol,
-    v_order.is_simulated, p_cancel_pattern, p_notify, p_former_error, p_was_exhausted,
+    v_order.is_simulated, p_cancel_pattern, p_notify, false, null, null, p_former_error, p_was_exhausted,
     coalesce(v_order.status = 'cancelled' and coalesce(v_order.updated_at < p_watched_since, p_watched_since > '-infinity'), false),
     p_dry_run
   );
@@ -429,6 +523,60 @@ comment on function walltrack.sync_stored_order(
 revoke all on function walltrack.sync_stored_order(
     regclass, jsonb, text, text, text, text, boolean, timestamptz, text, boolean
 ) from public;
+
+
+create or replace function walltrack.sync_unusual_write(
+    p_table regclass,
+    p_columns jsonb,
+    p_old_id text,
+    p_new_id text,
+    p_cancel_pattern text,
+    p_notify text,
+    p_former_error text,
+    p_was_exhausted boolean,
+    p_may_move boolean
+) returns text
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- A DELETE (p_new_id is NULL), a changed id, or a write in a transaction in which triggers have written orders. Another write
+-- of the order may have come after this one then: NEW is history, and the order counts as it is stored. Where its table is
+-- not read, NEW has to be believed: unread.
+declare
+  v_is_nested boolean;
+  v_action text := 'unread';
+begin
+  if pg_trigger_depth() > 1 then
+    perform set_config('walltrack.nested', 'yes', true);
+  end if;
+  v_is_nested := coalesce(current_setting('walltrack.nested', true) <> '', false);
+  if p_old_id <> coalesce(p_new_id, '') then
+    if v_is_nested or p_may_move or p_new_id is not null then
+      v_action := walltrack.sync_stored_order(
+        p_table, p_columns, p_old_id, p_cancel_pattern, p_notify, p_former_error, p_was_exhausted
+      );
+    end if;
+    if v_action = 'unread' then
+      v_action := walltrack.sync_deleted_order(p_old_id, p_notify, p_was_exhausted);
+    end if;
+  end if;
+  if p_new_id is null then
+    return coalesce(v_action, 'none');
+  elsif not v_is_nested then
+    return 'unread';
+  end if;
+  return coalesce(walltrack.sync_stored_order(
+    p_table, p_columns, p_new_id, p_cancel_pattern, p_notify, p_former_error, p_was_exhausted
+  ), 'none');
+end
+$$;
+
+comment on function walltrack.sync_unusual_write(regclass, jsonb, text, text, text, text, text, boolean, boolean) is
+'Brings alerts in line after a write that NEW alone does not describe; unread where NEW is to be believed.';
+
+revoke all on function walltrack.sync_unusual_write(regclass, jsonb, text, text, text, text, text, boolean, boolean) from public;
 
 
 create or replace function walltrack.find_order(p_table walltrack.watched_tables, p_order_id text) returns walltrack.order_facts

@@ -61,6 +61,42 @@ comment on function walltrack.guard_name(regclass) is
 revoke all on function walltrack.guard_name(regclass) from public;
 
 
+create or replace function walltrack.unchanged_expression(p_table regclass, p_columns jsonb) returns text
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  -- PostgreSQL's own operators are the fastest; values of other types are compared byte by byte, which calls nothing of theirs.
+  select coalesce(
+    string_agg(
+      format(
+        case
+          when exists (
+            select from pg_operator as o
+            where o.oprname = '=' and o.oprnamespace = 'pg_catalog'::regnamespace and o.oprright = o.oprleft
+              and o.oprleft = case t.type when 'varchar'::regtype then 'text'::regtype else t.type end
+          ) and t.type::oid < 16384
+            then '(new.%1$I operator(pg_catalog.=) old.%1$I or (new.%1$I is null and old.%1$I is null))'
+          else 'pg_catalog.record_image_eq(row(new.%1$I), row(old.%1$I))'
+        end,
+        p_columns ->> f.name
+      ),
+      e'\n    and ' order by f.place
+    ),
+    'true'
+  )
+  from unnest(array['attempt_count', 'status', 'last_error', 'max_attempts', 'order_type', 'order_id']) with ordinality as f (name, place)
+  cross join lateral walltrack.base_type(p_table, p_columns ->> f.name) as t (type)
+  where t.type is not null
+$$;
+
+comment on function walltrack.unchanged_expression(regclass, jsonb) is
+'The SQL that says whether an UPDATE has changed no watched column of a table.';
+
+revoke all on function walltrack.unchanged_expression(regclass, jsonb) from public;
+
+
 create or replace function walltrack.guard_source(
     p_table regclass,
     p_columns jsonb,
@@ -72,9 +108,10 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- %1$s, %2$s: the six watched columns of NEW and OLD; %3$s, %4$s: whether NEW, OLD is exhausted; %5$s: whether NEW has ended;
--- %6$s: the facts of NEW; %7$s, %8$s: the id of NEW, OLD; %9$s: last_error of OLD; %10$L, %11$L, %12$L: settings of the table;
--- %13$s: the watched table; %14$s: whether a DELETE may be half of a move between partitions.
+-- %1$s: whether no watched column has changed; %2$s, %3$s: whether NEW, OLD is exhausted; %4$s: whether NEW has ended; %5$s: the
+-- facts of NEW; %6$s, %7$s: the id of NEW, OLD; %8$s: last_error of OLD; %9$L, %10$L, %11$L: settings of the table; %12$s: the
+-- watched table; %13$s: whether its rows may move between partitions; %14$s: the types of its columns, so that the guard is
+-- another one where a type has changed; %15$s, %16$s: status and attempts of OLD.
 declare
   c_template constant text := $guard$
 declare
@@ -82,12 +119,19 @@ declare
   v_action pg_catalog.text;
   v_sqlstate pg_catalog.text;
   v_message pg_catalog.text;
+  v_order_id pg_catalog.text;
 begin
+  -- Written for the columns %14$s
   -- The fast path. OLD of an INSERT and NEW of a DELETE are rows of NULLs.
-  if pg_catalog.record_image_eq(row(%1$s), row(%2$s)) then
+  if %1$s
+  then
     return null;
   end if;
-  if tg_op operator(pg_catalog.<>) 'DELETE' and (%3$s) is not true and (%5$s) is not true and (%4$s) is not true then
+  if tg_op operator(pg_catalog.<>) 'DELETE'
+    and (%2$s) is not true
+    and (%4$s) is not true
+    and (%3$s) is not true
+  then
     return null;
   end if;
 
@@ -103,73 +147,70 @@ begin
   end if;
   v_began := pg_catalog.clock_timestamp();
   begin
-    -- A write inside a trigger may have come between: then NEW is history, and the order counts as it is stored.
-    if pg_catalog.pg_trigger_depth() operator(pg_catalog.>) 1 then
-      perform pg_catalog.set_config('walltrack.nested', 'yes', true);
-    end if;
     v_action := 'unread';
-    if pg_catalog.current_setting('walltrack.nested', true) operator(pg_catalog.<>) '' or %14$s then
-      v_action := walltrack.sync_stored_order(
-        %13$s, %12$L, case when tg_op operator(pg_catalog.=) 'DELETE' then %8$s else %7$s end, %10$L, %11$L, %9$s, (%4$s) is true
+    if tg_op operator(pg_catalog.=) 'DELETE'
+      or pg_catalog.pg_trigger_depth() operator(pg_catalog.>) 1
+      or pg_catalog.current_setting('walltrack.nested', true) operator(pg_catalog.<>) ''
+      or (tg_op operator(pg_catalog.=) 'UPDATE' and (%6$s) operator(pg_catalog.<>) (%7$s))
+    then
+      v_action := walltrack.sync_unusual_write(
+        %12$s, %11$L, %7$s, %6$s, p_cancel_pattern => %9$L, p_notify => %10$L, p_former_error => %8$s,
+        p_was_exhausted => (%3$s) is true, p_may_move => %13$s
       );
     end if;
     if v_action operator(pg_catalog.=) 'unread' then
-      if tg_op operator(pg_catalog.=) 'DELETE' then
-        v_action := walltrack.sync_deleted_order(%8$s, %11$L, (%4$s) is true);
-      else
-        v_action := walltrack.sync_order(
-      %13$s,
-      %6$s,
-      p_cancel_pattern => %10$L,
-      p_notify => %11$L,
-      p_former_error => %9$s,
-      p_was_exhausted => (%4$s) is true
-        );
-      end if;
+      v_action := walltrack.sync_order(
+        %12$s,
+        %5$s,
+        p_cancel_pattern => %9$L,
+        p_notify => %10$L,
+        p_is_write => true,
+        p_former_status => %15$s,
+        p_former_attempts => %16$s,
+        p_former_error => %8$s,
+        p_was_exhausted => (%3$s) is true
+      );
     end if;
-    if tg_op operator(pg_catalog.=) 'UPDATE' and (%7$s) operator(pg_catalog.<>) (%8$s) then
-      v_action := walltrack.sync_stored_order(%13$s, %12$L, %8$s, %10$L, %11$L);
-    end if;
-    if pg_catalog.clock_timestamp() operator(pg_catalog.-) v_began operator(pg_catalog.>) interval '5 ms' then
+    if pg_catalog.clock_timestamp() operator(pg_catalog.-) v_began operator(pg_catalog.>) interval '5 ms'
+      or pg_catalog.current_setting('walltrack.protect_commit', true) operator(pg_catalog.<>) ''
+    then
       perform walltrack.add_waited(v_began);
-    end if;
-    if pg_catalog.current_setting('walltrack.protect_commit', true) operator(pg_catalog.<>) '' then
-      perform pg_catalog.set_config('lock_timeout', '0', true);
+      perform pg_catalog.set_config('lock_timeout', '0', true)
+      where pg_catalog.current_setting('walltrack.protect_commit', true) operator(pg_catalog.<>) '';
     end if;
   exception when query_canceled or assert_failure or others then
     v_sqlstate := sqlstate;
     v_message := sqlerrm;
+    v_action := 'unread';
     begin
-      perform walltrack.keep_fault(
-        tg_relid, case when tg_op operator(pg_catalog.=) 'DELETE' then %8$s else %7$s end, v_sqlstate, v_message, v_began
-      );
+      v_order_id := case when tg_op operator(pg_catalog.=) 'DELETE' then %7$s else %6$s end;
+      -- A column has gone or has another type since the guard was written, or another writer has raised an alert of the same key
+      -- at this moment: the order is read as it is stored.
+      if v_sqlstate operator(pg_catalog.=) any (array['42703', '42804', '23505']) and tg_op operator(pg_catalog.<>) 'DELETE' then
+        v_action := coalesce(walltrack.sync_stored_order(%12$s, %11$L, v_order_id, %9$L, %10$L), 'none');
+      end if;
     exception when query_canceled or assert_failure or others then
-      -- Alerting is gone, its owner has lost its rights, or the client's encoding lacks a character of the message.
-      begin
-        raise warning 'walltrack_alerts: order %% of %% was written but its alert was not (%%)',
-          case when tg_op operator(pg_catalog.=) 'DELETE' then %8$s else %7$s end, tg_relid::pg_catalog.regclass, v_sqlstate;
-      exception when query_canceled or assert_failure or others then
-        raise warning 'walltrack_alerts: an order was written but its alert was not (%%)', v_sqlstate;
-      end;
+      v_sqlstate := case when v_order_id is null then 'WT004' else v_sqlstate end;
     end;
+    if v_action operator(pg_catalog.=) 'unread' then
+      begin
+        perform walltrack.keep_fault(tg_relid, v_order_id, v_sqlstate, v_message, v_began);
+      exception when query_canceled or assert_failure or others then
+        -- The last resort: alerting is gone, or its owner has lost its rights.
+        raise warning 'walltrack_alerts: order %% of %% was written but its alert was not (%%)',
+          v_order_id, tg_relid::pg_catalog.regclass, v_sqlstate;
+      end;
+    end if;
   end;
   return null;
 end
 $guard$;
   v_is_partitioned boolean := (select c.relkind = 'p' from pg_class as c where c.oid = p_table);
-  v_watched text[];
   v_exhausted text := '%1$s operator(pg_catalog.>=) %2$s and %1$s operator(pg_catalog.>) 0';
 begin
-  v_watched := array(
-    select format('%I', p_columns ->> f.name)
-    from unnest(array['order_id', 'attempt_count', 'max_attempts', 'status', 'order_type', 'last_error']) with ordinality as f (name, place)
-    where walltrack.base_type(p_table, p_columns ->> f.name) is not null
-    order by f.place
-  );
   return format(
     c_template,
-    (select string_agg('new.' || w.name, ', ') from unnest(v_watched) as w (name)),
-    (select string_agg('old.' || w.name, ', ') from unnest(v_watched) as w (name)),
+    walltrack.unchanged_expression(p_table, p_columns),
     format(
       v_exhausted, walltrack.fact_expression(p_table, p_columns, 'attempt_count', 'new'),
       walltrack.fact_expression(p_table, p_columns, 'max_attempts', 'new')
@@ -185,10 +226,13 @@ begin
     walltrack.sync_arguments(p_table, p_columns, 'new'),
     walltrack.fact_expression(p_table, p_columns, 'order_id', 'new'),
     walltrack.fact_expression(p_table, p_columns, 'order_id', 'old'),
-    walltrack.fact_expression(p_table, p_columns, 'last_error', 'old'),
+    walltrack.text_expression(p_table, p_columns, 'last_error', 'old'),
     p_cancel_pattern, p_notify, p_columns,
     case when v_is_partitioned then 'walltrack.watched_root(tg_relid)' else 'tg_relid' end,
-    case when v_is_partitioned then 'tg_op operator(pg_catalog.=) ''DELETE''' else 'false' end
+    v_is_partitioned::text,
+    walltrack.types_of(p_table, p_columns),
+    walltrack.fact_expression(p_table, p_columns, 'status', 'old'),
+    walltrack.fact_expression(p_table, p_columns, 'attempt_count', 'old')
   );
 end
 $$;
@@ -228,11 +272,7 @@ begin
     );
   end if;
   update walltrack.watched_tables as w set column_types = v_types where w.table_id = p_table and w.column_types <> v_types;
-  return array(
-    select f.name
-    from unnest(array['order_id', 'attempt_count', 'max_attempts', 'status', 'order_type', 'last_error']) as f (name)
-    where walltrack.fact_expression(p_table, v_watched.columns, f.name, 'new') like 'null%'
-  );
+  return string_to_array(walltrack.unreadable_facts(p_table, v_watched.columns), ', ');
 end
 $$;
 
@@ -374,7 +414,8 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 -- Settings that are not given stay as they were when the table is watched already. Defaults: the column of a fact has the
--- fact's name, a cancel with '^Max retries reached' is the worker's, operators may act on orders, each event notifies.
+-- fact's name, a cancel with '^Max retries reached' is the worker's, operators may act on orders if alerting's owner owns the
+-- table, each event notifies.
 -- CREATE TRIGGER queues behind every writer of the table and holds up the next ones: call this alone in a transaction
 -- that has a lock_timeout, and try again.
 declare
@@ -388,7 +429,7 @@ begin
   insert into walltrack.watched_tables (table_id, table_name, columns, cancel_pattern, order_actions, notify)
   values (
     p_table, walltrack.table_name(p_table), v_columns, v_cancel_pattern,
-    coalesce(p_order_actions, v_former.order_actions, true), v_notify
+    coalesce(p_order_actions, v_former.order_actions, walltrack.action_refusal(p_table) is null), v_notify
   )
   on conflict (table_id) do update
   set table_name = excluded.table_name, columns = excluded.columns, cancel_pattern = excluded.cancel_pattern,

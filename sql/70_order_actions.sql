@@ -100,25 +100,6 @@ comment on function walltrack.order_of_alert(uuid) is
 revoke all on function walltrack.order_of_alert(uuid) from public;
 
 
-create or replace function walltrack.action_refusal(p_table regclass) returns text
-language sql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-  select format(
-    'its triggers would run with the rights of %s, which owns alerting; the table belongs to %s', current_user, c.relowner::regrole
-  )
-  from pg_class as c
-  where c.oid = p_table and c.relowner::regrole::text <> quote_ident(current_user)
-$$;
-
-comment on function walltrack.action_refusal(regclass) is
-'Why no order of a table can be retried or cancelled from its alert; NULL where they can.';
-
-revoke all on function walltrack.action_refusal(regclass) from public;
-
-
 create or replace function walltrack.order_action_refusal(
     p_table walltrack.watched_tables,
     p_row jsonb,

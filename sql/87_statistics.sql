@@ -70,7 +70,7 @@ begin
   return query
   with counted as (
     select width_bucket(a.created_at, v_times) as bucket, a.severity, count(*)::int as alerts
-    from walltrack.alerts as a
+    from walltrack.alerts_since(v_times[1]) as a
     where a.created_at >= v_times[1]
     group by 1, 2
   )
@@ -179,7 +179,7 @@ begin
       width_bucket(a.acknowledged_at, v_times) as bucket,
       extract(epoch from a.acknowledged_at - a.created_at)::float8 as to_acknowledge,
       null::float8 as to_resolve
-    from walltrack.alerts as a
+    from walltrack.alerts_since(v_times[1]) as a
     where a.acknowledged_at >= v_times[1]
     union all
     select width_bucket(a.resolved_at, v_times), null, extract(epoch from a.resolved_at - a.created_at)::float8
@@ -225,7 +225,7 @@ begin
       walltrack.clip(a.data ->> 'token', 100) as token,
       walltrack.clip(max(a.data ->> 'token_symbol'), 100) as token_symbol,
       count(*)::int as failures
-    from walltrack.alerts as a
+    from walltrack.alerts_since(v_since) as a
     where a.created_at >= v_since and a.alert_type = 'order_failed_permanently'
     group by 1
   ) as f
@@ -292,7 +292,7 @@ begin
     select translate(n.error, '123456789', '000000000') as digits, max(n.error) as example, count(*) as failures
     from (
       select left(a.data ->> 'error', 400) as error
-      from walltrack.alerts as a
+      from walltrack.alerts_since(v_since) as a
       where a.created_at >= v_since and a.alert_type = 'order_failed_permanently'
       order by a.created_at desc
       limit 50000

@@ -11,17 +11,17 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- A text for format(), whose %s is a condition on top of: the order is exhausted, or was given up, and not filled.
+-- {condition} is one on top of: the order is exhausted, and not filled.
 declare
   v_id_type regtype := walltrack.base_type(p_table.table_id, p_table.columns ->> 'order_id');
   v_id text := format(
     case when v_id_type::oid < 16384 then 'o.%1$I::%2$s' else 'format(''%%s'', o.%1$I)' end, p_table.columns ->> 'order_id', v_id_type
   );
+  v_lost text := walltrack.unreadable_facts(p_table.table_id, p_table.columns);
 begin
-  if v_id_type is null then
-    raise exception 'table % has no column % any more; watch it again with the new name',
-      p_table.table_id, p_table.columns ->> 'order_id'
-      using errcode = 'undefined_column';
+  if v_lost ~ 'order_id|status|attempt_count|max_attempts' then
+    raise exception 'the guard has no column any more that it can read as: %', v_lost
+      using errcode = 'WT004', hint = 'Watch the table again with the new name in p_columns.';
   end if;
   return format(
     $query$
@@ -35,7 +35,7 @@ begin
           select %2$s::text
           from batch as o
           where %4$s > 0 and %4$s >= %5$s and (%6$s) in ('filled', 'executed') is not true
-            and %%s
+            and {condition}
         )
     $query$,
     p_table.table_id, v_id, case when v_id_type::oid < 16384 then v_id_type::text else 'text' end,
@@ -76,7 +76,6 @@ as $$
 -- One bounded batch of a watched table, by its index on the id: the p_limit orders after p_after (NULL: from the first).
 declare
   v_table walltrack.watched_tables := (select w from walltrack.present_tables() as w where w.table_id = p_table);
-  v_refusal text := walltrack.read_refusal(p_table);
   v_began timestamptz;
   v_ids text[];
   v_id text;
@@ -84,23 +83,24 @@ declare
 begin
   raised := 0;
   scanned := 0;
+  if walltrack.read_refusal(p_table) is not null then
+    return;  -- health() reports it
+  end if;
   begin
-    if v_refusal is not null then
-      raise exception 'the orders of % are not read: %', p_table, v_refusal using errcode = 'insufficient_privilege';
-    end if;
     v_query := walltrack.batch_query(v_table);
     begin
-      execute format(
-        v_query,
+      execute replace(
+        v_query, '{condition}',
         format(
-          'walltrack.sync_order(p_table => %s, %s, p_cancel_pattern => %L, p_notify => ''off'', p_is_history => %s, p_dry_run => true) is not null',
-          format('%L::regclass', p_table),
-          walltrack.sync_arguments(p_table, v_table.columns, 'o'), v_table.cancel_pattern, walltrack.history_condition(v_table, 'o')
+          'walltrack.sync_order(p_table => %L::regclass, %s, p_cancel_pattern => %L, p_notify => ''off'', p_is_history => %s, '
+          'p_dry_run => true) is not null',
+          p_table, walltrack.sync_arguments(p_table, v_table.columns, 'o'), v_table.cancel_pattern,
+          walltrack.history_condition(v_table, 'o')
         )
       ) into last_id, scanned, v_ids using p_after, p_limit;
     exception when others then
       -- One row that cannot be told does not keep the others from it: all of them are looked at below, one by one.
-      execute format(v_query, 'true') into last_id, scanned, v_ids using p_after, p_limit;
+      execute replace(v_query, '{condition}', 'true') into last_id, scanned, v_ids using p_after, p_limit;
     end;
   exception when others then
     -- A table that cannot be read, e.g. because it lost a column, does not keep the others from being healed.
@@ -199,11 +199,16 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
--- A fault of an order that failed again stands there anew; one of a table that nobody could look at stays, once. A table
--- without a guard is nobody's business any more.
+-- A fault of an order that failed again stands there anew; one of a table that could not be read stays, once. The faults of a
+-- table without a guard are forgotten.
 begin
   delete from walltrack.alert_faults as f
   where f.fault_id = any (p_known)
+    and not exists (
+      select from walltrack.present_tables() as w
+      where walltrack.read_refusal(w.table_id) is not null
+        and (w.table_id = f.table_id or w.table_id in (select r.relid from pg_partition_ancestors(f.table_id) as r))
+    )
     and (
       not exists (select from pg_trigger as t where t.tgrelid = f.table_id and t.tgname = 'walltrack_alerts_update')
       or exists (

@@ -49,7 +49,7 @@ begin
     'severity_rank', 'clip', 'cluster_id', 'readable_snapshot', 'unused_xid', 'cursor_origin', 'event_cursor', 'read_events',
     'nonblank', 'order_key', 'named_alerts', 'alert_condition', 'list_place', 'list_alerts', 'changed_alerts',
     'median_seconds_to_acknowledge',
-    'chart_times', 'chart_raised', 'chart_open', 'chart_response', 'chart_tokens', 'chart_errors', 'error_family'
+    'chart_times', 'alerts_since', 'chart_raised', 'chart_open', 'chart_response', 'chart_tokens', 'chart_errors', 'error_family'
   ] loop
     execute format('grant execute on function walltrack.%I to %s', v_function, p_role);
   end loop;
@@ -85,7 +85,8 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- Ours are the tables named here and the functions with our search_path; what the host keeps in the schema stays.
+-- Ours are the tables named here, the functions with our search_path, those that have none for the sake of speed, and the guards;
+-- what the host keeps in the schema stays.
 declare
   v_table regclass;
   v_function regprocedure;
@@ -106,7 +107,14 @@ begin
     select p.oid::regprocedure
     from pg_proc as p
     where p.pronamespace = 'walltrack'::regnamespace
-      and ('search_path=pg_catalog, pg_temp' = any (p.proconfig) or p.prosrc like '%walltrack.sync_order(%')
+      and (
+        'search_path=pg_catalog, pg_temp' = any (p.proconfig)
+        or p.prosrc like '%walltrack.sync_order(%'
+        or p.proname in (
+          'one_line', 'event_detail', 'notify_event', 'open_alert', 'repeat_alert', 'close_alert', 'order_outcome', 'told_error',
+          'order_message', 'waited', 'limit_waiting', 'tg_alerts__check_lifecycle', 'tg_alert_events__protect_commit'
+        )
+      )
   loop
     execute format('revoke all on function %s from %s', v_function, p_role);
   end loop;
@@ -161,9 +169,9 @@ begin
     -- The row level security that an adopted table had goes on deciding: a policy that lets everybody read would defeat it.
     continue when v_table = 'walltrack.alerts'::regclass
       and exists (
-        select from pg_attribute as a
-        where a.attrelid = v_table and a.attname = 'id'
-          and col_description(a.attrelid, a.attnum) = 'adopted with row level security'
+        select from pg_constraint as c
+        where c.conrelid = v_table and c.contype = 'p'
+          and obj_description(c.oid, 'pg_constraint') = 'adopted with row level security'
       );
     if not exists (select from pg_policy as p where p.polrelid = v_table and p.polname = 'whoever_was_granted_select') then
       execute format('create policy whoever_was_granted_select on %s for select using (true)', v_table);

@@ -140,9 +140,8 @@ class Life:
         return replace(life, alerts=(*life.alerts, Alert(severity, new.attempt_count, error)), held=False)
 
     def reconciled(self) -> Life:
-        """No write was missed: only an order given up whose error was edited afterwards now reads like a manual cancel."""
-        ended = self.order and self.order.outcome in {"filled", "cancelled"}
-        return self.settled(f"Order {self.order.outcome}") if self.order and ended else self
+        """No write was missed, so there is nothing to heal."""
+        return self
 
 
 def gave_up(error: str | None) -> bool:

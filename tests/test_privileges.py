@@ -109,8 +109,8 @@ def test_each_kind_may_do_its_part_only(bot: Bot, as_role: Bot, role: str, kind:
         "insert into walltrack.alert_faults (sqlstate, message) values ('x', 'x')",
         "truncate walltrack.alerts",
         "select walltrack.purge_alerts('0')",
-        "select walltrack.upsert_alert('t', 'info', 't', '', '{}', false, null, 'x', true)",
-        "select walltrack.close_alert('x', 'y')",
+        "select walltrack.open_alert('t', 'info', 't', '', '{}', false, null, null, null, null, 'x', 'event')",
+        "select walltrack.close_alert(null, 't', 'info', 't', '{}', false, null, 'x', 'y', 'event')",
         "select walltrack.unwatch_orders('walltrack.orders')",
         "select walltrack.grant_access(session_user::regrole, 'operator')",
     ):
@@ -171,15 +171,16 @@ def test_the_roles_of_a_public_api_get_nothing(server_url: str) -> None:
                 admin.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
 
 
-def test_row_level_security_is_on_and_not_forced(db: psycopg.Connection) -> None:
-    rows = db.execute(
+def test_row_level_security_is_on_where_asked_and_not_forced(db: psycopg.Connection) -> None:
+    secured = (
         "select relname, relrowsecurity, relforcerowsecurity from pg_class where relnamespace = 'walltrack'::regnamespace "
         "and relkind = 'r' and relname not in ('orders', 'order_status_log') order by 1"
-    ).fetchall()
-    assert rows == [
-        (name, True, False)
-        for name in ("alert_events", "alert_faults", "alerts", "alerts_version", "order_actions", "watched_tables")
-    ]
+    )
+    names = ("alert_events", "alert_faults", "alerts", "alerts_version", "order_actions", "watched_tables")
+    assert db.execute(secured).fetchall() == [(name, False, False) for name in names]
+    for _ in range(2):
+        db.execute("select walltrack.enable_row_security()")
+        assert db.execute(secured).fetchall() == [(name, True, False) for name in names]
 
 
 def test_a_database_owner_without_superuser_installs(server_url: str) -> None:

@@ -50,7 +50,7 @@ begin
     and a.attname <> all (array[
       'id', 'alert_type', 'severity', 'status', 'title', 'message', 'data', 'requires_action', 'dedupe_key', 'created_at',
       'updated_at', 'acknowledged_at', 'acknowledged_by', 'resolved_at', 'resolution', 'notified_at', 'occurrences',
-      'last_seen_at', 'resolved_by', 'snoozed_until', 'order_table', 'order_status', 'order_attempts'
+      'last_seen_at', 'resolved_by', 'snoozed_until', 'order_table', 'order_status', 'order_attempts', 'order_exhausted'
     ]);
   v_problems := v_problems || v_found;
 
@@ -114,7 +114,7 @@ begin
         (13, 'acknowledged_by', 'text'), (14, 'resolved_at', 'timestamptz'), (15, 'resolution', 'text'),
         (16, 'notified_at', 'timestamptz'), (17, 'occurrences', 'int'), (18, 'last_seen_at', 'timestamptz'),
         (19, 'resolved_by', 'text'), (20, 'snoozed_until', 'timestamptz'), (21, 'order_table', 'regclass'),
-        (22, 'order_status', 'text'), (23, 'order_attempts', 'int')
+        (22, 'order_status', 'text'), (23, 'order_attempts', 'int'), (24, 'order_exhausted', 'boolean')
       ) as n (place, name, type)
       left join pg_attribute as a on a.attrelid = v_table and a.attname = n.name and not a.attisdropped
       order by n.place
@@ -237,7 +237,8 @@ begin
       alter column last_seen_at set default clock_timestamp();
     -- The mark by which a downgrade knows that the table was here before, and whether its row level security was on.
     execute format(
-      'comment on column walltrack.alerts.id is %L',
+      'comment on constraint %I on walltrack.alerts is %L',
+      (select c.conname from pg_constraint as c where c.conrelid = v_table and c.contype = 'p'),
       (
         select case when c.relrowsecurity then 'adopted with row level security' else 'adopted' end
         from pg_class as c where c.oid = v_table
@@ -255,8 +256,8 @@ ABANDON = """
 do $abandon$
 declare
   v_mark text := (
-    select col_description(a.attrelid, a.attnum)
-    from pg_attribute as a where a.attrelid = to_regclass('walltrack.alerts') and a.attname = 'id'
+    select obj_description(c.oid, 'pg_constraint')
+    from pg_constraint as c where c.conrelid = to_regclass('walltrack.alerts') and c.contype = 'p'
   );
   v_policy text;
 begin
@@ -272,15 +273,18 @@ begin
   end if;
   -- The table was here before: it stays, with its rows and without what was added.
   drop function if exists walltrack.tg_alerts__check_lifecycle(), walltrack.tg_alerts__delete_events() cascade;
-  drop index walltrack.alerts_one_open_per_dedupe_key, walltrack.alerts_history_of_dedupe_key, walltrack.alerts_open_in_order,
-    walltrack.alerts_resolved_in_order, walltrack.alerts_acknowledged_in_order, walltrack.alerts_created_in_order;
+  drop index walltrack.alerts_one_open_per_dedupe_key, walltrack.alerts_of_dedupe_key, walltrack.alerts_open_in_order,
+    walltrack.alerts_resolved_in_order;
   for v_policy in
     select p.polname from pg_policy as p
     where p.polrelid = 'walltrack.alerts'::regclass and starts_with(p.polname, 'whoever_was_granted_select')
   loop
     execute format('drop policy %I on walltrack.alerts', v_policy);
   end loop;
-  comment on column walltrack.alerts.id is null;
+  execute (
+    select format('comment on constraint %I on walltrack.alerts is null', c.conname)
+    from pg_constraint as c where c.conrelid = 'walltrack.alerts'::regclass and c.contype = 'p'
+  );
   if v_mark = 'adopted' then
     alter table walltrack.alerts disable row level security;
   end if;
@@ -288,6 +292,7 @@ begin
     drop column order_table,
     drop column order_status,
     drop column order_attempts,
+    drop column order_exhausted,
     drop column occurrences,
     drop column last_seen_at,
     drop column resolved_by,

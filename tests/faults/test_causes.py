@@ -42,7 +42,8 @@ class Cause:
 # The guard's owner is somebody with these rights and no others.
 WEAK = (
     "create role {role}; grant usage on schema walltrack to {role}; grant all on all tables in schema walltrack to {role};"
-    "grant execute on all functions in schema walltrack to {role}; alter function walltrack.tg_orders__guard() owner to {role};"
+    "grant execute on all functions in schema walltrack to {role}; grant all on all sequences in schema walltrack to {role};"
+    "alter function walltrack.tg_orders__guard() owner to {role};"
 )
 NO_LONGER_WEAK = "alter function walltrack.tg_orders__guard() owner to current_user; drop owned by {role}; drop role {role}"
 
@@ -87,17 +88,10 @@ CAUSES = {
         "alter table walltrack.alerts alter column notified_at type timestamptz using null",
         upgrade=True,
     ),
-    "the unique index of alerts dropped": Cause(
-        "drop index walltrack.alerts_one_open_per_dedupe_key",
-        "42P10",
-        "create unique index alerts_one_open_per_dedupe_key on walltrack.alerts (dedupe_key) where status <> 'resolved'",
-        ends=False,  # nothing is inserted to resolve
-    ),
     "row level security forced": Cause(
-        WEAK + "alter table walltrack.alerts force row level security",
+        WEAK + "alter table walltrack.alerts enable row level security, force row level security",
         "42501",
-        "alter table walltrack.alerts no force row level security;" + NO_LONGER_WEAK,
-        kept=False,
+        "alter table walltrack.alerts disable row level security, no force row level security;" + NO_LONGER_WEAK,
         ends=False,  # it sees no alert that it could fail to resolve
     ),
     "no right on alerts": Cause(
@@ -112,6 +106,7 @@ CAUSES = {
         WEAK + "alter role {role} bypassrls; revoke execute on all functions in schema walltrack from {role}",
         "42501",
         NO_LONGER_WEAK,
+        kept=False,
     ),
     "no right on the schema": Cause(WEAK + "revoke usage on schema walltrack from {role}", "42501", NO_LONGER_WEAK, kept=False),
     "alert_events dropped": Cause("drop table walltrack.alert_events cascade", "42704 42P01", upgrade=True),
@@ -124,45 +119,38 @@ CAUSES = {
         "2200H",
         "alter table walltrack.alert_events alter column event_id set no maxvalue",
     ),
-    "the row of watched_tables deleted": Cause("delete from walltrack.watched_tables", "P0002", WATCH_AGAIN),
-    "watched_tables dropped": Cause("drop table walltrack.watched_tables cascade", "42P01 42704 42883", upgrade=True),
-    "order_changed() dropped": Cause("drop function walltrack.order_changed", "42883", upgrade=True),
-    "upsert_alert() dropped": Cause("drop function walltrack.upsert_alert", "42883", upgrade=True, ends=False),
-    "resolve_alert() and upsert_alert() dropped": Cause(
-        "drop function walltrack.resolve_alert; drop function walltrack.upsert_alert", "42883", upgrade=True
+    "sync_order() and sync_deleted_order() dropped": Cause(
+        "drop function walltrack.sync_order; drop function walltrack.sync_deleted_order", "42883", upgrade=True
     ),
-    "append_event() dropped": Cause("drop function walltrack.append_event", "42883", upgrade=True),
+    "open_alert() dropped": Cause("drop function walltrack.open_alert", "42883", upgrade=True, ends=False),
+    "close_alert() and open_alert() dropped": Cause(
+        "drop function walltrack.close_alert; drop function walltrack.open_alert", "42883", upgrade=True
+    ),
+    "notify_event() dropped": Cause("drop function walltrack.notify_event", "42883", upgrade=True),
     "a function replaced by one that fails": Cause(
-        "create or replace function walltrack.clip(p_text text, p_length int) returns text language plpgsql immutable as "
+        "create or replace function walltrack.one_line(p_text text) returns text language plpgsql immutable as "
         "$$ begin return p_text::int; end $$",
         "22P02",
         upgrade=True,
         ends=False,
     ),
     "a payload too long": Cause(
-        "create or replace function walltrack.event_payload(p_alert walltrack.alerts, p_event walltrack.alert_events)"
-        " returns text language sql immutable as $$ select repeat('x', 8000) $$",
+        "create or replace function walltrack.event_detail(p_severity text, p_status text, p_occurrences int, p_data jsonb, "
+        "p_resolution text default null) returns jsonb language plpgsql as $$ begin perform pg_notify('x', repeat('x', 8000)); "
+        "return '{}'; end $$",
         "22023",
         upgrade=True,
-    ),
-    "an attribute of order_facts dropped": Cause(
-        "alter type walltrack.order_facts drop attribute side cascade",
-        "42703 42846",
-        "drop type walltrack.order_facts cascade",
-        upgrade=True,
-    ),
-    "order_facts dropped": Cause("drop type walltrack.order_facts cascade", "42704 42883", upgrade=True),
-    "an invalid pattern": Cause(
-        "update walltrack.watched_tables set cancel_pattern = '('",
-        "2201B",
-        "update walltrack.watched_tables set cancel_pattern = '^Max retries reached'",
-        ends=False,  # a filled order is not matched
     ),
 }
 
 
 # What a host may do to its table and to ours without harm
 HARMLESS = {
+    "the row of watched_tables deleted": "delete from walltrack.watched_tables",
+    "watched_tables dropped": "drop table walltrack.watched_tables cascade",
+    "order_facts dropped": "drop type walltrack.order_facts cascade",
+    "an attribute of order_facts dropped": "alter type walltrack.order_facts drop attribute side cascade",
+    "an invalid pattern in watched_tables": "update walltrack.watched_tables set cancel_pattern = '('",
     "order_facts with another attribute": "alter type walltrack.order_facts add attribute venue text cascade",
     "an optional column of orders dropped": "alter table walltrack.orders drop column token_symbol",
     "an optional column of orders renamed": "alter table walltrack.orders rename column token_symbol to ticker",

@@ -167,17 +167,17 @@ def test_a_column_that_is_replaced(writer: Writer, admin: psycopg.Connection, to
 @pytest.mark.parametrize(
     ("change", "lost"),
     [
-        ("alter column last_error type json using null", "last_error"),
+        ("alter column last_error type json using null", None),
         ("alter column attempt_count drop default, alter column attempt_count type text", "attempt_count"),
-        ("alter column status drop default, alter column status type point using null", "status"),
+        ("alter column status drop default, alter column status type point using null", None),
     ],
 )
-def test_a_type_that_cannot_be_compared(
-    writer: Writer, admin: psycopg.Connection, told: list[str], change: str, lost: str
+def test_a_type_without_an_order_or_an_equality(
+    writer: Writer, admin: psycopg.Connection, told: list[str], change: str, lost: str | None
 ) -> None:
     admin.execute("drop index walltrack.orders_status_idx; alter table walltrack.orders alter column status drop not null")
     admin.execute(f"alter table walltrack.orders {change}")  # type: ignore[arg-type]
-    assert len(told) == 1 and told[0].endswith(lost)
+    assert [line.rpartition(" ")[2] for line in told] == ([] if lost is None else [lost])
     for name, value in {"status": None, "attempt_count": "3", "last_error": '"x"', "locked_by": "worker-2"}.items():
         writer.write(**{name: value})
 
@@ -300,7 +300,7 @@ def test_what_is_dropped_is_gone(writer: Writer, admin: psycopg.Connection, told
     admin.execute("create table other (id int); alter table other rename column id to key; drop table other")
     assert not any("walltrack_alerts" in line for line in told)
     (left,) = admin.execute("select count(*) from pg_event_trigger").fetchone() or ()
-    assert left == ("schema" not in goes)
+    assert left == (0 if "schema" in goes else 2)
 
 
 # Everything else

@@ -86,16 +86,22 @@ def test_watching_again_mends_a_session_that_goes_on(bot: Bot, admin: psycopg.Co
     assert bot.alert(order).is_open and bot.faults() == []
 
 
-def test_the_renamed_id_reaches_no_order_write(bot: Bot, admin: psycopg.Connection, heard: list[str]) -> None:
+@pytest.mark.parametrize("column", ["token_address", "token_symbol", "position_id", "side", "amount_sol", "is_simulated"])
+def test_a_column_that_has_gone_costs_its_fact_only(
+    bot: Bot, admin: psycopg.Connection, heard: list[str], column: str
+) -> None:
+    """Where no superuser installed, nothing writes the guard again."""
     order = bot.create("exit", status="submitted", attempt_count=2)
+    bot.delete(bot.create("exit", status="failed", attempt_count=3))
     admin.execute(NOBODY_FOLLOWS + HOSTS_TRIGGERS)
-    admin.execute("alter table walltrack.orders rename column id to order_key")
-    bot.execute("update walltrack.orders set status = 'failed', attempt_count = 3")
-    assert bot.execute("select status, attempt_count from walltrack.orders").fetchone() == ("failed", 3)
-    assert states(bot) == ["WT004"] and len(heard) == 1
-    admin.execute("""select walltrack.watch_orders('walltrack.orders', '{"order_id": "order_key"}')""")
-    assert reconcile(bot) == (1, 0)
-    assert bot.alert(order).is_open
+    admin.execute(f"alter table walltrack.orders drop column {column}")  # type: ignore[arg-type]
+    bot.fail(order, "without it")
+    alert = bot.alert(order)
+    key = {"token_address": "token"}.get(column, column)
+    assert (alert.data["error"], alert.data["attempts"], alert.data[key]) == ("without it", 3, None)
+    bot.fill(order)
+    assert bot.alert(order).resolution == "Order filled"
+    assert (heard, bot.faults()) == ([], [])
 
 
 @pytest.mark.parametrize(
