@@ -1,20 +1,15 @@
 """Database-native alerting for trading systems on PostgreSQL: the order write itself raises the alarm."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from walltrack_alerts.enums import AlertSeverity, AlertStatus, EventKind
 from walltrack_alerts.errors import AlertsError
-from walltrack_alerts.models import (
-    Alert,
-    AlertCounts,
-    AlertEvent,
-    AlertFilter,
-    AlertPage,
-    AlertSeverity,
-    AlertStatus,
-    Check,
-    EventKind,
-    Summary,
-    TimelineEntry,
-)
-from walltrack_alerts.service import AlertService
+
+if TYPE_CHECKING:
+    from walltrack_alerts.models import Alert, AlertCounts, AlertEvent, AlertFilter, AlertPage, Check, Summary, TimelineEntry
+    from walltrack_alerts.service import AlertService
 
 __all__ = [
     "Alert",
@@ -31,3 +26,14 @@ __all__ = [
     "Summary",
     "TimelineEntry",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Load the models and the service when they are first asked for: `walltrack-alerts --help` needs neither."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(f"{__name__}.{'service' if name == 'AlertService' else 'models'}"), name)
+    globals()[name] = value
+    return value

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import psycopg
-import sqlalchemy.exc
+# psycopg and SQLAlchemy are imported where an error of theirs is looked at: `--help` needs neither.
 
 
 class AlertsError(Exception):
@@ -127,6 +126,9 @@ def translate(error: Exception) -> AlertsError:
     """The one exception of this package for an error of psycopg or SQLAlchemy; chain it with `raise ... from`."""
     if isinstance(error, AlertsError):
         return error
+    import psycopg
+    import sqlalchemy.exc
+
     cause = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
     if not isinstance(cause, psycopg.Error):
         return DatabaseError(str(error))

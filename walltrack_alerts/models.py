@@ -3,41 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
+from walltrack_alerts.enums import AlertSeverity as AlertSeverity  # noqa: PLC0414 - part of the models for others
+from walltrack_alerts.enums import AlertStatus as AlertStatus  # noqa: PLC0414 - part of the models for others
+from walltrack_alerts.enums import EventKind as EventKind  # noqa: PLC0414 - part of the models for others
+
 UtcTime = Annotated[AwareDatetime, AfterValidator(lambda value: value.astimezone(UTC))]
-
-
-class AlertSeverity(StrEnum):
-    """How bad it is. An EXIT that failed for good is critical, an ENTRY high."""
-
-    CRITICAL = "critical"
-    HIGH = "high"
-    WARNING = "warning"
-    INFO = "info"
-
-
-class AlertStatus(StrEnum):
-    """Where an alert is in its life; active and acknowledged ones are open."""
-
-    ACTIVE = "active"
-    ACKNOWLEDGED = "acknowledged"
-    RESOLVED = "resolved"
-
-
-class EventKind(StrEnum):
-    """What happened to an alert."""
-
-    RAISED = "raised"
-    REPEATED = "repeated"
-    ACKNOWLEDGED = "acknowledged"
-    SNOOZED = "snoozed"
-    ESCALATED = "escalated"
-    RESOLVED = "resolved"
 
 
 def _storable(text: str) -> str:
