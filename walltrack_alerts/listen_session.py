@@ -30,14 +30,16 @@ _HEARTBEATS = b"walltrack_alerts_heartbeat"  # shared: what one listener sends p
 
 LONGEST_READ = 60.0  # seconds; a server that hangs does not close its connections
 
-# The alert's title and keys are looked up for the reader's sake; what happened is the event alone. Lateral, with a limit: one
-# look into an index per event, where a plain join may hash every alert there is.
+# The alert's title, keys and order are looked up for the reader's sake; what happened is the event alone. Lateral, with a
+# limit: one look into an index per event, where a plain join may hash every alert there is.
 _READ = b"""
 select e.event_id, e.xid::text as xid, e.alert_id, e.kind, e.actor, e.at, e.detail, e.cursor,
-  a.alert_type, a.title, a.requires_action, a.dedupe_key, a.order_id
+  a.alert_type, a.title, a.requires_action, a.dedupe_key, a.order_id, a.token, a.token_symbol, a.side, a.is_simulated
 from walltrack.read_events($1, $2) with ordinality as e
 left join lateral (
-  select a.alert_type, a.title, a.requires_action, a.dedupe_key, a.data ->> 'order_id' as order_id
+  select a.alert_type, a.title, a.requires_action, a.dedupe_key, a.data ->> 'order_id' as order_id,
+    a.data ->> 'token' as token, a.data ->> 'token_symbol' as token_symbol,
+    coalesce(a.data ->> 'side', a.data ->> 'order_type') as side, a.data ->> 'is_simulated' = 'true' as is_simulated
   from walltrack.alerts as a
   where a.id = e.alert_id
   limit 1

@@ -92,6 +92,12 @@ class AlertEvent(_Row):
     dedupe_key: str | None = None
     order_id: str | None = None
 
+    # Facts of the order as its alert has them, for people: the JSON of an event is without them.
+    token: str | None = Field(default=None, exclude=True)
+    token_symbol: str | None = Field(default=None, exclude=True)
+    side: str | None = Field(default=None, exclude=True)
+    is_simulated: bool | None = Field(default=None, exclude=True)
+
 
 class Notification(BaseModel):
     """The payload of a notification on channel walltrack_alerts, version 1; its texts are clipped, the tables are the truth."""
