@@ -3,26 +3,61 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from walltrack_alerts.errors import AlertsError
 
 # Read by Gradio when it is imported. A panel of a trading system has nothing to tell anybody outside.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
+
+@contextmanager
+def _usable_proxies() -> Iterator[None]:
+    """Without proxies inside where httpx cannot use those of the environment, e.g. ALL_PROXY=socks5://... without socksio.
+
+    Gradio makes clients when it is imported, for downloads that the panel has none of; to serve needs no proxy.
+    """
+    names = ("NO_PROXY", "no_proxy")
+    kept = {name: os.environ.get(name) for name in names}
+    if not _are_proxies_usable():
+        os.environ.update(dict.fromkeys(names, "*"))
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            if value is not None:
+                os.environ[name] = value
+            else:
+                os.environ.pop(name, None)
+
+
+def _are_proxies_usable() -> bool:
+    with suppress(ModuleNotFoundError):  # then Gradio is missing, too
+        import httpx
+
+        try:
+            httpx.Client(verify=False).close()  # noqa: S501 - no request is sent; the certificates take long to load
+        except (ImportError, ValueError, httpx.InvalidURL):
+            return False
+    return True
+
+
 try:
-    from walltrack_alerts.ui.access import (
-        Access,
-        AccessError,
-        GradioAccess,
-        OpenAccess,
-        PasswordAccess,
-        Person,
-        ProxyAccess,
-        Role,
-        access_from,
-    )  # fmt: skip
-    from walltrack_alerts.ui.app import PanelStartError, RunningPanel, launch_panel, mount
-    from walltrack_alerts.ui.panel import create_alerts_panel
+    with _usable_proxies():
+        from walltrack_alerts.ui.access import (
+            Access,
+            AccessError,
+            GradioAccess,
+            OpenAccess,
+            PasswordAccess,
+            Person,
+            ProxyAccess,
+            Role,
+            access_from,
+        )  # fmt: skip
+        from walltrack_alerts.ui.app import PanelStartError, RunningPanel, launch_panel, mount
+        from walltrack_alerts.ui.panel import create_alerts_panel
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] not in {"gradio", "fastapi", "starlette"}:
         raise
