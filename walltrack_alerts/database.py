@@ -15,7 +15,7 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from walltrack_alerts import embedded
-from walltrack_alerts.errors import DatabaseUnavailableError, translate
+from walltrack_alerts.errors import ConnectionStringError, translate
 from walltrack_alerts.settings import Settings
 
 _DEFAULTS = {
@@ -58,19 +58,19 @@ def open_database(settings: Settings | None = None) -> Iterator[Database]:
 
 
 def as_libpq(url: str, name: str = "WALLTRACK_DATABASE_URL") -> str:
-    """The URL without SQLAlchemy's driver name, checked: a libpq URI or key=value string (DatabaseUnavailableError)."""
+    """The URL without SQLAlchemy's driver name, checked: a libpq URI or key=value string (ConnectionStringError)."""
     url = url.strip()
     for prefix in ("postgresql+psycopg://", "postgresql+asyncpg://", "postgresql+psycopg2://"):
         if url.startswith(prefix):
             url = "postgresql://" + url.removeprefix(prefix)
     try:
-        problem = "its user or password has a special character as it is" if _is_misread(url) else ""
+        problem = "its user or password has a special character as it is" if _is_misread(url) else _port_problem(url)
     except psycopg.ProgrammingError as error:
         # Most of libpq's texts quote what they could not read, which may be the password.
         option = re.match(r'invalid (?:connection option|URI query parameter:) "(\w+)"', str(error))
         problem = f"there is no option {option[1]}" if option else "it cannot be read"
     if problem:
-        raise DatabaseUnavailableError(
+        raise ConnectionStringError(
             f"{name} is no PostgreSQL connection string: {problem}.\n"
             "Write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with %40 for @, %2F for / and so on in user and password, "
             "or host=... dbname=..."
@@ -85,6 +85,12 @@ def _is_misread(url: str) -> bool:
     hosts = [host for host in str(parts.get("host") or "").split(",") if not host.startswith("/")]  # "@name" is a socket, too
     path = rest.partition("?")[0].partition("/")[2]
     return bool(is_url) and any("@" in part for part in (*(host[1:] for host in hosts), str(parts.get("port") or ""), path))
+
+
+def _port_problem(url: str) -> str:
+    """What is wrong with its ports, of which several hosts may have several."""
+    ports = str(conninfo_to_dict(url).get("port") or "").split(",")
+    return "" if all(re.fullmatch(r"\d*", port, re.ASCII) for port in ports) else "its port is no number"
 
 
 def describe(dsn: str) -> str:

@@ -69,6 +69,10 @@ class DatabaseUnavailableError(AlertsError):
     """The database cannot be reached, or broke the connection."""
 
 
+class ConnectionStringError(DatabaseUnavailableError, UsageError):
+    """WALLTRACK_DATABASE_URL or WALLTRACK_LISTEN_URL is no PostgreSQL connection string."""
+
+
 class DatabaseBusyError(AlertsError):
     """A lock or a time limit ended the statement; nothing was changed, it can be tried again."""
 
