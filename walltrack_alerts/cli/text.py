@@ -1,0 +1,111 @@
+"""Words for people: what strangers wrote made harmless, amounts, ages and times in few characters."""
+
+from __future__ import annotations
+
+import codecs
+import math
+import unicodedata
+from datetime import datetime
+
+REPLACEMENT = "\ufffd"
+
+UNENCODABLE = "walltrack_alerts.unencodable"
+"""The error handler for streams that are not UTF-8: as many cells as the character has, so that columns stay."""
+
+_BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and signs that look like nothing
+_PLAIN = {"…": "~", "·": "-", REPLACEMENT: "?"}
+_MARKS = 2  # accents on one letter; more of them reach into the lines above
+
+
+def _replace_unencodable(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    from rich.cells import cell_len
+
+    failed = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(character) or "?" * cell_len(character) for character in failed), error.end
+
+
+codecs.register_error(UNENCODABLE, _replace_unencodable)
+
+
+def printable(value: object) -> str:
+    """The text without what drives a terminal, turns the line around, or has no certain width; lines stay lines."""
+    text = str(value)
+    if text.isascii() and text.isprintable():
+        return text
+    shown: list[str] = []
+    marks = 0
+    for character in unicodedata.normalize("NFC", text):
+        marks = marks + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
+        if "\ufe00" <= character <= "\ufe0f":
+            continue  # only asks for another picture of the character before, which changes the width in some terminals
+        shown.append(character if character == "\n" or _has_certain_width(character, marks) else REPLACEMENT)
+    return "".join(shown)
+
+
+def one_line(value: object) -> str:
+    """The same as one line, white space collapsed."""
+    return printable(" ".join(str(value).split()))
+
+
+def _has_certain_width(character: str, marks: int) -> bool:
+    """Whether all terminals agree on it. They do not on flags, skin tones and half syllables."""
+    joins = "\U0001f1e6" <= character <= "\U0001f1ff" or "\U0001f3fb" <= character <= "\U0001f3ff"
+    joins = joins or "\u1160" <= character <= "\u11ff" or "\ud7b0" <= character <= "\ud7ff"
+    return character.isprintable() and not joins and character not in _BLANKS and marks <= _MARKS
+
+
+def short_token(symbol: object, address: object) -> str:
+    """The symbol, else the two ends of the address, else nothing."""
+    whole = one_line(address or "")
+    return one_line(symbol or "") or (whole if len(whole) <= 12 else f"{whole[:4]}…{whole[-4:]}")
+
+
+def whole_token(symbol: object, address: object) -> str:
+    """The symbol, else the address, else nothing."""
+    return one_line(symbol or "") or one_line(address or "")
+
+
+def set_cells(text: str, width: int) -> str:
+    """The text in exactly so many cells of a terminal, cut with an ellipsis or filled up."""
+    from rich.text import Text
+
+    fitted = Text(text)
+    fitted.truncate(width, overflow="ellipsis", pad=True)
+    return fitted.plain
+
+
+def side_of(side: object, *, is_simulated: bool) -> str:
+    """'sell' or 'sim sell'. It is said here and not in the token's name, which strangers choose."""
+    words = ["sim"] if is_simulated else []
+    return " ".join([*words, *one_line(side or "").lower()[:8].split()])
+
+
+def format_sol(amount: object) -> str:
+    """An amount in SOL in at most 9 characters; what is no number as it is."""
+    try:
+        number = float(amount)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return one_line(amount or "")[:9]
+    if not math.isfinite(number):
+        return str(number)
+    if abs(number) >= 1e8:
+        return f"{number:.3g}"
+    if 0 < abs(number) < 0.0001:
+        return "<0.0001"
+    shown = f"{number:.{max(0, 4 - len(str(int(abs(number)))) // 2)}f}"
+    return (shown.rstrip("0").rstrip(".") if "." in shown else shown) or "0"
+
+
+def format_duration(seconds: float) -> str:
+    """Whole days, hours, minutes or seconds, rounded down: '3m'."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds // size:.0f}{unit}"
+    return f"{seconds:.0f}s"
+
+
+def format_local(moment: datetime) -> str:
+    """A time in the time zone of this machine, with its name."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S %Z}"

@@ -1,0 +1,96 @@
+"""Options as people write them: intervals, times, ids. What cannot be used is refused with examples, exit code 2."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime, time, timedelta
+
+import typer
+
+_UNITS = {
+    "second": (1, "s sec secs second seconds"),
+    "minute": (60, "m min mins minute minutes"),
+    "hour": (3600, "h hr hrs hour hours"),
+    "day": (86400, "d day days"),
+    "week": (604800, "w week weeks"),
+    "month": (2592000, "mon mons month months"),
+    "year": (31536000, "y yr yrs year years"),
+}
+_NAMES = {name: unit for unit, (_, names) in _UNITS.items() for name in names.split()}
+_PART = re.compile(r"\s*(?:(?P<hours>\d{1,4}):(?P<minutes>[0-5]\d)|(?P<number>\d{1,9}(?:\.\d{1,6})?)\s*(?P<unit>[a-z]+))[\s,]*")
+_YEAR = 31536000  # seconds
+_LONGEST = 100 * _YEAR
+
+
+def interval(value: str) -> str:
+    """An interval such as '15 min', '1h30m', '1 day 2 hours' or '1:30' as PostgreSQL reads it (BadParameter)."""
+    return _interval(value, _LONGEST)
+
+
+def snooze_interval(value: str) -> str:
+    """The same, at most a year: the database takes no longer snooze (BadParameter)."""
+    return _interval(value, _YEAR)
+
+
+def _interval(value: str, longest: float) -> str:
+    text, place, seconds = value.strip().lower(), 0, 0.0
+    parts: list[str] = []
+    while place < len(text):
+        part = _PART.match(text, place)
+        unit = "minute" if part and part["hours"] else _NAMES.get(part["unit"]) if part else None
+        if part is None or unit is None:
+            break
+        number = int(part["hours"]) * 60 + int(part["minutes"]) if part["hours"] else float(part["number"])
+        seconds += number * _UNITS[unit][0]
+        parts.append(f"{number:.6f} {unit}s")
+        place = part.end()
+    else:
+        if 0 < seconds <= longest:
+            return " ".join(parts)
+        if parts:
+            limit = "a year at most" if longest == _YEAR else "100 years at most"
+            raise typer.BadParameter(f"{value!r} is {f'too long, {limit}' if seconds else 'no time at all'}.{_INTERVAL_EXAMPLES}")
+    raise typer.BadParameter(f"{value!r} is no interval.{_INTERVAL_EXAMPLES}")
+
+
+_INTERVAL_EXAMPLES = " Write a number with its unit, e.g. '15 min', '1 h', '1h30m', '7 days'."
+
+
+def future_time(value: str) -> datetime:
+    """A time of the next year, in the time zone of this machine unless it names one; of '18:00' the next one (BadParameter)."""
+    at = _time(value)
+    if not timedelta(0) < at - datetime.now(UTC) <= timedelta(days=366):
+        raise typer.BadParameter(f"{value!r} is not within the next year.{_TIME_EXAMPLES}")
+    return at
+
+
+_TIME_EXAMPLES = " Write a time like 18:00 or 2026-01-31T09:00."
+
+
+def _time(value: str) -> datetime:
+    try:
+        return datetime.fromisoformat(value).astimezone()
+    except (ValueError, OverflowError):
+        pass
+    try:
+        clock = time.fromisoformat(value)
+        now = datetime.now(clock.tzinfo).astimezone(clock.tzinfo)
+        today = datetime.combine(now.date(), clock)
+        return (today if today.astimezone() > now else today + timedelta(days=1)).astimezone()
+    except (ValueError, OverflowError):
+        raise typer.BadParameter(f"{value!r} is no time.{_TIME_EXAMPLES}") from None
+
+
+def alert_id(value: str) -> str:
+    """An alert's id or its first characters, at least 4 (BadParameter)."""
+    if not re.fullmatch("[0-9a-f]{4,32}", value.strip().lower().replace("-", ""), re.ASCII):
+        raise typer.BadParameter(f"{value!r} is no id of an alert. Give the id, or at least its first 4 characters.")
+    return value
+
+
+def finite(value: float | None) -> float | None:
+    """A number that is one: neither nan nor inf (BadParameter)."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no number to use here.")
+    return value
