@@ -16,7 +16,10 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+from rich.cells import cell_len
 
+from tests.bot import TOKEN, Bot
+from tests.terminal import run_in_terminal
 from tests.test_cli import COMMAND, run_process
 from tests.test_stream import RAISE, ids
 
@@ -198,6 +201,80 @@ def test_what_is_wrong_is_said_at_once(
     (tmp_path / "nonsense").write_text("nonsense\n")
     done = run_process(database_url, "listen", *(part.format(folder=tmp_path) for part in arguments), expect=code)
     assert says in done.stderr and "Traceback" not in done.stderr
+
+
+@contextmanager
+def read_lines(url: str, count: int, **variables: str) -> Iterator[list[str]]:
+    """The first lines that people get, from the beginning."""
+    with subprocess.Popen(
+        [*COMMAND, "listen", "--after", "beginning"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, "WALLTRACK_DATABASE_URL": url, **variables},
+    ) as process:  # fmt: skip
+        try:
+            assert process.stdout is not None
+            encoding = variables.get("PYTHONIOENCODING", "utf-8")
+            yield [process.stdout.readline().decode(encoding).rstrip("\n") for _ in range(count)]
+        finally:
+            process.kill()
+
+
+def test_a_line_says_which_alert_whose_token_and_why(database_url: str, bot: Bot) -> None:
+    order = bot.create("exit", token_symbol="WIF")
+    bot.exhaust(order, "slippage " * 30)
+    alert = bot.alert(order).id
+    bot.retry(order)
+    bot.fail(order, "blockhash not found")
+    bot.execute("select walltrack.snooze_alert(%s, now() + interval '1 h', 'bob')", (alert,))
+    bot.execute("select walltrack.snooze_alert(%s, null, 'bob')", (alert,))
+    bot.execute("select walltrack.acknowledge_alert(%s, 'ada')", (alert,))
+    bot.fill(order)
+    bot.exhaust(bot.create("entry", token_symbol=None, is_simulated=True), "no route")
+    bot.execute("select walltrack.raise_alert('watchdog', 'warning', 'The worker is late', 'm', '{}', true, null)")
+    with read_lines(database_url, 8) as lines:
+        told = [line.split(maxsplit=4) for line in lines]
+    assert [kind for _, _, _, kind, _ in told] == [
+        "raised", "repeated", "snoozed", "snoozed", "acknowledged", "resolved", "raised", "raised",
+    ]  # fmt: skip
+    assert [severity for _, _, severity, _, _ in told] == ["CRITICAL"] * 6 + ["HIGH", "WARNING"]
+    rest = [words.split(maxsplit=1) for *_, words in told]
+    assert [start for start, _ in rest] == [
+        *[str(alert)[:8]] * 6, *(str(other.id)[:8] for other in bot.alerts() if other.id != alert),
+    ]  # fmt: skip
+    notes = [note for _, note in rest]
+    assert notes[0] == "WIF sell " + " ".join(["slippage"] * 30)
+    assert notes[1] == "WIF sell blockhash not found (2 times)"
+    assert notes[2].startswith("WIF sell by bob, until ")
+    assert notes[3:6] == ["WIF sell woken by bob", "WIF sell by ada", "WIF sell Order filled (by system)"]
+    assert notes[6:] == [f"{TOKEN} sim buy no route", "The worker is late"]
+
+
+def test_a_terminal_gets_lines_of_its_width(database_url: str, bot: Bot) -> None:
+    for symbol in ("WIF", "犬犬犬犬犬犬犬犬", "\u202eKNOB"):
+        bot.exhaust(bot.create("exit", token_symbol=symbol), "slippage " * 30)
+    script = "import json, sys; sys.exit(json.load(sys.stdin)['event_id'] == 3)"  # ends after the last one
+    command = ["--exec", f'{sys.executable} -c "{script}"']
+    lines = run_in_terminal(database_url, 80, "listen", "--after", "beginning", *command, expect=1)
+    places = [cell_len(line[: line.index(" sell ")]) for line in lines]
+    assert len(lines) == 3 and len(set(places)) == 1
+    assert [cell_len(line) for line in lines] == [80] * 3 and all(line.endswith("…") for line in lines)
+    assert [line.split()[3] for line in lines] == [str(alert.id)[:8] for alert in bot.alerts()]
+
+
+def test_json_of_an_event_has_the_fields_of_the_stream(database_url: str, bot: Bot) -> None:
+    bot.exhaust(bot.create("exit"))
+    with listening(database_url, "--after", "beginning") as listener:
+        wait_for(lambda: listener.lines)
+        assert list(listener.lines[0]) == [
+            "event_id", "xid", "alert_id", "kind", "actor", "at", "detail", "cursor",
+            "alert_type", "title", "requires_action", "dedupe_key", "order_id",
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "ISO-8859-1"])
+def test_a_line_can_be_written_in_any_encoding(database_url: str, bot: Bot, encoding: str) -> None:
+    bot.exhaust(bot.create("exit", token_symbol="犬🚀é"), "… failed")
+    with read_lines(database_url, 1, PYTHONIOENCODING=encoding) as lines:
+        assert lines[0].endswith(f"????{'?' if encoding == 'ascii' else 'é'} sell ~ failed")
 
 
 def test_people_get_a_line_without_control_characters(database_url: str, db: psycopg.Connection) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from walltrack_alerts import output
-from walltrack_alerts.errors import AlertsError
+from walltrack_alerts.errors import AlertsError, InvalidCursorError, UsageError
 from walltrack_alerts.listener import StreamState, current_cursor, listen
 from walltrack_alerts.models import AlertEvent, AlertSeverity, EventKind
 
@@ -28,11 +28,11 @@ class CommandFailedError(AlertsError):
 
 @dataclass(frozen=True, slots=True)
 class Follower:
-    """Follows the event stream at `url`. `render` makes a line of an event for the open file `fd`, `tell` hears the states."""
+    """Follows the event stream at `url`. `render` makes the bytes of an event for the open file `fd`, `tell` hears the states."""
 
     url: str
     fd: int
-    render: Callable[[AlertEvent], str]
+    render: Callable[[AlertEvent], bytes]
     tell: Callable[[StreamState, str], None]
     cursor_file: Path | None = None
     command: str | None = None
@@ -44,13 +44,26 @@ class Follower:
         words = split_command(self.command) if self.command is not None else None
         with _ends_on_sigterm(), output.ends_with_its_reader(self.fd):
             start = await self._start(after)
-            async with aclosing(listen(self.url, start, kinds=kinds, min_severity=min_severity, on_state=self.tell)) as events:
-                async for event in events:
-                    await output.write(self.fd, self.render(event))
-                    if words is not None:
-                        await run_command(words, event)
-                    if self.cursor_file is not None and event.cursor is not None:
-                        store_cursor(self.cursor_file, event.cursor)
+            try:
+                async with aclosing(
+                    listen(self.url, start, kinds=kinds, min_severity=min_severity, on_state=self.tell)
+                ) as events:
+                    async for event in events:
+                        await self._handle(event, words)
+            except InvalidCursorError as error:
+                if after is None:
+                    raise
+                told = str(error).partition("\n")[0]
+                advice = "Give the cursor of an event, as `listen --json` prints it, or beginning, or now."
+                raise UsageError(f"--after: {told}\n{advice}") from error
+
+    async def _handle(self, event: AlertEvent, words: list[str] | None) -> None:
+        """Show it, run the command for it, keep the place."""
+        await output.write(self.fd, self.render(event))
+        if words is not None:
+            await run_command(words, event)
+        if self.cursor_file is not None and event.cursor is not None:
+            store_cursor(self.cursor_file, event.cursor)
 
     async def _start(self, after: str | None) -> str:
         """Where to start. Now is stored at once: what happens before the first event is read after a restart."""
@@ -88,13 +101,13 @@ def _ends_on_sigterm() -> Iterator[None]:
 
 
 def split_command(command: str) -> list[str]:
-    """The words of a command line (AlertsError)."""
+    """The words of a command line (UsageError)."""
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise AlertsError(f"--exec: {error}") from error
+        raise UsageError(f"--exec: {error}") from error
     if not words:
-        raise AlertsError("--exec: the command is empty")
+        raise UsageError("--exec: the command is empty")
     return words
 
 

@@ -12,9 +12,8 @@ from contextlib import contextmanager
 _CHUNK = 4096  # bytes that a pipe takes at once when it takes any
 
 
-async def write(fd: int, text: str) -> None:
+async def write(fd: int, data: bytes) -> None:
     """Write all of it as the reader takes it; the loop goes on meanwhile (BrokenPipeError)."""
-    data = text.encode(errors="replace")
     while data:
         if not _takes_more(fd):
             await _until_it_takes_more(fd)

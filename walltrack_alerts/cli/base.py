@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
+import errno
+import io
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, NoReturn, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
-import psycopg
 import typer
-from pydantic import BaseModel
 from rich.console import Console
 from rich.text import Text
+from typer.core import TyperGroup
 
-from walltrack_alerts.database import Database, open_database
+from walltrack_alerts.cli.text import UNENCODABLE, printable
 from walltrack_alerts.errors import AlertsError, UsageError, translate
-from walltrack_alerts.service import AlertService
+
+if TYPE_CHECKING:  # they load SQLAlchemy, psycopg and pydantic, which `--help` does not need
+    from walltrack_alerts.database import Database
+    from walltrack_alerts.service import AlertService
 
 Result = TypeVar("Result")
 
@@ -27,8 +31,12 @@ STYLES = {"critical": "bold white on red", "high": "bold dark_orange", "warning"
 
 def _leave() -> NoReturn:
     """The reader went away, e.g. `| head`: nothing is written any more, not at the very end either."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _discard_output()
     raise typer.Exit(0) from None
+
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Output(Console):
@@ -37,30 +45,84 @@ class _Output(Console):
         _leave()
 
 
-out = _Output(highlight=False, soft_wrap=not sys.stdout.isatty())
+out = _Output(highlight=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
+_UNWRITABLE = {errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC}
+
+
+class Commands(TyperGroup):
+    """The group at the top: it prepares the streams before anything is printed, errors of usage included."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - Typer's own
+        """Run the command; output that cannot be written ends it with exit code 1."""
+        _prepare_streams()
+        try:
+            return super().main(*arguments, **options)
+        except OSError as error:
+            if error.errno not in _UNWRITABLE:
+                raise
+            err.print(Text.assemble(("Error: ", "bold red"), f"the output cannot be written: {error.strerror}"))
+            _discard_output()
+            sys.exit(1)
+
+
+def _prepare_streams() -> None:
+    """No character is an error: what a stream's encoding lacks is replaced. Streams that are closed swallow what they get."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=UNENCODABLE)
+
+
+def is_terminal() -> bool:
+    """Whether a person reads standard output: pipes and files get whole lines."""
+    return sys.stdout.isatty()
+
+
+def encoding() -> str:
+    """The encoding of standard output."""
+    return sys.stdout.encoding or "utf-8"
+
+
+def encode(text: str) -> bytes:
+    """The text as standard output would write it."""
+    return text.encode(encoding(), errors=UNENCODABLE)
+
+
+def examples(*commands: str) -> str:
+    """The text under the help of a command."""
+    return "\n".join(("[bold]Examples[/]", *(f"[dim]$[/] walltrack-alerts {command}" for command in commands)))
+
+
 @contextmanager
 def the_database(*, quiet: bool = False, listening: bool = False) -> Iterator[Database]:
     """The database in use, named in one line; errors of the package end the command with exit code 1."""
-    with errors(), open_database() as database:
-        if not quiet:
-            err.print(Text(f"Using {database.listen_label if listening else database.label}", style="dim"))
-        yield database
+    with errors():
+        from walltrack_alerts.database import open_database
+
+        with open_database() as database:
+            if not quiet:
+                err.print(Text(f"Using {database.listen_label if listening else database.label}", style="dim"))
+            yield database
 
 
 @contextmanager
 def errors() -> Iterator[None]:
     """Errors of the package end the command: exit code 1, or 2 for wrong usage; a reader that went away is none."""
+    import psycopg
+
     try:
         yield
     except (AlertsError, psycopg.Error) as error:
         told = translate(error)
         code = 2 if isinstance(told, UsageError) else 1
-        first, _, rest = str(told).partition("\n")
+        first, _, rest = printable(told).partition("\n")
         err.print(Text.assemble(("Error: ", "bold red"), first))
         if rest:
             err.print(Text(rest))
@@ -73,21 +135,54 @@ def errors() -> Iterator[None]:
 
 def ask(question: Callable[[AlertService], Awaitable[Result]], *, quiet: bool = False) -> Result:
     """The answer of the service of the database in use."""
-
-    async def run(dsn: str) -> Result:
-        async with AlertService.from_url(dsn) as service:
-            return await question(service)
-
     with the_database(quiet=quiet) as database:
-        return asyncio.run(run(database.dsn))
+        import asyncio
+
+        from walltrack_alerts.service import AlertService
+
+        async def run() -> Result:
+            async with AlertService.from_url(database.dsn) as service:
+                return await question(service)
+
+        return asyncio.run(run())
+
+
+def json_line(value: object) -> str:
+    """One line of JSON; in ASCII where standard output is not UTF-8, which JSON otherwise is."""
+    from pydantic import BaseModel
+
+    ascii_only = encoding().lower().replace("-", "").replace("_", "") != "utf8"
+    return value.model_dump_json(ensure_ascii=ascii_only) if isinstance(value, BaseModel) else json.dumps(value)
+
+
+def print_line(text: str) -> None:
+    """One line on standard output as it is, all of it written when this returns."""
+    with errors():
+        print(text, flush=True)
 
 
 def print_json(value: object) -> None:
-    """One line of JSON on standard output, all of it written when this returns."""
-    with errors():
-        print(value.model_dump_json() if isinstance(value, BaseModel) else json.dumps(value), flush=True)
+    """One line of JSON, written as print_line() does."""
+    print_line(json_line(value))
 
 
-def printable(value: str) -> str:
-    """Without control characters: a token's name must not be able to drive the terminal."""
-    return "".join(character if character.isprintable() or character == "\n" else "�" for character in value)
+def print_facts(facts: Iterable[tuple[str, object]]) -> None:
+    """One fact a line, its name in front; a terminal wraps long ones beside their names."""
+    from rich.table import Table
+
+    known = [(printable(name), printable(value)) for name, value in facts if value is not None]
+    if not is_terminal():
+        for name, value in known:
+            out.print(Text(f"{name:>16}  {value}"), soft_wrap=True)
+        return
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", justify="right", no_wrap=True, min_width=16)
+    grid.add_column(overflow="fold")
+    for name, value in known:
+        grid.add_row(Text(name), Text(value))
+    out.print(grid)
+
+
+def say(text: str | Text) -> None:
+    """A line, or several, for people; whole in a pipe."""
+    out.print(Text(printable(text)) if isinstance(text, str) else text, soft_wrap=not is_terminal())

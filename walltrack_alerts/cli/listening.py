@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
-from walltrack_alerts.cli.base import STYLES, AsJson, err, out, printable, the_database
-from walltrack_alerts.models import AlertEvent, AlertSeverity, EventKind
+from walltrack_alerts.cli.base import AsJson, encode, err, is_terminal, json_line, out, the_database
+from walltrack_alerts.cli.text import printable
+from walltrack_alerts.enums import AlertSeverity, EventKind
+
+if TYPE_CHECKING:
+    from walltrack_alerts.models import AlertEvent
 
 
 def listen(
@@ -36,25 +39,21 @@ def listen(
     as_json: AsJson = False,
 ) -> None:
     """Print each event of every alert: what was missed since the cursor, then live, until Ctrl-C."""
+    import asyncio
+
+    from walltrack_alerts.cli.event_line import event_line
     from walltrack_alerts.following import Follower
     from walltrack_alerts.listener import StreamState
 
-    def render(event: AlertEvent) -> str:
+    def render(event: AlertEvent) -> bytes:
         if as_json:
-            return event.model_dump_json() + "\n"
-        severity = str(event.detail.get("severity") or "info")
-        note = event.detail.get("resolution") or event.detail.get("error") or ""
+            return encode(json_line(event) + "\n")
         with out.capture() as line:
-            out.print(
-                Text.assemble(
-                    (f"{event.at.astimezone():%H:%M:%S} ", "dim"),
-                    (f" {severity.upper()} ", STYLES.get(severity, "")),
-                    (f" {event.kind:<12} ", "bold"),
-                    printable(f"{event.title or event.alert_id}  {note} ({event.actor})").replace("\n", " "),
-                ),
-                soft_wrap=True,
-            )
-        return line.get()
+            if is_terminal():
+                out.print(event_line(event, is_short=True), no_wrap=True, overflow="ellipsis")
+            else:
+                out.print(event_line(event, is_short=False), soft_wrap=True)
+        return encode(line.get())
 
     told = ""
 
