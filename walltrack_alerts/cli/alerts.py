@@ -3,35 +3,68 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
-from walltrack_alerts.cli.base import STYLES, AsJson, ask, out, print_json, printable
-from walltrack_alerts.models import Alert, AlertFilter, AlertSeverity
-from walltrack_alerts.service import AlertService
+from walltrack_alerts.cli.base import (
+    STYLES,
+    AsJson,
+    ask,
+    err,
+    examples,
+    is_terminal,
+    out,
+    print_facts,
+    print_json,
+    print_line,
+    say,
+)
+from walltrack_alerts.cli.text import format_local, one_line, printable
+from walltrack_alerts.cli.values import alert_id as as_alert_id
+from walltrack_alerts.cli.values import future_time, snooze_interval
+from walltrack_alerts.enums import AlertSeverity
 
-alerts = typer.Typer(name="alerts", help="List alerts and act on them.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from walltrack_alerts.models import Alert, TimelineEntry
+    from walltrack_alerts.service import AlertService
+
+alerts = typer.Typer(
+    name="alerts",
+    help="List alerts and act on them.",
+    no_args_is_help=True,
+    epilog=examples(
+        "alerts list --severity critical",
+        "alerts show 4f1c2a9b",
+        "alerts ack 4f1c2a9b",
+        "alerts snooze 4f1c2a9b --for '15 min'",
+        "alerts resolve 4f1c2a9b --note 'sold by hand'",
+    ),
+)
 orders = typer.Typer(
     name="orders",
-    help="Act on the order behind an alert. It is kept who did what; what cannot be done is refused with the reason.",
+    help="Act on the order behind an alert. Who did what is kept; what cannot be done is refused with the reason.",
     no_args_is_help=True,
+    epilog=examples("orders retry 4f1c2a9b", "orders cancel 4f1c2a9b --reason 'the moment has passed'"),
 )
 
 
 def _login_name() -> str:
-    """The name of the user; a container may run as a number that nobody has named."""
+    """The name of the user; a container may run as a number that has no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"uid {os.getuid()}"
 
 
-AlertId = Annotated[str, typer.Argument(metavar="ID", help="The alert's id, or its first characters, at least 4.")]
+AlertId = Annotated[
+    str, typer.Argument(metavar="ID", parser=as_alert_id, help="The alert's id, or its first characters, at least 4.")
+]
 By = Annotated[
     str,
     typer.Option(
@@ -42,16 +75,18 @@ By = Annotated[
     ),
 ]
 
-
-def _moment(value: str) -> datetime:
-    """A time as a person writes it; in the time zone of this machine unless it names one."""
-    try:
-        return datetime.fromisoformat(value).astimezone()
-    except (ValueError, OverflowError):
-        raise typer.BadParameter("write a time like 2026-01-31T09:00") from None
+_PAGE = 1000  # alerts that one call reads
 
 
-@alerts.command("list")
+@alerts.command(
+    "list",
+    epilog=examples(
+        "alerts list --severity critical --severity high",
+        "alerts list --status all --search bonk",
+        "alerts list | grep critical | cut -f 1,4",
+        "alerts list --json | jq -r .id",
+    ),
+)
 def list_alerts(
     severity: Annotated[list[AlertSeverity] | None, typer.Option(help="Only this severity; may be repeated.")] = None,
     status: Annotated[
@@ -65,53 +100,45 @@ def list_alerts(
     limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """Alerts, the open ones by default: critical first, then oldest first. Resolved ones follow, the newest first."""
+    """List alerts, the open ones by default: critical first, then oldest first. Resolved ones follow, the newest first.
+
+    In the table 'ack' is acknowledged and 'sim' a simulated order.
+    A pipe or file gets whole lines with tabs between the columns.
+    """
+    from walltrack_alerts.cli.alert_table import alert_table, tabbed_lines
+    from walltrack_alerts.models import AlertFilter
+
     which = AlertFilter(severities=frozenset(severity or ()), status=status, text=search)
 
     async def question(service: AlertService) -> list[Alert]:
-        page = await service.get_page(which, limit=limit)
-        alerts = page.alerts
-        while page.next and len(alerts) < limit:
-            page = await service.get_page(which, page.next, limit - len(alerts))
+        alerts: list[Alert] = []
+        place = None
+        while len(alerts) < limit:
+            page = await service.get_page(which, place, min(limit - len(alerts), _PAGE))
             alerts += page.alerts
+            place = page.next
+            if place is None:
+                break
         return alerts
 
     found = ask(question)
     if as_json:
         for alert in found:
             print_json(alert)
-        return
-    if not found:
-        out.print(f"No {status} alerts." if status != "all" else "No alerts.")
-        return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("id", "severity", "status", "token", "title", "error", "times", "age"):
-        table.add_column(
-            heading,
-            no_wrap=True,
-            overflow="ellipsis",
-            ratio=1 if heading in ("title", "error") else None,
-            justify="right" if heading in ("times", "age") else "left",
-        )
-    for alert in found:
-        table.add_row(
-            str(alert.id)[:8],
-            Text(alert.severity, style=STYLES[alert.severity]),
-            "snoozed" if alert.is_snoozed else alert.status,
-            Text(printable(_token(alert))),
-            Text(printable(alert.title)),
-            Text(printable(str(alert.data.get("error") or alert.message))),
-            str(alert.occurrences),
-            _duration(alert.age.total_seconds()),
-        )
-    out.print(table)
+    elif not found:
+        err.print(f"No {status} alerts." if status != "all" else "No alerts.")
+    elif is_terminal():
+        out.print(alert_table(found, out.width))
+    else:
+        for line in tabbed_lines(found):
+            print_line(line)
 
 
-@alerts.command()
+@alerts.command(epilog=examples("alerts show 4f1c2a9b", "alerts show 4f1c2a9b --json | jq .data"))
 def show(alert_id: AlertId, as_json: AsJson = False) -> None:
-    """One alert with its message, its data and what happened to it and its order."""
+    """Show one alert: its message, its data, and what happened to it and its order."""
 
-    async def question(service: AlertService) -> tuple[Alert, list[Any]]:
+    async def question(service: AlertService) -> tuple[Alert, list[TimelineEntry]]:
         alert = await service.find_alert(alert_id)
         return alert, await service.get_timeline(alert.id)
 
@@ -119,27 +146,56 @@ def show(alert_id: AlertId, as_json: AsJson = False) -> None:
     if as_json:
         print_json({**alert.model_dump(mode="json"), "timeline": [entry.model_dump(mode="json") for entry in timeline]})
         return
-    out.print(Text.assemble((f" {alert.severity.upper()} ", STYLES[alert.severity]), " ", (printable(alert.title), "bold")))
-    out.print(Text(printable(alert.message)))
-    out.print()
-    facts = {"id": alert.id, "status": alert.status, "occurrences": alert.occurrences, "raised": alert.created_at}
-    facts |= {"snoozed until": alert.snoozed_until if alert.is_snoozed else None}
-    facts |= {"acknowledged by": alert.acknowledged_by, "resolved by": alert.resolved_by, "resolution": alert.resolution}
-    for name, value in {**facts, **alert.data}.items():
-        if value is not None:
-            out.print(Text.assemble((f"{name:>16}  ", "dim"), printable(str(value))))
-    out.print()
-    for entry in timeline:
-        told = {"raised": "error", "repeated": "error", "resolved": "resolution", "snoozed": "snoozed_until"}.get(
-            entry.kind, "reason"
+    say(Text.assemble((f" {alert.severity.upper()} ", STYLES[alert.severity]), " ", (printable(alert.title), "bold")))
+    say(f"{alert.message}\n")
+    print_facts([*_facts(alert), *_data(alert)])
+    say("")
+    print_facts((format_local(entry.at), _what_happened(entry)) for entry in timeline)
+
+
+def _facts(alert: Alert) -> Iterator[tuple[str, object]]:
+    """What an alert says about itself, its data aside."""
+    yield "id", alert.id
+    yield "status", alert.status
+    yield "snoozed until", format_local(alert.snoozed_until) if alert.is_snoozed and alert.snoozed_until else None
+    yield "occurrences", alert.occurrences
+    yield "raised", format_local(alert.created_at)
+    yield "acknowledged", _signed(alert.acknowledged_by, alert.acknowledged_at)
+    yield "resolved", _signed(alert.resolved_by, alert.resolved_at)
+    yield "resolution", alert.resolution
+
+
+def _data(alert: Alert) -> Iterator[tuple[str, object]]:
+    """The data of an alert, what an operator looks for first."""
+    first = ("token_symbol", "token", "side", "amount_sol", "error", "attempts", "max_attempts", "order_type", "order_id")
+    for name in (*(name for name in first if name in alert.data), *(name for name in alert.data if name not in first)):
+        value = alert.data[name]
+        if isinstance(value, bool):
+            yield name, "yes" if value else "no"
+        else:
+            yield name, value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _signed(name: str | None, at: datetime | None) -> str | None:
+    return f"by {name or 'unknown'}, {format_local(at)}" if at else None
+
+
+def _what_happened(entry: TimelineEntry) -> str:
+    """The kind of an entry, who did it, and what else it says."""
+    until = entry.detail.get("snoozed_until")
+    if entry.kind == "snoozed":
+        note = f"until {format_local(datetime.fromisoformat(until))}" if until else "woken"
+    else:
+        note = (
+            entry.detail.get({"raised": "error", "repeated": "error", "resolved": "resolution"}.get(entry.kind, "reason")) or ""
         )
-        note = entry.detail.get(told) or ""
-        out.print(Text(printable(f"{entry.at:%Y-%m-%d %H:%M:%S}  {entry.kind:<15} {entry.actor}  {note}".rstrip())))
+    return one_line(f"{entry.kind} by {entry.actor}{': ' if note else ''}{note}")
 
 
-@alerts.command()
+@alerts.command("acknowledge", hidden=True, epilog=examples("alerts acknowledge 4f1c2a9b"))
+@alerts.command(epilog=examples("alerts ack 4f1c2a9b", "alerts ack 4f1c2a9b --by ada"))
 def ack(alert_id: AlertId, by: By, as_json: AsJson = False) -> None:
-    """Acknowledge an active alert: somebody has seen it and takes care."""
+    """Acknowledge an active alert: you have seen it and take care of it. Also: alerts acknowledge."""
 
     async def question(service: AlertService) -> Alert:
         return await service.acknowledge_alert((await service.find_alert(alert_id)).id, by)
@@ -147,7 +203,7 @@ def ack(alert_id: AlertId, by: By, as_json: AsJson = False) -> None:
     _tell_alert(ask(question), as_json)
 
 
-@alerts.command()
+@alerts.command(epilog=examples("alerts resolve 4f1c2a9b --note 'sold by hand'"))
 def resolve(
     alert_id: AlertId,
     by: By,
@@ -162,34 +218,37 @@ def resolve(
     _tell_alert(ask(question), as_json)
 
 
-@alerts.command()
+@alerts.command(epilog=examples("alerts snooze 4f1c2a9b --for '15 min'", "alerts snooze 4f1c2a9b --until 18:00"))
 def snooze(
     alert_id: AlertId,
     by: By,
     how_long: Annotated[
-        str | None, typer.Option("--for", metavar="INTERVAL", help="How long, e.g. '15 min', '1 h', '1 day'.")
+        str | None,
+        typer.Option("--for", metavar="INTERVAL", parser=snooze_interval, help="How long, e.g. '15 min', '1 h', '1 day'."),
     ] = None,
     until: Annotated[
         datetime | None,
         typer.Option(
-            parser=_moment, metavar="TIME", help="Until when, e.g. 2026-01-31T09:00, in your time zone unless it names one."
+            parser=future_time,
+            metavar="TIME",
+            help="Until when, e.g. 18:00 or 2026-01-31T09:00, in your time zone unless it names one.",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Keep an open alert quiet for a while. It wakes by itself then, and at once when its severity rises."""
     if (how_long is None) == (until is None):
-        raise typer.BadParameter("say either --for or --until")
+        raise typer.BadParameter("Say either --for or --until, e.g. --for '15 min' or --until 18:00.")
 
     async def question(service: AlertService) -> Alert:
         found = (await service.find_alert(alert_id)).id
         return await (service.snooze_alert(found, until, by) if until else service.snooze_alert_for(found, how_long or "", by))
 
     alert = ask(question)
-    _tell_alert(alert, as_json, f"snoozed until {alert.snoozed_until:%Y-%m-%d %H:%M:%S} UTC")
+    _tell_alert(alert, as_json, f"snoozed until {format_local(alert.snoozed_until)}" if alert.snoozed_until else "")
 
 
-@alerts.command()
+@alerts.command(epilog=examples("alerts wake 4f1c2a9b"))
 def wake(alert_id: AlertId, by: By, as_json: AsJson = False) -> None:
     """End the snooze of an alert now."""
 
@@ -199,7 +258,7 @@ def wake(alert_id: AlertId, by: By, as_json: AsJson = False) -> None:
     _tell_alert(ask(question), as_json, "awake")
 
 
-@orders.command()
+@orders.command(epilog=examples("orders retry 4f1c2a9b"))
 def retry(alert_id: AlertId, by: By, as_json: AsJson = False) -> None:
     """Put the failed order of an alert back to pending: the bot tries it once more, the alert stays open until it is filled."""
 
@@ -209,7 +268,7 @@ def retry(alert_id: AlertId, by: By, as_json: AsJson = False) -> None:
     _tell_alert(ask(question), as_json, "the order is pending again")
 
 
-@orders.command()
+@orders.command(epilog=examples("orders cancel 4f1c2a9b --reason 'the moment has passed'", "orders cancel 4f1c2a9b --yes"))
 def cancel(
     alert_id: AlertId,
     by: By,
@@ -221,7 +280,7 @@ def cancel(
     alert = ask(lambda service: service.find_alert(alert_id))
     if not yes:
         warning = "" if alert.data.get("order_type") == "entry" else " The position stays open: close it by hand."
-        order = printable(f"{alert.data.get('order_type') or ''} order {alert.data.get('order_id')} for {_token(alert)}")
+        order = one_line(f"{alert.data.get('order_type') or ''} order {alert.data.get('order_id')} for {_token(alert)}")
         typer.confirm(f"Cancel the {order}? It cannot be undone.{warning}", abort=True, err=True)
     _tell_alert(ask(lambda service: service.cancel_order(alert.id, reason, by), quiet=True), as_json, "the order is cancelled")
 
@@ -231,15 +290,10 @@ def _tell_alert(alert: Alert, as_json: bool, done: str = "") -> None:
         print_json({**alert.model_dump(mode="json"), "notice": alert.notice})
     else:
         done = " · ".join(part for part in (done, alert.notice) if part)
-        out.print(Text(printable(f"{alert.title}: {done or alert.status}")))
+        say(f"{str(alert.id)[:8]} {_token(alert)} {alert.title}: {done or alert.status}".replace("  ", " "))
 
 
 def _token(alert: Alert) -> str:
-    return str(alert.data.get("token_symbol") or alert.data.get("token") or "")
+    from walltrack_alerts.cli.alert_table import token
 
-
-def _duration(seconds: float) -> str:
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= size:
-            return f"{seconds / size:.0f}{unit}"
-    return f"{seconds:.0f}s"
+    return token(alert)

@@ -1,0 +1,113 @@
+"""Alerts as rows: a table that fits the terminal, or whole lines with tabs for a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.table import Table
+from rich.text import Text
+
+from walltrack_alerts.cli.base import STYLES
+from walltrack_alerts.cli.text import format_duration, format_sol, one_line, set_cells, short_token, side_of, whole_token
+from walltrack_alerts.models import Alert
+
+COLUMNS = ("id", "severity", "status", "token", "side", "error", "SOL", "age")
+
+_ROOMY = 100  # cells of a terminal; from here on there is room for more than what a row needs
+
+
+def is_about_an_order(alert: Alert) -> bool:
+    """Whether it names an order; any other alert is shown by its title."""
+    return alert.data.get("order_id") is not None
+
+
+def side(alert: Alert) -> str:
+    """What the order was to do, and whether it was simulated."""
+    return side_of(alert.data.get("side") or alert.data.get("order_type"), is_simulated=alert.data.get("is_simulated") is True)
+
+
+def token(alert: Alert) -> str:
+    """The symbol or the shortened address."""
+    return short_token(alert.data.get("token_symbol"), alert.data.get("token"))
+
+
+def tabbed_lines(alerts: Sequence[Alert]) -> Iterator[str]:
+    """A line of headings and one line for each alert: columns with tabs between them, nothing cut, '-' for nothing."""
+    yield "\t".join(COLUMNS)
+    for alert in alerts:
+        status = ["acknowledged"] if alert.status == "acknowledged" else []
+        status += ["snoozed"] if alert.is_snoozed else []
+        columns = [str(alert.id), str(alert.severity), ",".join(status) or str(alert.status)]
+        if is_about_an_order(alert):
+            columns += [whole_token(alert.data.get("token_symbol"), alert.data.get("token")), side(alert), _error(alert)]
+            columns += [one_line(alert.data.get("amount_sol") or "")]
+        else:
+            columns += ["", "", one_line(alert.title), ""]
+        columns += [format_duration(alert.age.total_seconds())]
+        yield "\t".join(column or "-" for column in columns)
+
+
+def alert_table(alerts: Sequence[Alert], width: int) -> Table:
+    """A table in `width` cells, one line for each alert: the error gets what the other columns leave."""
+    gap = 2 if width >= _ROOMY else 1
+    of_orders = [alert for alert in alerts if is_about_an_order(alert)]
+    layout = _Layout(
+        gap=gap,
+        token=min(max((cell_len(token(alert)) for alert in of_orders), default=0), _token_cells(width)),
+        side=max((cell_len(side(alert)) for alert in of_orders), default=0),
+    )
+    table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="dim")
+    for heading in ("id", "severity", "status"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column(layout.place("token", "side", "error") if of_orders else "title")
+    for heading in ("times", "SOL", "age") if width >= _ROOMY else ("SOL", "age"):
+        table.add_column(heading, no_wrap=True, justify="right")
+    for alert in alerts:
+        about_order = is_about_an_order(alert)
+        table.add_row(
+            str(alert.id)[:8],
+            Text(alert.severity, style=STYLES[alert.severity]),
+            _short_status(alert),
+            layout.place(token(alert), side(alert), _error(alert)) if about_order else _whole_column(one_line(alert.title)),
+            *([str(alert.occurrences)] if width >= _ROOMY else []),
+            format_sol(alert.data.get("amount_sol")) if about_order else "",
+            format_duration(alert.age.total_seconds()),
+        )
+    return table
+
+
+def _short_status(alert: Alert) -> str:
+    snoozed = "snoozed" if alert.is_snoozed else ""
+    if alert.status == "acknowledged":
+        return f"ack {snoozed}".rstrip()
+    return snoozed or str(alert.status)
+
+
+def _error(alert: Alert) -> str:
+    return one_line(alert.data.get("error") or alert.message)
+
+
+def _token_cells(width: int) -> int:
+    """How much of a token's name is shown."""
+    return 10 if width < _ROOMY else 16 if width < 140 else 24
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How many cells token and side have in all rows, and how many are between them."""
+
+    gap: int
+    token: int
+    side: int
+
+    def place(self, token: str, side: str, error: str) -> Text:
+        """The three beside each other."""
+        cells = [(token, max(self.token, cell_len("token"))), (side, max(self.side, cell_len("side")))]
+        return _whole_column((" " * self.gap).join([*(set_cells(text, width) for text, width in cells), error]))
+
+
+def _whole_column(text: str) -> Text:
+    """A cell that is cut where the column ends."""
+    return Text(text, no_wrap=True, overflow="ellipsis")
