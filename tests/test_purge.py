@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.bot import Bot
-from tests.test_cli import run
+from tests.test_cli import run, told
 from walltrack_alerts import purging
 
 
@@ -197,4 +197,4 @@ def test_the_command(database_url: str, bot: Bot) -> None:
     assert "0 resolved alerts deleted, 1 kept" in run(database_url, "purge", "--older-than", "90 days").stdout
     assert "older" in run(database_url, "purge", expect=2).stderr
     for wrong in ("-1 day", "yesterday"):
-        assert "Error:" in run(database_url, "purge", "--older-than", wrong, expect=1).stderr
+        assert "e.g. '15 min'" in told(run(database_url, "purge", "--older-than", wrong, expect=2))

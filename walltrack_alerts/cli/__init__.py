@@ -2,34 +2,61 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
 from walltrack_alerts.cli.alerts import alerts, orders
+from walltrack_alerts.cli.base import Commands, examples
 from walltrack_alerts.cli.listening import listen
 from walltrack_alerts.cli.serving import demo, panel, users
 from walltrack_alerts.cli.upkeep import doctor, migrate, purge, reconcile
 
 app = typer.Typer(
     name="walltrack-alerts",
+    cls=Commands,
     help="Alerts that the database raises itself when an order has finally failed.\n\n"
     "WALLTRACK_DATABASE_URL names the database (any libpq URI); without it the embedded PostgreSQL is used, "
-    "started when needed and stopped with the last command.",
-    epilog="Start with `walltrack-alerts demo`.  Exit codes: 0 done, 1 failed or ill, 2 wrong usage, 130 interrupted.",
+    "started when needed and stopped with the last command.\n\n"
+    "Exit codes: 0 done, 1 failed or ill, 2 wrong usage, 130 interrupted.",
+    epilog=examples(
+        "demo                               watch it work",
+        "migrate                            set up your database",
+        "doctor                             does alerting work?",
+        "alerts list                        what is open",
+        "alerts ack 4f1c2a9b                you take care of it",
+        "listen                             each event, live",
+    ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (demo, migrate, panel, listen, reconcile, purge, doctor):
-    app.command()(command)
+app.command(epilog=examples("demo", "demo --pace 5 --port 8000 --no-browser"))(demo)
+app.command(epilog=examples("migrate", "migrate --json"))(migrate)
+app.command(
+    epilog=examples(
+        "panel", "panel --port 0 --browser", "panel --host 0.0.0.0 --auth-file users", "panel --trusted-header X-Forwarded-User"
+    )
+)(panel)
+app.command(
+    epilog=examples(
+        "listen",
+        "listen --kind raised --min-severity critical",
+        "listen --json --cursor-file place",
+        "listen --cursor-file place --exec 'notify {alert_id} {severity}'",
+    )
+)(listen)
+app.command(epilog=examples("reconcile --dry-run", "reconcile"))(reconcile)
+app.command(epilog=examples("purge --older-than '90 days' --dry-run", "purge --older-than '6 months'"))(purge)
+app.command(epilog=examples("doctor", "doctor --json"))(doctor)
 for group in (alerts, orders, users):
     app.add_typer(group)
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         typer.echo(version("walltrack-alerts"))
         raise typer.Exit
 

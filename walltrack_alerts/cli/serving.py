@@ -8,15 +8,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from walltrack_alerts import passwords
-from walltrack_alerts.cli.base import AsJson, errors, out, print_json, printable, the_database
+from walltrack_alerts.cli.base import AsJson, errors, examples, print_json, say, the_database
+from walltrack_alerts.cli.text import one_line
+from walltrack_alerts.cli.values import finite
 from walltrack_alerts.errors import AlertsError
 from walltrack_alerts.passwords import Role
-from walltrack_alerts.settings import Settings
 
-users = typer.Typer(name="panel-user", help="The users of `panel --auth-file FILE`.", no_args_is_help=True)
+users = typer.Typer(
+    name="panel-user",
+    help="The users of `panel --auth-file FILE`.",
+    no_args_is_help=True,
+    epilog=examples("panel-user add users ada --role operator", "panel-user list users", "panel-user remove users ada"),
+)
 
 Host = Annotated[str, typer.Option(help="The address to listen on; 127.0.0.1 is this machine only.")]
 Port = Annotated[int, typer.Option(help="The port of the panel; 0 takes any free one.", min=0, max=65535)]
@@ -28,9 +33,11 @@ UserName = Annotated[str, typer.Argument(metavar="NAME", help="The name to log i
 def demo(
     host: Host = "127.0.0.1",
     port: Port = 7860,
-    pace: Annotated[float, typer.Option(help="How fast the bot trades; 10 is ten times as fast.", min=0.1, max=100)] = 1.0,
+    pace: Annotated[
+        float, typer.Option(help="How fast the bot trades; 10 is ten times as fast.", min=0.1, max=100, callback=finite)
+    ] = 1.0,
     seed: Annotated[int, typer.Option(help="The same seed trades the same orders.")] = 7,
-    duration: Annotated[float | None, typer.Option(help="Stop after so many seconds.", min=1)] = None,
+    duration: Annotated[float | None, typer.Option(help="Stop after so many seconds.", min=1, callback=finite)] = None,
     browser: Browser = True,
 ) -> None:
     """Watch it work: embedded PostgreSQL, a simulated bot writing real orders, the panel in the browser."""
@@ -38,7 +45,7 @@ def demo(
 
     with errors():
         run_demo(
-            lambda line: out.print(line, markup=False),
+            say,
             host=host, port=port, pace=pace, seed=seed, duration=duration, open_browser=browser,
         )  # fmt: skip
 
@@ -72,10 +79,12 @@ def panel(
 ) -> None:
     """Serve the panel: alerts live, details, acknowledge, resolve, snooze, and the order behind an alert.
 
-    Without a login only this machine may be listened on, and everybody there is an operator. Every option can be set by a
+    Without a login only this machine may be listened on, and everyone there is an operator. Every option can be set by a
     variable as well: WALLTRACK_PANEL_HOST, WALLTRACK_PANEL_AUTH_FILE and so on.
     """
     with errors():
+        from walltrack_alerts.settings import Settings
+
         settings = Settings.load(
             panel_host=host, panel_port=port, panel_auth_file=auth_file, panel_trusted_header=trusted_header,
             panel_role_header=role_header, panel_trusted_proxy=trusted_proxy, panel_root_path=root_path, panel_origins=origin,
@@ -91,13 +100,13 @@ def panel(
             origins=settings.panel_origins, open_browser=browser, block=False,
         )  # fmt: skip
         try:
-            out.print(f"Panel on {running.url}, {access.described}. Ctrl-C stops it.")
+            say(f"Panel on {running.url}, {access.described}. Ctrl-C stops it.")
             running.wait()
         finally:
             running.close()
 
 
-@users.command("add")
+@users.command("add", epilog=examples("panel-user add users ada --role operator", "panel-user add users bob --role reader"))
 def add_panel_user(
     file: AuthFilePath,
     name: UserName,
@@ -112,18 +121,18 @@ def add_panel_user(
         else:
             password = sys.stdin.readline().rstrip("\r\n")
         is_new = passwords.add_user(file, name, role, password)
-        out.print(Text(f"{name} is {'now' if is_new else 'still'} in {file}, as {role}; a running panel knows at once."))
+        say(f"{name} is {'now' if is_new else 'still'} in {file}, as {role}; a running panel knows at once.")
 
 
-@users.command("remove")
+@users.command("remove", epilog=examples("panel-user remove users ada"))
 def remove_panel_user(file: AuthFilePath, name: UserName) -> None:
     """Remove a user, who is logged out at the next request."""
     with errors():
         passwords.remove_user(file, name)
-        out.print(Text(f"{name} is removed from {file}."))
+        say(f"{name} is removed from {file}.")
 
 
-@users.command("list")
+@users.command("list", epilog=examples("panel-user list users", "panel-user list users --json"))
 def list_panel_users(file: AuthFilePath, as_json: AsJson = False) -> None:
     """The users and their roles."""
     with errors():
@@ -132,4 +141,4 @@ def list_panel_users(file: AuthFilePath, as_json: AsJson = False) -> None:
             print_json([{"name": user.name, "role": user.role} for user in found])
         else:
             for user in found:
-                out.print(Text(f"{user.role:<9} {printable(user.name)}"))
+                say(f"{user.role:<9} {one_line(user.name)}")

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
 from rich.text import Text
 
-from walltrack_alerts.cli.base import AsJson, err, out, print_json, the_database
+from walltrack_alerts.cli.base import AsJson, err, is_terminal, out, print_json, say, the_database
+from walltrack_alerts.cli.text import printable
+from walltrack_alerts.cli.values import interval
+
+if TYPE_CHECKING:
+    from walltrack_alerts.models import Check
 
 
-def migrate() -> None:
-    """Create or upgrade schema walltrack and put the guard on walltrack.orders. Again: changes nothing."""
+def migrate(as_json: AsJson = False) -> None:
+    """Create or upgrade schema walltrack and put the guard on walltrack.orders. Repeating it changes nothing."""
     from walltrack_alerts import migrations
 
     with the_database() as database:
         migrations.upgrade(database.dsn)
-        out.print(f"Migrated to revision {migrations.head_revision()}.")
+        revision = migrations.head_revision()
+    if as_json:
+        print_json({"revision": revision})
+    else:
+        say(f"Migrated to revision {revision}.")
 
 
 def reconcile(
@@ -36,14 +46,17 @@ def reconcile(
         print_json({**asdict(done), "dry_run": dry_run})
     else:
         would = "would be " if dry_run else ""
-        out.print(f"{done.scanned} orders looked at: {done.raised} alerts {would}raised, {done.resolved} {would}resolved.")
+        say(f"{done.scanned} orders looked at: {done.raised} alerts {would}raised, {done.resolved} {would}resolved.")
     if done.failed:
         err.print(f"{done.failed} could not be healed; walltrack.alert_faults says why.", style="bold red")
         raise typer.Exit(1)
 
 
 def purge(
-    older_than: Annotated[str, typer.Option(metavar="INTERVAL", help="How long ago they were resolved, e.g. '90 days'.")],
+    older_than: Annotated[
+        str,
+        typer.Option(metavar="INTERVAL", parser=interval, help="How long ago they were resolved, e.g. '90 days', '6 months'."),
+    ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count; change nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -60,8 +73,8 @@ def purge(
     if as_json:
         print_json({**asdict(done), "dry_run": dry_run})
     else:
-        kept = f", {done.kept} kept: their orders still wait, or somebody holds them" if done.kept else ""
-        out.print(f"{done.purged} resolved alerts {'would be ' if dry_run else ''}deleted{kept}.")
+        kept = f", {done.kept} kept: their orders still wait, or another session holds them" if done.kept else ""
+        say(f"{done.purged} resolved alerts {'would be ' if dry_run else ''}deleted{kept}.")
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -73,10 +86,22 @@ def doctor(as_json: AsJson = False) -> None:
     if as_json:
         print_json([{"name": c.name, "ok": c.ok, "found": c.found, "advice": c.advice if not c.ok else ""} for c in checks])
     else:
-        for check in checks:
-            mark = ("ok  ", "green") if check.ok else ("ILL ", "bold red")
-            out.print(Text.assemble(mark, (f"{check.name}: ", "bold"), check.found))
-            if not check.ok and check.advice:
-                out.print(Text(f"    {check.advice}"))
+        _print_checks(checks)
     if not all(check.ok for check in checks):
         raise typer.Exit(1)
+
+
+def _print_checks(checks: list[Check]) -> None:
+    """One check a line, the advice below what is ill; a terminal wraps both behind the mark."""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    for check in checks:
+        mark = ("ok ", "green") if check.ok else ("ILL", "bold red")
+        line = Text.assemble((f"{check.name}: ", "bold"), printable(check.found))
+        advice = printable(check.advice) if not check.ok else ""
+        grid.add_row(Text.assemble(mark), line)
+        if advice:
+            grid.add_row("", Text(advice))
+        if not is_terminal():
+            say(Text.assemble(mark, " ", line, f"\n    {advice}" if advice else ""))
+    if is_terminal():
+        out.print(grid)
