@@ -57,6 +57,7 @@ def test_help_loads_no_drivers_and_no_models() -> None:
 def test_every_command_has_examples() -> None:
     texts, _ = helps()
     assert len(texts) >= 20
+    assert "this machine unless" in " ".join(texts) and not any("<list" in text for text in texts)
     assert [text.splitlines()[0] for text in texts if "$ walltrack-alerts " not in text] == []
 
 
@@ -121,3 +122,17 @@ def test_closed_streams_swallow_what_they_get(database_url: str, bot: Bot) -> No
         ["sh", "-c", script], check=False, timeout=60, env={**os.environ, "WALLTRACK_DATABASE_URL": database_url}
     )
     assert done.returncode == 0 and bot.alert(order).status == "acknowledged"
+
+
+def test_show_fits_a_terminal_and_is_whole_in_a_pipe(database_url: str, bot: Bot) -> None:
+    error = "slippage tolerance exceeded " * 10
+    bot.exhaust(bot.create("exit"), error)
+    data = json.dumps({"\x1b[31mkey": {"deep": [1, True]}, "ok": True, "none": None})
+    bot.execute("select walltrack.raise_alert('t', 'info', 'other', 'm', %s, false, null)", (data,))
+    order, other = (str(alert.id) for alert in bot.alerts())
+    lines = run_in_terminal(database_url, 80, "alerts", "show", order)
+    assert max(map(len, lines)) <= 80 and any("token_symbol  BONK" in line for line in lines)
+    piped, _ = run_encoded(database_url, "utf-8", "alerts", "show", order)
+    assert f"           error  {error.strip()}" in [line.rstrip() for line in piped.splitlines()]
+    shown, _ = run_encoded(database_url, "utf-8", "alerts", "show", other)
+    assert "\x1b" not in shown and '[31mkey  {"deep": [1, true]}' in shown and "ok  yes" in shown and "none" not in shown

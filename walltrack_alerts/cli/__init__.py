@@ -43,7 +43,7 @@ app.command(
         "listen",
         "listen --kind raised --min-severity critical",
         "listen --json --cursor-file place",
-        "listen --cursor-file place --exec 'notify {alert_id} {severity}'",
+        "listen --cursor-file place --exec 'notify {alert_id}'",
     )
 )(listen)
 app.command(epilog=examples("reconcile --dry-run", "reconcile"))(reconcile)

@@ -88,16 +88,22 @@ _PAGE = 1000  # alerts that one call reads
     ),
 )
 def list_alerts(
-    severity: Annotated[list[AlertSeverity] | None, typer.Option(help="Only this severity; may be repeated.")] = None,
+    severity: Annotated[
+        list[AlertSeverity] | None,
+        typer.Option(metavar="SEVERITY", help=f"Only this severity, may be repeated: {', '.join(AlertSeverity)}."),
+    ] = None,
     status: Annotated[
         Literal["open", "active", "acknowledged", "snoozed", "resolved", "all"],
-        typer.Option(help="open: every unresolved one. active and acknowledged: without the snoozed ones."),
+        typer.Option(
+            metavar="STATUS",
+            help="open (all unresolved ones), active, acknowledged (both without the snoozed ones), snoozed, resolved or all.",
+        ),
     ] = "open",
     search: Annotated[
         str,
         typer.Option(metavar="TEXT", help="Only where token, id, error or title has this text; an exact id is found at once."),
     ] = "",
-    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 100,
+    limit: Annotated[int, typer.Option(metavar="NUMBER", help="At most so many.", min=1)] = 100,
     as_json: AsJson = False,
 ) -> None:
     """List alerts, the open ones by default: critical first, then oldest first. Resolved ones follow, the newest first.

@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 def listen(
     after: Annotated[
         str | None,
-        typer.Option(help="Where to start: a cursor, beginning or now. [default: the cursor file's, else now]", metavar="CURSOR"),
+        typer.Option(
+            help="Where to start: a cursor, beginning or now. Without it the cursor file's, else now.", metavar="CURSOR"
+        ),
     ] = None,
     cursor_file: Annotated[
-        Path | None, typer.Option(help="Keep the place here after each event; a restart goes on from it.", dir_okay=False)
+        Path | None,
+        typer.Option(metavar="FILE", help="Keep the place here after each event; a restart goes on from it.", dir_okay=False),
     ] = None,
     execute: Annotated[
         str | None,
@@ -34,8 +37,13 @@ def listen(
             "{severity} are filled in. There is no shell. The place is kept only when it succeeds.",
         ),
     ] = None,
-    kind: Annotated[list[EventKind] | None, typer.Option(help="Only these kinds of events; may be repeated.")] = None,
-    min_severity: Annotated[AlertSeverity | None, typer.Option(help="Only this severity and worse.")] = None,
+    kind: Annotated[
+        list[EventKind] | None,
+        typer.Option(metavar="KIND", help=f"Only this kind of event, may be repeated: {', '.join(EventKind)}."),
+    ] = None,
+    min_severity: Annotated[
+        AlertSeverity | None, typer.Option(metavar="SEVERITY", help=f"Only this severity and worse: {', '.join(AlertSeverity)}.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print each event of every alert: what was missed since the cursor, then live, until Ctrl-C."""

@@ -23,8 +23,8 @@ users = typer.Typer(
     epilog=examples("panel-user add users ada --role operator", "panel-user list users", "panel-user remove users ada"),
 )
 
-Host = Annotated[str, typer.Option(help="The address to listen on; 127.0.0.1 is this machine only.")]
-Port = Annotated[int, typer.Option(help="The port of the panel; 0 takes any free one.", min=0, max=65535)]
+Host = Annotated[str, typer.Option(metavar="HOST", help="The address to listen on; 127.0.0.1 is this machine only.")]
+Port = Annotated[int, typer.Option(metavar="PORT", help="The port of the panel; 0 takes any free one.", min=0, max=65535)]
 Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the panel in the browser.")]
 AuthFilePath = Annotated[Path, typer.Argument(metavar="FILE", help="The file of users.", dir_okay=False)]
 UserName = Annotated[str, typer.Argument(metavar="NAME", help="The name to log in with; it is kept with what the user does.")]
@@ -34,10 +34,15 @@ def demo(
     host: Host = "127.0.0.1",
     port: Port = 7860,
     pace: Annotated[
-        float, typer.Option(help="How fast the bot trades; 10 is ten times as fast.", min=0.1, max=100, callback=finite)
+        float,
+        typer.Option(
+            metavar="NUMBER", help="How fast the bot trades; 10 is ten times as fast.", min=0.1, max=100, callback=finite
+        ),
     ] = 1.0,
-    seed: Annotated[int, typer.Option(help="The same seed trades the same orders.")] = 7,
-    duration: Annotated[float | None, typer.Option(help="Stop after so many seconds.", min=1, callback=finite)] = None,
+    seed: Annotated[int, typer.Option(metavar="NUMBER", help="The same seed trades the same orders.")] = 7,
+    duration: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Stop after so many seconds.", min=1, callback=finite)
+    ] = None,
     browser: Browser = True,
 ) -> None:
     """Watch it work: embedded PostgreSQL, a simulated bot writing real orders, the panel in the browser."""
@@ -51,10 +56,15 @@ def demo(
 
 
 def panel(
-    host: Annotated[str | None, typer.Option(help="The address to listen on; 127.0.0.1 is this machine only.")] = None,
-    port: Annotated[int | None, typer.Option(help="The port of the panel; 0 takes any free one.", min=0, max=65535)] = None,
+    host: Annotated[
+        str | None, typer.Option(metavar="HOST", help="The address to listen on; 127.0.0.1 is this machine only.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(metavar="PORT", help="The port of the panel; 0 takes any free one.", min=0, max=65535)
+    ] = None,
     auth_file: Annotated[
-        Path | None, typer.Option(help="Users with passwords; `walltrack-alerts panel-user` writes it.", dir_okay=False)
+        Path | None,
+        typer.Option(metavar="FILE", help="Users with passwords; `walltrack-alerts panel-user` writes it.", dir_okay=False),
     ] = None,
     trusted_header: Annotated[
         str | None, typer.Option(metavar="NAME", help="The header in which a proxy that logs people in names them.")
@@ -63,7 +73,8 @@ def panel(
         str | None, typer.Option(metavar="NAME", help="The header in which it names their role: operator, else read-only.")
     ] = None,
     trusted_proxy: Annotated[
-        list[str] | None, typer.Option(metavar="CIDR", help="Where that proxy is; may be repeated. [default: this machine]")
+        list[str] | None,
+        typer.Option(metavar="CIDR", help="Where that proxy is, this machine unless said otherwise; may be repeated."),
     ] = None,
     root_path: Annotated[
         str | None, typer.Option(metavar="PREFIX", help="The prefix that a proxy takes away before it asks, e.g. /alerts.")
@@ -73,14 +84,17 @@ def panel(
     ] = None,
     order_actions: Annotated[
         bool | None,
-        typer.Option("--order-actions/--no-order-actions", help="Offer to retry and to cancel orders. [default: yes]"),
+        typer.Option(
+            "--order-actions/--no-order-actions",
+            help="Whether to offer to retry and to cancel orders; --no-order-actions does not.",
+        ),
     ] = None,
     browser: Browser = False,
 ) -> None:
     """Serve the panel: alerts live, details, acknowledge, resolve, snooze, and the order behind an alert.
 
-    Without a login only this machine may be listened on, and everyone there is an operator. Every option can be set by a
-    variable as well: WALLTRACK_PANEL_HOST, WALLTRACK_PANEL_AUTH_FILE and so on.
+    Without a login the panel serves this machine only; its users are operators.
+    Variables set every option as well: WALLTRACK_PANEL_HOST and so on.
     """
     with errors():
         from walltrack_alerts.settings import Settings
@@ -110,7 +124,7 @@ def panel(
 def add_panel_user(
     file: AuthFilePath,
     name: UserName,
-    role: Annotated[Role, typer.Option(help="An operator acts on alerts and orders, a reader looks.")],
+    role: Annotated[Role, typer.Option(metavar="ROLE", help="operator (acts on alerts and orders) or reader (looks).")],
 ) -> None:
     """Add a user, or give one a new password and role. The password is asked for, or is the first line of standard input."""
     with errors():
