@@ -120,5 +120,7 @@ def test_durations_are_rounded_down() -> None:
 def test_texts_are_made_harmless() -> None:
     assert printable("a\x1b[31m\nb") == "a\ufffd[31m\nb"
     assert printable("Ze\u0301 ❤\ufe0f") == "Z\u00e9 ❤"
+    assert printable("🇺🇸 👍🏽 \u1161\u3164") == "\ufffd\ufffd 👍\ufffd \ufffd\ufffd"  # terminals differ in their widths
+    assert printable("Z" + "\u0302" * 4).count("\ufffd") == 1
     assert short_token("", "DezXAZ8z7PnrnRJjz3wXBoRgixCa6xjnB7YaB1pPB263") == "DezX…B263"
     assert short_token(None, None) == ""
