@@ -1,0 +1,208 @@
+"""All waiting that alerting causes in a transaction adds up to a bounded time, and a COMMIT is never failed by it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.bot import Bot
+from tests.faults.helpers import reconcile, states
+
+ORDERS = 60
+MOST = 2.0
+"""Seconds; without one deadline the waits of these orders add up to 12 s and more. It is no budget: those are measured in bench."""
+LOCKED = {
+    "alerts": "lock table walltrack.alerts in access exclusive mode",
+    "alert_events": "lock table walltrack.alert_events in access exclusive mode",
+    "alerts and alert_faults": "lock table walltrack.alerts, walltrack.alert_faults in access exclusive mode",
+    "watched_tables": "lock table walltrack.watched_tables in access exclusive mode",
+    "the rows of alerts": "select id from walltrack.alerts for update",
+    "everything": "lock table walltrack.alerts, walltrack.alert_events, walltrack.alert_faults, walltrack.watched_tables "
+    "in access exclusive mode",
+}
+
+
+def in_one_statement(bot: Bot) -> None:
+    bot.execute("update walltrack.orders set status = 'failed', attempt_count = attempt_count + 1")
+
+
+def each_in_a_savepoint(bot: Bot) -> None:
+    with bot.connection.transaction():
+        for (order,) in bot.execute("select id from walltrack.orders").fetchall():
+            with bot.connection.transaction():
+                bot.fail(order)
+
+
+def each_in_a_savepoint_that_is_rolled_back(bot: Bot) -> None:
+    with bot.connection.transaction():
+        for (order,) in bot.execute("select id from walltrack.orders").fetchall():
+            with bot.connection.transaction(force_rollback=True):
+                bot.fail(order)
+
+
+def as_fills(bot: Bot) -> None:
+    bot.execute("update walltrack.orders set status = 'filled'")
+
+
+@pytest.mark.parametrize("write", [in_one_statement, each_in_a_savepoint, each_in_a_savepoint_that_is_rolled_back, as_fills])
+@pytest.mark.parametrize("lock", LOCKED.values(), ids=LOCKED)
+def test_waits_add_up_to_one(database_url: str, bot: Bot, lock: str, write: Callable[[Bot], None]) -> None:
+    for _ in range(ORDERS):
+        bot.create("exit", status="failed", attempt_count=3)
+    with psycopg.connect(database_url) as holder:
+        holder.execute(lock)  # type: ignore[arg-type]
+        begun = time.monotonic()
+        write(bot)
+        took = time.monotonic() - begun
+    assert took < MOST
+    reconcile(bot)
+    assert reconcile(bot) == (0, 0)
+
+
+def test_two_tables_share_one_deadline(database_url: str, bot: Bot) -> None:
+    bot.execute("create table walltrack.others (like walltrack.orders including all)")
+    bot.execute("select walltrack.watch_orders('walltrack.others')")
+    for _ in range(ORDERS):
+        bot.create("exit", status="failed", attempt_count=3)
+    bot.execute("insert into walltrack.others select * from walltrack.orders; update walltrack.others set id = gen_random_uuid()")
+    with psycopg.connect(database_url) as holder:
+        holder.execute("lock table walltrack.alerts in access exclusive mode")
+        begun = time.monotonic()
+        with bot.connection.transaction():
+            for table in ("orders", "others"):
+                bot.execute(
+                    sql.SQL("update {} set attempt_count = attempt_count + 1").format(sql.Identifier("walltrack", table))
+                )
+        took = time.monotonic() - begun
+    assert took < MOST
+    assert len(states(bot)) == 2 * ORDERS  # faults are kept without waiting
+    assert reconcile(bot)[0] == 2 * ORDERS
+
+
+def test_a_slow_machine_loses_no_alerts(bot: Bot) -> None:
+    """Time that passes is no waiting: only what could not be had counts against the deadline."""
+    bot.execute(
+        "create function public.slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.03); return new; end $$;"
+        "create trigger slow before insert on walltrack.alerts for each row execute function public.slow()"
+    )
+    for _ in range(20):
+        bot.create("exit", status="submitted", attempt_count=2)
+    in_one_statement(bot)
+    assert len(bot.alerts()) == 20 and bot.faults() == []
+
+
+# COMMIT
+
+
+def raise_many(url: str, settings: str, failed: list[str]) -> None:
+    """25 commits, each with an alert that is raised or repeated."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        bot = Bot(connection)
+        order = bot.create("exit", status="failed", attempt_count=3)
+        for statement in settings.split(";"):
+            connection.execute(statement)  # type: ignore[arg-type]
+        for turn in range(25):
+            connection.execute("begin")
+            try:
+                bot.fail(order, f"turn {turn}")
+                if "deferred" in settings:
+                    connection.execute("set constraints all immediate")
+            except psycopg.errors.LockNotAvailable:  # the host's own table is extended by another writer
+                connection.execute("rollback")
+                continue
+            try:
+                connection.execute("commit")
+            except psycopg.Error as error:
+                failed.append(f"{error.sqlstate} {error}")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    ["set lock_timeout = '1ms'", "set lock_timeout = '1ms'; set constraints all deferred", "set lock_timeout = 0"],
+    ids=["timeout", "timeout, constraints immediate", "no timeout"],
+)
+def test_no_commit_fails_by_its_lock_timeout(database_url: str, settings: str) -> None:
+    """Commits that notify queue for one lock of the whole cluster, where no handler reaches."""
+    failed: list[str] = []
+    stop = threading.Event()
+
+    def notify() -> None:
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            while not stop.is_set():
+                connection.execute("notify elsewhere, 'x'")
+
+    noise = threading.Thread(target=notify)
+    writers = [threading.Thread(target=raise_many, args=(database_url, settings, failed)) for _ in range(12)]
+    for thread in (noise, *writers):
+        thread.start()
+    for thread in writers:
+        thread.join()
+    stop.set()
+    noise.join()
+    assert failed == []
+
+
+def test_constraints_that_are_immediate_before_the_write(database_url: str, bot: Bot) -> None:
+    order = bot.create("exit", status="submitted", attempt_count=2)
+    bot.execute("set lock_timeout = '1ms'")
+    with bot.connection.transaction():
+        bot.execute("set constraints all immediate")
+        bot.fail(order)
+        assert bot.execute("show lock_timeout").fetchone() == ("0",)  # for the COMMIT; nothing comes before it any more
+    assert bot.execute("show lock_timeout").fetchone() == ("1ms",)
+
+
+def test_a_lock_timeout_keeps_its_meaning_until_the_commit(database_url: str, bot: Bot) -> None:
+    first, second = (bot.create("exit", status="submitted", attempt_count=2) for _ in range(2))
+    bot.execute("set lock_timeout = '10ms'")
+    with psycopg.connect(database_url) as other:
+        other.execute("select from walltrack.orders where id = %s for update", (second,))
+        with pytest.raises(psycopg.errors.LockNotAvailable), bot.connection.transaction():
+            bot.fail(first)
+            bot.lock(second)
+    bot.fail(first)
+    assert bot.execute("show lock_timeout").fetchone() == ("10ms",)
+
+
+# Cancels
+
+
+def test_a_bulk_write_stays_cancelable(database_url: str, bot: Bot) -> None:
+    for _ in range(300):
+        bot.create("exit", status="submitted", attempt_count=2)
+    bot.execute(
+        "create function public.slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.05); return new; end $$;"
+        "create trigger slow before insert on walltrack.alerts for each row execute function public.slow()"
+    )
+    pid = bot.connection.info.backend_pid
+
+    def cancel() -> None:
+        with psycopg.connect(database_url, autocommit=True) as admin:
+            while admin.execute("select state from pg_stat_activity where pid = %s", (pid,)).fetchone() != ("active",):
+                time.sleep(0.01)
+            time.sleep(0.3)
+            admin.execute("select pg_cancel_backend(%s)", (pid,))
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        in_one_statement(bot)
+    thread.join()
+    assert bot.alerts() == []
+
+
+def test_a_statement_timeout_ends_a_bulk_write_that_is_itself_too_long(bot: Bot) -> None:
+    for _ in range(200):
+        bot.create("exit", status="submitted", attempt_count=2)
+    bot.execute(
+        "create function public.slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.05); return new; end $$;"
+        "create trigger slow before update on walltrack.orders for each row execute function public.slow()"
+    )
+    bot.execute("set statement_timeout = '500ms'")
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        in_one_statement(bot)
