@@ -12,16 +12,35 @@ order by array_position(array['critical', 'high', 'warning', 'info'], a.severity
 comment on view walltrack.open_alerts is 'Alerts that are not resolved: critical first, the oldest first within a severity.';
 
 
+create or replace function walltrack.open_states() returns table (severity text, status text, snoozed_until timestamptz)
+language sql
+stable
+security invoker
+rows 100
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+  select a.severity, a.status, a.snoozed_until
+  from walltrack.alerts as a
+  where a.status in ('active', 'acknowledged')
+$$;
+
+comment on function walltrack.open_states() is
+'What is counted of the open alerts, read by their index, however many are resolved and whatever the statistics say.';
+
+revoke all on function walltrack.open_states() from public;
+
+
 create or replace view walltrack.alert_counts
 with (security_invoker = true)
 as
 select
     s.severity,
-    count(a.id) filter (where a.status = 'active') as active,
-    count(a.id) filter (where a.status = 'acknowledged') as acknowledged,
-    count(a.id) as total
+    count(*) filter (where a.status = 'active') as active,
+    count(*) filter (where a.status = 'acknowledged') as acknowledged,
+    count(a.status) as total
 from (values ('critical', 1), ('high', 2), ('warning', 3), ('info', 4)) as s (severity, place)
-left join walltrack.alerts as a on s.severity = a.severity and a.status in ('active', 'acknowledged')
+left join walltrack.open_states() as a on s.severity = a.severity
 group by s.severity, s.place
 order by s.place;
 
@@ -47,8 +66,7 @@ from (
         a.status,
         a.snoozed_until,
         coalesce(a.snoozed_until <= now(), true) as awake
-    from walltrack.alerts as a
-    where a.status in ('active', 'acknowledged')
+    from walltrack.open_states() as a
 ) as o;
 
 comment on view walltrack.alert_summary is

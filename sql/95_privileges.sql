@@ -48,7 +48,7 @@ begin
   foreach v_function in array v_functions || array[
     'severity_rank', 'clip', 'cluster_id', 'readable_snapshot', 'unused_xid', 'cursor_origin', 'event_cursor', 'read_events',
     'nonblank', 'order_key', 'named_alerts', 'alert_condition', 'list_place', 'list_alerts', 'changed_alerts',
-    'median_seconds_to_acknowledge',
+    'median_seconds_to_acknowledge', 'open_states',
     'chart_times', 'alerts_since', 'chart_raised', 'chart_open', 'chart_response', 'chart_tokens', 'chart_errors', 'error_family'
   ] loop
     execute format('grant execute on function walltrack.%I to %s', v_function, p_role);
