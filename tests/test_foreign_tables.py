@@ -25,16 +25,20 @@ create function trade.spy(how text) returns boolean language plpgsql immutable a
 """
 ORDERS = """
 create type trade.state as enum ('pending', 'submitted', 'failed', 'filled', 'cancelled');
-create function trade.state_text(trade.state) returns text language sql immutable as $$ select 'x' where trade.spy('cast to text') $$;
-create function trade.state_json(trade.state) returns json language sql immutable as $$ select '1'::json where trade.spy('cast to json') $$;
-create function trade.same(trade.state, trade.state) returns boolean language sql immutable as $$ select trade.spy('operator') $$;
+create function trade.state_text(trade.state) returns text language sql immutable as
+  $$ select 'x' where trade.spy('cast to text') $$;
+create function trade.state_json(trade.state) returns json language sql immutable as
+  $$ select '1'::json where trade.spy('cast to json') $$;
+create function trade.same(trade.state, trade.state) returns boolean language sql immutable as
+  $$ select trade.spy('operator') $$;
 create cast (trade.state as text) with function trade.state_text(trade.state) as implicit;
 create cast (trade.state as json) with function trade.state_json(trade.state) as implicit;
 create operator trade.= (leftarg = trade.state, rightarg = trade.state, function = trade.same);
 create domain trade.counter as int check (trade.spy('domain') or value is null);
 create table trade.orders (
     id uuid primary key default gen_random_uuid(), order_type text default 'exit', status trade.state default 'submitted',
-    attempt_count trade.counter default 2, max_attempts int default 3, last_error text, next_retry_at timestamptz, venue trade.state,
+    attempt_count trade.counter default 2, max_attempts int default 3, last_error text, next_retry_at timestamptz,
+    venue trade.state,
     updated_at timestamptz default now()
 );
 create function trade.tr() returns trigger language plpgsql as $$ begin perform trade.spy('trigger'); return new; end $$;
@@ -152,7 +156,9 @@ def test_a_schema_of_another_role_is_refused(server_url: str, empty_database_url
             with pytest.raises(AdoptionError, match=f"schema walltrack belongs to {role}") as caught:
                 migrations.upgrade(empty_database_url)
             assert "alter schema walltrack owner to" in str(caught.value)
-            assert superuser.execute("select count(*) from pg_class where relnamespace = 'walltrack'::regnamespace").fetchone() == (0,)
+            assert superuser.execute(
+                "select count(*) from pg_class where relnamespace = 'walltrack'::regnamespace"
+            ).fetchone() == (0,)
             superuser.execute("alter schema walltrack owner to current_user")
             migrations.upgrade(empty_database_url)
         finally:
@@ -168,7 +174,9 @@ def test_no_advisory_lock_holds_a_migration_up(database_url: str) -> None:
 
 def test_a_dump_by_a_reader_of_all_data_works(bot: Bot) -> None:
     """Row level security would make pg_dump fail for a role that may not bypass it."""
-    secured = bot.execute("select count(*) from pg_class where relnamespace = 'walltrack'::regnamespace and relrowsecurity").fetchone()
+    secured = bot.execute(
+        "select count(*) from pg_class where relnamespace = 'walltrack'::regnamespace and relrowsecurity"
+    ).fetchone()
     assert secured == (0,)
     role = f"wt_dump_{uuid.uuid4().hex[:8]}"
     bot.execute(f"create role {role} login; grant pg_read_all_data to {role}")
@@ -193,13 +201,17 @@ def test_unwatching_looks_at_no_alert(database_url: str, bot: Bot) -> None:
         "select 'exit', 'sell', 'x', 1, 1, 'failed', 3 from generate_series(1, 3000)"
     )
     bot.execute("select pg_stat_force_next_flush()")
-    before = bot.execute("select seq_scan, idx_scan, n_tup_upd from pg_stat_user_tables where relid = 'walltrack.alerts'::regclass")
+    before = bot.execute(
+        "select seq_scan, idx_scan, n_tup_upd from pg_stat_user_tables where relid = 'walltrack.alerts'::regclass"
+    )
     seen = before.fetchone()
     begun = time.monotonic()
     bot.execute("select walltrack.unwatch_orders('walltrack.orders')")
     assert time.monotonic() - begun < 5  # it took more than 100 s; the budget is measured in bench
     bot.execute("select pg_stat_force_next_flush()")
-    after = bot.execute("select seq_scan, idx_scan, n_tup_upd from pg_stat_user_tables where relid = 'walltrack.alerts'::regclass")
+    after = bot.execute(
+        "select seq_scan, idx_scan, n_tup_upd from pg_stat_user_tables where relid = 'walltrack.alerts'::regclass"
+    )
     assert after.fetchone() == seen
     assert bot.execute("select raised, resolved from walltrack.reconcile_orders()").fetchone() == (0, 0)
     assert bot.execute("select count(*) from walltrack.open_alerts").fetchone() == (3000,)

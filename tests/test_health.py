@@ -146,7 +146,9 @@ def test_a_table_of_another_role_has_no_order_actions(bot: Bot) -> None:
     """Its triggers would run with the rights of alerting's owner: alerts are raised all the same."""
     bot.execute("create role wt_health_owner; grant create, usage on schema walltrack to wt_health_owner")
     try:
-        bot.execute("alter table walltrack.orders owner to wt_health_owner; revoke create on schema walltrack from wt_health_owner")
+        bot.execute(
+            "alter table walltrack.orders owner to wt_health_owner; revoke create on schema walltrack from wt_health_owner"
+        )
         (check,) = ill(bot)
         assert check.name == "order actions on walltrack.orders"
         assert "belongs to wt_health_owner" in check.found and "alter table walltrack.orders owner to" in check.advice

@@ -245,7 +245,9 @@ def test_alerts_about_something_else(bot: Bot) -> None:
         assert alert is not None
         refused(bot, alert, "retry", "this alert is about no order")
     # It shows one order and names another one.
-    bot.execute("update walltrack.alerts set data = data || %s where id = %s", (Jsonb({"order_id": str(other)}), bot.alert(order).id))
+    bot.execute(
+        "update walltrack.alerts set data = data || %s where id = %s", (Jsonb({"order_id": str(other)}), bot.alert(order).id)
+    )
     refused(bot, bot.alert(order), "retry", "this alert is about no order")
     with pytest.raises(psycopg.Error) as caught:
         bot.call("cancel_order", uuid.uuid4(), None, "ada")
@@ -276,7 +278,11 @@ def test_a_column_that_is_gone(bot: Bot, harm: str, match: str) -> None:
     ("harm", "what", "match"),
     [
         ("add constraint no_cancel check (status <> 'cancelled')", "cancel", 'refuses it: .*"no_cancel"'),
-        ("add constraint no_retry check (next_retry_at > now() + interval '1 day') not valid", "retry", 'refuses it: .*"no_retry"'),
+        (
+            "add constraint no_retry check (next_retry_at > now() + interval '1 day') not valid",
+            "retry",
+            'refuses it: .*"no_retry"',
+        ),
         ("alter column last_error type varchar(5) using 'x'", "cancel", "refuses it: value too long"),
     ],
 )
@@ -390,7 +396,8 @@ def test_the_second_generation(second: Bot) -> None:
     assert (found["status"], found["retry_reason"]) == ("CANCELLED", "enough")
     order = second.execute("select walltrack.order_of_alert(%s)", (alert.id,)).fetchone()
     assert order is not None
-    assert (order[0]["last_error"], order[0]["retry_reason"], order[0].get("locked_until")) == ("enough", "enough", None)  # fmt: skip
+    told = (order[0]["last_error"], order[0]["retry_reason"], order[0].get("locked_until"))
+    assert told == ("enough", "enough", None)
 
 
 def test_refusals_of_the_second_generation(second: Bot) -> None:

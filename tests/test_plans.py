@@ -58,7 +58,9 @@ def many(bot: Bot) -> None:
         "insert into walltrack.orders (order_type, side, token_address, amount_sol, expected_price, status, attempt_count) "
         f"select 'exit', 'sell', 'x', 1, 1, 'failed', 3 from generate_series(1, {ROWS})"
     )
-    bot.execute("update walltrack.orders set status = 'filled' where ctid in (select ctid from walltrack.orders limit %s)", (ROWS // 2,))
+    bot.execute(
+        "update walltrack.orders set status = 'filled' where ctid in (select ctid from walltrack.orders limit %s)", (ROWS // 2,)
+    )
 
 
 @pytest.mark.parametrize("statistics", [never, vacuumed, analyzed])
@@ -150,7 +152,9 @@ def test_a_purge_reads_by_index_only(bot: Bot) -> None:
 
 def test_alerts_after_a_restore_without_statistics(bot: Bot, admin: psycopg.Connection) -> None:
     many(bot)
-    admin.execute("delete from pg_statistic where starelid in (select oid from pg_class where relnamespace = 'walltrack'::regnamespace)")
+    admin.execute(
+        "delete from pg_statistic where starelid in (select oid from pg_class where relnamespace = 'walltrack'::regnamespace)"
+    )
     admin.execute("update pg_class set reltuples = -1, relpages = 0 where relnamespace = 'walltrack'::regnamespace")
     order = bot.create("exit", status="submitted", attempt_count=2)
     with by_index(bot, 10):

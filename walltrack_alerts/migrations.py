@@ -69,7 +69,7 @@ end
 $before$;
 -- One migration at a time: only the owner of the schema can take this lock.
 comment on schema {SCHEMA} is 'Database-native alerting for orders: walltrack_alerts.';
-"""
+"""  # noqa: S608  # the name is a constant
 _WATCHED = "exists (select from pg_trigger where tgname = 'walltrack_alerts_update')"
 """Whether a table of orders, whatever it is called by now, is watched already."""
 _WATCH = f"""\
@@ -174,7 +174,9 @@ begin
     inner join pg_proc as p on p.oid = t.tgfoid
     where t.tgparentid = 0 and t.tgname like 'walltrack_alerts_%' and p.pronamespace = '{SCHEMA}'::regnamespace
   loop
-    for v_trigger in select t.tgrelid::regclass as id, t.tgname from pg_trigger as t where t.tgfoid = v_guard and t.tgparentid = 0 loop
+    for v_trigger in
+      select t.tgrelid::regclass as id, t.tgname from pg_trigger as t where t.tgfoid = v_guard and t.tgparentid = 0
+    loop
       execute format('drop trigger %I on %s', v_trigger.tgname, v_trigger.id);
     end loop;
     execute format('drop function %s', v_guard);
@@ -182,7 +184,7 @@ begin
   drop function if exists {SCHEMA}.tg_watched__truncated();
 end
 $guards$;
-"""
+"""  # noqa: S608  # the name is a constant
 
 
 def run_online() -> None:

@@ -24,7 +24,8 @@ HOST_TRIGGER = (
     "create trigger host before insert or update on walltrack.alerts for each row execute function walltrack.host()"
 )
 NO_HOST_TRIGGER = "drop function walltrack.host() cascade"
-NOBODY_FOLLOWS = "drop event trigger walltrack_alerts_follow_ddl; drop event trigger walltrack_alerts_forget_dropped;"  # as where no superuser installed
+# As where no superuser installed.
+NOBODY_FOLLOWS = "drop event trigger walltrack_alerts_follow_ddl; drop event trigger walltrack_alerts_forget_dropped;"
 WATCH_AGAIN = "select walltrack.watch_orders('walltrack.orders')"
 HOSTS_TRIGGERS = "drop trigger orders_touch_updated_at on walltrack.orders; drop trigger orders_log_status on walltrack.orders"
 ENDS = {"fill": "filled", "cancel": "cancelled", "delete": "deleted"}

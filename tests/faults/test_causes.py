@@ -17,7 +17,6 @@ from tests.faults.helpers import (
     HOST_TRIGGER,
     MENDED,
     NO_HOST_TRIGGER,
-    WATCH_AGAIN,
     assert_told,
     order_row,
     reconcile,

@@ -12,7 +12,6 @@ from tests.faults.helpers import (
     WATCH_AGAIN,
     order_row,
     reconcile,
-    states,
 )
 
 RETYPED = {
@@ -87,9 +86,7 @@ def test_watching_again_mends_a_session_that_goes_on(bot: Bot, admin: psycopg.Co
 
 
 @pytest.mark.parametrize("column", ["token_address", "token_symbol", "position_id", "side", "amount_sol", "is_simulated"])
-def test_a_column_that_has_gone_costs_its_fact_only(
-    bot: Bot, admin: psycopg.Connection, heard: list[str], column: str
-) -> None:
+def test_a_column_that_has_gone_costs_its_fact_only(bot: Bot, admin: psycopg.Connection, heard: list[str], column: str) -> None:
     """Where no superuser installed, nothing writes the guard again."""
     order = bot.create("exit", status="submitted", attempt_count=2)
     bot.delete(bot.create("exit", status="failed", attempt_count=3))

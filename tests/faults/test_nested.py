@@ -133,7 +133,11 @@ def test_an_id_that_changes_takes_its_alert_along(bot: Bot) -> None:
 
 
 def test_ids_that_are_swapped(bot: Bot) -> None:
-    failed, filled, spare = bot.create("exit", status="failed", attempt_count=3), bot.create("exit", status="filled"), uuid.uuid4()
+    failed, filled, spare = (
+        bot.create("exit", status="failed", attempt_count=3),
+        bot.create("exit", status="filled"),
+        uuid.uuid4(),
+    )
     with bot.connection.transaction():
         for old, new in ((failed, spare), (filled, failed), (spare, filled)):
             bot.execute("update walltrack.orders set id = %s where id = %s", (new, old))

@@ -17,7 +17,9 @@ UNMAPPED = {
 
 
 @pytest.mark.parametrize(("kind", "value"), UNMAPPED.values(), ids=UNMAPPED)
-def test_a_column_that_is_not_mapped_is_not_read(bot: Bot, admin: psycopg.Connection, heard: list[str], kind: str, value: str) -> None:
+def test_a_column_that_is_not_mapped_is_not_read(
+    bot: Bot, admin: psycopg.Connection, heard: list[str], kind: str, value: str
+) -> None:
     admin.execute("create type walltrack.pair as (a int, b text); create domain walltrack.never as int check (value > 5)")
     admin.execute(f"alter table walltrack.orders add column raw {kind}")  # type: ignore[arg-type]
     order, missed = (bot.create("exit", status="submitted", attempt_count=2) for _ in range(2))
@@ -87,7 +89,8 @@ def test_settings_of_the_session_silence_no_notification(database_url: str, bot:
 @pytest.mark.parametrize(
     "setting",
     [
-        "plan_cache_mode = force_custom_plan", "plan_cache_mode = force_generic_plan", "enable_indexscan = off", "jit_above_cost = 0",
+        "plan_cache_mode = force_custom_plan", "plan_cache_mode = force_generic_plan", "enable_indexscan = off",
+        "jit_above_cost = 0",
         "intervalstyle = sql_standard", "standard_conforming_strings = off", "quote_all_identifiers = on",
         "bytea_output = escape", "extra_float_digits = -10", "row_security = off", "timezone = 'Asia/Kathmandu'",
         "default_transaction_isolation = serializable", "search_path = ''", "transform_null_equals = on", "array_nulls = off",
@@ -111,8 +114,8 @@ def test_a_setting_of_the_session_changes_nothing(bot: Bot, heard: list[str], se
 @pytest.mark.parametrize("column", ["status", "order_type", "last_error", "token_symbol"])
 def test_a_collation_of_a_column_changes_no_plan(bot: Bot, admin: psycopg.Connection, column: str) -> None:
     """A key that is compared under another collation than the index has is looked for by walking the table."""
-    admin.execute('drop index walltrack.orders_open_idx, walltrack.orders_next_retry_at_idx')
-    admin.execute('alter table walltrack.orders drop constraint orders_status_is_known, drop constraint orders_type_is_known')
+    admin.execute("drop index walltrack.orders_open_idx, walltrack.orders_next_retry_at_idx")
+    admin.execute("alter table walltrack.orders drop constraint orders_status_is_known, drop constraint orders_type_is_known")
     admin.execute(f'alter table walltrack.orders alter column {column} type text collate "POSIX"')  # type: ignore[arg-type]
     bot.execute("select walltrack.reconcile_orders()")
     order = bot.create("exit", status="submitted", attempt_count=2)

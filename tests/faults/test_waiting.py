@@ -153,7 +153,8 @@ def test_an_alert_raised_by_somebody_else_meanwhile(database_url: str, bot: Bot,
     bot.execute("select count(*) from walltrack.orders")
     with psycopg.connect(database_url, autocommit=True) as other:
         other.execute(  # as the bot's older alert service writes
-            "insert into walltrack.alerts (alert_type, severity, title, dedupe_key) values ('by hand', 'info', 'It looks bad', %s)",
+            "insert into walltrack.alerts (alert_type, severity, title, dedupe_key) "
+            "values ('by hand', 'info', 'It looks bad', %s)",
             (f"order_failed_{order}",),
         )
     bot.fail(order)

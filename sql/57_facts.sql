@@ -1,0 +1,283 @@
+-- Which column says what of an order, and the SQL that reads it.
+--
+-- Other roles may own the table, its types and what is attached to it, and nothing of theirs may run with the rights of
+-- alerting's owner. So only mapped columns are read, and values of types that are not PostgreSQL's own pass through their output
+-- functions (format('%s', ...)), never through casts or operators.
+
+create or replace function walltrack.table_name(p_table regclass) returns text
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+as $$
+  select format('%I.%I', n.nspname, c.relname)
+  from pg_class as c
+  inner join pg_namespace as n on n.oid = c.relnamespace
+  where c.oid = p_table
+$$;
+
+comment on function walltrack.table_name(regclass) is 'The name of a table with its schema; NULL for a table that was dropped.';
+
+revoke all on function walltrack.table_name(regclass) from public;
+
+
+create or replace function walltrack.watched_root(p_table regclass) returns regclass
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  -- By the triggers, so that an order write needs no lock on watched_tables.
+  select r.relid
+  from pg_partition_ancestors(p_table) with ordinality as r (relid, distance)
+  inner join pg_trigger as t on t.tgrelid = r.relid and t.tgname = 'walltrack_alerts_update' and t.tgparentid = 0
+  order by r.distance
+  limit 1
+$$;
+
+comment on function walltrack.watched_root(regclass) is 'The watched table that a partition belongs to: the nearest one above it.';
+
+revoke all on function walltrack.watched_root(regclass) from public;
+
+
+create or replace function walltrack.present_tables() returns setof walltrack.watched_tables
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  -- A row whose table was dropped may name another object: after a restore, or once its number is used again.
+  select w.*
+  from walltrack.watched_tables as w
+  inner join pg_class as c on c.oid = w.table_id
+  where c.relkind in ('r', 'p')
+    and (
+      w.table_name = walltrack.table_name(w.table_id)
+      or exists (select from pg_trigger as t where t.tgrelid = c.oid and t.tgname = 'walltrack_alerts_update')
+    )
+$$;
+
+comment on function walltrack.present_tables() is 'The rows of watched_tables whose table is still there.';
+
+revoke all on function walltrack.present_tables() from public;
+
+
+create or replace function walltrack.types_of(p_table regclass, p_columns jsonb) returns jsonb
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+as $$
+  select coalesce(jsonb_object_agg(f.key, format_type(a.atttypid, a.atttypmod)), '{}')
+  from jsonb_each_text(p_columns) as f
+  inner join pg_attribute as a on a.attrelid = p_table and a.attname = f.value and a.attnum > 0 and not a.attisdropped
+$$;
+
+comment on function walltrack.types_of(regclass, jsonb) is
+'Fact -> type of its column, without the facts whose column the table does not have (any more).';
+
+revoke all on function walltrack.types_of(regclass, jsonb) from public;
+
+
+create or replace function walltrack.base_type(p_table regclass, p_column text) returns regtype
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  with recursive types as (
+    select a.atttypid as id
+    from pg_attribute as a
+    where a.attrelid = p_table and a.attname = p_column and a.attnum > 0 and not a.attisdropped
+      and a.attgenerated <> 'v'  -- a trigger sees nothing in a virtual column
+    union all
+    select t.typbasetype
+    from types as d
+    inner join pg_type as t on t.oid = d.id
+    where t.typtype = 'd'
+  )
+
+  select t.oid::regtype
+  from types
+  inner join pg_type as t on t.oid = types.id
+  where t.typtype <> 'd'
+$$;
+
+comment on function walltrack.base_type(regclass, text) is
+'The type of a column, of a domain the type below it; NULL where a trigger cannot read such a column.';
+
+revoke all on function walltrack.base_type(regclass, text) from public;
+
+
+create or replace function walltrack.text_expression(p_table regclass, p_columns jsonb, p_fact text, p_record text) returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- Every name in it is qualified: it is evaluated under any search_path. 16384 is the first number of an object that is not
+-- PostgreSQL's own.
+declare
+  v_type regtype := walltrack.base_type(p_table, p_columns ->> p_fact);
+begin
+  return case
+    when v_type is null then 'null'
+    else format(
+      case
+        when v_type::oid < 16384 then '%s.%I::pg_catalog.text'
+        else 'case when %1$s.%2$I is not null then pg_catalog.format(''%%s'', %1$s.%2$I) end'
+      end,
+      p_record, p_columns ->> p_fact
+    )
+  end;
+end
+$$;
+
+comment on function walltrack.text_expression(regclass, jsonb, text, text) is
+'The SQL that reads a fact of an order, as a text, from a record (new, old or an alias) of its table; null where it cannot be read.';
+
+revoke all on function walltrack.text_expression(regclass, jsonb, text, text) from public;
+
+
+create or replace function walltrack.fact_length(p_fact text) returns int
+language sql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select case p_fact
+    when 'order_type' then 100
+    when 'status' then 100
+    when 'last_error' then 2000
+    when 'token_address' then 200
+    when 'token_symbol' then 200
+    when 'position_id' then 200
+    when 'side' then 20
+  end
+$$;
+
+comment on function walltrack.fact_length(text) is 'How many characters of a fact an alert keeps; NULL where it is kept whole.';
+
+revoke all on function walltrack.fact_length(text) from public;
+
+
+create or replace function walltrack.fact_expression(p_table regclass, p_columns jsonb, p_fact text, p_record text) returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_type regtype := walltrack.base_type(p_table, p_columns ->> p_fact);
+  v_is_number boolean := v_type = any (array['int2', 'int4', 'int8', 'numeric', 'float4', 'float8']::regtype[]);
+  v_column text := format('%s.%I', p_record, coalesce(p_columns ->> p_fact, ''));
+  v_text text := walltrack.text_expression(p_table, p_columns, p_fact, p_record);
+begin
+  if p_fact in ('attempt_count', 'max_attempts') then
+    return case
+      when v_type in ('int2'::regtype, 'int4'::regtype) then v_column || '::pg_catalog.int4'
+      when v_is_number then format(
+        'pg_catalog.trunc(greatest(least(%s::pg_catalog.numeric, 2147483647), -2147483648))::pg_catalog.int4', v_column
+      )
+      else 'null::pg_catalog.int4'
+    end;
+  elsif v_type is null then
+    return 'null';
+  elsif p_fact = 'amount_sol' then
+    return case when v_is_number then v_column || '::pg_catalog.numeric' else format('walltrack.as_number(%s)', v_text) end;
+  elsif p_fact = 'is_simulated' then
+    return case when v_type = 'bool'::regtype then v_column || '::pg_catalog.bool' else format('walltrack.as_simulated(%s)', v_text) end;
+  elsif p_fact = 'updated_at' then
+    return case v_type
+      when 'timestamptz'::regtype then v_column || '::pg_catalog.timestamptz'
+      when 'timestamp'::regtype then format('pg_catalog.timezone(''UTC'', %s::pg_catalog.timestamp)', v_column)
+      else format('walltrack.as_time(%s)', v_text)
+    end;
+  end if;
+  -- A text is cut where its type does not see to that.
+  if walltrack.fact_length(p_fact) is not null and v_type not in ('uuid'::regtype, 'int4'::regtype, 'int8'::regtype) and not exists (
+    select from pg_attribute as a
+    where a.attrelid = p_table and a.attname = p_columns ->> p_fact and a.atttypid = 'varchar'::regtype
+      and a.atttypmod - 4 between 1 and walltrack.fact_length(p_fact)
+  ) then
+    v_text := format(
+      'case when pg_catalog.length(%1$s) operator(pg_catalog.>) %2$s then pg_catalog.concat(pg_catalog.left(%1$s, %3$s), ''…'') '
+      'else %1$s end',
+      v_text, walltrack.fact_length(p_fact), walltrack.fact_length(p_fact) - 1
+    );
+  end if;
+  if p_fact in ('order_type', 'status') then
+    -- Under a Turkish collation 'FILLED' would not become 'filled'. Back to the default one, in which the function that gets it
+    -- looks for keys by an index.
+    return format(
+      'pg_catalog.lower((%s) collate pg_catalog."C") collate pg_catalog."default"', v_text
+    );
+  end if;
+  return v_text;
+end
+$$;
+
+comment on function walltrack.fact_expression(regclass, jsonb, text, text) is
+'The SQL that reads a fact of an order, in its type, from a record (new, old or an alias) of its table; null where it cannot be read.';
+
+revoke all on function walltrack.fact_expression(regclass, jsonb, text, text) from public;
+
+
+create or replace function walltrack.unreadable_facts(p_table regclass, p_columns jsonb) returns text
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select string_agg(f.name, ', ' order by f.name)
+  from unnest(array['order_id', 'attempt_count', 'max_attempts', 'status', 'order_type', 'last_error']) as f (name)
+  where starts_with(walltrack.fact_expression(p_table, p_columns, f.name, 'new'), 'null')
+$$;
+
+comment on function walltrack.unreadable_facts(regclass, jsonb) is
+'The facts that every alert needs and no column of a table can be read as; NULL when there is none.';
+
+revoke all on function walltrack.unreadable_facts(regclass, jsonb) from public;
+
+
+create or replace function walltrack.sync_arguments(p_table regclass, p_columns jsonb, p_record text) returns text
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select string_agg(format('p_%s => %s', f.name, walltrack.fact_expression(p_table, p_columns, f.name, p_record)), e',\n      ' order by f.place)
+  from unnest(array[
+    'order_id', 'order_type', 'status', 'attempt_count', 'max_attempts', 'last_error', 'token_address', 'token_symbol',
+    'position_id', 'side', 'amount_sol', 'is_simulated'
+  ]) with ordinality as f (name, place)
+$$;
+
+comment on function walltrack.sync_arguments(regclass, jsonb, text) is
+'The SQL of the arguments of sync_order() that are facts of an order, from a record of its table.';
+
+revoke all on function walltrack.sync_arguments(regclass, jsonb, text) from public;
+
+
+create or replace function walltrack.history_condition(p_table walltrack.watched_tables, p_record text) returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return format(
+    '(%s) = ''cancelled'' and coalesce((%s)::pg_catalog.timestamptz < %L::pg_catalog.timestamptz, true)',
+    walltrack.fact_expression(p_table.table_id, p_table.columns, 'status', p_record),
+    walltrack.fact_expression(p_table.table_id, p_table.columns, 'updated_at', p_record),
+    p_table.watched_since
+  );
+end
+$$;
+
+comment on function walltrack.history_condition(walltrack.watched_tables, text) is
+'The SQL that says whether the retry worker gave an order up before its table was watched; without a time it counts as history.';
+
+revoke all on function walltrack.history_condition(walltrack.watched_tables, text) from public;

@@ -1,0 +1,204 @@
+-- Puts a table under guard, and takes it off again.
+
+create or replace function walltrack.map_columns(p_table regclass, p_columns jsonb, p_former jsonb) returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- For each fact: the column that is named in p_columns, else the former one, else the one of the fact's own name.
+declare
+  v_missing text;
+  v_columns jsonb;
+begin
+  select string_agg(format('%s %L', c.key, c.value), ', ') into v_missing
+  from jsonb_each_text(p_columns) as c
+  where not exists (
+    select from pg_attribute as a
+    where a.attrelid = p_table and a.attname = c.value and a.attnum > 0 and not a.attisdropped
+  );
+  if v_missing is not null then
+    raise exception 'table % has no column for: %', p_table, v_missing
+      using errcode = 'WT004', hint = 'p_columns maps facts of an order to existing columns, e.g. {"attempt_count": "retry_count"}.';
+  end if;
+
+  select coalesce(jsonb_object_agg(f.name, a.attname), '{}') into v_columns
+  from (
+    select fact.attname::text as name
+    from pg_attribute as fact
+    where fact.attrelid = 'walltrack.order_facts'::regclass and fact.attnum > 0 and not fact.attisdropped
+    union all
+    -- What the alert does not need, but operators who look at the order or retry it.
+    select unnest(array[
+      'locked_until', 'locked_by', 'next_retry_at', 'filled_at', 'created_at', 'tx_signature', 'signal_id',
+      'amount_tokens', 'expected_price', 'actual_price', 'max_slippage_bps'
+    ])
+  ) as f
+  inner join pg_attribute as a
+    on a.attrelid = p_table
+    and a.attname = coalesce(
+      p_columns ->> f.name,
+      (
+        select d.attname::text
+        from pg_attribute as d
+        where d.attrelid = p_table and d.attname = p_former ->> f.name and not d.attisdropped
+      ),
+      case f.name when 'order_id' then 'id' else f.name end
+    )
+    and a.attnum > 0 and not a.attisdropped;
+
+  select string_agg(f.name, ', ') into v_missing
+  from unnest(array['order_id', 'order_type', 'status', 'attempt_count', 'max_attempts', 'last_error']) as f (name)
+  where v_columns ->> f.name is null;
+  if v_missing is not null then
+    raise exception 'table % cannot be watched, it has no column for: %', p_table, v_missing
+      using errcode = 'WT004', hint = 'Name the columns in p_columns, e.g. {"attempt_count": "retry_count"}.';
+  end if;
+  return v_columns;
+end
+$$;
+
+comment on function walltrack.map_columns(regclass, jsonb, jsonb) is
+'Fact of an order -> column of a table, from what is named, what was mapped before and the facts'' own names (WT004).';
+
+revoke all on function walltrack.map_columns(regclass, jsonb, jsonb) from public;
+
+
+create or replace function walltrack.check_watchable(p_table regclass, p_columns jsonb, p_cancel_pattern text, p_notify text)
+returns void
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_found text;
+begin
+  if not exists (select from pg_class as c where c.oid = p_table and c.relkind in ('r', 'p')) then
+    raise exception '% cannot be watched, it is no table', p_table using errcode = 'WT004';
+  end if;
+  select string_agg(i.inhrelid::regclass::text, ', ') into v_found
+  from pg_inherits as i
+  inner join pg_class as c on c.oid = i.inhrelid
+  where i.inhparent = p_table and not c.relispartition;
+  if v_found is not null then
+    raise exception 'table % cannot be watched, triggers do not see the rows of the tables that inherit from it: %', p_table, v_found
+      using errcode = 'WT004', hint = 'Watch each of them, after `alter table ... no inherit`, or use partitions.';
+  end if;
+  select string_agg(a.attname, ', ') into v_found
+  from pg_attribute as a
+  where a.attrelid = p_table and a.attgenerated = 'v' and a.attname in (
+    p_columns ->> 'order_id', p_columns ->> 'order_type', p_columns ->> 'status', p_columns ->> 'attempt_count',
+    p_columns ->> 'max_attempts', p_columns ->> 'last_error'
+  );
+  if v_found is not null then
+    raise exception 'table % cannot be watched, a trigger sees nothing in a virtual generated column: %', p_table, v_found
+      using errcode = 'WT004', hint = 'Make it a stored one, or name another column in p_columns.';
+  end if;
+  select string_agg(format('%s is %s', p_columns ->> f.name, walltrack.base_type(p_table, p_columns ->> f.name)), ', ') into v_found
+  from unnest(array['attempt_count', 'max_attempts']) as f (name)
+  where starts_with(walltrack.fact_expression(p_table, p_columns, f.name, 'new'), 'null');
+  if v_found is not null then
+    raise exception 'table % cannot be watched, attempts are numbers: %', p_table, v_found
+      using errcode = 'WT004', hint = 'Change the type of the column, or name another one in p_columns.';
+  end if;
+  if coalesce(p_notify not in ('event', 'transaction', 'off'), true) then
+    raise exception 'unknown p_notify %', coalesce(quote_literal(p_notify), 'NULL')
+      using errcode = 'WT003', hint = 'Use event, transaction or off.';
+  end if;
+  perform 'x' ~ p_cancel_pattern;
+exception when invalid_regular_expression then
+  raise exception 'table % cannot be watched: %', p_table, sqlerrm
+    using errcode = 'WT004', hint = 'p_cancel_pattern is a regular expression, e.g. ^Max retries reached.';
+end
+$$;
+
+comment on function walltrack.check_watchable(regclass, jsonb, text, text) is
+'Refuses what would not work in a trigger of a table (WT004, WT003).';
+
+revoke all on function walltrack.check_watchable(regclass, jsonb, text, text) from public;
+
+
+create or replace function walltrack.watch_orders(
+    p_table regclass,
+    p_columns jsonb default '{}',
+    p_cancel_pattern text default null,
+    p_order_actions boolean default null,
+    p_notify text default null
+) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- Settings that are not given stay as they were when the table is watched already. Defaults: the column of a fact has the
+-- fact's name, a cancel with '^Max retries reached' is the worker's, operators may act on orders if alerting's owner owns the
+-- table, each event notifies.
+-- CREATE TRIGGER queues behind every writer of the table and holds up the next ones: call this alone in a transaction
+-- that has a lock_timeout, and try again.
+declare
+  v_event text;
+  v_former walltrack.watched_tables := (select w from walltrack.watched_tables as w where w.table_id = p_table);
+  v_columns jsonb := walltrack.map_columns(p_table, p_columns, v_former.columns);
+  v_cancel_pattern text := coalesce(p_cancel_pattern, v_former.cancel_pattern, '^Max retries reached');
+  v_notify text := coalesce(p_notify, v_former.notify, 'event');
+begin
+  perform walltrack.check_watchable(p_table, v_columns, v_cancel_pattern, v_notify);
+  insert into walltrack.watched_tables (table_id, table_name, columns, cancel_pattern, order_actions, notify)
+  values (
+    p_table, walltrack.table_name(p_table), v_columns, v_cancel_pattern,
+    coalesce(p_order_actions, v_former.order_actions, walltrack.action_refusal(p_table) is null), v_notify
+  )
+  on conflict (table_id) do update
+  set table_name = excluded.table_name, columns = excluded.columns, cancel_pattern = excluded.cancel_pattern,
+      order_actions = excluded.order_actions, notify = excluded.notify;
+
+  perform walltrack.write_guard(p_table);
+  foreach v_event in array array['insert', 'update', 'delete', 'truncate'] loop
+    if not exists (
+      select from pg_trigger as t where t.tgrelid = p_table and t.tgname = 'walltrack_alerts_' || v_event
+    ) then
+      execute format(
+        'create trigger %I after %s on %s for each %s execute function walltrack.%I()',
+        'walltrack_alerts_' || v_event, v_event, p_table,
+        case v_event when 'truncate' then 'statement' else 'row' end,
+        case v_event when 'truncate' then 'tg_watched__truncated' else walltrack.guard_name(p_table) end
+      );
+    end if;
+  end loop;
+end
+$$;
+
+comment on function walltrack.watch_orders(regclass, jsonb, text, boolean, text) is
+'Guards a table of orders: from now on its writes open, update and resolve alerts. Again: puts missing triggers back and '
+'changes the settings that are given (WT003, WT004).';
+
+revoke all on function walltrack.watch_orders(regclass, jsonb, text, boolean, text) from public;
+
+
+create or replace function walltrack.unwatch_orders(p_table regclass) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- DROP TRIGGER locks out even readers of the table until the transaction ends: call it like watch_orders(). It looks at no
+-- alert. Those of the table stay open: the reconciler resolves only what it can look up in a watched table.
+declare
+  v_event text;
+  v_guard text := walltrack.guard_of(p_table);
+begin
+  delete from walltrack.watched_tables as w where w.table_id = p_table;
+  if v_guard is null then
+    return;  -- the table was dropped, and its triggers with it
+  end if;
+  foreach v_event in array array['insert', 'update', 'delete', 'truncate'] loop
+    execute format('drop trigger if exists %I on %s', 'walltrack_alerts_' || v_event, p_table);
+  end loop;
+  execute format('drop function if exists walltrack.%I()', v_guard);
+end
+$$;
+
+comment on function walltrack.unwatch_orders(regclass) is 'Takes the guard off a table; its alerts stay as they are.';
+
+revoke all on function walltrack.unwatch_orders(regclass) from public;
