@@ -1,49 +1,55 @@
 -- walltrack_alerts: the database itself raises the alarm when an order has finally failed.
 --
--- Read the files in their order; it is the way of the data.
+-- Read the files in their order: what a function calls stands above it, so each page builds on the pages before.
 --
 --   10_orders.table.sql          the table of the trading bot (created here only where there is none)
---   20_watched_tables.table.sql  which tables are guarded, how their columns are called
---   21_order_facts.table.sql     one order as everything after the guard sees it
+--   20_watched_tables.table.sql  which tables are guarded, and what their columns are called
+--   21_order_facts.table.sql     one order, whatever its table looks like
 --   30_alerts.table.sql          what needs a person: at most one open alert per dedupe key
 --   31_alert_events.table.sql    what happened to each alert, never edited
 --   32_alert_faults.table.sql    what went wrong in alerting itself
 --   33_order_actions.table.sql   what operators did to orders
---   40_guard.sql                 the trigger: leaves at once unless this order write matters; watch_orders()
---   41_follow_ddl.sql            writes the guard again when the columns of its table change
---   50_order_changed.sql         decides: raise, repeat, refresh, resolve or nothing
---   60_lifecycle.sql             the only functions that write alerts, one per transition
---   65_order_actions.sql         retry and cancel of the order of an alert
---   70_events.sql                appends the event and wakes the listeners
+--   35_texts.sql                 texts, numbers and times
+--   40_waiting.sql               how long an order write may wait for alerting, and what is kept when alerting fails
+--   45_events.sql                the notification of an event, and whether it may be sent
+--   48_writers.sql               the functions that write alerts, one per transition, each with its event
+--   50_lifecycle.sql             what people and services call: raise, acknowledge, snooze, resolve
+--   55_sync_order.sql            brings the alert of one order in line with the order: raise, repeat, refresh, resolve or nothing
+--   57_facts.sql                 which column says what of an order, and the SQL that reads it
+--   60_stored_orders.sql         the same for an order as it is stored, e.g. after nested writes
+--   65_guard.sql                 the trigger: leaves at once unless the order write matters
+--   66_follow_ddl.sql            writes the guard again when the columns of its table change
+--   67_watch.sql                 watch_orders() and unwatch_orders()
+--   70_order_actions.sql         retry and cancel of the order of an alert
 --   71_read_events.sql           the stream: every event after a cursor, once, in order
 --   80_views.sql                 open_alerts, alert_counts, alert_summary, alert_timeline
 --   82_lists.sql                 lists with filters, page by page
 --   85_health.sql                whether alerting itself works
 --   87_statistics.sql            what the charts show
 --   90_reconcile.sql             compares orders with alerts and heals what is missing
---   92_purge.sql                 forgets what was resolved long ago
---   95_privileges.sql            who may do what: nobody, until grant_access() says so
+--   92_purge.sql                 retention: deletes what was resolved long ago
+--   95_privileges.sql            least privilege: no role may do anything until grant_access() says so
 --   99_refresh_guards.sql        writes the guards of all watched tables again after an upgrade
 --
 -- The life of one alert, in the order of the calls:
 --
 --   update orders ...                        the last attempt of an order fails
 --     tg_orders__guard()                     a watched column changed and the order is exhausted
---       order_changed(table, old, new)       reads the facts of the order from the row
---         follow_order(table, old, new)      no alert is open for it: raise one
---           upsert_alert(...)                inserts the alert
---             append_event(alert, 'raised')  inserts the event, pg_notify on channel walltrack_alerts
+--       sync_order(table, facts ...)         compares the order with what its newest alert recorded: none is open, raise one
+--         open_alert(...)                    inserts the alert and its event 'raised'
+--           notify_event(...)                pg_notify on channel walltrack_alerts
 --   commit                                   all of it becomes visible, or none of it
 --
---   the next attempt fails                   the same alert: occurrences + 1, event 'repeated'
---   acknowledge_alert(id, 'ada')             a person has seen it, event 'acknowledged'
+--   the next attempt fails                   repeat_alert(...): the same alert, occurrences + 1, event 'repeated'
+--   acknowledge_alert(id, 'ada')             an operator has seen it, event 'acknowledged'
 --   update orders set status = 'filled'      close_alert(..., 'Order filled'), event 'resolved'
 --
 -- Lock order: first the row of orders, then the row of alerts. A function that takes both takes them in this order, and
 -- the reconciler, which holds several, never waits for an order.
 --
 -- A file NAME.table.sql holds one table (or type); what stands above its line "At every upgrade" is run only while the
--- table does not exist. Everything else can be run again at any time. The runner is `walltrack-alerts migrate` or `alembic upgrade head`.
+-- table does not exist. Everything else can be run again at any time. The runner is `walltrack-alerts migrate` or
+-- `alembic upgrade head`.
 
 -- Errors and symbols come from everywhere, and alerts quote them.
 do $$
