@@ -111,7 +111,8 @@ as $$
 -- %1$s: whether no watched column has changed; %2$s, %3$s: whether NEW, OLD is exhausted; %4$s: whether NEW has ended; %5$s: the
 -- facts of NEW; %6$s, %7$s: the id of NEW, OLD; %8$s: last_error of OLD; %9$L, %10$L, %11$L: settings of the table; %12$s: the
 -- watched table; %13$s: whether its rows may move between partitions; %14$s: the types of its columns, so that the guard is
--- another one where a type has changed; %15$s, %16$s: status and attempts of OLD.
+-- another one where a type has changed; %15$s, %16$s: status and attempts of OLD; %17$s: whether
+-- OLD is what the order was: not where an INSERT may be half of a move between partitions.
 declare
   c_template constant text := $guard$
 declare
@@ -164,7 +165,7 @@ begin
         %5$s,
         p_cancel_pattern => %9$L,
         p_notify => %10$L,
-        p_is_write => true,
+        p_is_write => %17$s,
         p_former_status => %15$s,
         p_former_attempts => %16$s,
         p_former_error => %8$s,
@@ -232,7 +233,8 @@ begin
     v_is_partitioned::text,
     walltrack.types_of(p_table, p_columns),
     walltrack.fact_expression(p_table, p_columns, 'status', 'old'),
-    walltrack.fact_expression(p_table, p_columns, 'attempt_count', 'old')
+    walltrack.fact_expression(p_table, p_columns, 'attempt_count', 'old'),
+    case when v_is_partitioned then 'tg_op operator(pg_catalog.<>) ''INSERT''' else 'true' end
   );
 end
 $$;

@@ -22,6 +22,8 @@ class Figure:
 
     row: Row
     samples: Samples
+    fill: float | None = None
+    """The bare fill of the same run, where it was measured."""
 
     def median(self, name: str) -> float:
         """Of one table."""
@@ -43,6 +45,8 @@ class Figure:
         match self.row.basis:
             case Basis.TEXTBOOK_EXTRA:
                 return self.extra("ours") / self.extra("textbook")
+            case Basis.UPDATE_EXTRA:
+                return self.extra("ours") / (self.fill or self.median("bare"))
             case Basis.BARE_EXTRA:
                 return self.extra("ours") / self.median("bare")
             case Basis.TEXTBOOK:

@@ -74,7 +74,8 @@ def take_rows(subjects: Sequence[Subject], options: argparse.Namespace, console:
         task = progress.add_task("[bold]all rows", total=len(rows))
         for row in rows:
             samples = measure(row, subjects, slice_count(row, options.slices), progress)
-            results.figures.append(Figure(row, samples))
+            fill = next((figure.median("bare") for figure in results.figures if figure.row.key == "fill"), None)
+            results.figures.append(Figure(row, samples, fill))
             progress.advance(task)
         if not options.only or READS in options.only:
             loud = [subject for subject in subjects if subject.guard not in SILENT]
