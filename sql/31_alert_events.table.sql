@@ -63,11 +63,12 @@ security invoker
 as $$
 -- A COMMIT that sends notifications takes a lock that all such commits of the cluster share, and the session's lock_timeout
 -- applies to it: the COMMIT, and with it the order write, would fail where no handler reaches. This runs as the last thing
--- before COMMIT and lifts the timeout for the COMMIT alone. No search_path: it calls only pg_catalog functions.
+-- before COMMIT and lifts the timeout for the COMMIT alone. It has no search_path, which would cost 1 us: every
+-- name, operators and types included, is qualified.
 declare
-  v_lifted text := pg_catalog.set_config('lock_timeout', '0', true);
+  v_lifted pg_catalog.text := pg_catalog.set_config('lock_timeout', '0', true);
 begin
-  if pg_catalog.pg_trigger_depth() > 1 then
+  if pg_catalog.pg_trigger_depth() operator(pg_catalog.>) 1 then
     -- After SET CONSTRAINTS ... IMMEDIATE it runs inside the order write, which restores the timeout: the guard lifts it again.
     v_lifted := pg_catalog.set_config('walltrack.protect_commit', 'yes', true);
   end if;

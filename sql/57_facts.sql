@@ -22,6 +22,26 @@ comment on function walltrack.table_name(regclass) is 'The name of a table with 
 revoke all on function walltrack.table_name(regclass) from public;
 
 
+create or replace function walltrack.guard_of(p_table regclass) returns text
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  -- The owner of the table may give any trigger our name: only a function of ours, which no other role can attach, counts.
+  select p.proname::text
+  from pg_trigger as t
+  inner join pg_proc as p on p.oid = t.tgfoid
+  where t.tgrelid = p_table and t.tgname in ('walltrack_alerts_insert', 'walltrack_alerts_update', 'walltrack_alerts_delete')
+    and p.pronamespace = 'walltrack'::regnamespace and p.prosrc like '%walltrack.sync_order(%'
+  limit 1
+$$;
+
+comment on function walltrack.guard_of(regclass) is 'The name of the trigger function that guards a table; NULL where none does.';
+
+revoke all on function walltrack.guard_of(regclass) from public;
+
+
 create or replace function walltrack.watched_root(p_table regclass) returns regclass
 language sql
 stable
@@ -32,6 +52,7 @@ as $$
   select r.relid
   from pg_partition_ancestors(p_table) with ordinality as r (relid, distance)
   inner join pg_trigger as t on t.tgrelid = r.relid and t.tgname = 'walltrack_alerts_update' and t.tgparentid = 0
+  where walltrack.guard_of(r.relid) is not null
   order by r.distance
   limit 1
 $$;
@@ -52,10 +73,7 @@ as $$
   from walltrack.watched_tables as w
   inner join pg_class as c on c.oid = w.table_id
   where c.relkind in ('r', 'p')
-    and (
-      w.table_name = walltrack.table_name(w.table_id)
-      or exists (select from pg_trigger as t where t.tgrelid = c.oid and t.tgname = 'walltrack_alerts_update')
-    )
+    and (w.table_name = walltrack.table_name(w.table_id) or walltrack.guard_of(w.table_id) is not null)
 $$;
 
 comment on function walltrack.present_tables() is 'The rows of watched_tables whose table is still there.';
@@ -109,6 +127,24 @@ comment on function walltrack.base_type(regclass, text) is
 'The type of a column, of a domain the type below it; NULL where a trigger cannot read such a column.';
 
 revoke all on function walltrack.base_type(regclass, text) from public;
+
+
+create or replace function walltrack.type_name(p_type regtype) returns text
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  -- Not as people write it: "character" would be character(1).
+  select format('%I.%I', n.nspname, t.typname)
+  from pg_type as t
+  inner join pg_namespace as n on n.oid = t.typnamespace
+  where t.oid = p_type
+$$;
+
+comment on function walltrack.type_name(regtype) is 'The name of a type for a cast that keeps the whole value.';
+
+revoke all on function walltrack.type_name(regtype) from public;
 
 
 create or replace function walltrack.text_expression(p_table regclass, p_columns jsonb, p_fact text, p_record text) returns text

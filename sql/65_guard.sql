@@ -4,24 +4,6 @@
 -- parsed again at every statement), no column list (it misses what BEFORE triggers change), no search_path (each name is
 -- qualified instead), and no exception block and no query before it has decided that the write matters.
 
-create or replace function walltrack.guard_of(p_table regclass) returns text
-language sql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-  select p.proname::text
-  from pg_trigger as t
-  inner join pg_proc as p on p.oid = t.tgfoid
-  where t.tgrelid = p_table and t.tgname in ('walltrack_alerts_insert', 'walltrack_alerts_update', 'walltrack_alerts_delete')
-  limit 1
-$$;
-
-comment on function walltrack.guard_of(regclass) is 'The name of the trigger function that guards a table; NULL where none does.';
-
-revoke all on function walltrack.guard_of(regclass) from public;
-
-
 create or replace function walltrack.guard_name(p_table regclass) returns text
 language plpgsql
 stable
@@ -67,34 +49,49 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  -- PostgreSQL's own operators are the fastest; values of other types are compared byte by byte, which calls nothing of theirs.
+  -- Byte by byte, which calls nothing of a type, whatever the types are by now.
   select coalesce(
-    string_agg(
-      format(
-        case
-          when exists (
-            select from pg_operator as o
-            where o.oprname = '=' and o.oprnamespace = 'pg_catalog'::regnamespace and o.oprright = o.oprleft
-              and o.oprleft = case t.type when 'varchar'::regtype then 'text'::regtype else t.type end
-          ) and t.type::oid < 16384
-            then '(new.%1$I operator(pg_catalog.=) old.%1$I or (new.%1$I is null and old.%1$I is null))'
-          else 'pg_catalog.record_image_eq(row(new.%1$I), row(old.%1$I))'
-        end,
-        p_columns ->> f.name
-      ),
-      e'\n    and ' order by f.place
+    format(
+      'pg_catalog.record_image_eq(row(%s), row(%s))',
+      string_agg(format('new.%I', p_columns ->> f.name), ', ' order by f.place),
+      string_agg(format('old.%I', p_columns ->> f.name), ', ' order by f.place)
     ),
-    'true'
+    'false'
   )
   from unnest(array['attempt_count', 'status', 'last_error', 'max_attempts', 'order_type', 'order_id']) with ordinality as f (name, place)
-  cross join lateral walltrack.base_type(p_table, p_columns ->> f.name) as t (type)
-  where t.type is not null
+  where walltrack.base_type(p_table, p_columns ->> f.name) is not null
 $$;
 
 comment on function walltrack.unchanged_expression(regclass, jsonb) is
 'The SQL that says whether an UPDATE has changed no watched column of a table.';
 
 revoke all on function walltrack.unchanged_expression(regclass, jsonb) from public;
+
+
+create or replace function walltrack.as_written_expression(p_table regclass, p_columns jsonb, p_facts text[]) returns text
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  -- Only where an expression casts: the values of other types pass through their output functions, whatever the type.
+  select coalesce(
+    string_agg(
+      format('pg_catalog.pg_typeof(new.%I)::pg_catalog.oid operator(pg_catalog.=) %s', a.attname, a.atttypid::oid),
+      e'\n    and ' order by f.place
+    ),
+    'true'
+  )
+  from unnest(p_facts) with ordinality as f (name, place)
+  inner join pg_attribute as a
+    on a.attrelid = p_table and a.attname = p_columns ->> f.name and a.attnum > 0 and not a.attisdropped
+  where walltrack.base_type(p_table, p_columns ->> f.name)::oid < 16384
+$$;
+
+comment on function walltrack.as_written_expression(regclass, jsonb, text[]) is
+'The SQL that says whether the columns that the guard casts have the types that they had when it was written.';
+
+revoke all on function walltrack.as_written_expression(regclass, jsonb, text[]) from public;
 
 
 create or replace function walltrack.guard_source(
@@ -112,7 +109,9 @@ as $$
 -- facts of NEW; %6$s, %7$s: the id of NEW, OLD; %8$s: last_error of OLD; %9$L, %10$L, %11$L: settings of the table; %12$s: the
 -- watched table; %13$s: whether its rows may move between partitions; %14$s: the types of its columns, so that the guard is
 -- another one where a type has changed; %15$s, %16$s: status and attempts of OLD; %17$s: whether
--- OLD is what the order was: not where an INSERT may be half of a move between partitions.
+-- OLD is what the order was: not where an INSERT may be half of a move between partitions; %18$s: whether the columns have the
+-- types of %14$s; %19$s, %20$s: the id of NEW, OLD, whatever its type;
+-- %21$s: %18$s for the columns that only sync_order() casts.
 declare
   c_template constant text := $guard$
 declare
@@ -121,6 +120,7 @@ declare
   v_sqlstate pg_catalog.text;
   v_message pg_catalog.text;
   v_order_id pg_catalog.text;
+  v_is_as_written pg_catalog.bool;
 begin
   -- Written for the columns %14$s
   -- The fast path. OLD of an INSERT and NEW of a DELETE are rows of NULLs.
@@ -128,12 +128,17 @@ begin
   then
     return null;
   end if;
-  if tg_op operator(pg_catalog.<>) 'DELETE'
-    and (%2$s) is not true
-    and (%4$s) is not true
-    and (%3$s) is not true
-  then
-    return null;
+  -- The rest casts columns to the types that they had when the guard was written. A column whose type has changed since then
+  -- may belong to another role: nothing of it is evaluated.
+  v_is_as_written := %18$s;
+  if v_is_as_written then
+    if tg_op operator(pg_catalog.<>) 'DELETE'
+      and (%2$s) is not true
+      and (%4$s) is not true
+      and (%3$s) is not true
+    then
+      return null;
+    end if;
   end if;
 
   -- This write matters. From here on nothing that goes wrong may reach it, not even a statement_timeout ("others" leaves
@@ -148,6 +153,9 @@ begin
   end if;
   v_began := pg_catalog.clock_timestamp();
   begin
+    if not v_is_as_written or not (%21$s) then
+      raise exception 'a column has another type than when the guard was written' using errcode = '42804';
+    end if;
     v_action := 'unread';
     if tg_op operator(pg_catalog.=) 'DELETE'
       or pg_catalog.pg_trigger_depth() operator(pg_catalog.>) 1
@@ -184,10 +192,10 @@ begin
     v_message := sqlerrm;
     v_action := 'unread';
     begin
-      v_order_id := case when tg_op operator(pg_catalog.=) 'DELETE' then %7$s else %6$s end;
+      v_order_id := case when tg_op operator(pg_catalog.=) 'DELETE' then %20$s else %19$s end;
       -- A column has gone or has another type since the guard was written, or another writer has raised an alert of the same key
       -- at this moment: the order is read as it is stored.
-      if v_sqlstate operator(pg_catalog.=) any (array['42703', '42804', '23505']) and tg_op operator(pg_catalog.<>) 'DELETE' then
+      if v_sqlstate operator(pg_catalog.=) any (array['42703', '42804', '23505']) then
         v_action := coalesce(walltrack.sync_stored_order(%12$s, %11$L, v_order_id, %9$L, %10$L), 'none');
       end if;
     exception when query_canceled or assert_failure or others then
@@ -234,7 +242,13 @@ begin
     walltrack.types_of(p_table, p_columns),
     walltrack.fact_expression(p_table, p_columns, 'status', 'old'),
     walltrack.fact_expression(p_table, p_columns, 'attempt_count', 'old'),
-    case when v_is_partitioned then 'tg_op operator(pg_catalog.<>) ''INSERT''' else 'true' end
+    case when v_is_partitioned then 'tg_op operator(pg_catalog.<>) ''INSERT''' else 'true' end,
+    walltrack.as_written_expression(p_table, p_columns, array['attempt_count', 'max_attempts', 'status']),
+    format('pg_catalog.format(''%%s'', new.%I)', p_columns ->> 'order_id'),
+    format('pg_catalog.format(''%%s'', old.%I)', p_columns ->> 'order_id'),
+    walltrack.as_written_expression(p_table, p_columns, array[
+      'order_id', 'order_type', 'last_error', 'token_address', 'token_symbol', 'position_id', 'side', 'amount_sol', 'is_simulated'
+    ])
   );
 end
 $$;

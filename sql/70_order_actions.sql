@@ -293,19 +293,18 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  select concat_ws(
-    ', ', 'pg_catalog', quote_ident(n.nspname),
-    (select 'public' where not has_schema_privilege('public', p.oid, 'create')),
-    'pg_temp'
-  )
-  from pg_class as c
-  inner join pg_namespace as n on n.oid = c.relnamespace
-  left join pg_namespace as p on p.nspname = 'public'
-  where c.oid = p_table
+  -- Only schemas in which no other role can create what a trigger of the table would find first.
+  select concat_ws(', ', 'pg_catalog', string_agg(quote_ident(n.nspname), ', ' order by n.nspname = 'public'), 'pg_temp')
+  from pg_namespace as n
+  where (n.nspname = 'public' or n.oid = (select c.relnamespace from pg_class as c where c.oid = p_table))
+    and walltrack.is_trusted(n.nspowner)
+    and not exists (
+      select from aclexplode(n.nspacl) as a where a.privilege_type = 'CREATE' and not walltrack.is_trusted(a.grantee)
+    )
 $$;
 
 comment on function walltrack.path_of_triggers(regclass) is
-'The search_path of an order action: the schema of the table, and public where not everybody may create in it.';
+'The search_path of an order action: the schema of the table and public, each where no other role may create objects in it.';
 
 revoke all on function walltrack.path_of_triggers(regclass) from public;
 

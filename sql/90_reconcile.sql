@@ -5,17 +5,18 @@
 -- orders, then alerts. It holds what it has locked until its transaction ends, so it never waits for an order (one that is
 -- being written right now is left for the next run) and only briefly for an alert.
 
-create or replace function walltrack.batch_query(p_table walltrack.watched_tables) returns text
+create or replace function walltrack.batch_query(p_table walltrack.watched_tables, p_condition text) returns text
 language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- {condition} is one on top of: the order is exhausted, and not filled.
+-- p_condition: the SQL of a condition on o, on top of: the order is exhausted, and not filled.
 declare
   v_id_type regtype := walltrack.base_type(p_table.table_id, p_table.columns ->> 'order_id');
   v_id text := format(
-    case when v_id_type::oid < 16384 then 'o.%1$I::%2$s' else 'format(''%%s'', o.%1$I)' end, p_table.columns ->> 'order_id', v_id_type
+    case when v_id_type::oid < 16384 then 'o.%1$I::%2$s' else 'format(''%%s'', o.%1$I)' end, p_table.columns ->> 'order_id',
+    walltrack.type_name(v_id_type)
   );
   v_lost text := walltrack.unreadable_facts(p_table.table_id, p_table.columns);
 begin
@@ -35,10 +36,10 @@ begin
           select %2$s::text
           from batch as o
           where %4$s > 0 and %4$s >= %5$s and (%6$s) in ('filled', 'executed') is not true
-            and {condition}
+            and %8$s
         )
     $query$,
-    p_table.table_id, v_id, case when v_id_type::oid < 16384 then v_id_type::text else 'text' end,
+    p_table.table_id, v_id, case when v_id_type::oid < 16384 then walltrack.type_name(v_id_type) else 'pg_catalog.text' end,
     walltrack.fact_expression(p_table.table_id, p_table.columns, 'attempt_count', 'o'),
     walltrack.fact_expression(p_table.table_id, p_table.columns, 'max_attempts', 'o'),
     walltrack.fact_expression(p_table.table_id, p_table.columns, 'status', 'o'),
@@ -46,15 +47,16 @@ begin
       select string_agg(distinct format('o.%I', c.value), ', ')
       from jsonb_each_text(p_table.columns) as c
       where walltrack.base_type(p_table.table_id, c.value) is not null
-    )
+    ),
+    p_condition
   );
 end
 $$;
 
-comment on function walltrack.batch_query(walltrack.watched_tables) is
+comment on function walltrack.batch_query(walltrack.watched_tables, text) is
 'The query that walks a watched table by its id: the orders after $1, at most $2, and those of them whose alert needs a look.';
 
-revoke all on function walltrack.batch_query(walltrack.watched_tables) from public;
+revoke all on function walltrack.batch_query(walltrack.watched_tables, text) from public;
 
 
 create or replace function walltrack.raise_missing(
@@ -79,18 +81,16 @@ declare
   v_began timestamptz;
   v_ids text[];
   v_id text;
-  v_query text;
 begin
   raised := 0;
   scanned := 0;
-  if walltrack.read_refusal(p_table) is not null then
+  if not walltrack.may_read(p_table) then
     return;  -- health() reports it
   end if;
   begin
-    v_query := walltrack.batch_query(v_table);
     begin
-      execute replace(
-        v_query, '{condition}',
+      execute walltrack.batch_query(
+        v_table,
         format(
           'walltrack.sync_order(p_table => %L::regclass, %s, p_cancel_pattern => %L, p_notify => ''off'', p_is_history => %s, '
           'p_dry_run => true) is not null',
@@ -100,7 +100,7 @@ begin
       ) into last_id, scanned, v_ids using p_after, p_limit;
     exception when others then
       -- One row that cannot be told does not keep the others from it: all of them are looked at below, one by one.
-      execute replace(v_query, '{condition}', 'true') into last_id, scanned, v_ids using p_after, p_limit;
+      execute walltrack.batch_query(v_table, 'true') into last_id, scanned, v_ids using p_after, p_limit;
     end;
   exception when others then
     -- A table that cannot be read, e.g. because it lost a column, does not keep the others from being healed.

@@ -44,8 +44,7 @@ begin
       cross join lateral walltrack.find_order(
         w, coalesce(p_alert.data ->> 'order_id', substr(p_alert.dedupe_key, length('order_failed_') + 1))
       ) as o
-      where walltrack.read_refusal(w.table_id) is not null
-        or walltrack.order_outcome(
+      where walltrack.order_outcome(
           o.status, coalesce(o.attempt_count > 0 and o.attempt_count >= o.max_attempts, false), o.last_error, w.cancel_pattern
         ) = 'exhausted'
     );
