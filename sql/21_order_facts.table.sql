@@ -20,3 +20,5 @@ create type walltrack.order_facts as (
 
 comment on type walltrack.order_facts is
 'One order, normalised by the guard: order_type and status in lower case, identifiers as text.';
+
+revoke all on type walltrack.order_facts from public;

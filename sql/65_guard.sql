@@ -273,6 +273,9 @@ declare
   v_source text := walltrack.guard_source(p_table, v_watched.columns, v_watched.cancel_pattern, v_watched.notify);
   v_types jsonb := walltrack.types_of(p_table, v_watched.columns);
 begin
+  if not (select walltrack.is_trusted(p.proowner) from pg_proc as p where p.oid = v_function) then
+    raise exception 'function % belongs to another role', v_function using errcode = 'WT004', hint = 'Drop it, and watch the table again.';
+  end if;
   if v_source is distinct from (select p.prosrc from pg_proc as p where p.oid = v_function) then
     -- security definer: a role that writes orders needs no right on alerts.
     execute format(
@@ -280,7 +283,7 @@ begin
     );
     execute format('revoke all on function walltrack.%I() from public', v_name);
     if v_function is null then
-      perform walltrack.shut_out_api_roles();
+      perform walltrack.narrow_grants();
     end if;
     execute format(
       'comment on function walltrack.%I() is %L', v_name,

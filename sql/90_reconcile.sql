@@ -244,6 +244,7 @@ declare
   v_known bigint[] := walltrack.known_faults();
   v_table regclass;
   v_last_id text;
+  v_next_id text;
   v_raised int;
 begin
   raised := 0;
@@ -253,9 +254,10 @@ begin
   loop
     v_last_id := null;
     loop
-      select b.last_id, b.raised into v_last_id, v_raised
+      select b.last_id, b.raised into v_next_id, v_raised
       from walltrack.raise_missing(v_table, v_last_id, 10000, p_dry_run) as b;
-      exit when v_last_id is null;
+      exit when v_next_id is null or v_next_id = v_last_id;
+      v_last_id := v_next_id;
       raised := raised + v_raised;
     end loop;
   end loop;

@@ -4,6 +4,80 @@
 -- The trading bot needs no right here: the guard runs with the rights of its owner. Whoever reads alerts or acts on them
 -- gets a role by grant_access(); acting is possible only through the functions.
 
+create or replace function walltrack.granted_functions(p_as text) returns text[]
+language sql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select k.functions || array[
+    'severity_rank', 'clip', 'cluster_id', 'readable_snapshot', 'unused_xid', 'cursor_origin', 'event_cursor', 'read_events',
+    'nonblank', 'order_key', 'named_alerts', 'alert_condition', 'list_place', 'list_alerts', 'changed_alerts',
+    'median_seconds_to_acknowledge', 'open_states',
+    'chart_times', 'alerts_since', 'chart_raised', 'chart_open', 'chart_response', 'chart_tokens', 'chart_errors', 'error_family'
+  ]
+  from (values
+    ('reader', array['order_of_alert', 'health']),
+    ('operator', array[
+      'order_of_alert', 'health', 'acknowledge_alert', 'snooze_alert', 'resolve_alert', 'resolve_by_dedupe_key', 'retry_order', 'cancel_order'
+    ]),
+    ('raiser', array['raise_alert', 'resolve_raised_alert', 'resolve_by_dedupe_key']),
+    ('relay', array[]::text[])
+  ) as k (access, functions)
+  where k.access = p_as
+$$;
+
+comment on function walltrack.granted_functions(text) is
+'The functions that a reader, operator, raiser or relay may call; NULL for another kind of access.';
+
+revoke all on function walltrack.granted_functions(text) from public;
+
+
+create or replace function walltrack.own_relations() returns setof regclass
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select c.oid::regclass
+  from pg_class as c
+  where c.relnamespace = 'walltrack'::regnamespace and c.relname in (
+    'alerts', 'alert_events', 'order_actions', 'alert_faults', 'watched_tables', 'open_alerts', 'alert_counts',
+    'alert_summary', 'alert_timeline', 'alerts_version', 'alert_events_event_id_seq', 'order_actions_action_id_seq',
+    'alert_faults_fault_id_seq', 'waited_in_transaction'
+  )
+$$;
+
+comment on function walltrack.own_relations() is 'The tables, views and sequences of alerting, without what the host keeps in the schema.';
+
+revoke all on function walltrack.own_relations() from public;
+
+
+create or replace function walltrack.own_functions() returns setof regprocedure
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  -- Those with our search_path, those that have none for the sake of speed, and the guards.
+  select p.oid::regprocedure
+  from pg_proc as p
+  where p.pronamespace = 'walltrack'::regnamespace
+    and (
+      'search_path=pg_catalog, pg_temp' = any (p.proconfig)
+      or p.prosrc like '%walltrack.sync_order(%'
+      or p.proname in (
+        'one_line', 'event_detail', 'notify_event', 'open_alert', 'repeat_alert', 'close_alert', 'order_outcome', 'told_error',
+        'order_message', 'waited', 'limit_waiting', 'tg_alerts__check_lifecycle', 'tg_alert_events__protect_commit'
+      )
+    )
+$$;
+
+comment on function walltrack.own_functions() is 'The functions of alerting, without what the host keeps in the schema.';
+
+revoke all on function walltrack.own_functions() from public;
+
+
 create or replace function walltrack.grant_access(p_role regrole, p_as text) returns void
 language plpgsql
 volatile
@@ -11,14 +85,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_functions text[] := case p_as
-    when 'reader' then array['order_of_alert', 'health']
-    when 'operator' then array[
-      'order_of_alert', 'health', 'acknowledge_alert', 'snooze_alert', 'resolve_alert', 'resolve_by_dedupe_key', 'retry_order', 'cancel_order'
-    ]
-    when 'raiser' then array['raise_alert', 'resolve_raised_alert', 'resolve_by_dedupe_key']
-    when 'relay' then array[]::text[]
-  end;
+  v_functions text[] := walltrack.granted_functions(p_as);
   v_function text;
 begin
   if v_functions is null then
@@ -45,12 +112,7 @@ begin
   if to_regclass('walltrack.alerts_version') is not null then
     execute format('grant select on walltrack.alerts_version to %s', p_role);
   end if;
-  foreach v_function in array v_functions || array[
-    'severity_rank', 'clip', 'cluster_id', 'readable_snapshot', 'unused_xid', 'cursor_origin', 'event_cursor', 'read_events',
-    'nonblank', 'order_key', 'named_alerts', 'alert_condition', 'list_place', 'list_alerts', 'changed_alerts',
-    'median_seconds_to_acknowledge', 'open_states',
-    'chart_times', 'alerts_since', 'chart_raised', 'chart_open', 'chart_response', 'chart_tokens', 'chart_errors', 'error_family'
-  ] loop
+  foreach v_function in array v_functions loop
     execute format('grant execute on function walltrack.%I to %s', v_function, p_role);
   end loop;
 end
@@ -85,37 +147,15 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- Ours are the tables named here, the functions with our search_path, those that have none for the sake of speed, and the guards;
--- what the host keeps in the schema stays.
 declare
   v_table regclass;
   v_function regprocedure;
   v_policy name;
 begin
-  for v_table in
-    select c.oid::regclass
-    from pg_class as c
-    where c.relnamespace = 'walltrack'::regnamespace and c.relname in (
-      'alerts', 'alert_events', 'order_actions', 'alert_faults', 'watched_tables', 'open_alerts', 'alert_counts',
-      'alert_summary', 'alert_timeline', 'alerts_version', 'alert_events_event_id_seq', 'order_actions_action_id_seq',
-      'alert_faults_fault_id_seq', 'waited_in_transaction'
-    )
-  loop
+  for v_table in select walltrack.own_relations() loop
     execute format('revoke all on table %s from %s', v_table, p_role);
   end loop;
-  for v_function in
-    select p.oid::regprocedure
-    from pg_proc as p
-    where p.pronamespace = 'walltrack'::regnamespace
-      and (
-        'search_path=pg_catalog, pg_temp' = any (p.proconfig)
-        or p.prosrc like '%walltrack.sync_order(%'
-        or p.proname in (
-          'one_line', 'event_detail', 'notify_event', 'open_alert', 'repeat_alert', 'close_alert', 'order_outcome', 'told_error',
-          'order_message', 'waited', 'limit_waiting', 'tg_alerts__check_lifecycle', 'tg_alert_events__protect_commit'
-        )
-      )
-  loop
+  for v_function in select walltrack.own_functions() loop
     execute format('revoke all on function %s from %s', v_function, p_role);
   end loop;
   for v_policy in select walltrack.policies_of(p_role) loop
@@ -144,6 +184,57 @@ comment on function walltrack.shut_out_api_roles() is
 'Takes every right on alerting from anon and authenticated, which default privileges may have given them.';
 
 revoke all on function walltrack.shut_out_api_roles() from public;
+
+
+create or replace function walltrack.narrow_grants() returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- Default privileges of the database may have given any role more than grant_access() ever gives: to write events, to call the
+-- functions behind the guard, to attach triggers to alerts. The alerts table keeps INSERT, UPDATE and DELETE: a service that
+-- wrote it before alerting adopted it goes on doing so.
+declare
+  v_right record;
+begin
+  for v_right in
+    select c.oid::regclass as relation, c.relkind, a.grantee, a.privilege_type as privilege
+    from walltrack.own_relations() as r
+    inner join pg_class as c on c.oid = r
+    cross join lateral aclexplode(c.relacl) as a
+    where a.grantee <> c.relowner
+      and a.privilege_type not in ('SELECT', 'MAINTAIN')
+      and not (c.relname = 'alerts' and a.privilege_type in ('INSERT', 'UPDATE', 'DELETE'))
+  loop
+    execute format(
+      'revoke %s on %s %s from %s', v_right.privilege, case v_right.relkind when 'S' then 'sequence' else 'table' end, v_right.relation,
+      case v_right.grantee when 0 then 'public' else v_right.grantee::regrole::text end
+    );
+  end loop;
+  -- Scheduled jobs of a role of their own may have been granted the last ones.
+  for v_right in
+    select p.oid::regprocedure as function, a.grantee
+    from walltrack.own_functions() as f
+    inner join pg_proc as p on p.oid = f
+    cross join lateral aclexplode(p.proacl) as a
+    where a.grantee <> p.proowner
+      and p.proname <> all (walltrack.granted_functions('operator') || walltrack.granted_functions('raiser') || array[
+        'reconcile_orders', 'known_faults', 'raise_missing', 'resolve_ended', 'clear_faults', 'purge_alerts', 'purge_before', 'purge_batch'
+      ])
+  loop
+    execute format(
+      'revoke all on function %s from %s', v_right.function,
+      case v_right.grantee when 0 then 'public' else v_right.grantee::regrole::text end
+    );
+  end loop;
+end
+$$;
+
+comment on function walltrack.narrow_grants() is
+'Takes from every role the rights on alerting that grant_access() never gives.';
+
+revoke all on function walltrack.narrow_grants() from public;
 
 
 create or replace function walltrack.enable_row_security() returns void
@@ -189,6 +280,7 @@ revoke all on function walltrack.enable_row_security() from public;
 do $$
 begin
   perform walltrack.shut_out_api_roles();
+  perform walltrack.narrow_grants();
   if exists (select from pg_roles as r where r.rolname in ('anon', 'authenticated')) then
     perform walltrack.enable_row_security();
   end if;

@@ -39,8 +39,11 @@ LOCK_TRIES = 15
 LOCK_PAUSE = 1.0
 """Seconds between two tries; a writer that is let through in between is never held up for long."""
 
+_SAFE = "set local search_path = pg_catalog, pg_temp;\n"
+"""A migration runs with many rights: what another role put into a schema of the search path must not run in it."""
+
 _BEFORE = f"""\
-set local lock_timeout = '10s';
+{_SAFE}set local lock_timeout = '10s';
 set local statement_timeout = 0;
 do $before$
 begin
@@ -70,7 +73,10 @@ $before$;
 -- One migration at a time: only the owner of the schema can take this lock.
 comment on schema {SCHEMA} is 'Database-native alerting for orders: walltrack_alerts.';
 """  # noqa: S608  # the name is a constant
-_WATCHED = "exists (select from pg_trigger where tgname = 'walltrack_alerts_update')"
+_WATCHED = (
+    "exists (select from pg_trigger as t inner join pg_proc as p on p.oid = t.tgfoid "
+    f"where t.tgname = 'walltrack_alerts_update' and p.pronamespace = '{SCHEMA}'::regnamespace)"
+)
 """Whether a table of orders, whatever it is called by now, is watched already."""
 _WATCH = f"""\
 do $$
@@ -142,11 +148,44 @@ def definitions() -> Iterator[str]:
         yield f"-- {path.name}\n{text}"
 
 
+def _created(*kinds: str) -> list[str]:
+    """The names of the objects of these kinds that sql/ creates in the schema."""
+    text = "".join(path.read_text(encoding="utf-8") for path in sorted(_folder("sql").glob("*.sql")))
+    return re.findall(rf"^create (?:or replace )?(?:{'|'.join(kinds)}) (?:if not exists )?{SCHEMA}\.(\w+)", text, re.MULTILINE)
+
+
+def refuse_planted() -> str:
+    """The SQL that refuses a schema in which another role has put an object under a name of ours (WT005)."""
+    relations = sorted({*_created("table", "view", "sequence", "type"), VERSION_TABLE} - {"alerts", "orders"})
+    functions = sorted(set(_created("function")))
+    return f"""\
+do $planted$
+declare
+  v_planted text := (
+    select string_agg(format('%s (of %s)', o.what, r.rolname), ', ' order by o.what)
+    from (
+      select c.oid::regclass::text as what, c.relowner as owner from pg_class as c
+      where c.relnamespace = '{SCHEMA}'::regnamespace and c.relname = any ('{{{",".join(relations)}}}')
+      union all
+      select p.oid::regprocedure::text, p.proowner from pg_proc as p
+      where p.pronamespace = '{SCHEMA}'::regnamespace and p.proname = any ('{{{",".join(functions)}}}')
+    ) as o
+    inner join pg_roles as r on r.oid = o.owner
+    where not r.rolsuper and r.rolname <> current_user
+  );
+begin
+  if v_planted is not null then
+    raise exception 'schema {SCHEMA} has objects of other roles under names of alerting: %', v_planted
+      using errcode = 'WT005', hint = 'Nothing was changed. Drop them, or migrate as the role that owns them.';
+  end if;
+end
+$planted$;
+"""  # noqa: S608  # the names are constants
+
+
 def drop_definitions() -> str:
     """The SQL that takes the guards, views and functions away, so that a revision can drop the tables."""
-    text = "".join(path.read_text(encoding="utf-8") for path in _folder("sql").glob("*.sql") if ".table." not in path.name)
-    views = re.findall(rf"^create or replace view {SCHEMA}\.(\w+)", text, re.MULTILINE)
-    functions = re.findall(rf"^create or replace function {SCHEMA}\.(\w+)", text, re.MULTILINE)
+    views, functions = _created("view"), _created("function")
     return (
         f"set local lock_timeout = '{LOCK_TIMEOUT}';\n"
         # With their event triggers, which only a superuser could name.
@@ -204,13 +243,14 @@ def run_offline() -> None:
     write = context.get_context().impl.static_output
     complete = _command() == "upgrade" and context.get_revision_argument() in (head_revision(), (head_revision(),))
     with context.begin_transaction():
-        write(_BEFORE)
+        write(_BEFORE + refuse_planted())
         context.run_migrations()
         if complete:
             for text in definitions():
                 write(text)
     if complete:
-        write(f"BEGIN;\n\nset local lock_timeout = '{LOCK_TIMEOUT}';\n{_WATCH}\nCOMMIT;\n\n{_RECONCILE}")
+        write(f"BEGIN;\n\n{_SAFE}set local lock_timeout = '{LOCK_TIMEOUT}';\n{_WATCH}\nCOMMIT;\n\n")
+        write(f"BEGIN;\n\n{_SAFE}{_RECONCILE}\nCOMMIT;\n")
 
 
 def _migrate(dsn: str) -> None:
@@ -221,7 +261,7 @@ def _migrate(dsn: str) -> None:
             with connection.begin():
                 _configure(connection=connection)
                 if _command() in ("upgrade", "downgrade", "do_stamp"):
-                    _execute(connection, _BEFORE)
+                    _execute(connection, _BEFORE + refuse_planted())
                 context.run_migrations()
                 complete = _command() == "upgrade" and context.get_context().get_current_heads() == (head_revision(),)
                 if complete:
@@ -230,7 +270,7 @@ def _migrate(dsn: str) -> None:
             if complete:
                 _watch(connection)
                 with connection.begin():
-                    _execute(connection, "set local statement_timeout = 0;\n" + _RECONCILE)
+                    _execute(connection, _SAFE + "set local statement_timeout = 0;\n" + _RECONCILE)
     finally:
         engine.dispose()
 
@@ -255,7 +295,7 @@ def _watch(connection: Connection) -> None:
     for attempt in range(1, LOCK_TRIES + 1):
         try:
             with connection.begin():
-                _execute(connection, f"set local lock_timeout = '{LOCK_TIMEOUT}';")
+                _execute(connection, f"{_SAFE}set local lock_timeout = '{LOCK_TIMEOUT}';")
                 _execute(connection, _WATCH)
         except sqlalchemy.exc.OperationalError as error:
             if not isinstance(error.orig, psycopg.errors.LockNotAvailable) or attempt == LOCK_TRIES:

@@ -52,7 +52,7 @@ def _reconcile(connection: psycopg.Connection, dry_run: bool, progress: Callable
             row = connection.execute(
                 "select last_id, scanned, raised from walltrack.raise_missing(%s::oid, %s, %s, %s)", (table, last, BATCH, dry_run)
             ).fetchone()
-            if row is None or row[0] is None:
+            if row is None or row[0] in (None, last):
                 break
             last, scanned, raised = row[0], scanned + row[1], raised + row[2]
             progress(scanned, max(total, scanned))

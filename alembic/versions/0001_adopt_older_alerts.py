@@ -27,7 +27,16 @@ begin
   -- What does not fit, all of it, before anything is touched.
   select case
     when c.relkind <> 'r' then 'it is not an ordinary table'
-    when not pg_has_role(c.relowner, 'USAGE') then format('it belongs to %s, not to %s', c.relowner::regrole, current_user)
+    when c.relowner::regrole::text <> quote_ident(current_user)
+      and not (
+        select bool_and(r.rolsuper) from pg_roles as r where r.oid = c.relowner or r.rolname = current_user
+      ) then format('it belongs to %s, not to %s', c.relowner::regrole, current_user)
+    when exists (
+      select from pg_trigger as t
+      inner join pg_proc as p on p.oid = t.tgfoid
+      inner join pg_roles as r on r.oid = p.proowner
+      where t.tgrelid = c.oid and not t.tgisinternal and not r.rolsuper and r.rolname <> current_user
+    ) then format('it has triggers whose functions belong to other roles than %s', current_user)
     when c.relforcerowsecurity then 'row level security is forced, which would stop the order trigger'
   end into v_found from pg_class as c where c.oid = v_table;
   v_problems := v_problems || v_found;
