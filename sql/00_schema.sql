@@ -16,7 +16,8 @@
 --   50_lifecycle.sql             what people and services call: raise, acknowledge, snooze, resolve
 --   55_sync_order.sql            brings the alert of one order in line with the order: raise, repeat, refresh, resolve or nothing
 --   57_facts.sql                 which column says what of an order, and the SQL that reads it
---   60_stored_orders.sql         the same for an order as it is stored, e.g. after nested writes
+--   58_foreign_tables.sql        when a table of another role is not read, so that nothing of its owner runs with our rights
+--   60_stored_orders.sql         sync_order() for an order as it is stored, e.g. after nested writes
 --   65_guard.sql                 the trigger: leaves at once unless the order write matters
 --   66_follow_ddl.sql            writes the guard again when the columns of its table change
 --   67_watch.sql                 watch_orders() and unwatch_orders()

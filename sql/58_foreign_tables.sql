@@ -36,7 +36,15 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  select exists (select from pg_roles as r where r.oid = p_role and (r.rolsuper or r.rolname = current_user))
+  select exists (
+    select from pg_roles as r
+    where (r.rolsuper or r.rolname = current_user)
+      and r.oid = case
+        -- The owner of schema public: a role that stands for the owner of the database.
+        when p_role <> 'pg_database_owner'::regrole then p_role
+        else (select d.datdba from pg_database as d where d.datname = current_database())
+      end
+  )
 $$;
 
 comment on function walltrack.is_trusted(oid) is 'Whether code of a role may run with the rights of alerting''s owner: its own, or a superuser''s.';

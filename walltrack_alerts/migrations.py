@@ -148,16 +148,17 @@ def definitions() -> Iterator[str]:
         yield f"-- {path.name}\n{text}"
 
 
-def _created(*kinds: str) -> list[str]:
-    """The names of the objects of these kinds that sql/ creates in the schema."""
-    text = "".join(path.read_text(encoding="utf-8") for path in sorted(_folder("sql").glob("*.sql")))
+def _created(*kinds: str, with_tables: bool = False) -> list[str]:
+    """The names of the objects of these kinds that sql/ creates in the schema, with or without those of NN_name.table.sql."""
+    paths = [path for path in sorted(_folder("sql").glob("*.sql")) if with_tables or ".table." not in path.name]
+    text = "".join(path.read_text(encoding="utf-8") for path in paths)
     return re.findall(rf"^create (?:or replace )?(?:{'|'.join(kinds)}) (?:if not exists )?{SCHEMA}\.(\w+)", text, re.MULTILINE)
 
 
 def refuse_planted() -> str:
     """The SQL that refuses a schema in which another role has put an object under a name of ours (WT005)."""
-    relations = sorted({*_created("table", "view", "sequence", "type"), VERSION_TABLE} - {"alerts", "orders"})
-    functions = sorted(set(_created("function")))
+    relations = sorted({*_created("table", "view", "sequence", "type", with_tables=True), VERSION_TABLE} - {"alerts", "orders"})
+    functions = sorted(set(_created("function", with_tables=True)))
     return f"""\
 do $planted$
 declare
