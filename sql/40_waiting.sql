@@ -24,8 +24,8 @@ begin
   failures := 0;
   v_value := currval('walltrack.waited_in_transaction');
   if v_value / 1000000 = (extract(epoch from now()) * 1000)::bigint then
-    ms := v_value / 1000 % 1000;
-    failures := v_value % 1000;
+    ms := (v_value / 1000 % 1000)::int;
+    failures := (v_value % 1000)::int;
   end if;
 exception when object_not_in_prerequisite_state then
   perform setval('walltrack.waited_in_transaction', 1);  -- the session's first look
@@ -48,7 +48,7 @@ declare
   v_failures int;
 begin
   select w.ms, w.failures + p_failures into v_ms, v_failures from walltrack.waited() as w;
-  v_ms := v_ms + round(extract(epoch from clock_timestamp() - p_since) * 1000);
+  v_ms := v_ms + round(extract(epoch from clock_timestamp() - p_since) * 1000)::int;
   perform setval(
     'walltrack.waited_in_transaction',
     (extract(epoch from now()) * 1000)::bigint * 1000000 + least(v_ms, 999) * 1000 + least(v_failures, 999)

@@ -66,7 +66,7 @@ declare
   )::text;
   v_xid text := pg_current_xact_id()::text || ':';
   v_notified text := current_setting('walltrack.notified_bytes', true);
-  v_pending bigint := octet_length(v_payload) + 100;
+  v_pending bigint := (octet_length(v_payload) + 100)::bigint;
 begin
   -- A full notification queue makes COMMIT itself fail, which no handler can catch. What this transaction has notified so far
   -- enters the queue only then, so it is summed up, under the transaction's id: any other value that the session may have

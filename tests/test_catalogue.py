@@ -153,18 +153,22 @@ def test_plpgsql_check_finds_nothing(db: psycopg.Connection) -> None:
         cross join lateral extensions.plpgsql_check_function_tb(
           p.oid, coalesce(t.tgrelid, 0), all_warnings => true) as c
         where p.pronamespace = 'walltrack'::regnamespace
-          -- It locks rows by dynamic SQL, which the check cannot see.
-          and (p.proname, c.level) <> ('order_row', 'performance')
-          -- Their queries are put together of quoted literals and names; alert and place are two columns.
+          -- They read and lock by dynamic SQL, which the check cannot see.
+          and (p.proname, c.level) not in (('read_order', 'performance'), ('may_read', 'performance'))
+          -- Their queries are put together of quoted literals and names, or of words of the catalogue and of the source.
           and (p.proname, c.level) not in (
-            ('list_alerts', 'security'), ('changed_alerts', 'security'), ('understands', 'security')
+            ('list_alerts', 'security'), ('changed_alerts', 'security'), ('read_order', 'security'),
+            ('limit_waiting', 'security'), ('narrow_grants', 'security')
           )
-          -- It returns from within its loop.
+          -- It returns from within its loop; alert and place are two columns; a transition table exists while the trigger runs.
           and (p.proname, c.message) not in (
             ('unused_xid', 'control reached end of function without RETURN'),
             ('list_alerts', 'cannot determinate a result of dynamic SQL'),
-            ('list_alerts', 'composite OUT variable "alert" is not single argument')
+            ('list_alerts', 'composite OUT variable "alert" is not single argument'),
+            ('tg_alerts__delete_events', 'relation "deleted_alerts" does not exist')
           )
+          -- An assignment calls a function in a third of the time of PERFORM.
+          and c.message not in ('never read variable "v_is_notified"', 'never read variable "v_lifted"')
         """
     ).fetchall()
     assert found == []

@@ -121,11 +121,11 @@ def test_lists_and_counts_read_by_index_only(bot: Bot) -> None:
     bot.execute("select count(walltrack.resolve_alert(id, 'x', 'ada')) from walltrack.open_alerts")
     many(bot)
     for arguments in ("p_status => 'open'", "p_status => 'all'", "p_status => 'resolved'", "p_text => 'BONK', p_status => 'all'"):
-        with by_index(bot, 4 * ROWS):
+        with by_index(bot, 6 * ROWS):
             bot.execute(f"select count(*) from walltrack.list_alerts({arguments}, p_limit => 50)")
-    with by_index(bot, 4 * ROWS):
+    with by_index(bot, 6 * ROWS):
         bot.execute("select * from walltrack.alert_counts")
-    with by_index(bot, 4 * ROWS):
+    with by_index(bot, 6 * ROWS):
         bot.execute("select * from walltrack.alert_summary")
     with by_index(bot, 200):
         bot.execute("select * from walltrack.list_alerts(p_limit => 50)")
