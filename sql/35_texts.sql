@@ -181,8 +181,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return case
-    when lower(p_text collate "C") in ('true', 't', 'simulation') then true
-    when lower(p_text collate "C") in ('false', 'f', 'live') then false
+    when lower(btrim(p_text) collate "C") in ('true', 't', 'simulation') then true
+    when lower(btrim(p_text) collate "C") in ('false', 'f', 'live') then false
   end;
 end
 $$;

@@ -1,8 +1,9 @@
 -- How long order writes may wait for alerting, and what is kept when alerting fails.
 --
 -- All waiting that alerting causes in one transaction adds up to at most 250 ms, whatever is locked and however many orders,
--- savepoints or tables it writes: 200 ms, then nothing is waited for, and after 30 locks that could not be had no further one
--- is tried. The sums have to outlive a ROLLBACK TO SAVEPOINT, so they are kept in the session's own value of a sequence, which
+-- savepoints or tables it writes. One write takes up to three locks that may be held (two tables, the row or the key of an
+-- alert), so each may take a third of what is left of 240 ms, at first 80. Then nothing is waited for, and after 30 locks that
+-- could not be had no further one is tried. The sums have to outlive a ROLLBACK TO SAVEPOINT, so they are kept in the session's own value of a sequence, which
 -- no rollback resets: the start of the transaction in ms since 1970, times 1,000,000, plus the ms that it has waited, times
 -- 1,000, plus the failures. currval() shows each session its own value.
 
@@ -16,23 +17,37 @@ create or replace function walltrack.waited(out ms int, out failures int)
 language plpgsql
 volatile
 security invoker
+set lock_timeout = '1ms'
 as $$
 declare
   v_value bigint;
 begin
   ms := 0;
   failures := 0;
+  if current_setting('walltrack.waits_no_more', true) = now()::text then
+    ms := 999;
+    failures := 999;
+    return;
+  end if;
   v_value := currval('walltrack.waited_in_transaction');
   if v_value / 1000000 = (extract(epoch from now()) * 1000)::bigint then
     ms := (v_value / 1000 % 1000)::int;
     failures := (v_value % 1000)::int;
   end if;
-exception when object_not_in_prerequisite_state then
-  perform setval('walltrack.waited_in_transaction', 1);  -- the session's first look
+exception
+  when object_not_in_prerequisite_state then
+    perform setval('walltrack.waited_in_transaction', 1);  -- the session's first look
+  when lock_not_available then
+    -- The sequence itself is locked: this transaction waits for nothing any more.
+    perform set_config('walltrack.waits_no_more', now()::text, true);
+    ms := 999;
+    failures := 999;
 end
 $$;
 
-comment on function walltrack.waited() is 'How many ms this transaction has waited for alerting so far, and how often alerting failed; each at most 999.';
+comment on function walltrack.waited() is
+'How many ms this transaction has waited for alerting so far, at most 999; how many alerts (at most 99) plus 100 times how many '
+'faults it could not write.';
 
 revoke all on function walltrack.waited() from public;
 
@@ -42,18 +57,26 @@ language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '1ms'
 as $$
+-- p_failures: 1 for an alert that was not written, 100 for a fault that was not; see waited().
 declare
   v_ms int;
   v_failures int;
 begin
-  select w.ms, w.failures + p_failures into v_ms, v_failures from walltrack.waited() as w;
+  select w.ms, w.failures into v_ms, v_failures from walltrack.waited() as w;
+  if v_failures = 999 then
+    return v_failures;
+  end if;
   v_ms := v_ms + round(extract(epoch from clock_timestamp() - p_since) * 1000)::int;
+  v_failures := v_failures + case when p_failures = 1 and v_failures % 100 = 99 then 0 else p_failures end;
   perform setval(
     'walltrack.waited_in_transaction',
     (extract(epoch from now()) * 1000)::bigint * 1000000 + least(v_ms, 999) * 1000 + least(v_failures, 999)
   );
   return v_failures;
+exception when lock_not_available then
+  return (walltrack.waited()).failures;
 end
 $$;
 
@@ -76,10 +99,10 @@ begin
       hint = 'Was the column renamed or dropped? Watch the table again with its new name in p_columns.';
   end if;
   if v_waited.ms = 0 then
-    return;  -- the caller's own 200 ms
-  elsif v_waited.ms <= 195 then
-    perform set_config('lock_timeout', (200 - v_waited.ms)::text, true);
-  elsif v_waited.failures <= 30 then
+    return;  -- the caller's own 80 ms
+  elsif v_waited.ms <= 230 then
+    perform set_config('lock_timeout', ((240 - v_waited.ms) / 3)::text, true);
+  elsif v_waited.failures % 100 <= 30 then
     execute format('lock table %s in row exclusive mode nowait', p_tables);
     perform set_config('lock_timeout', '1', true);
   else
@@ -117,17 +140,19 @@ begin
   end if;
   begin
     v_failures := walltrack.add_waited(p_since, 1);
-    if (walltrack.waited()).ms > 195 then
+    if v_failures >= 900 then
+      raise exception 'faults cannot be kept without waiting' using errcode = 'lock_not_available';
+    elsif (walltrack.waited()).ms > 230 then
       lock table walltrack.alert_faults in row exclusive mode nowait;
     else
-      perform set_config('lock_timeout', (200 - (walltrack.waited()).ms)::text, true);
+      perform set_config('lock_timeout', ((240 - (walltrack.waited()).ms) / 3)::text, true);
     end if;
     insert into walltrack.alert_faults (table_id, order_id, sqlstate, message)
     values (p_table, left(p_order_id, 200), p_sqlstate, left(p_message, 2000));
   exception when query_canceled or assert_failure or others then
-    v_failures := walltrack.add_waited(v_began);  -- the warning below remains
+    v_failures := walltrack.add_waited(v_began, case when sqlstate = '55P03' then 100 else 0 end);  -- the warning below remains
   end;
-  if v_failures <= 20 then  -- a bulk write does not print as many warnings as it has orders
+  if v_failures % 100 <= 20 then  -- a bulk write does not print as many warnings as it has orders
     begin
       raise warning 'walltrack_alerts: order % of % was written but its alert was not: % (%)',
         left(p_order_id, 200), p_table, left(p_message, 500), p_sqlstate

@@ -143,7 +143,7 @@ language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '200ms'
+set lock_timeout = '80ms'
 set enable_seqscan = off
 as $$
 -- The facts as fact_expression() gives them. p_is_write: the order was just written, from the state p_former_..., by no other write
@@ -293,6 +293,26 @@ revoke all on function walltrack.sync_order(
 ) from public;
 
 
+create or replace function walltrack.has_alert(p_order_id text) returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '80ms'
+set enable_seqscan = off
+as $$
+declare
+  v_key text collate "default" := walltrack.order_key(p_order_id);
+begin
+  return exists (select from walltrack.alerts as a where a.dedupe_key = v_key);
+end
+$$;
+
+comment on function walltrack.has_alert(text) is 'Whether an order has an alert, open or not.';
+
+revoke all on function walltrack.has_alert(text) from public;
+
+
 create or replace function walltrack.sync_deleted_order(
     p_order_id text,
     p_notify text,
@@ -303,7 +323,7 @@ language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '200ms'
+set lock_timeout = '80ms'
 set enable_seqscan = off
 as $$
 declare

@@ -106,7 +106,7 @@ language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '200ms'
+set lock_timeout = '80ms'
 as $$
 declare
   v_row jsonb;
@@ -178,7 +178,8 @@ begin
   end if;
   v_is_nested := coalesce(current_setting('walltrack.nested', true) <> '', false);
   if p_old_id <> coalesce(p_new_id, '') then
-    if v_is_nested or p_may_move or p_new_id is not null then
+    -- Without an alert there is nothing to resolve; where the order is a row of another partition now, the INSERT of that row counts.
+    if (v_is_nested or p_may_move or p_new_id is not null) and walltrack.has_alert(p_old_id) then
       v_action := walltrack.sync_stored_order(
         p_table, p_columns, p_old_id, p_cancel_pattern, p_notify, p_former_error, p_was_exhausted
       );
@@ -228,6 +229,7 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
   select a.id, coalesce(a.data ->> 'order_id', substr(a.dedupe_key, length('order_failed_') + 1)), a.order_table
   from walltrack.alerts as a

@@ -75,13 +75,10 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
   -- Only where an expression casts: the values of other types pass through their output functions, whatever the type.
-  select coalesce(
-    string_agg(
-      format('pg_catalog.pg_typeof(new.%I)::pg_catalog.oid operator(pg_catalog.=) %s', a.attname, a.atttypid::oid),
-      e'\n    and ' order by f.place
-    ),
-    'true'
-  )
+  select case when count(*) = 0 then 'true' else format(
+    'array[%s]::pg_catalog.oid[] operator(pg_catalog.=) %L::pg_catalog.oid[]',
+    string_agg(format('pg_catalog.pg_typeof(new.%I)', a.attname), ', ' order by f.place), array_agg(a.atttypid order by f.place)
+  ) end
   from unnest(p_facts) with ordinality as f (name, place)
   inner join pg_attribute as a
     on a.attrelid = p_table and a.attname = p_columns ->> f.name and a.attnum > 0 and not a.attisdropped
@@ -180,7 +177,7 @@ begin
         p_was_exhausted => (%3$s) is true
       );
     end if;
-    if pg_catalog.clock_timestamp() operator(pg_catalog.-) v_began operator(pg_catalog.>) interval '5 ms'
+    if pg_catalog.clock_timestamp() operator(pg_catalog.-) v_began operator(pg_catalog.>) interval '1 ms'
       or pg_catalog.current_setting('walltrack.protect_commit', true) operator(pg_catalog.<>) ''
     then
       perform walltrack.add_waited(v_began);
@@ -196,6 +193,9 @@ begin
       -- A column has gone or has another type since the guard was written, or another writer has raised an alert of the same key
       -- at this moment: the order is read as it is stored.
       if v_sqlstate operator(pg_catalog.=) any (array['42703', '42804', '23505']) then
+        perform walltrack.add_waited(v_began);
+        v_began := pg_catalog.clock_timestamp();
+        perform pg_catalog.set_config('walltrack.nested', 'yes', true) where pg_catalog.pg_trigger_depth() operator(pg_catalog.>) 1;
         v_action := coalesce(walltrack.sync_stored_order(%12$s, %11$L, v_order_id, %9$L, %10$L), 'none');
       end if;
     exception when query_canceled or assert_failure or others then

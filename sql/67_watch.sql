@@ -102,6 +102,11 @@ begin
     raise exception 'table % cannot be watched, attempts are numbers: %', p_table, v_found
       using errcode = 'WT004', hint = 'Change the type of the column, or name another one in p_columns.';
   end if;
+  v_found := walltrack.base_type(p_table, p_columns ->> 'order_id');
+  if v_found in ('bytea', 'date', 'timestamp without time zone', 'timestamp with time zone', 'interval', 'money') then
+    raise exception 'table % cannot be watched, the text of its id depends on settings of the session: it is %', p_table, v_found
+      using errcode = 'WT004', hint = 'Name another unique column as order_id in p_columns.';
+  end if;
   if coalesce(p_notify not in ('event', 'transaction', 'off'), true) then
     raise exception 'unknown p_notify %', coalesce(quote_literal(p_notify), 'NULL')
       using errcode = 'WT003', hint = 'Use event, transaction or off.';
@@ -138,11 +143,17 @@ as $$
 -- that has a lock_timeout, and try again.
 declare
   v_event text;
-  v_former walltrack.watched_tables := (select w from walltrack.watched_tables as w where w.table_id = p_table);
-  v_columns jsonb := walltrack.map_columns(p_table, p_columns, v_former.columns);
-  v_cancel_pattern text := coalesce(p_cancel_pattern, v_former.cancel_pattern, '^Max retries reached');
-  v_notify text := coalesce(p_notify, v_former.notify, 'event');
+  v_former walltrack.watched_tables;
+  v_columns jsonb;
+  v_cancel_pattern text;
+  v_notify text;
 begin
+  -- After an ALTER TABLE that another session has not committed yet, the columns are others.
+  execute format('lock table %s in access share mode', p_table);
+  select w.* into v_former from walltrack.watched_tables as w where w.table_id = p_table for update;
+  v_columns := walltrack.map_columns(p_table, p_columns, v_former.columns);
+  v_cancel_pattern := coalesce(p_cancel_pattern, v_former.cancel_pattern, '^Max retries reached');
+  v_notify := coalesce(p_notify, v_former.notify, 'event');
   perform walltrack.check_watchable(p_table, v_columns, v_cancel_pattern, v_notify);
   insert into walltrack.watched_tables (table_id, table_name, columns, cancel_pattern, order_actions, notify)
   values (

@@ -127,6 +127,7 @@ rows 100
 set search_path = pg_catalog, pg_temp
 -- The walk along an index is meant; statistics of a young table would sort all of it.
 set enable_seqscan = off
+set jit = off
 set enable_bitmapscan = off
 set enable_sort = off
 set plan_cache_mode = force_generic_plan

@@ -19,6 +19,7 @@ security invoker
 rows 100
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
   select a.severity, a.status, a.snoozed_until
   from walltrack.alerts as a
@@ -104,6 +105,7 @@ security invoker
 rows 1000
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
   -- What was created or acknowledged since then is open or was resolved since then: so the alerts of failed orders pay for no index
   -- on those times.

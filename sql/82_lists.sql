@@ -14,6 +14,7 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_text text := walltrack.nonblank(p_text);
@@ -159,6 +160,7 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 set datestyle = 'ISO, YMD'  -- times are put into the text of the query
 as $$
 declare
@@ -284,6 +286,7 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 begin
   return query execute format(

@@ -74,6 +74,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '200ms'
 set enable_seqscan = off
+set jit = off
 as $$
 -- One bounded batch of a watched table, by its index on the id: the p_limit orders after p_after (NULL: from the first).
 declare
@@ -140,6 +141,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '200ms'
 set enable_seqscan = off
+set jit = off
 as $$
 -- Open alerts are few: each one is compared with its order. It waits for one alert that is held, not for each.
 declare
@@ -162,7 +164,7 @@ begin
       v_resolved := v_resolved + 1;
     exception when others then
       -- One alert that cannot be healed does not keep the others from it.
-      perform walltrack.add_waited(v_began);
+      perform walltrack.add_waited(v_began, 1);
       insert into walltrack.alert_faults (order_id, sqlstate, message)
       values (left(v_alert.order_id, 200), sqlstate, left(sqlerrm, 2000));
     end;

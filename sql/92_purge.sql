@@ -75,6 +75,7 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 -- One bounded batch, the longest resolved first: the p_limit alerts after the place (p_after_at, p_after_id), NULL: from
 -- the first. Returns where it stopped, NULL at the end.

@@ -361,3 +361,28 @@ def test_a_change_does_not_wait_for_us(database_url: str, writer: Writer, admin:
     admin.execute("""select walltrack.watch_orders('walltrack.orders', '{"status": "state"}')""")
     writer.names["status"] = "state"
     writer.assert_alerts()
+
+
+def test_watching_again_beside_a_rename_follows_it(database_url: str, bot: Bot, admin: psycopg.Connection) -> None:
+    """The call waits for the rename, and reads the columns only then."""
+    order = bot.create("exit", status="submitted", attempt_count=2)
+    with psycopg.connect(database_url) as other:
+        other.execute("alter table walltrack.orders rename column attempt_count to tries")
+        with meanwhile(lambda: bot.execute("select walltrack.watch_orders('walltrack.orders', p_notify => 'off')")):
+            wait_until_blocked(admin, bot.connection, other)
+            other.commit()
+    bot.execute("update walltrack.orders set status = 'failed', tries = 3")
+    assert (bot.alert(order).is_open, bot.faults()) == (True, [])
+
+
+def test_a_rename_waits_for_a_call_that_watches_again(database_url: str, bot: Bot) -> None:
+    """Otherwise, the guard could not follow, and order writes would fail."""
+    with psycopg.connect(database_url) as other:
+        other.execute("select walltrack.watch_orders('walltrack.orders', p_notify => 'off')")
+        bot.execute("set lock_timeout = '50ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            bot.execute("alter table walltrack.orders rename column attempt_count to tries")
+        other.commit()
+    bot.execute("reset lock_timeout; alter table walltrack.orders rename column attempt_count to tries")
+    order = bot.create("exit", status="failed", tries=3)
+    assert bot.alert(order).is_open

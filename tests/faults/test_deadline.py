@@ -22,6 +22,11 @@ LOCKED = {
     "alerts and alert_faults": "lock table walltrack.alerts, walltrack.alert_faults in access exclusive mode",
     "watched_tables": "lock table walltrack.watched_tables in access exclusive mode",
     "the rows of alerts": "select id from walltrack.alerts for update",
+    "the sequence of events": "alter sequence walltrack.alert_events_event_id_seq cache 1",
+    "the sequence that adds up, and alerts": "alter sequence walltrack.waited_in_transaction cache 1; "
+    "lock table walltrack.alerts in access exclusive mode",
+    "the sequence of faults, and alerts": "alter sequence walltrack.alert_faults_fault_id_seq cache 1; "
+    "lock table walltrack.alerts in access exclusive mode",
     "everything": "lock table walltrack.alerts, walltrack.alert_events, walltrack.alert_faults, walltrack.watched_tables "
     "in access exclusive mode",
 }
@@ -204,3 +209,42 @@ def test_a_statement_timeout_ends_a_bulk_write_that_is_itself_too_long(bot: Bot)
     bot.execute("set statement_timeout = '500ms'")
     with pytest.raises(psycopg.errors.QueryCanceled):
         in_one_statement(bot)
+
+
+def test_several_locks_of_one_write_share_one_deadline(database_url: str, bot: Bot) -> None:
+    """Each is let go just before it would time out, and the next one is held by then."""
+    for _ in range(20):
+        bot.create("exit", status="submitted", attempt_count=2)
+    holders = [psycopg.connect(database_url) for _ in range(3)]
+    for holder, lock in zip(holders, ("alerts", "alert_events", "alert_faults"), strict=True):
+        holder.execute(f"lock table walltrack.{lock} in access exclusive mode")  # type: ignore[arg-type]
+    timers = [threading.Timer(0.07 * (number + 1), holder.rollback) for number, holder in enumerate(holders)]
+    for timer in timers:
+        timer.start()
+    begun = time.monotonic()
+    bot.execute("update walltrack.orders set status = 'failed', attempt_count = 3")
+    took = time.monotonic() - begun
+    for timer, holder in zip(timers, holders, strict=True):
+        timer.join()
+        holder.close()
+    assert took < MOST
+    reconcile(bot)
+    assert [alert.is_open for alert in bot.alerts()] == [True] * 20
+
+
+def test_the_wait_for_another_writer_of_the_same_key_counts(database_url: str, bot: Bot) -> None:
+    """A service that writes alerts itself holds the dedupe keys until its COMMIT."""
+    orders = [bot.create("exit", status="submitted", attempt_count=2) for _ in range(30)]
+    with psycopg.connect(database_url) as service:
+        for order in orders:
+            service.execute(
+                "insert into walltrack.alerts (alert_type, severity, title, message, data, requires_action, dedupe_key) "
+                "values ('order_failed_permanently', 'high', 't', 'm', '{}', true, %s)",
+                (f"order_failed_{order}",),
+            )
+        begun = time.monotonic()
+        bot.execute("update walltrack.orders set status = 'failed', attempt_count = 3")
+        assert time.monotonic() - begun < MOST
+        service.rollback()
+    reconcile(bot)
+    assert [alert.is_open for alert in bot.alerts()] == [True] * 30

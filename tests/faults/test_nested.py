@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 
 import psycopg
@@ -182,3 +183,33 @@ def test_partitions_written_directly(bot: Bot, admin: psycopg.Connection) -> Non
     bot.execute("delete from public.trades_open")
     assert bot.alerts()[0].resolution == "Order deleted"
     assert (bot.faults(), reconcile(bot)) == ([], (0, 0))
+
+
+def test_a_nested_write_that_lost_a_race_counts_as_nested(database_url: str, bot: Bot) -> None:
+    """Another writer raises the alert of the nested order at this moment, so the guard tries again."""
+    first, second = (bot.create("exit", status="submitted", attempt_count=3) for _ in range(2))
+    bot.execute(
+        f"""
+        delete from walltrack.alerts;
+        create function walltrack.host() returns trigger language plpgsql as $$ begin
+          if new.id = '{first}' then
+            update walltrack.orders set status = 'failed', last_error = 'nested' where id = '{second}';
+          end if;
+          return null;
+        end $$;
+        create trigger a_host after update on walltrack.orders for each row when (new.status = 'filled')
+        execute function walltrack.host()
+        """
+    )
+    with psycopg.connect(database_url) as service:
+        service.execute(
+            "insert into walltrack.alerts (alert_type, severity, title, message, data, requires_action, dedupe_key) "
+            "values ('order_failed_permanently', 'high', 't', 'm', '{}', true, %s)",
+            (f"order_failed_{second}",),
+        )
+        timer = threading.Timer(0.04, service.commit)
+        timer.start()
+        bot.execute("update walltrack.orders set status = 'filled'")
+        timer.join()
+    assert bot.execute("select status from walltrack.orders where id = %s", (second,)).fetchone() == ("failed",)
+    assert [alert.is_open for alert in bot.alerts() if alert.dedupe_key == f"order_failed_{second}"] == [True]

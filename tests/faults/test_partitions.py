@@ -122,3 +122,22 @@ def test_a_level_in_the_middle(bot: Bot) -> None:
     assert states(bot) == ["23514"]
     assert reconcile(bot) == (0, 1)
     assert bot.faults() == []
+
+
+def test_a_move_is_no_new_failure(bot: Bot, part: uuid.UUID) -> None:
+    """Neither of an alert that is open, nor of one that an operator has resolved."""
+    bot.execute("update walltrack.parts set status = 'failed', attempt_count = 3")
+    (alert,) = bot.alerts()
+    assert (alert.is_open, alert.occurrences) == (True, 1)
+    bot.execute("update walltrack.parts set status = 'pending'")
+    (alert,) = bot.alerts()
+    assert (alert.is_open, alert.occurrences) == (True, 1)
+    bot.execute("update walltrack.parts set status = 'failed', attempt_count = 4")
+    (alert,) = bot.alerts()
+    assert (alert.is_open, alert.occurrences) == (True, 2)
+    bot.call("resolve_alert", alert.id, "sold by hand", "ada")
+    bot.execute("update walltrack.parts set status = 'pending'")
+    assert [alert.is_open for alert in bot.alerts()] == [False]
+    bot.execute("update walltrack.parts set status = 'failed', attempt_count = 5")
+    assert sorted(alert.is_open for alert in bot.alerts()) == [False, True]
+    assert bot.faults() == []
