@@ -102,7 +102,7 @@ begin
     raise exception 'table % cannot be watched, attempts are numbers: %', p_table, v_found
       using errcode = 'WT004', hint = 'Change the type of the column, or name another one in p_columns.';
   end if;
-  v_found := walltrack.base_type(p_table, p_columns ->> 'order_id');
+  v_found := walltrack.base_type(p_table, p_columns ->> 'order_id')::text;
   if v_found in ('bytea', 'date', 'timestamp without time zone', 'timestamp with time zone', 'interval', 'money') then
     raise exception 'table % cannot be watched, the text of its id depends on settings of the session: it is %', p_table, v_found
       using errcode = 'WT004', hint = 'Name another unique column as order_id in p_columns.';
