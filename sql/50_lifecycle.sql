@@ -226,7 +226,7 @@ begin
     where e.alert_id = p_alert_id and e.kind = 'snoozed'
     order by e.event_id desc
     limit 1;
-    v_who := coalesce(v_who, 'somebody');
+    v_who := coalesce(v_who, 'another operator');
   end if;
   if p_until is not distinct from v_before then
     if v_before is null then

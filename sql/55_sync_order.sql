@@ -295,7 +295,7 @@ revoke all on function walltrack.sync_order(
 
 create or replace function walltrack.has_alert(p_order_id text) returns boolean
 language plpgsql
-stable
+volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '80ms'
@@ -304,6 +304,9 @@ as $$
 declare
   v_key text collate "default" := walltrack.order_key(p_order_id);
 begin
+  if clock_timestamp() - now() > interval '20 ms' then
+    perform walltrack.limit_waiting('walltrack.alerts', p_order_id);
+  end if;
   return exists (select from walltrack.alerts as a where a.dedupe_key = v_key);
 end
 $$;

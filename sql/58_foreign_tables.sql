@@ -187,7 +187,9 @@ begin
   elsif current_setting('transaction_isolation') <> 'read committed' then
     return false;
   end if;
-  execute format('lock table %s in share update exclusive mode', p_table);
+  execute format(
+    'lock table %s in share update exclusive mode %s', p_table, case when (walltrack.waited()).ms > 200 then 'nowait' end
+  );
   return walltrack.read_refusal(p_table) is null;
 exception when lock_not_available or insufficient_privilege then
   return false;

@@ -4,7 +4,7 @@
 -- Everything else is refused with a reason a trader understands (WT011), and nothing has happened then. Lock order as
 -- everywhere: orders, then alerts. The alert follows by the guard, as after any other write of the order.
 --
--- The triggers of the table run with the rights of alerting's owner meanwhile, so that has to be the owner of the table too.
+-- During an action, the triggers of the table run with the rights of alerting's owner. So alerting's owner has to own the table.
 
 create or replace function walltrack.order_id_of(p_alert walltrack.alerts) returns text
 language plpgsql

@@ -174,7 +174,7 @@ end
 $$;
 
 comment on function walltrack.resolve_ended(boolean, regclass) is
-'Resolves the open alerts (of one table) whose order was filled, cancelled or deleted meanwhile; returns how many.';
+'Resolves the open alerts (of one table) whose order is filled, cancelled or deleted; returns how many.';
 
 revoke all on function walltrack.resolve_ended(boolean, regclass) from public;
 

@@ -21,7 +21,7 @@ SAMPLE_ORDERS = 1_000
 
 @dataclass
 class Reads:
-    """Milliseconds of each read: of (what was read, what the other transaction did meanwhile)."""
+    """Milliseconds of each read, by (what the session read, what the writing transaction was doing)."""
 
     milliseconds: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     transaction_ids: int = 0

@@ -234,7 +234,7 @@ def test_several_locks_of_one_write_share_one_deadline(database_url: str, bot: B
 
 def test_the_wait_for_another_writer_of_the_same_key_counts(database_url: str, bot: Bot) -> None:
     """A service that writes alerts itself holds the dedupe keys until its COMMIT."""
-    orders = [bot.create("exit", status="submitted", attempt_count=2) for _ in range(30)]
+    orders = [bot.create("exit", status="submitted", attempt_count=2) for _ in range(ORDERS)]
     with psycopg.connect(database_url) as service:
         for order in orders:
             service.execute(
@@ -247,4 +247,36 @@ def test_the_wait_for_another_writer_of_the_same_key_counts(database_url: str, b
         assert time.monotonic() - begun < MOST
         service.rollback()
     reconcile(bot)
-    assert [alert.is_open for alert in bot.alerts()] == [True] * 30
+    assert [alert.is_open for alert in bot.alerts()] == [True] * ORDERS
+
+
+def test_three_locks_of_one_write_fit_into_the_deadline(bot: Bot) -> None:
+    """Of two tables, and of the row or the key of an alert: each wait has a third of what is left."""
+    first = bot.execute(
+        "select p.proname, substring(c.setting from 'lock_timeout=(.*)ms')::int from pg_proc as p "
+        "cross join unnest(p.proconfig) as c (setting) where p.pronamespace = 'walltrack'::regnamespace and c.setting like 'lock_timeout%' "
+        "and p.proname = any (array['sync_order', 'sync_deleted_order', 'sync_stored_order', 'has_alert'])"
+    ).fetchall()
+    assert len(first) == 4 and all(3 * milliseconds <= 250 for _, milliseconds in first)
+    for waited in (30, 120, 200):
+        with bot.connection.transaction():
+            bot.execute("select walltrack.add_waited(clock_timestamp() - make_interval(secs => %s))", (waited / 1000,))
+            bot.execute("select walltrack.limit_waiting('walltrack.alerts', 'x')")
+            (left,) = bot.execute("select setting::int from pg_settings where name = 'lock_timeout'").fetchone() or (0,)
+        assert left > 0 and waited + 3 * left <= 250
+
+
+def test_deletes_from_partitions_share_one_deadline(database_url: str, bot: Bot) -> None:
+    bot.execute(
+        "create table walltrack.parts (like walltrack.orders including defaults) partition by list (status);"
+        "create table walltrack.part partition of walltrack.parts default; select walltrack.watch_orders('walltrack.parts');"
+        "insert into walltrack.parts (order_type, side, token_address, amount_sol, expected_price, status, attempt_count) "
+        f"select 'exit', 'sell', 'x', 1, 1, 'failed', 3 from generate_series(1, {ORDERS})"
+    )
+    with psycopg.connect(database_url) as holder:
+        holder.execute("lock table walltrack.alerts in access exclusive mode")
+        begun = time.monotonic()
+        bot.execute("delete from walltrack.parts")
+        assert time.monotonic() - begun < MOST
+    reconcile(bot)
+    assert [alert.is_open for alert in bot.alerts()] == [False] * ORDERS
