@@ -254,7 +254,8 @@ def test_three_locks_of_one_write_fit_into_the_deadline(bot: Bot) -> None:
     """Of two tables, and of the row or the key of an alert: each wait has a third of what is left."""
     first = bot.execute(
         "select p.proname, substring(c.setting from 'lock_timeout=(.*)ms')::int from pg_proc as p "
-        "cross join unnest(p.proconfig) as c (setting) where p.pronamespace = 'walltrack'::regnamespace and c.setting like 'lock_timeout%' "
+        "cross join unnest(p.proconfig) as c (setting) "
+        "where p.pronamespace = 'walltrack'::regnamespace and c.setting like 'lock_timeout%' "
         "and p.proname = any (array['sync_order', 'sync_deleted_order', 'sync_stored_order', 'has_alert'])"
     ).fetchall()
     assert len(first) == 4 and all(3 * milliseconds <= 250 for _, milliseconds in first)
