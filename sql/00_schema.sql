@@ -18,6 +18,8 @@
 --   57_facts.sql                 which column says what of an order, and the SQL that reads it
 --   58_foreign_tables.sql        when a table of another role is not read, so that nothing of its owner runs with our rights
 --   60_stored_orders.sql         sync_order() for an order as it is stored, e.g. after nested writes
+--   61_complete_alerts.sql       the facts of order alerts that another program wrote
+--   62_other_writers.sql         what other programs write to alerts by plain statements
 --   65_guard.sql                 the trigger: leaves at once unless the order write matters
 --   66_follow_ddl.sql            writes the guard again when the columns of its table change
 --   67_watch.sql                 watch_orders() and unwatch_orders()

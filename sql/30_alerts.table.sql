@@ -27,7 +27,8 @@ create table walltrack.alerts (
     order_table regclass,
     order_status text,
     order_attempts int,
-    order_exhausted boolean
+    order_exhausted boolean,
+    own_writes int not null default 0
 );
 
 -- At every upgrade:
@@ -148,3 +149,5 @@ comment on column walltrack.alerts.order_status is
 comment on column walltrack.alerts.order_attempts is 'Of an order alert: attempt_count of the order when alerting last followed it.';
 comment on column walltrack.alerts.order_exhausted is
 'Of an order alert: whether the order had used up its attempts then. A resolve by a person holds only while it has.';
+comment on column walltrack.alerts.own_writes is
+'How often alerting itself has written the row: a write that does not count here is another program''s.';

@@ -28,10 +28,12 @@ begin
   with raised as (
     insert into walltrack.alerts (
       alert_type, severity, title, message, data, requires_action, dedupe_key,
-      created_at, updated_at, last_seen_at, notified_at, order_table, order_status, order_attempts, order_exhausted
+      created_at, updated_at, last_seen_at, notified_at, order_table, order_status, order_attempts, order_exhausted,
+      own_writes
     ) values (
       p_alert_type, p_severity, p_title, p_message, p_data, p_requires_action, p_dedupe_key,
-      v_now, v_now, v_now, v_now, p_order_table, p_order_status, p_order_attempts, p_order_table is not null
+      v_now, v_now, v_now, v_now, p_order_table, p_order_status, p_order_attempts, p_order_table is not null,
+      1
     )
     returning id
   )
@@ -104,7 +106,8 @@ begin
         occurrences = a.occurrences + 1,
         last_seen_at = v_now,
         notified_at = v_now,
-        updated_at = v_now
+        updated_at = v_now,
+        own_writes = a.own_writes + 1
     where a.id = p_alert_id and a.resolved_at is null
     returning a.id, a.status, a.occurrences
   )
@@ -170,7 +173,8 @@ begin
       acknowledged_by = case when not p_rises then a.acknowledged_by end,
       snoozed_until = case when not p_rises then a.snoozed_until end,
       notified_at = case when p_rises then n.now else a.notified_at end,
-      updated_at = n.now
+      updated_at = n.now,
+      own_writes = a.own_writes + 1
   from (select clock_timestamp() as now) as n
   where a.id = p_alert_id and a.resolved_at is null
   returning a.* into v_alert;
@@ -211,7 +215,7 @@ begin
   with closed as (
     update walltrack.alerts as a
     set status = 'resolved', resolved_at = v_now, resolved_by = p_actor, resolution = p_resolution,
-        snoozed_until = null, updated_at = v_now, notified_at = v_now
+        snoozed_until = null, updated_at = v_now, notified_at = v_now, own_writes = a.own_writes + 1
     where a.id = p_alert_id and a.resolved_at is null
     returning a.occurrences
   )
