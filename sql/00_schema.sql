@@ -9,6 +9,7 @@
 --   31_alert_events.table.sql    what happened to each alert, never edited
 --   32_alert_faults.table.sql    what went wrong in alerting itself
 --   33_order_actions.table.sql   what operators did to orders
+--   34_given_usage.table.sql     which roles may use the schema because of grant_access()
 --   35_texts.sql                 texts, numbers and times
 --   40_waiting.sql               how long an order write may wait for alerting, and what is kept when alerting fails
 --   45_events.sql                the notification of an event, and whether it may be sent
