@@ -241,7 +241,9 @@ def test_no_value_fails_a_write(bot: Bot, writer_url: str, columns: dict[str, An
             f"insert into walltrack.alerts ({names}) values ({placeholders}) returning id", values  # type: ignore[arg-type]
         ).fetchone() or ()  # fmt: skip
         for name in values:
-            done = connection.execute(f"update walltrack.alerts set {name} = %({name})s where id = %(id)s", {**values, "id": alert_id})  # type: ignore[arg-type]
+            done = connection.execute(
+                f"update walltrack.alerts set {name} = %({name})s where id = %(id)s", {**values, "id": alert_id}
+            )  # type: ignore[arg-type]
             assert done.rowcount == 1
     (alert,) = bot.alerts()
     assert alert.severity == ("critical" if columns.get("severity") == "CRITICAL" else "high")
@@ -267,7 +269,9 @@ def test_a_statement_of_many_rows_tells_each(bot: Bot, writer_url: str, heard: p
     assert bot.faults() == []
 
 
-@pytest.mark.parametrize("clause", ["do nothing", "(id) do nothing", "(dedupe_key) where status = 'active' do update set message = 'm'"])
+@pytest.mark.parametrize(
+    "clause", ["do nothing", "(id) do nothing", "(dedupe_key) where status = 'active' do update set message = 'm'"]
+)
 def test_on_conflict_tells_what_was_written(bot: Bot, writer_url: str, heard: psycopg.Connection, clause: str) -> None:
     is_same_row = clause.startswith("(id)")
     with psycopg.connect(writer_url, autocommit=True) as connection:
@@ -345,7 +349,10 @@ def test_row_security_lets_an_older_service_write(empty_database_url: str) -> No
     from tests.test_migrations import OLDER, run
 
     role = f"wt_older_{uuid.uuid4().hex[:8]}"
-    run(empty_database_url, OLDER + f"create role {role}; grant usage on schema walltrack to {role}; grant all on walltrack.alerts to {role}")
+    run(
+        empty_database_url,
+        OLDER + f"create role {role}; grant usage on schema walltrack to {role}; grant all on walltrack.alerts to {role}",
+    )
     try:
         migrations.upgrade(empty_database_url)
         run(empty_database_url, "select walltrack.enable_row_security()")
@@ -412,7 +419,9 @@ def test_times_of_events_do_not_run_backwards(bot: Bot, database_url: str) -> No
         order = inside.create("entry")
         inside.exhaust(order)
         alert: Alert = inside.alert(order)
-        inside.call("snooze_alert", alert.id, datetime(2099, 1, 1, tzinfo=UTC).replace(year=datetime.now(UTC).year + 1, month=1), "ada")
+        inside.call(
+            "snooze_alert", alert.id, datetime(2099, 1, 1, tzinfo=UTC).replace(year=datetime.now(UTC).year + 1, month=1), "ada"
+        )
         inside.call("acknowledge_alert", alert.id, "ada")
         inside.update(order, order_type="exit")
         inside.fail(order)

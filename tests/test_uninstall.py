@@ -110,7 +110,9 @@ def test_rights_that_roles_had_come_back(empty_database_url: str, roles: list[st
     bot, reader, operator = roles
     run(
         empty_database_url,
-        HOST_ORDERS + OLDER_ALONE + f"""
+        HOST_ORDERS
+        + OLDER_ALONE
+        + f"""
         grant usage on schema walltrack to {bot}, {reader};
         grant all on walltrack.alerts to {bot};
         grant select on walltrack.alerts to {reader} with grant option;
