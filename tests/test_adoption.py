@@ -28,8 +28,8 @@ SUPPRESSING = BROKEN.replace("new.changed_by := 'me'; return new", "return null"
 
 def add(bot: Bot, number: int, key: str, status: str, data: dict[str, object], title: str = "Order failed") -> None:
     bot.execute(
-        "insert into walltrack.alerts (id, alert_type, severity, status, title, message, dedupe_key, data, created_at, updated_at) "
-        "values (%s, 'order_failed_permanently', 'critical', %s, %s, 'm', %s, %s, '2025-01-01', '2025-01-02')",
+        "insert into walltrack.alerts (id, alert_type, severity, status, title, message, dedupe_key, data, created_at, "
+        "updated_at) values (%s, 'order_failed_permanently', 'critical', %s, %s, 'm', %s, %s, '2025-01-01', '2025-01-02')",
         (uid(number), status, title, key, Jsonb(data)),
     )
 
@@ -68,7 +68,8 @@ def test_history_keeps_its_times(empty_database_url: str) -> None:
     run(empty_database_url, INSERT + f"('{uid(1)}', 'other', 'info', 'resolved', 't', 'm', 'k', '2025-01-01')")
     run(
         empty_database_url,
-        "alter table walltrack.alerts disable trigger user; update walltrack.alerts set updated_at = '2025-01-02 UTC'; alter table walltrack.alerts enable always trigger touch",
+        "alter table walltrack.alerts disable trigger user; update walltrack.alerts set updated_at = '2025-01-02 UTC'; "
+        "alter table walltrack.alerts enable always trigger touch",
     )
     migrations.upgrade(empty_database_url)
     with psycopg.connect(empty_database_url) as connection:
@@ -86,7 +87,8 @@ def test_migrate_says_what_changes_for_whom(empty_database_url: str, caplog: pyt
     )
     run(
         empty_database_url,
-        f"create role {writer}; create role {reader}; grant all on walltrack.alerts to {writer}; grant select on walltrack.alerts to {reader}",
+        f"create role {writer}; create role {reader}; grant all on walltrack.alerts to {writer}; "
+        f"grant select on walltrack.alerts to {reader}",
     )
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
         api = connection.execute("select rolname from pg_roles where rolname = 'anon'").fetchone()
@@ -131,7 +133,7 @@ def test_the_advice_works_whatever_the_triggers_do(empty_database_url: str, trig
         run(empty_database_url, rename)
     else:
         run(empty_database_url, f"{disable}; {REPAIR}; {enable}")
-        with pytest.raises(AdoptionError, match="changed_by|never edited|suppress") as caught:
+        with pytest.raises(AdoptionError, match=r"changed_by|never edited|suppress") as caught:
             migrations.upgrade(empty_database_url)
         disable, _enable, _rename = re.findall(r"`(.*?)`", str(caught.value))
         run(empty_database_url, disable)

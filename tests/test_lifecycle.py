@@ -180,7 +180,8 @@ def test_the_database_holds_alerting_to_the_lifecycle(bot: Bot, alert: Alert, ch
 def test_the_database_allows_one_open_alert_per_key(bot: Bot, alert: Alert) -> None:
     with pytest.raises(psycopg.errors.UniqueViolation):
         bot.execute(
-            "insert into walltrack.alerts (alert_type, severity, title, dedupe_key, own_writes) values ('t', 'info', 't', 'key', 1)"
+            "insert into walltrack.alerts (alert_type, severity, title, dedupe_key, own_writes) "
+            "values ('t', 'info', 't', 'key', 1)"
         )
 
 

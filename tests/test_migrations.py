@@ -189,7 +189,8 @@ def test_a_further_revision_is_run(empty_database_url: str, tmp_path: Path, monk
         "from walltrack_alerts.migrations import run_script\n"
         f"revision, down_revision = '9999', '{migrations.head_revision()}'\n"
         "def upgrade(): run_script('alter table if exists walltrack.alerts add column next int')\n"
-        "def downgrade(): run_script('drop view walltrack.open_alerts; alter table walltrack.alerts drop column if exists next')\n"
+        "def downgrade():\n"
+        "    run_script('drop view walltrack.open_alerts; alter table walltrack.alerts drop column if exists next')\n"
     )
     migrations.upgrade(empty_database_url)
     monkeypatch.setattr(migrations, "_folder", lambda name: folder if name == "alembic" else ROOT / name)

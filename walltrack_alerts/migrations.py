@@ -96,7 +96,7 @@ begin
   end if;
 end
 $after$;
-"""  # noqa: S608  # the names are constants
+"""
 _WATCHED = (
     "exists (select from pg_trigger as t inner join pg_proc as p on p.oid = t.tgfoid "
     f"where t.tgname = 'walltrack_alerts_update' and p.pronamespace = '{SCHEMA}'::regnamespace)"
@@ -179,7 +179,8 @@ def installed(dsn: str) -> Installed | None:
                 return None
             found = connection.execute(_INSTALLED).fetchone()
             assert found is not None
-            return Installed(*found[:4], tuple(found[4]))
+            alerts, open_alerts, events, adopted, watched = found
+            return Installed(alerts, open_alerts, events, adopted=adopted, watched=tuple(watched))
     except psycopg.Error as error:
         raise translate(error) from error
 
@@ -312,7 +313,7 @@ exception when dependent_objects_still_exist or undefined_table or undefined_fun
   null;  -- it is in use after all
 end
 $orders$;
-"""  # noqa: S608  # the names are constants
+"""
 
 
 def run_online() -> None:

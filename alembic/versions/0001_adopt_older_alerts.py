@@ -22,15 +22,17 @@ begin
       values
         ('id', 'uuid'), ('alert_type', 'text'), ('severity', 'text'), ('status', 'text'), ('title', 'text'), ('message', 'text'),
         ('data', 'jsonb'), ('requires_action', 'boolean'), ('dedupe_key', 'text'), ('created_at', 'timestamptz'),
-        ('updated_at', 'timestamptz'), ('acknowledged_at', 'timestamptz'), ('acknowledged_by', 'text'), ('resolved_at', 'timestamptz'),
-        ('resolution', 'text'), ('notified_at', 'timestamptz'), ('occurrences', 'int'), ('last_seen_at', 'timestamptz'),
+        ('updated_at', 'timestamptz'), ('acknowledged_at', 'timestamptz'), ('acknowledged_by', 'text'),
+        ('resolved_at', 'timestamptz'), ('resolution', 'text'), ('notified_at', 'timestamptz'),
+        ('occurrences', 'int'), ('last_seen_at', 'timestamptz'),
         ('resolved_by', 'text'), ('snoozed_until', 'timestamptz'), ('order_table', 'regclass'), ('order_status', 'text'),
         ('order_attempts', 'int'), ('order_exhausted', 'boolean')
     ),
 
     columns as (
       select
-        a.attnum, a.attname, a.atttypid, a.attnotnull, quote_ident(a.attname) as name, format_type(a.atttypid, a.atttypmod) as type,
+        a.attnum, a.attname, a.atttypid, a.attnotnull, quote_ident(a.attname) as name,
+        format_type(a.atttypid, a.atttypmod) as type,
         a.attcollation <> t.typcollation as is_collated, a.attcollation, t.typtype,
         format_type(o.type::regtype, null) as new_type, pg_get_expr(d.adbin, d.adrelid) as former_default
       from own as o
@@ -44,8 +46,10 @@ begin
       from pg_constraint as c
       where c.conrelid = v_table and c.conkey && array(
         select o.attnum from columns as o
-        where o.attname in ('severity', 'status', 'acknowledged_at', 'acknowledged_by', 'resolved_at', 'resolution') and c.contype = 'c'
-          or o.attname = 'dedupe_key' and c.contype = 'u'
+        where case c.contype
+          when 'c' then o.attname in ('severity', 'status', 'acknowledged_at', 'acknowledged_by', 'resolved_at', 'resolution')
+          when 'u' then o.attname = 'dedupe_key'
+        end
       )
     ),
 
@@ -88,9 +92,12 @@ begin
           when c.atttypid = 'timestamp'::regtype then c.name || ' at time zone ''UTC'''
           when c.atttypid in ('varchar'::regtype, 'bpchar'::regtype) then format('%s::%s', c.name, c.type)
           when c.typtype = 'e' then (
-            select format('case lower(%s) %s end', c.name, string_agg(format('when %L then %L::%s', lower(e.enumlabel), e.enumlabel, c.type), ' '))
-            from pg_enum as e
-            where e.enumtypid = c.atttypid
+            select format('case lower(%s) %s end', c.name, string_agg(e.choice, ' '))
+            from (
+              select format('when %L then %L::%s', lower(l.enumlabel), l.enumlabel, c.type) as choice
+              from pg_enum as l
+              where l.enumtypid = c.atttypid
+            ) as e
           )
           else format('%s::text::%s', c.name, c.type)
         end
@@ -129,7 +136,8 @@ begin
       select 9, format('comment on %s is %L', c.what, c.text) from comments as c
       union all
       select 10 + r.place, format(
-        'grant %s on walltrack.alerts to %s %s', r.privileges, case r.grantee when 0 then 'public' else r.grantee::regrole::text end,
+        'grant %s on walltrack.alerts to %s %s',
+        r.privileges, case r.grantee when 0 then 'public' else r.grantee::regrole::text end,
         case when r.is_grantable then 'with grant option' end
       )
       from rights as r
@@ -148,21 +156,25 @@ declare
   v_found text;
   v_column record;
   v_name text;
-  v_trigger record;
   v_triggers jsonb := (
     select jsonb_object_agg(t.tgname, t.tgenabled)
     from pg_trigger as t
     where t.tgrelid = v_table and not t.tgisinternal and t.tgenabled <> 'D'
   );
+  v_enable text := (
+    select 'alter table walltrack.alerts ' || string_agg(
+      format('enable %strigger %I', case t.value when 'A' then 'always ' when 'R' then 'replica ' end, t.key), ', '
+    )
+    from jsonb_each_text(v_triggers) as t
+  );
   v_advice text := 'Nothing was changed. Repair it'
-    || coalesce(format(
-      ', without its triggers where they stand in the way (`alter table walltrack.alerts %s`; afterwards `alter table walltrack.alerts %s`)',
-      (select string_agg(format('disable trigger %I', t.name), ', ') from jsonb_object_keys(v_triggers) as t (name)),
-      (
-        select string_agg(format('enable %strigger %I', case t.value when 'A' then 'always ' when 'R' then 'replica ' end, t.key), ', ')
-        from jsonb_each_text(v_triggers) as t
+    || case
+      when v_enable is null then ''
+      else format(
+        ', without its triggers where they stand in the way (`%s`; afterwards `%s`)',
+        regexp_replace(v_enable, '(walltrack.alerts|,) enable (always |replica )?', e'\\1 disable ', 'g'), v_enable
       )
-    ), '')
+    end
     || ', or set it aside: `alter table walltrack.alerts rename to older_alerts`. Then migrate again.';
 begin
   if v_table is null then
@@ -392,19 +404,19 @@ begin
       alter column occurrences set default 1,
       alter column last_seen_at set not null,
       alter column last_seen_at set default clock_timestamp();
-    for v_trigger in select t.key as name, t.value as enabled from jsonb_each_text(v_triggers) as t loop
-      execute format(
-        'alter table walltrack.alerts enable %s trigger %I', case v_trigger.enabled when 'A' then 'always' when 'R' then 'replica' end, v_trigger.name
-      );
-    end loop;
+    if v_enable is not null then
+      execute v_enable;
+    end if;
 
     -- What the table has of its own must not refuse what alerting writes.
     begin
       insert into walltrack.alerts (alert_type, severity, title, message, data, requires_action, dedupe_key)
-      values ('order_failed_permanently', 'critical', 'EXIT Order Failed - Manual Action Required', '', '{}', true, 'order_failed_trial');
+      values (
+        'order_failed_permanently', 'critical', 'EXIT Order Failed - Manual Action Required', '', '{}', true, 'order_failed_trial'
+      );
       update walltrack.alerts as a
-      set status = 'acknowledged', acknowledged_at = now(), acknowledged_by = 'trial', title = 'ENTRY Order Failed - Manual Action Required',
-          severity = 'high', message = repeat('m', 2000), data = '{"error": "trial"}'
+      set status = 'acknowledged', acknowledged_at = now(), acknowledged_by = 'trial', severity = 'high',
+          title = 'ENTRY Order Failed - Manual Action Required', message = repeat('m', 2000), data = '{"error": "trial"}'
       where a.dedupe_key = 'order_failed_trial';
       update walltrack.alerts as a
       set status = 'resolved', resolved_at = now(), resolution = 'Order filled'
@@ -424,7 +436,9 @@ begin
       'comment on constraint %I on walltrack.alerts is %L',
       (select c.conname from pg_constraint as c where c.conrelid = v_table and c.contype = 'p'),
       (
-        select concat('adopted', case when c.relrowsecurity then ' with row level security' end, e'\n', current_setting('walltrack.restore'))
+        select concat(
+          'adopted', case when c.relrowsecurity then ' with row level security' end, e'\n', current_setting('walltrack.restore')
+        )
         from pg_class as c where c.oid = v_table
       )
     );
@@ -456,13 +470,18 @@ begin
         having count(*) > 0
       ),
       (
-        select 'Columns that change: ' || string_agg(regexp_replace(s.statement, '^alter table walltrack.alerts alter (.*) type (.*) using .*$', e'\\1 (was \\2)'), ', ')
+        select 'Columns that change: ' || string_agg(format('%s (was %s)', c.was[1], c.was[2]), ', ')
         from jsonb_array_elements_text(v_former) as s (statement)
-        where s.statement ~ '^alter table walltrack.alerts alter .* type '
+        cross join lateral regexp_match(s.statement, '^alter table walltrack.alerts alter (.*) type (.*) using ') as c (was)
+        where c.was is not null
       ),
       (
         select 'Rules that are replaced: ' || string_agg((regexp_match(s.statement, '(?:constraint|INDEX) ([^ ]+)'))[1], ', ')
-          || case when bool_or(s.statement ~ 'dedupe_key') then '. ON CONFLICT (dedupe_key) needs the condition: where status <> ''resolved''' else '' end
+          || case
+            when bool_or(s.statement ~ 'dedupe_key')
+              then '. ON CONFLICT (dedupe_key) needs the condition: where status <> ''resolved'''
+            else ''
+          end
         from jsonb_array_elements_text(v_former) as s (statement)
         where s.statement ~ '^alter table walltrack.alerts add constraint|^CREATE UNIQUE INDEX'
       ),
@@ -547,7 +566,8 @@ begin
     begin
       execute v_statement;
     exception when others then
-      raise warning 'walltrack_alerts: not as it was: % (%)', v_statement, sqlerrm using hint = 'Rows written since do not allow it.';
+      raise warning 'walltrack_alerts: not as it was: % (%)', v_statement, sqlerrm
+        using hint = 'Rows written since do not allow it.';
     end;
   end loop;
 end
