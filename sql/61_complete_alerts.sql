@@ -129,7 +129,7 @@ comment on function walltrack.complete_order_alert(walltrack.alerts) is
 revoke all on function walltrack.complete_order_alert(walltrack.alerts) from public;
 
 
-create or replace function walltrack.complete_order_alerts() returns bigint
+create or replace function walltrack.complete_order_alerts() returns int
 language plpgsql
 volatile
 security invoker
@@ -137,7 +137,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_alert walltrack.alerts;
-  v_completed bigint := 0;
+  v_completed int := 0;
 begin
   for v_alert in
     select a.*
