@@ -36,17 +36,26 @@ create table walltrack.alerts (
 create or replace function walltrack.tg_alerts__check_lifecycle() returns trigger
 language plpgsql
 volatile
-security invoker
+security definer
 as $$
 -- The rules of one row. As eleven CHECK constraints they cost 22 us of each write, because PostgreSQL parses the text of a
 -- CHECK at every statement; the trigger costs 0.3 us. It names the broken rule as a constraint would. It has no search_path
--- of its own, which would cost another us: every name, operators and types included, is qualified.
+-- of its own, which would cost another us: every name, operators and types included, is qualified. What another program writes
+-- is brought into form first (62_other_writers.sql).
 declare
-  v_is_known pg_catalog.bool := new.severity operator(pg_catalog.=) any (array['info', 'warning', 'high', 'critical'])
-    and new.occurrences operator(pg_catalog.>=) 1 and pg_catalog.jsonb_typeof(new.data) operator(pg_catalog.=) 'object';
-  v_is_resolved pg_catalog.bool := new.status operator(pg_catalog.=) 'resolved';
+  v_is_known pg_catalog.bool;
+  v_is_resolved pg_catalog.bool;
   v_broken pg_catalog.text;
 begin
+  if new.own_writes operator(pg_catalog.=) coalesce(old.own_writes, 0) then
+    if tg_op operator(pg_catalog.=) 'INSERT' then
+      new := walltrack.accepted_insert(new);
+    else
+      new := walltrack.accepted_update(old, new);
+    end if;
+  end if;
+  v_is_known := new.severity operator(pg_catalog.=) any (array['info', 'warning', 'high', 'critical'])
+    and new.occurrences operator(pg_catalog.>=) 1 and pg_catalog.jsonb_typeof(new.data) operator(pg_catalog.=) 'object';
   -- What nearly every write leaves: an active alert.
   if v_is_known and new.status operator(pg_catalog.=) 'active'
     and pg_catalog.num_nulls(
@@ -55,6 +64,7 @@ begin
   then
     return new;
   end if;
+  v_is_resolved := new.status operator(pg_catalog.=) 'resolved';
   v_broken := case
     when new.severity operator(pg_catalog.<>) all (array['info', 'warning', 'high', 'critical']) then 'alerts_severity_is_known'
     when new.status operator(pg_catalog.<>) all (array['active', 'acknowledged', 'resolved']) then 'alerts_status_is_known'
@@ -77,7 +87,8 @@ begin
 end
 $$;
 
-comment on function walltrack.tg_alerts__check_lifecycle() is 'Refuses a row of alerts that breaks a rule of its lifecycle (23514).';
+comment on function walltrack.tg_alerts__check_lifecycle() is
+'Refuses a row of alerts that breaks a rule of its lifecycle (23514); one that another program writes is brought into form first.';
 
 revoke all on function walltrack.tg_alerts__check_lifecycle() from public;
 

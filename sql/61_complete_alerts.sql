@@ -97,36 +97,34 @@ comment on function walltrack.completed_data(walltrack.alerts, walltrack.order_f
 revoke all on function walltrack.completed_data(walltrack.alerts, walltrack.order_facts) from public;
 
 
-create or replace function walltrack.complete_order_alert(p_alert walltrack.alerts) returns walltrack.alerts
+create or replace function walltrack.completed_alert(p_alert walltrack.alerts) returns walltrack.alerts
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_alert walltrack.alerts := p_alert;
   v_table walltrack.watched_tables;
   v_order walltrack.order_facts;
-  v_alert walltrack.alerts;
 begin
   for v_table in select w.* from walltrack.present_tables() as w order by w.table_id is distinct from p_alert.order_table, w.watched_since loop
     continue when walltrack.read_refusal(v_table.table_id) is not null;
     v_order := walltrack.find_order(v_table, walltrack.alerted_order_id(p_alert));
-    exit when v_order.order_id is not null;
+    if v_order.order_id is not null then
+      v_alert.order_table := v_table.table_id;
+      exit;
+    end if;
   end loop;
-  update walltrack.alerts as a
-  set data = walltrack.completed_data(p_alert, v_order),
-      order_table = coalesce(a.order_table, case when v_order.order_id is not null then v_table.table_id end),
-      own_writes = a.own_writes + 1
-  where a.id = p_alert.id
-  returning a.* into v_alert;
+  v_alert.data := walltrack.completed_data(p_alert, v_order);
   return v_alert;
 end
 $$;
 
-comment on function walltrack.complete_order_alert(walltrack.alerts) is
-'Fills the data of an order alert that another program wrote, from the order where a watched table has it; returns the alert.';
+comment on function walltrack.completed_alert(walltrack.alerts) is
+'An order alert that another program wrote, with the facts that its order knows where a watched table has it.';
 
-revoke all on function walltrack.complete_order_alert(walltrack.alerts) from public;
+revoke all on function walltrack.completed_alert(walltrack.alerts) from public;
 
 
 create or replace function walltrack.complete_order_alerts() returns int
@@ -146,7 +144,10 @@ begin
       'order_id', 'order_type', 'token', 'token_symbol', 'position_id', 'attempts', 'max_attempts', 'error', 'side', 'amount_sol', 'is_simulated'
     ]
   loop
-    perform walltrack.complete_order_alert(v_alert);
+    v_alert := walltrack.completed_alert(v_alert);
+    update walltrack.alerts as a
+    set data = v_alert.data, order_table = v_alert.order_table, own_writes = a.own_writes + 1
+    where a.id = v_alert.id;
     v_completed := v_completed + 1;
   end loop;
   return v_completed;

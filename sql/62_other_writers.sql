@@ -11,8 +11,8 @@
 --   UPDATE of what it says            repeated; an order alert goes on saying what the order says
 --   DELETE of an open one             resolved
 --
--- A BEFORE trigger brings the row into form; an AFTER trigger tells of what was really written. Of alerting's own writes they leave
--- at once. An alert whose last_seen_at lies before the transaction comes from a dump, which has its events too.
+-- tg_alerts__check_lifecycle() calls accepted_insert() and accepted_update(), before the row is written. An alert whose last_seen_at
+-- lies before the transaction comes from a dump, which has its events too.
 
 create or replace function walltrack.claim_dedupe_key(p_key text) returns uuid
 language plpgsql
@@ -141,11 +141,67 @@ comment on function walltrack.settled(walltrack.alerts) is
 revoke all on function walltrack.settled(walltrack.alerts) from public;
 
 
+create or replace function walltrack.tell_failure(p_alert_id uuid, p_sqlstate text, p_message text) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into walltrack.alert_faults (sqlstate, message)
+  values (p_sqlstate, left(format('no event tells what another program did to alert %s: %s', p_alert_id, p_message), 2000));
+  raise warning 'walltrack_alerts: no event tells of the write of alert %: % (%)', p_alert_id, left(p_message, 500), p_sqlstate;
+exception when others then
+  raise warning 'walltrack_alerts: no event tells of the write of alert %', p_alert_id;
+end
+$$;
+
+comment on function walltrack.tell_failure(uuid, text, text) is 'Keeps as a fault that an event is missing, with a WARNING.';
+
+revoke all on function walltrack.tell_failure(uuid, text, text) from public;
+
+
+create or replace function walltrack.repeat_for(p_open_id uuid, p_alert walltrack.alerts) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_alert walltrack.alerts;
+begin
+  if not walltrack.is_order_alert(p_alert) then
+    perform walltrack.repeat_alert(
+      a.id, p_alert.alert_type, p_alert.severity, p_alert.title, p_alert.message, p_alert.data, p_alert.requires_action, p_alert.dedupe_key,
+      null, null, null, walltrack.severity_rank(p_alert.severity) > walltrack.severity_rank(a.severity), walltrack.actor(null), 'event'
+    )
+    from walltrack.alerts as a
+    where a.id = p_open_id;
+    return;
+  end if;
+  update walltrack.alerts as a
+  set notified_at = n.now, updated_at = n.now, own_writes = a.own_writes + 1
+  from (select clock_timestamp() as now) as n
+  where a.id = p_open_id and a.resolved_at is null
+  returning a.* into v_alert;
+  if found then
+    perform walltrack.append_event(v_alert, 'repeated', walltrack.actor(null));
+  end if;
+end
+$$;
+
+comment on function walltrack.repeat_for(uuid, walltrack.alerts) is
+'Repeats an open alert for one that another program inserts; that of an order goes on saying what the order says.';
+
+revoke all on function walltrack.repeat_for(uuid, walltrack.alerts) from public;
+
+
 create or replace function walltrack.accepted_insert(p_alert walltrack.alerts) returns walltrack.alerts
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
 declare
   v_alert walltrack.alerts;
@@ -155,7 +211,9 @@ begin
     return p_alert;  -- of a dump
   end if;
   v_alert := walltrack.in_form(p_alert, null);
-  v_alert.notified_at := clock_timestamp();
+  if exists (select from walltrack.alerts as a where a.id = v_alert.id) then
+    return walltrack.settled(v_alert);  -- ON CONFLICT: it is not inserted
+  end if;
   if v_alert.status <> 'resolved' and v_alert.dedupe_key is not null then
     v_open_id := walltrack.claim_dedupe_key(v_alert.dedupe_key);
     if v_open_id is not null then
@@ -164,12 +222,29 @@ begin
       v_alert.resolution := 'Duplicate of ' || v_open_id;
     end if;
   end if;
-  return walltrack.settled(v_alert);
+  v_alert := walltrack.settled(v_alert);
+  begin
+    if v_open_id is not null then
+      perform walltrack.repeat_for(v_open_id, v_alert);
+      return v_alert;
+    end if;
+    if walltrack.is_order_alert(v_alert) then
+      v_alert := walltrack.completed_alert(v_alert);
+    end if;
+    v_alert.notified_at := clock_timestamp();
+    if v_alert.status = 'resolved' then
+      return walltrack.append_event(v_alert, 'resolved', v_alert.resolved_by);
+    end if;
+    return walltrack.append_event(v_alert, 'raised', walltrack.actor(null));
+  exception when others then
+    perform walltrack.tell_failure(v_alert.id, sqlstate, sqlerrm);
+    return v_alert;
+  end;
 end
 $$;
 
 comment on function walltrack.accepted_insert(walltrack.alerts) is
-'The row that another program inserts, as it is stored: resolved as a duplicate while an alert of its key is open.';
+'The row that another program inserts, as it is stored, with its event: resolved as a duplicate while an alert of its key is open.';
 
 revoke all on function walltrack.accepted_insert(walltrack.alerts) from public;
 
@@ -235,176 +310,31 @@ begin
       v_alert.snoozed_until := null;
     end if;
   end if;
-  return walltrack.settled(v_alert);
+  v_alert := walltrack.settled(v_alert);
+  if v_alert.notified_at is distinct from p_former.notified_at then
+    begin
+      return walltrack.append_event(
+        v_alert,
+        case
+          when v_is_later then v_alert.status
+          when walltrack.severity_rank(v_alert.severity) > walltrack.severity_rank(p_former.severity) then 'escalated'
+          else 'repeated'
+        end,
+        case when v_is_later then coalesce(v_alert.resolved_by, v_alert.acknowledged_by) else walltrack.actor(null) end
+      );
+    exception when others then
+      perform walltrack.tell_failure(v_alert.id, sqlstate, sqlerrm);
+    end;
+  end if;
+  return v_alert;
 end
 $$;
 
 comment on function walltrack.accepted_update(walltrack.alerts, walltrack.alerts) is
-'The row that another program updates, as it is stored: what the lifecycle refuses is as it was, and so is what an order alert says.';
+'The row that another program updates, as it is stored, with its event: what the lifecycle refuses is as it was, and so is what an '
+'order alert says.';
 
 revoke all on function walltrack.accepted_update(walltrack.alerts, walltrack.alerts) from public;
-
-
-create or replace function walltrack.tg_alerts__accept_write() returns trigger
-language plpgsql
-volatile
-security definer
-as $$
--- Each write of alerting itself passes here and leaves at once: it has no search_path, every name is qualified.
-begin
-  if new.own_writes operator(pg_catalog.<>) coalesce(old.own_writes, 0) then
-    return new;
-  elsif tg_op operator(pg_catalog.=) 'INSERT' then
-    return walltrack.accepted_insert(new);
-  end if;
-  return walltrack.accepted_update(old, new);
-end
-$$;
-
-comment on function walltrack.tg_alerts__accept_write() is 'Brings the rows of alerts that another program writes into form.';
-
-revoke all on function walltrack.tg_alerts__accept_write() from public;
-
-
-create or replace function walltrack.tell(p_alert walltrack.alerts, p_kind text, p_actor text) returns void
-language plpgsql
-volatile
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
--- The triggers of a statement that writes several rows have their turn after all of them: the times of a transaction's events do
--- not run backwards.
-declare
-  v_alert walltrack.alerts := p_alert;
-begin
-  v_alert.notified_at := greatest(p_alert.notified_at, (
-    select e.at from walltrack.alert_events as e where e.xid = pg_current_xact_id() order by e.event_id desc limit 1
-  ));
-  perform walltrack.append_event(v_alert, p_kind, p_actor);
-end
-$$;
-
-comment on function walltrack.tell(walltrack.alerts, text, text) is 'Appends the event of what another program wrote.';
-
-revoke all on function walltrack.tell(walltrack.alerts, text, text) from public;
-
-
-create or replace function walltrack.tell_insert(p_alert walltrack.alerts) returns void
-language plpgsql
-volatile
-security invoker
-set search_path = pg_catalog, pg_temp
-set enable_seqscan = off
-as $$
-declare
-  v_alert walltrack.alerts;
-begin
-  if p_alert.last_seen_at < now() then
-    return;
-  elsif p_alert.resolved_by = 'system' and starts_with(p_alert.resolution, 'Duplicate of ') then
-    select a.* into v_alert from walltrack.alerts as a where a.dedupe_key = p_alert.dedupe_key and a.resolved_at is null for update;
-    if walltrack.is_order_alert(v_alert) then
-      update walltrack.alerts as a
-      set notified_at = clock_timestamp(), updated_at = clock_timestamp(), own_writes = a.own_writes + 1
-      where a.id = v_alert.id
-      returning a.* into v_alert;
-      perform walltrack.tell(v_alert, 'repeated', walltrack.actor(null));
-    elsif v_alert.id is not null then
-      perform walltrack.repeat_alert(
-        v_alert.id, p_alert.alert_type, p_alert.severity, p_alert.title, p_alert.message, p_alert.data, p_alert.requires_action,
-        p_alert.dedupe_key, null, null, null, walltrack.severity_rank(p_alert.severity) > walltrack.severity_rank(v_alert.severity),
-        walltrack.actor(null), 'event'
-      );
-    end if;
-  elsif p_alert.status = 'resolved' then
-    perform walltrack.tell(p_alert, 'resolved', p_alert.resolved_by);
-  else
-    v_alert := p_alert;
-    if walltrack.is_order_alert(p_alert) then
-      v_alert := walltrack.complete_order_alert(p_alert);
-    end if;
-    perform walltrack.tell(v_alert, 'raised', walltrack.actor(null));
-  end if;
-end
-$$;
-
-comment on function walltrack.tell_insert(walltrack.alerts) is
-'Appends the event of an alert that another program inserted; of a duplicate, that of the open alert.';
-
-revoke all on function walltrack.tell_insert(walltrack.alerts) from public;
-
-
-create or replace function walltrack.tell_update(p_former walltrack.alerts, p_alert walltrack.alerts) returns void
-language plpgsql
-volatile
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if p_alert.status = 'resolved' then
-    perform walltrack.tell(p_alert, 'resolved', p_alert.resolved_by);
-  elsif p_alert.status = 'acknowledged' and p_former.status = 'active' then
-    perform walltrack.tell(p_alert, 'acknowledged', p_alert.acknowledged_by);
-  elsif walltrack.severity_rank(p_alert.severity) > walltrack.severity_rank(p_former.severity) then
-    perform walltrack.tell(p_alert, 'escalated', walltrack.actor(null));
-  else
-    perform walltrack.tell(p_alert, 'repeated', walltrack.actor(null));
-  end if;
-end
-$$;
-
-comment on function walltrack.tell_update(walltrack.alerts, walltrack.alerts) is
-'Appends the event of an alert that another program updated.';
-
-revoke all on function walltrack.tell_update(walltrack.alerts, walltrack.alerts) from public;
-
-
-create or replace function walltrack.tell_failure(p_alert_id uuid, p_sqlstate text, p_message text) returns void
-language plpgsql
-volatile
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  insert into walltrack.alert_faults (sqlstate, message)
-  values (p_sqlstate, left(format('no event tells what another program did to alert %s: %s', p_alert_id, p_message), 2000));
-  raise warning 'walltrack_alerts: no event tells of the write of alert %: % (%)', p_alert_id, left(p_message, 500), p_sqlstate;
-exception when others then
-  raise warning 'walltrack_alerts: no event tells of the write of alert %', p_alert_id;
-end
-$$;
-
-comment on function walltrack.tell_failure(uuid, text, text) is 'Keeps as a fault that an event is missing, with a WARNING.';
-
-revoke all on function walltrack.tell_failure(uuid, text, text) from public;
-
-
-create or replace function walltrack.tg_alerts__tell_write() returns trigger
-language plpgsql
-volatile
-security definer
-as $$
--- As tg_alerts__accept_write(). The write of the other program, perhaps in the transaction of an order write, does not fail here.
-begin
-  if new.own_writes operator(pg_catalog.<>) coalesce(old.own_writes, 0) then
-    return null;
-  end if;
-  begin
-    if tg_op operator(pg_catalog.=) 'INSERT' then
-      perform walltrack.tell_insert(new);
-    elsif new.notified_at is distinct from old.notified_at then
-      perform walltrack.tell_update(old, new);
-    end if;
-  exception when others then
-    perform walltrack.tell_failure(new.id, sqlstate, sqlerrm);
-  end;
-  return null;
-end
-$$;
-
-comment on function walltrack.tg_alerts__tell_write() is 'Appends the events of the rows of alerts that another program wrote.';
-
-revoke all on function walltrack.tg_alerts__tell_write() from public;
 
 
 create or replace function walltrack.tg_alerts__tell_delete() returns trigger
@@ -422,7 +352,7 @@ begin
       v_alert.status := 'resolved';
       v_alert.resolution := 'Alert deleted';
       v_alert.notified_at := clock_timestamp();
-      perform walltrack.tell(v_alert, 'resolved', walltrack.actor(null));
+      perform walltrack.append_event(v_alert, 'resolved', walltrack.actor(null));
     exception when others then
       perform walltrack.tell_failure(v_alert.id, sqlstate, sqlerrm);
     end;
@@ -439,17 +369,9 @@ revoke all on function walltrack.tg_alerts__tell_delete() from public;
 do $$
 begin
   if not exists (
-    select from pg_trigger as t where t.tgrelid = 'walltrack.alerts'::regclass and t.tgname = 'alerts_accept_write'
+    select from pg_trigger as t where t.tgrelid = 'walltrack.alerts'::regclass and t.tgname = 'alerts_tell_delete'
   ) then
-    -- By their names they fire before alerts_check_lifecycle and after alerts_delete_events.
-    create trigger alerts_accept_write
-    before insert or update on walltrack.alerts
-    for each row execute function walltrack.tg_alerts__accept_write();
-
-    create trigger alerts_tell_write
-    after insert or update on walltrack.alerts
-    for each row execute function walltrack.tg_alerts__tell_write();
-
+    -- By its name it fires after alerts_delete_events.
     create trigger alerts_tell_delete
     after delete on walltrack.alerts
     referencing old table as deleted_alerts

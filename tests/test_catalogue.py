@@ -16,18 +16,15 @@ OURS = "n.nspname = 'walltrack' and p.proname not in ('tg_orders__touch_updated_
 DEFINERS = {
     "acknowledge_alert", "cancel_order", "clear_faults", "cluster_id", "health", "known_faults", "order_of_alert", "raise_alert",
     "raise_missing", "reconcile_orders", "resolve_alert", "resolve_ended", "resolve_raised_alert", "retry_order", "snooze_alert",
-    "tg_alerts__accept_write", "tg_alerts__delete_events", "tg_alerts__tell_delete", "tg_alerts__tell_write", "tg_ddl__follow",
-    "tg_ddl__forget", "tg_orders__guard", "tg_watched__truncated",
+    "tg_alerts__check_lifecycle", "tg_alerts__delete_events", "tg_alerts__tell_delete", "tg_ddl__follow", "tg_ddl__forget",
+    "tg_orders__guard", "tg_watched__truncated",
 }  # fmt: skip
 INHERITING = {
     "close_alert", "event_detail", "limit_waiting", "notify_event", "one_line", "open_alert", "order_message", "order_outcome",
     "repeat_alert", "told_error", "waited",
 }  # fmt: skip
 """On the path of each failed order, where a search_path of their own would cost 1 us each: their callers have fixed it."""
-QUALIFIED = {
-    "tg_alert_events__protect_commit", "tg_alerts__accept_write", "tg_alerts__check_lifecycle", "tg_alerts__tell_write",
-    "tg_orders__guard",
-}  # fmt: skip
+QUALIFIED = {"tg_alerts__check_lifecycle", "tg_alert_events__protect_commit", "tg_orders__guard"}
 """Triggers on that path, which qualify every name instead."""
 
 

@@ -12,8 +12,7 @@ alter table if exists walltrack.alerts add column if not exists own_writes int n
 """
 
 DROP = """
-drop function if exists
-  walltrack.tg_alerts__accept_write, walltrack.tg_alerts__tell_write, walltrack.tg_alerts__tell_delete cascade;
+drop function if exists walltrack.tg_alerts__tell_delete cascade;
 drop view if exists walltrack.open_alerts;
 alter table if exists walltrack.alerts drop column if exists own_writes;
 """
@@ -25,5 +24,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take the column away, with the triggers that read it and the view that shows it."""
+    """Take the column away, with the view that shows it and the trigger that came with it."""
     run_script(DROP)
