@@ -28,7 +28,7 @@ create table walltrack.alerts (
     order_status text,
     order_attempts int,
     order_exhausted boolean,
-    own_writes int not null default 0
+    own_writes bigint not null default 0
 );
 
 -- At every upgrade:

@@ -8,7 +8,7 @@ branch_labels = None
 depends_on = None
 
 ADD = """
-alter table if exists walltrack.alerts add column if not exists own_writes int not null default 0;
+alter table if exists walltrack.alerts add column if not exists own_writes bigint not null default 0;
 """
 
 DROP = """
