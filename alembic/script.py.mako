@@ -1,7 +1,8 @@
 """${message}
 
 A revision holds only what changes a table that exists already, and does nothing where the table does not exist yet:
-sql/ creates it then, in its current form.
+sql/ creates it then, in its current form. Its downgrade runs before anything else is dropped: it also drops the views, triggers and
+functions that need what it takes away.
 """
 
 from alembic import op

@@ -39,13 +39,13 @@ RAISE = "select (walltrack.raise_alert('bench', 'critical', 'An alert', '', '{}'
 
 ALERTS = """
 insert into walltrack.alerts (alert_type, severity, status, title, data, requires_action, created_at, acknowledged_at,
-  acknowledged_by, resolved_at, resolved_by, resolution)
+  acknowledged_by, resolved_at, resolved_by, resolution, own_writes)
 select 'order_failed_permanently', (array['critical', 'high', 'warning', 'info'])[1 + n %% 4],
   case when %(resolved)s then 'resolved' else 'active' end, 'EXIT Order Failed - Manual Action Required',
   jsonb_build_object('order_id', gen_random_uuid(), 'token', 'token' || n %% 500, 'token_symbol', 'T' || n %% 500,
     'error', 'Slippage ' || n || ' exceeded'), true, t,
   case when %(resolved)s then t end, case when %(resolved)s then 'ada' end, case when %(resolved)s then t end,
-  case when %(resolved)s then 'system' end, case when %(resolved)s then 'Order filled' end
+  case when %(resolved)s then 'system' end, case when %(resolved)s then 'Order filled' end, 1
 from (select n, now() - n * interval '20 s' as t from generate_series(1, %(count)s) as n) as times
 """
 

@@ -51,7 +51,8 @@ set created_at = pg_temp.stretched(created_at), last_seen_at = pg_temp.stretched
 -- Most were seen before they were resolved.
 update walltrack.alerts as a
 set acknowledged_at = a.created_at + (3 + abs(hashtext(a.id::text)) % 2400) * interval '1 s',
-    acknowledged_by = case when hashtext(a.id::text) % 3 = 0 then 'grace' else 'ada' end
+    acknowledged_by = case when hashtext(a.id::text) % 3 = 0 then 'grace' else 'ada' end,
+    own_writes = own_writes + 1
 where a.status = 'resolved' and hashtext(a.id::text) % 4 <> 0
   and a.created_at + (3 + abs(hashtext(a.id::text)) % 2400) * interval '1 s' < a.resolved_at;
 """

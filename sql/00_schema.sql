@@ -9,6 +9,7 @@
 --   31_alert_events.table.sql    what happened to each alert, never edited
 --   32_alert_faults.table.sql    what went wrong in alerting itself
 --   33_order_actions.table.sql   what operators did to orders
+--   34_given_usage.table.sql     which roles may use the schema because of grant_access()
 --   35_texts.sql                 texts, numbers and times
 --   40_waiting.sql               how long an order write may wait for alerting, and what is kept when alerting fails
 --   45_events.sql                the notification of an event, and whether it may be sent
@@ -18,6 +19,8 @@
 --   57_facts.sql                 which column says what of an order, and the SQL that reads it
 --   58_foreign_tables.sql        when a table of another role is not read, so that nothing of its owner runs with our rights
 --   60_stored_orders.sql         sync_order() for an order as it is stored, e.g. after nested writes
+--   61_complete_alerts.sql       the facts of order alerts that another program wrote
+--   62_other_writers.sql         what other programs write to alerts by plain statements
 --   65_guard.sql                 the trigger: leaves at once unless the order write matters
 --   66_follow_ddl.sql            writes the guard again when the columns of its table change
 --   67_watch.sql                 watch_orders() and unwatch_orders()

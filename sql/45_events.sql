@@ -119,19 +119,20 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+-- At notified_at: a trigger of the host may rewrite updated_at.
 declare
   v_event_id bigint;
 begin
   insert into walltrack.alert_events (alert_id, kind, actor, at, detail)
   values (
-    p_alert.id, p_kind, p_actor, p_alert.updated_at,
-    walltrack.event_detail(p_alert.severity, p_alert.status, p_alert.occurrences, p_alert.data)
+    p_alert.id, p_kind, p_actor, p_alert.notified_at,
+    walltrack.event_detail(p_alert.severity, p_alert.status, p_alert.occurrences, p_alert.data, p_alert.resolution)
     || case when p_kind = 'snoozed' then jsonb_build_object('snoozed_until', p_alert.snoozed_until) else '{}' end
   )
   returning event_id into v_event_id;
   perform walltrack.notify_event(
     v_event_id, p_kind, p_alert.id, p_alert.alert_type, p_alert.severity, p_alert.status, p_alert.requires_action,
-    p_alert.dedupe_key, p_alert.data ->> 'order_id', p_alert.title, p_alert.updated_at, 'event'
+    p_alert.dedupe_key, p_alert.data ->> 'order_id', p_alert.title, p_alert.notified_at, 'event'
   );
   return p_alert;
 end

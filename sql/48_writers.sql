@@ -27,10 +27,10 @@ declare
 begin
   insert into walltrack.alerts (
     alert_type, severity, title, message, data, requires_action, dedupe_key,
-    created_at, updated_at, last_seen_at, notified_at, order_table, order_status, order_attempts, order_exhausted
+    created_at, updated_at, last_seen_at, notified_at, order_table, order_status, order_attempts, order_exhausted, own_writes
   ) values (
     p_alert_type, p_severity, p_title, p_message, p_data, p_requires_action, p_dedupe_key,
-    v_now, v_now, v_now, v_now, p_order_table, p_order_status, p_order_attempts, p_order_table is not null
+    v_now, v_now, v_now, v_now, p_order_table, p_order_status, p_order_attempts, p_order_table is not null, 1
   )
   on conflict (dedupe_key) where status <> 'resolved' do nothing
   returning id into v_alert_id;
@@ -89,7 +89,7 @@ declare
 begin
   if p_rises then
     update walltrack.alerts as a
-    set status = 'active', acknowledged_at = null, acknowledged_by = null, snoozed_until = null
+    set status = 'active', acknowledged_at = null, acknowledged_by = null, snoozed_until = null, own_writes = a.own_writes + 1
     where a.id = p_alert_id and a.resolved_at is null;
   end if;
   update walltrack.alerts as a
@@ -106,7 +106,8 @@ begin
       occurrences = a.occurrences + 1,
       last_seen_at = v_now,
       notified_at = v_now,
-      updated_at = v_now
+      updated_at = v_now,
+      own_writes = a.own_writes + 1
   where a.id = p_alert_id and a.resolved_at is null
   returning a.status, a.occurrences into v_status, v_occurrences;
   if v_status is null then
@@ -172,7 +173,8 @@ begin
       acknowledged_by = case when not p_rises then a.acknowledged_by end,
       snoozed_until = case when not p_rises then a.snoozed_until end,
       notified_at = case when p_rises then n.now else a.notified_at end,
-      updated_at = n.now
+      updated_at = n.now,
+      own_writes = a.own_writes + 1
   from (select clock_timestamp() as now) as n
   where a.id = p_alert_id and a.resolved_at is null
   returning a.* into v_alert;
@@ -213,7 +215,7 @@ declare
 begin
   update walltrack.alerts as a
   set status = 'resolved', resolved_at = v_now, resolved_by = p_actor, resolution = p_resolution,
-      snoozed_until = null, updated_at = v_now, notified_at = v_now
+      snoozed_until = null, updated_at = v_now, notified_at = v_now, own_writes = a.own_writes + 1
   where a.id = p_alert_id and a.resolved_at is null
   returning a.occurrences into v_occurrences;
   if v_occurrences is null then

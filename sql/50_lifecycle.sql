@@ -122,7 +122,8 @@ begin
     return v_alert;
   end if;
   update walltrack.alerts as a
-  set status = 'acknowledged', acknowledged_at = v_now, acknowledged_by = v_by, updated_at = v_now, notified_at = v_now
+  set status = 'acknowledged', acknowledged_at = v_now, acknowledged_by = v_by, updated_at = v_now, notified_at = v_now,
+      own_writes = a.own_writes + 1
   where a.id = p_alert_id
   returning * into v_alert;
   return walltrack.append_event(v_alert, 'acknowledged', v_by);
@@ -237,7 +238,8 @@ begin
   end if;
 
   update walltrack.alerts as a
-  set snoozed_until = p_until, updated_at = v_now, notified_at = v_now
+  set snoozed_until = p_until, updated_at = v_now, notified_at = v_now,
+      own_writes = a.own_writes + 1
   where a.id = p_alert_id
   returning * into v_alert;
   return walltrack.append_event(v_alert, 'snoozed', v_by);

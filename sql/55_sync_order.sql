@@ -104,7 +104,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   update walltrack.alerts as a
-  set order_status = p_status, order_attempts = p_attempt_count, order_exhausted = p_is_exhausted
+  set order_status = p_status, order_attempts = p_attempt_count, order_exhausted = p_is_exhausted,
+      own_writes = a.own_writes + 1
   where a.id = p_alert_id
     and (a.order_status, a.order_attempts, a.order_exhausted) is distinct from (p_status, p_attempt_count, p_is_exhausted);
   return case when found then 'recorded' end;

@@ -111,11 +111,14 @@ as $$
   -- on those times.
   select a.* from walltrack.alerts as a where a.status in ('active', 'acknowledged')
   union all
-  select a.* from walltrack.alerts as a where a.resolved_at is not null and a.resolved_at >= p_since
+  select a.*
+  from walltrack.alerts as a
+  where a.resolved_at is not null and a.resolved_at >= p_since
+    and not (a.resolved_by = 'system' and starts_with(a.resolution, 'Duplicate of '))
 $$;
 
 comment on function walltrack.alerts_since(timestamptz) is
-'The alerts that are open or were resolved since a time: among them all that were created or acknowledged since.';
+'The alerts that are open or were resolved since a time, without duplicates: among them all that were created or acknowledged since.';
 
 revoke all on function walltrack.alerts_since(timestamptz) from public;
 

@@ -209,7 +209,7 @@ begin
         inner join pg_namespace as n on n.oid = c.relnamespace
         where c.relkind in ('r', 'p') and n.nspname not in ('pg_catalog', 'information_schema') and c.relpersistence <> 't'
           and not (n.nspname = 'walltrack' and c.relname in (
-            'alerts', 'alert_events', 'alert_faults', 'watched_tables', 'order_actions', 'alerts_version'
+            'alerts', 'alert_events', 'alert_faults', 'watched_tables', 'given_usage', 'order_actions', 'alerts_version'
           ))
           and not has_table_privilege(r.oid, c.oid, 'select')
       )

@@ -42,7 +42,7 @@ as $$
   select c.oid::regclass
   from pg_class as c
   where c.relnamespace = 'walltrack'::regnamespace and c.relname in (
-    'alerts', 'alert_events', 'order_actions', 'alert_faults', 'watched_tables', 'open_alerts', 'alert_counts',
+    'alerts', 'alert_events', 'order_actions', 'alert_faults', 'watched_tables', 'given_usage', 'open_alerts', 'alert_counts',
     'alert_summary', 'alert_timeline', 'alerts_version', 'alert_events_event_id_seq', 'order_actions_action_id_seq',
     'alert_faults_fault_id_seq', 'waited_in_transaction'
   )
@@ -92,7 +92,14 @@ begin
     raise exception 'unknown kind of access: %', coalesce(quote_literal(p_as), 'NULL')
       using errcode = 'WT003', hint = 'Use reader, operator (acts on alerts and their orders), raiser (raises alerts of its own) or relay.';
   end if;
-  execute format('grant usage on schema walltrack to %s', p_role);
+  if not exists (
+    select from pg_namespace as n
+    cross join lateral aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) as a
+    where n.nspname = 'walltrack' and a.grantee = p_role and a.privilege_type = 'USAGE'
+  ) then
+    execute format('grant usage on schema walltrack to %s', p_role);
+    insert into walltrack.given_usage (role_name) select r.rolname from pg_roles as r where r.oid = p_role on conflict do nothing;
+  end if;
   execute format(
     'grant select on walltrack.alerts, walltrack.alert_events, walltrack.order_actions, walltrack.alert_faults, '
     'walltrack.watched_tables, walltrack.open_alerts, walltrack.alert_counts, walltrack.alert_summary, walltrack.alert_timeline '
@@ -141,6 +148,31 @@ comment on function walltrack.policies_of(regrole) is
 revoke all on function walltrack.policies_of(regrole) from public;
 
 
+create or replace function walltrack.has_other_rights(p_role regrole) returns boolean
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select exists (
+    select from pg_class as c
+    cross join lateral aclexplode(c.relacl) as a
+    where c.relnamespace = 'walltrack'::regnamespace and a.grantee = p_role
+      and c.oid::regclass not in (select r.relation from walltrack.own_relations() as r (relation))
+    union all
+    select from pg_proc as p
+    cross join lateral aclexplode(p.proacl) as a
+    where p.pronamespace = 'walltrack'::regnamespace and a.grantee = p_role
+      and p.oid::regprocedure not in (select f.function from walltrack.own_functions() as f (function))
+  )
+$$;
+
+comment on function walltrack.has_other_rights(regrole) is
+'Whether a role was granted rights on what the host keeps in the schema, e.g. the orders.';
+
+revoke all on function walltrack.has_other_rights(regrole) from public;
+
+
 create or replace function walltrack.revoke_access(p_role regrole) returns void
 language plpgsql
 volatile
@@ -161,10 +193,16 @@ begin
   for v_policy in select walltrack.policies_of(p_role) loop
     execute format('drop policy %I on walltrack.alerts', v_policy);
   end loop;
+  delete from walltrack.given_usage as g using pg_roles as r where r.oid = p_role and g.role_name = r.rolname;
+  -- The host may have given it rights on tables of its own since.
+  if found and not walltrack.has_other_rights(p_role) then
+    execute format('revoke usage on schema walltrack from %s', p_role);
+  end if;
 end
 $$;
 
-comment on function walltrack.revoke_access(regrole) is 'Takes every right on alerting from a role.';
+comment on function walltrack.revoke_access(regrole) is
+'Takes every right on alerting from a role, and usage on the schema where grant_access() gave it.';
 
 revoke all on function walltrack.revoke_access(regrole) from public;
 
@@ -194,10 +232,27 @@ set search_path = pg_catalog, pg_temp
 as $$
 -- Default privileges of the database may have given any role more than grant_access() ever gives: to write events, to call the
 -- functions behind the guard, to attach triggers to alerts. The alerts table keeps INSERT, UPDATE and DELETE: a service that
--- wrote it before alerting adopted it goes on doing so.
+-- wrote it before alerting adopted it goes on doing so, in the columns that it knows. The others are alerting's alone.
 declare
   v_right record;
+  v_columns text := (
+    select string_agg(quote_ident(a.attname), ', ' order by a.attnum)
+    from pg_attribute as a
+    where a.attrelid = 'walltrack.alerts'::regclass and a.attnum > 0 and not a.attisdropped and a.attname <> all (array[
+      'occurrences', 'last_seen_at', 'resolved_by', 'snoozed_until', 'order_table', 'order_status', 'order_attempts', 'order_exhausted',
+      'own_writes'
+    ])
+  );
 begin
+  for v_right in
+    select a.privilege_type as privilege, case a.grantee when 0 then 'public' else a.grantee::regrole::text end as grantee
+    from pg_class as c
+    cross join lateral aclexplode(c.relacl) as a
+    where c.oid = 'walltrack.alerts'::regclass and a.grantee <> c.relowner and a.privilege_type in ('INSERT', 'UPDATE')
+  loop
+    execute format('revoke %s on walltrack.alerts from %s', v_right.privilege, v_right.grantee);
+    execute format('grant %s (%s) on walltrack.alerts to %s', v_right.privilege, v_columns, v_right.grantee);
+  end loop;
   for v_right in
     select c.oid::regclass as relation, c.relkind, a.grantee, a.privilege_type as privilege
     from walltrack.own_relations() as r
@@ -205,7 +260,7 @@ begin
     cross join lateral aclexplode(c.relacl) as a
     where a.grantee <> c.relowner
       and a.privilege_type not in ('SELECT', 'MAINTAIN')
-      and not (c.relname = 'alerts' and a.privilege_type in ('INSERT', 'UPDATE', 'DELETE'))
+      and not (c.relname = 'alerts' and a.privilege_type = 'DELETE')
   loop
     execute format(
       'revoke %s on %s %s from %s', v_right.privilege, case v_right.relkind when 'S' then 'sequence' else 'table' end, v_right.relation,
@@ -252,7 +307,7 @@ begin
     select c.oid::regclass
     from pg_class as c
     where c.relnamespace = 'walltrack'::regnamespace
-      and c.relname in ('alerts', 'alert_events', 'order_actions', 'alert_faults', 'watched_tables', 'alerts_version')
+      and c.relname in ('alerts', 'alert_events', 'order_actions', 'alert_faults', 'watched_tables', 'given_usage', 'alerts_version')
   loop
     if not (select c.relrowsecurity from pg_class as c where c.oid = v_table) then
       execute format('alter table %s enable row level security', v_table);
@@ -262,10 +317,15 @@ begin
       and exists (
         select from pg_constraint as c
         where c.conrelid = v_table and c.contype = 'p'
-          and obj_description(c.oid, 'pg_constraint') = 'adopted with row level security'
+          and starts_with(obj_description(c.oid, 'pg_constraint'), 'adopted with row level security')
       );
     if not exists (select from pg_policy as p where p.polrelid = v_table and p.polname = 'whoever_was_granted_select') then
       execute format('create policy whoever_was_granted_select on %s for select using (true)', v_table);
+    end if;
+    if v_table = 'walltrack.alerts'::regclass
+      and not exists (select from pg_policy as p where p.polrelid = v_table and p.polname = 'whoever_was_granted_writing')
+    then
+      create policy whoever_was_granted_writing on walltrack.alerts using (true);
     end if;
   end loop;
 end

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 import psycopg
 from psycopg import sql
 
-ROWS = ("order_actions", "alert_events", "alerts", "alert_faults", "order_status_log", "orders")
+ROWS = ("order_actions", "alert_events", "alerts", "alert_faults", "order_status_log", "orders", "given_usage")
 MOST_LOANS = 25
 MOST_GROWTH = 4_000_000
 """Bytes that the tests before may have left behind as dead rows."""

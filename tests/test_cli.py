@@ -17,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 from typer.testing import CliRunner
 
 from tests.bot import Bot
+from walltrack_alerts import migrations
 from walltrack_alerts.cli import app
 
 pytestmark = pytest.mark.own_server
@@ -199,7 +200,7 @@ def test_a_database_that_is_newer(database_url: str, bot: Bot) -> None:
     bot.execute("update walltrack.alerts_version set version_num = '9999'")
     assert "upgrade this one" in run(database_url, "doctor", expect=1).stdout
     assert "upgrade this one" in run(database_url, "migrate", expect=1).stderr
-    bot.execute("update walltrack.alerts_version set version_num = '0001'")
+    bot.execute("update walltrack.alerts_version set version_num = %s", (migrations.head_revision(),))
 
 
 def test_the_life_of_an_alert(database_url: str, bot: Bot) -> None:

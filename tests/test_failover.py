@@ -254,8 +254,9 @@ def test_a_standby_can_be_read_and_takes_the_primarys_cursors(primary: Node, sta
 
 def test_a_prepared_transaction_and_savepoints_are_read_when_they_commit(primary: Node) -> None:
     event = (
-        "with alert as (insert into walltrack.alerts (alert_type, severity, title, message) values ('test', 'high', 'a', '') "
-        "returning id) insert into walltrack.alert_events (alert_id, kind, actor) select id, 'raised', 'test' from alert"
+        "with alert as (insert into walltrack.alerts (alert_type, severity, title, message, own_writes) "
+        "values ('test', 'high', 'a', '', 1) returning id) "
+        "insert into walltrack.alert_events (alert_id, kind, actor) select id, 'raised', 'test' from alert"
     )  # without NOTIFY, which PREPARE TRANSACTION refuses
     with psycopg.connect(primary.url, autocommit=True) as db, psycopg.connect(primary.url) as other:
         other.execute(event)

@@ -378,12 +378,13 @@ def test_default_privileges_give_nothing_that_grants_would_not(empty_database_ur
             rights = superuser.execute(
                 "select has_table_privilege(%(r)s, 'walltrack.alert_events', 'select'), "
                 "has_table_privilege(%(r)s, 'walltrack.alert_events', 'insert, update, delete, truncate, references, trigger'), "
-                "has_table_privilege(%(r)s, 'walltrack.alerts', 'insert'), "
+                "has_column_privilege(%(r)s, 'walltrack.alerts', 'title', 'insert'), "
+                "has_column_privilege(%(r)s, 'walltrack.alerts', 'own_writes', 'insert'), "
                 "has_table_privilege(%(r)s, 'walltrack.alerts', 'trigger'), "
                 "has_sequence_privilege(%(r)s, 'walltrack.waited_in_transaction', 'update')",
                 {"r": role},
             ).fetchone()
-            assert rights == (True, False, True, False, False)
+            assert rights == (True, False, True, False, False, False)
             granted = superuser.execute(
                 "select p.proname from pg_proc as p where p.pronamespace = 'walltrack'::regnamespace "
                 "and has_function_privilege(%s, p.oid, 'execute') and p.proname = any (%s)",

@@ -29,13 +29,14 @@ def fill(bot: Bot, count: int, resolved: int, **data: Any) -> None:
     bot.execute(
         """
         insert into walltrack.alerts (
-          alert_type, severity, status, title, dedupe_key, created_at, resolved_at, resolved_by, resolution, snoozed_until, data)
+          alert_type, severity, status, title, dedupe_key, created_at, resolved_at, resolved_by, resolution, snoozed_until,
+          own_writes, data)
         select 'order_failed_permanently', (array['info', 'warning', 'high', 'critical'])[n %% 4 + 1],
           case when n > %(count)s then 'resolved' else 'active' end, 'EXIT Order Failed', 'order_failed_' || n,
           '2026-01-01 UTC'::timestamptz + n / 3 * interval '1 s',
           case when n > %(count)s then '2026-02-01 UTC'::timestamptz + n / 3 * interval '1 s' end,
           case when n > %(count)s then 'ada' end, case when n > %(count)s then 'sold' end,
-          case when n <= %(count)s and n %% 5 = 0 then now() + interval '1 h' end,
+          case when n <= %(count)s and n %% 5 = 0 then now() + interval '1 h' end, 1,
           jsonb_build_object('order_id', n::text, 'order_type', case n %% 2 when 0 then 'entry' else 'exit' end,
             'is_simulated', n %% 3 = 0, 'error', 'error ' || n) || %(data)s::jsonb
         from generate_series(1, %(count)s + %(resolved)s) as n

@@ -176,7 +176,7 @@ def test_row_level_security_is_on_where_asked_and_not_forced(db: psycopg.Connect
         "select relname, relrowsecurity, relforcerowsecurity from pg_class where relnamespace = 'walltrack'::regnamespace "
         "and relkind = 'r' and relname not in ('orders', 'order_status_log') order by 1"
     )
-    names = ("alert_events", "alert_faults", "alerts", "alerts_version", "order_actions", "watched_tables")
+    names = ("alert_events", "alert_faults", "alerts", "alerts_version", "given_usage", "order_actions", "watched_tables")
     assert db.execute(secured).fetchall() == [(name, False, False) for name in names]
     for _ in range(2):
         db.execute("select walltrack.enable_row_security()")

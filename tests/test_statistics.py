@@ -296,8 +296,8 @@ async def test_history_is_not_read(service: AlertService, db: psycopg.Connection
     """A long history must cost nothing: the charts read by index only what they show."""
     db.execute(
         "insert into walltrack.alerts (alert_type, severity, status, title, created_at, acknowledged_at, acknowledged_by, "
-        "resolved_at, resolved_by, resolution) "
-        "select 'order_failed_permanently', 'high', 'resolved', 't', t, t, 'ada', t, 'ada', 'x' "
+        "resolved_at, resolved_by, resolution, own_writes) "
+        "select 'order_failed_permanently', 'high', 'resolved', 't', t, t, 'ada', t, 'ada', 'x', 1 "
         "from (select now() - interval '100 days' - n * interval '1 min' as t from generate_series(1, 50000) as n) as old"
     )
     for number in range(20):

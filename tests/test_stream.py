@@ -346,8 +346,8 @@ async def test_a_lost_notification_is_made_up_for(database_url: str, db: psycopg
         nonlocal written
         if not written and StreamState.LIVE in consumer.states:
             db.execute(
-                "with alert as (insert into walltrack.alerts (alert_type, severity, title, message) "
-                "values ('test', 'high', 'quiet', '') returning id) "
+                "with alert as (insert into walltrack.alerts (alert_type, severity, title, message, own_writes) "
+                "values ('test', 'high', 'quiet', '', 1) returning id) "
                 "insert into walltrack.alert_events (alert_id, kind, actor) select id, 'raised', 'test' from alert"
             )
             written = True

@@ -4,7 +4,8 @@ The steps, each in a transaction of its own:
 
 1. the revisions of alembic/versions (they change tables that exist already), then every file of sql/ in its order;
 2. the guard on walltrack.orders, where it is missing: the only step that locks the orders table, for a moment;
-3. the reconciler: orders that were exhausted before get their alert.
+3. the facts that the alerts of an older table lack;
+4. the reconciler: orders that were exhausted before get their alert.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -31,8 +33,13 @@ from walltrack_alerts.errors import NewerSchemaError, translate
 SCHEMA = "walltrack"
 VERSION_TABLE = "alerts_version"
 ORDERS = "walltrack.orders"
+SCHEMA_COMMENT = "Database-native alerting for orders: walltrack_alerts."
+"""On a schema that alerting has created, and that a downgrade drops again where nothing else is in it."""
 
 NEWER = "The schema was made by a newer version of walltrack_alerts: upgrade this one."
+
+ORDERS_COMMENT = "Orders of the trading bot; a retry worker tries each one up to max_attempts times."
+"""On a table of orders that alerting has created, because there was none."""
 
 LOCK_TIMEOUT = "2s"
 LOCK_TRIES = 15
@@ -47,8 +54,11 @@ _BEFORE = f"""\
 set local statement_timeout = 0;
 do $before$
 begin
-  create schema if not exists {SCHEMA};
-exception when unique_violation then
+  if to_regnamespace('{SCHEMA}') is null then
+    create schema {SCHEMA};
+    comment on schema {SCHEMA} is '{SCHEMA_COMMENT}';
+  end if;
+exception when unique_violation or duplicate_schema then
   null;  -- another migration has just created it
 end
 $before$;
@@ -68,11 +78,25 @@ begin
         'Nothing was changed. Migrate as %I, or run: alter schema {SCHEMA} owner to %I', v_owner.rolname, current_user
       );
   end if;
+  -- One migration at a time: only the owner of the schema can take this lock.
+  execute format('comment on schema {SCHEMA} is %L', obj_description('{SCHEMA}'::regnamespace, 'pg_namespace'));
 end
 $before$;
--- One migration at a time: only the owner of the schema can take this lock.
-comment on schema {SCHEMA} is 'Database-native alerting for orders: walltrack_alerts.';
 """  # noqa: S608  # the name is a constant
+_AFTER_DOWNGRADE = f"""\
+drop table if exists {SCHEMA}.{VERSION_TABLE};
+do $after$
+begin
+  if obj_description('{SCHEMA}'::regnamespace, 'pg_namespace') = '{SCHEMA_COMMENT}' then
+    begin
+      drop schema {SCHEMA};
+    exception when dependent_objects_still_exist then
+      comment on schema {SCHEMA} is null;
+    end;
+  end if;
+end
+$after$;
+"""
 _WATCHED = (
     "exists (select from pg_trigger as t inner join pg_proc as p on p.oid = t.tgfoid "
     f"where t.tgname = 'walltrack_alerts_update' and p.pronamespace = '{SCHEMA}'::regnamespace)"
@@ -89,6 +113,18 @@ begin
 end
 $$;
 """
+_INSTALLED = f"""\
+select
+  (select count(*) from {SCHEMA}.alerts),
+  (select count(*) from {SCHEMA}.alerts as a where a.status <> 'resolved'),
+  (select count(*) from {SCHEMA}.alert_events),
+  exists (
+    select from pg_constraint as c
+    where c.conrelid = '{SCHEMA}.alerts'::regclass and c.contype = 'p' and obj_description(c.oid, 'pg_constraint') like 'adopted%'
+  ),
+  array(select w.table_name from {SCHEMA}.present_tables() as w order by w.table_name)
+"""  # noqa: S608  # the name is a constant
+_COMPLETE = "select walltrack.complete_order_alerts();\n"
 _RECONCILE = "select * from walltrack.reconcile_orders();\n"
 
 log = logging.getLogger(__name__)
@@ -119,6 +155,34 @@ def downgrade(dsn: str) -> None:
     """Take the schema away again; the orders table and its rows stay as they are (AlertsError, nothing changed)."""
     with _translated():
         command.downgrade(alembic_config(dsn), "base")
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What a downgrade would delete, or keep."""
+
+    alerts: int
+    open_alerts: int
+    events: int
+    adopted: bool
+    """Whether the alerts are in a table that was there before: it keeps its rows."""
+    watched: tuple[str, ...]
+    """The tables of orders that lose their guard."""
+
+
+def installed(dsn: str) -> Installed | None:
+    """What is installed in a database; None where nothing is (AlertsError)."""
+    try:
+        with psycopg.connect(dsn) as connection:
+            row = connection.execute("select to_regclass('walltrack.watched_tables') is not null").fetchone()
+            if row != (True,):
+                return None
+            found = connection.execute(_INSTALLED).fetchone()
+            assert found is not None
+            alerts, open_alerts, events, adopted, watched = found
+            return Installed(alerts, open_alerts, events, adopted=adopted, watched=tuple(watched))
+    except psycopg.Error as error:
+        raise translate(error) from error
 
 
 def head_revision() -> str:
@@ -189,6 +253,11 @@ def drop_definitions() -> str:
     views, functions = _created("view"), _created("function")
     return (
         f"set local lock_timeout = '{LOCK_TIMEOUT}';\n"
+        "do $access$\nbegin\n"
+        f"if to_regclass('{SCHEMA}.given_usage') is not null then\n"
+        f"perform {SCHEMA}.revoke_access(r.oid::regrole) from {SCHEMA}.given_usage as g "
+        "inner join pg_roles as r on r.rolname = g.role_name;\n"
+        "end if;\nend\n$access$;\n"
         # With their event triggers, which only a superuser could name.
         f"drop function if exists {SCHEMA}.tg_ddl__follow, {SCHEMA}.tg_ddl__forget cascade;\n"
         + "".join(f"drop view if exists {SCHEMA}.{name};\n" for name in views)
@@ -227,6 +296,26 @@ $guards$;
 """  # noqa: S608  # the name is a constant
 
 
+def drop_unused_orders() -> str:
+    """The SQL that drops a table of orders that alerting itself has created and no bot has used."""
+    return f"""\
+do $orders$
+begin
+  if obj_description(to_regclass('{ORDERS}'), 'pg_class') is distinct from '{ORDERS_COMMENT}' then
+    return;
+  end if;
+  lock table {ORDERS} in access exclusive mode;
+  if not exists (select from {ORDERS}) then
+    drop table {ORDERS}, {SCHEMA}.order_status_log;
+    drop function {SCHEMA}.tg_orders__touch_updated_at(), {SCHEMA}.tg_orders__log_status();
+  end if;
+exception when dependent_objects_still_exist or undefined_table or undefined_function then
+  null;  -- it is in use after all
+end
+$orders$;
+"""
+
+
 def run_online() -> None:
     """Called by alembic/env.py: run against the database of the settings, or the one given to alembic_config()."""
     dsn = context.config.attributes.get("dsn")
@@ -249,9 +338,12 @@ def run_offline() -> None:
         if complete:
             for text in definitions():
                 write(text)
+        elif _command() == "downgrade" and not context.get_revision_argument():  # the base
+            write(_AFTER_DOWNGRADE)
     if complete:
         write(f"BEGIN;\n\n{_SAFE}set local lock_timeout = '{LOCK_TIMEOUT}';\n{_WATCH}\nCOMMIT;\n\n")
-        write(f"BEGIN;\n\n{_SAFE}{_RECONCILE}\nCOMMIT;\n")
+        for step in (_COMPLETE, _RECONCILE):
+            write(f"BEGIN;\n\n{_SAFE}{step}\nCOMMIT;\n\n")
 
 
 def _migrate(dsn: str) -> None:
@@ -268,10 +360,13 @@ def _migrate(dsn: str) -> None:
                 if complete:
                     for text in definitions():
                         _execute(connection, text)
+                elif _command() == "downgrade" and not context.get_context().get_current_heads():
+                    _execute(connection, _AFTER_DOWNGRADE)
             if complete:
                 _watch(connection)
-                with connection.begin():
-                    _execute(connection, _SAFE + "set local statement_timeout = 0;\n" + _RECONCILE)
+                for step in (_COMPLETE, _RECONCILE):
+                    with connection.begin():
+                        _execute(connection, _SAFE + "set local statement_timeout = 0;\n" + step)
     finally:
         engine.dispose()
 

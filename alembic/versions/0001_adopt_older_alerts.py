@@ -4,12 +4,149 @@ Where there is no such table this does nothing; sql/ creates it. What does not f
 transaction leaves everything as it was.
 """
 
-from walltrack_alerts.migrations import drop_definitions, drop_guards, run_script
+from walltrack_alerts.migrations import drop_definitions, drop_guards, drop_unused_orders, run_script
 
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+
+SNAPSHOT = r"""
+-- What a downgrade runs to leave the table as it was found. The setting ends with the transaction; ADOPT keeps it with the table.
+do $snapshot$
+declare
+  v_table regclass := to_regclass('walltrack.alerts');
+begin
+  perform set_config('walltrack.restore', (
+    with own (name, type) as (
+      values
+        ('id', 'uuid'), ('alert_type', 'text'), ('severity', 'text'), ('status', 'text'), ('title', 'text'), ('message', 'text'),
+        ('data', 'jsonb'), ('requires_action', 'boolean'), ('dedupe_key', 'text'), ('created_at', 'timestamptz'),
+        ('updated_at', 'timestamptz'), ('acknowledged_at', 'timestamptz'), ('acknowledged_by', 'text'),
+        ('resolved_at', 'timestamptz'), ('resolution', 'text'), ('notified_at', 'timestamptz'),
+        ('occurrences', 'int'), ('last_seen_at', 'timestamptz'),
+        ('resolved_by', 'text'), ('snoozed_until', 'timestamptz'), ('order_table', 'regclass'), ('order_status', 'text'),
+        ('order_attempts', 'int'), ('order_exhausted', 'boolean')
+    ),
+
+    columns as (
+      select
+        a.attnum, a.attname, a.atttypid, a.attnotnull, quote_ident(a.attname) as name,
+        format_type(a.atttypid, a.atttypmod) as type,
+        a.attcollation <> t.typcollation as is_collated, a.attcollation, t.typtype,
+        format_type(o.type::regtype, null) as new_type, pg_get_expr(d.adbin, d.adrelid) as former_default
+      from own as o
+      inner join pg_attribute as a on a.attrelid = v_table and a.attname = o.name and not a.attisdropped and a.attgenerated = ''
+      inner join pg_type as t on t.oid = a.atttypid
+      left join pg_attrdef as d on d.adrelid = a.attrelid and d.adnum = a.attnum
+    ),
+
+    replaced as (
+      select c.oid, c.conname, c.contype, pg_get_constraintdef(c.oid) as definition
+      from pg_constraint as c
+      where c.conrelid = v_table and c.conkey && array(
+        select o.attnum from columns as o
+        where case c.contype
+          when 'c' then o.attname in ('severity', 'status', 'acknowledged_at', 'acknowledged_by', 'resolved_at', 'resolution')
+          when 'u' then o.attname = 'dedupe_key'
+        end
+      )
+    ),
+
+    indexes as (
+      select i.indexrelid as id, pg_get_indexdef(i.indexrelid) as definition
+      from pg_index as i
+      where i.indrelid = v_table and i.indisunique and not i.indisprimary
+        and not exists (select from pg_constraint as c where c.conindid = i.indexrelid)
+        and exists (select from columns as o where o.attname = 'dedupe_key' and o.attnum = any (i.indkey))
+    ),
+
+    rights as (
+      select a.grantee, a.is_grantable, min(a.place) as place, string_agg(a.privilege_type, ', ') as privileges
+      from pg_class as c
+      cross join lateral aclexplode(c.relacl) with ordinality as a (grantor, grantee, privilege_type, is_grantable, place)
+      where c.oid = v_table and a.grantee <> c.relowner
+      group by a.grantee, a.is_grantable
+      union all
+      select a.grantee, a.is_grantable, 1000 + min(a.place), string_agg(format('%s (%I)', a.privilege_type, o.attname), ', ')
+      from pg_attribute as o
+      cross join lateral aclexplode(o.attacl) with ordinality as a (grantor, grantee, privilege_type, is_grantable, place)
+      where o.attrelid = v_table and not o.attisdropped
+      group by a.grantee, a.is_grantable
+    ),
+
+    statements (place, statement) as (
+      select 0, 'drop constraint alerts_pkey'
+      where not exists (select from pg_index as i where i.indrelid = v_table and i.indisprimary)
+      union all
+      select 1, format('drop column if exists %I', o.name)
+      from own as o
+      where not exists (select from pg_attribute as a where a.attrelid = v_table and a.attname = o.name)
+      union all
+      select 2, format('alter %s drop default', c.name) from columns as c
+      union all
+      select 3, format(
+        'alter %1$s type %2$s%3$s using %4$s', c.name, c.type,
+        case when c.is_collated then ' collate ' || c.attcollation::regcollation end,
+        case
+          when c.atttypid = 'timestamp'::regtype then c.name || ' at time zone ''UTC'''
+          when c.atttypid in ('varchar'::regtype, 'bpchar'::regtype) then format('%s::%s', c.name, c.type)
+          when c.typtype = 'e' then (
+            select format('case lower(%s) %s end', c.name, string_agg(e.choice, ' '))
+            from (
+              select format('when %L then %L::%s', lower(l.enumlabel), l.enumlabel, c.type) as choice
+              from pg_enum as l
+              where l.enumtypid = c.atttypid
+            ) as e
+          )
+          else format('%s::text::%s', c.name, c.type)
+        end
+      )
+      from columns as c
+      where c.type <> c.new_type or c.is_collated
+      union all
+      select 4, format('alter %s set default %s', c.name, c.former_default) from columns as c where c.former_default is not null
+      union all
+      select 5, format('alter %s %s not null', c.name, case when c.attnotnull then 'set' else 'drop' end) from columns as c
+      union all
+      -- A list of varchar is shown with a cast that would be read as one of each of its elements.
+      select 6, format('add constraint %I %s', r.conname, replace(r.definition, '])::text[]', '])')) from replaced as r
+      union all
+      select 7, 'disable row level security' from pg_class as c where c.oid = v_table and not c.relrowsecurity
+    ),
+
+    comments (what, text) as (
+      select 'table walltrack.alerts', obj_description(v_table, 'pg_class')
+      union all
+      select 'column walltrack.alerts.' || c.name, col_description(v_table, c.attnum) from columns as c
+      union all
+      select format('constraint %I on walltrack.alerts', c.conname), obj_description(c.oid, 'pg_constraint')
+      from pg_constraint as c
+      where c.conrelid = v_table and (c.contype = 'p' or c.oid in (select r.oid from replaced as r))
+      union all
+      select 'index ' || i.id::regclass, obj_description(i.id, 'pg_class') from indexes as i
+    )
+
+    select jsonb_agg(a.statement order by a.place)::text
+    from (
+      select s.place, 'alter table walltrack.alerts ' || s.statement from statements as s
+      union all
+      select 8, i.definition from indexes as i
+      union all
+      select 9, format('comment on %s is %L', c.what, c.text) from comments as c
+      union all
+      select 10 + r.place, format(
+        'grant %s on walltrack.alerts to %s %s',
+        r.privileges, case r.grantee when 0 then 'public' else r.grantee::regrole::text end,
+        case when r.is_grantable then 'with grant option' end
+      )
+      from rights as r
+    ) as a (place, statement)
+  ), true)
+  where v_table is not null;
+end
+$snapshot$;
+"""
 
 ADOPT = r"""
 do $adopt$
@@ -19,6 +156,26 @@ declare
   v_found text;
   v_column record;
   v_name text;
+  v_triggers jsonb := (
+    select jsonb_object_agg(t.tgname, t.tgenabled)
+    from pg_trigger as t
+    where t.tgrelid = v_table and not t.tgisinternal and t.tgenabled <> 'D'
+  );
+  v_enable text := (
+    select 'alter table walltrack.alerts ' || string_agg(
+      format('enable %strigger %I', case t.value when 'A' then 'always ' when 'R' then 'replica ' end, t.key), ', '
+    )
+    from jsonb_each_text(v_triggers) as t
+  );
+  v_advice text := 'Nothing was changed. Repair it'
+    || case
+      when v_enable is null then ''
+      else format(
+        ', without its triggers where they stand in the way (`%s`; afterwards `%s`)',
+        regexp_replace(v_enable, '(walltrack.alerts|,) enable (always |replica )?', e'\\1 disable ', 'g'), v_enable
+      )
+    end
+    || ', or set it aside: `alter table walltrack.alerts rename to older_alerts`. Then migrate again.';
 begin
   if v_table is null then
     return;
@@ -82,10 +239,13 @@ begin
   v_problems := array_remove(v_problems, null);
   if cardinality(v_problems) > 0 then
     raise exception 'the table walltrack.alerts that is here cannot be adopted: %', array_to_string(v_problems, '; ')
-      using errcode = 'WT005', hint = 'Nothing was changed. Repair it, or rename the table, and migrate again.';
+      using errcode = 'WT005', hint = v_advice;
   end if;
 
   begin
+    -- They would rewrite its history, e.g. every updated_at.
+    alter table walltrack.alerts disable trigger user;
+
     -- Rules of the old table that the new ones replace; an index over dedupe_key would forbid a later alert.
     for v_name in
       select c.conname from pg_constraint as c
@@ -244,24 +404,124 @@ begin
       alter column occurrences set default 1,
       alter column last_seen_at set not null,
       alter column last_seen_at set default clock_timestamp();
-    -- The mark by which a downgrade knows that the table was here before, and whether its row level security was on.
+    if v_enable is not null then
+      execute v_enable;
+    end if;
+
+    -- What the table has of its own must not refuse what alerting writes.
+    begin
+      insert into walltrack.alerts (alert_type, severity, title, message, data, requires_action, dedupe_key)
+      values (
+        'order_failed_permanently', 'critical', 'EXIT Order Failed - Manual Action Required', '', '{}', true, 'order_failed_trial'
+      );
+      update walltrack.alerts as a
+      set status = 'acknowledged', acknowledged_at = now(), acknowledged_by = 'trial', severity = 'high',
+          title = 'ENTRY Order Failed - Manual Action Required', message = repeat('m', 2000), data = '{"error": "trial"}'
+      where a.dedupe_key = 'order_failed_trial';
+      update walltrack.alerts as a
+      set status = 'resolved', resolved_at = now(), resolution = 'Order filled'
+      where a.dedupe_key = 'order_failed_trial' and a.status = 'acknowledged';
+      delete from walltrack.alerts as a where a.dedupe_key = 'order_failed_trial' and a.status = 'resolved';
+      if not found then
+        raise exception 'its triggers suppress or change what is written';
+      end if;
+      set constraints all immediate;
+      raise exception using errcode = 'WTEND';
+    exception when sqlstate 'WTEND' then
+      null;
+    end;
+
+    -- The mark by which a downgrade knows that the table was here before, and how it was.
     execute format(
       'comment on constraint %I on walltrack.alerts is %L',
       (select c.conname from pg_constraint as c where c.conrelid = v_table and c.contype = 'p'),
       (
-        select case when c.relrowsecurity then 'adopted with row level security' else 'adopted' end
+        select concat(
+          'adopted', case when c.relrowsecurity then ' with row level security' end, e'\n', current_setting('walltrack.restore')
+        )
         from pg_class as c where c.oid = v_table
       )
     );
   exception when others then
     raise exception 'the table walltrack.alerts that is here cannot be adopted: % (%)', sqlerrm, sqlstate
-      using errcode = 'WT005', hint = 'Nothing was changed. Repair it, or rename the table, and migrate again.';
+      using errcode = 'WT005', hint = v_advice;
   end;
 end
 $adopt$;
 """
 
-ABANDON = """
+REPORT = r"""
+do $report$
+declare
+  v_table regclass := to_regclass('walltrack.alerts');
+  v_former jsonb;
+begin
+  if v_table is null then
+    return;
+  end if;
+  v_former := current_setting('walltrack.restore')::jsonb;
+  raise warning 'walltrack_alerts: the older table walltrack.alerts is adopted, with its % alerts, % of them open',
+    (select count(*) from walltrack.alerts), (select count(*) from walltrack.alerts as a where a.status <> 'resolved')
+    using hint = concat_ws(
+      e'\n',
+      (
+        select 'Resolved as duplicates of open ones: ' || count(*)
+        from walltrack.alerts as a where a.resolved_by = 'system' and starts_with(a.resolution, 'Duplicate of ')
+        having count(*) > 0
+      ),
+      (
+        select 'Columns that change: ' || string_agg(format('%s (was %s)', c.was[1], c.was[2]), ', ')
+        from jsonb_array_elements_text(v_former) as s (statement)
+        cross join lateral regexp_match(s.statement, '^alter table walltrack.alerts alter (.*) type (.*) using ') as c (was)
+        where c.was is not null
+      ),
+      (
+        select 'Rules that are replaced: ' || string_agg((regexp_match(s.statement, '(?:constraint|INDEX) ([^ ]+)'))[1], ', ')
+          || case
+            when bool_or(s.statement ~ 'dedupe_key')
+              then '. ON CONFLICT (dedupe_key) needs the condition: where status <> ''resolved'''
+            else ''
+          end
+        from jsonb_array_elements_text(v_former) as s (statement)
+        where s.statement ~ '^alter table walltrack.alerts add constraint|^CREATE UNIQUE INDEX'
+      ),
+      (
+        select 'Its triggers go on: ' || string_agg(t.tgname, ', ' order by t.tgname)
+        from pg_trigger as t
+        where t.tgrelid = v_table and not t.tgisinternal
+      ),
+      (
+        select string_agg(r.said, e'\n' order by r.said)
+        from (
+          select format(
+            case
+              when g.rolname in ('anon', 'authenticated') then '%1$s loses %3$s.'
+              else '%1$s %2$s%4$s.'
+            end,
+            case a.grantee when 0 then 'PUBLIC' else 'Role ' || quote_ident(g.rolname) end,
+            'keeps ' || coalesce(string_agg(a.privilege_type, ', ' order by a.place) filter (where a.is_kept), 'nothing'),
+            string_agg(a.privilege_type, ', ' order by a.place),
+            ', loses ' || string_agg(a.privilege_type, ', ' order by a.place) filter (where not a.is_kept)
+          ) as said
+          from (
+            select
+              p.grantee, p.privilege_type, p.privilege_type in ('SELECT', 'INSERT', 'UPDATE', 'DELETE', 'MAINTAIN') as is_kept,
+              coalesce(array_position(array['SELECT', 'INSERT', 'UPDATE', 'DELETE'], p.privilege_type), 5) as place
+            from pg_class as c
+            cross join lateral aclexplode(c.relacl) as p
+            where c.oid = v_table and p.grantee <> c.relowner
+          ) as a
+          left join pg_roles as g on g.oid = a.grantee
+          group by a.grantee, g.rolname
+        ) as r
+      ),
+      'What other programs write is brought into form and gets its event; an order alert goes on saying what its order says.'
+    );
+end
+$report$;
+"""
+
+ABANDON = r"""
 do $abandon$
 declare
   v_mark text := (
@@ -269,11 +529,14 @@ declare
     from pg_constraint as c where c.conrelid = to_regclass('walltrack.alerts') and c.contype = 'p'
   );
   v_policy text;
+  v_role text;
+  v_statement text;
 begin
   drop table if exists walltrack.alert_faults, walltrack.alert_events, walltrack.order_actions, walltrack.watched_tables;
   drop function if exists walltrack.tg_alert_events__append_only(), walltrack.tg_alert_events__protect_commit();
   drop function if exists walltrack.tg_order_actions__append_only();
   drop function if exists walltrack.cluster_id();
+  drop table if exists walltrack.given_usage;
   drop type if exists walltrack.order_facts;
   if starts_with(v_mark, 'adopted') is not true then
     drop table if exists walltrack.alerts;
@@ -286,26 +549,27 @@ begin
     walltrack.alerts_resolved_in_order;
   for v_policy in
     select p.polname from pg_policy as p
-    where p.polrelid = 'walltrack.alerts'::regclass and starts_with(p.polname, 'whoever_was_granted_select')
+    where p.polrelid = 'walltrack.alerts'::regclass and starts_with(p.polname, 'whoever_was_granted_')
   loop
     execute format('drop policy %I on walltrack.alerts', v_policy);
   end loop;
-  execute (
-    select format('comment on constraint %I on walltrack.alerts is null', c.conname)
-    from pg_constraint as c where c.conrelid = 'walltrack.alerts'::regclass and c.contype = 'p'
-  );
-  if v_mark = 'adopted' then
-    alter table walltrack.alerts disable row level security;
-  end if;
-  alter table walltrack.alerts
-    drop column order_table,
-    drop column order_status,
-    drop column order_attempts,
-    drop column order_exhausted,
-    drop column occurrences,
-    drop column last_seen_at,
-    drop column resolved_by,
-    drop column snoozed_until;
+  for v_role in
+    select distinct case a.grantee when 0 then 'public' else a.grantee::regrole::text end
+    from pg_class as c
+    left join pg_attribute as o on o.attrelid = c.oid
+    cross join lateral aclexplode(c.relacl || o.attacl) as a
+    where c.oid = 'walltrack.alerts'::regclass and a.grantee <> c.relowner
+  loop
+    execute format('revoke all on walltrack.alerts from %s', v_role);
+  end loop;
+  for v_statement in select s.statement from jsonb_array_elements_text(split_part(v_mark, e'\n', 2)::jsonb) as s (statement) loop
+    begin
+      execute v_statement;
+    exception when others then
+      raise warning 'walltrack_alerts: not as it was: % (%)', v_statement, sqlerrm
+        using hint = 'Rows written since do not allow it.';
+    end;
+  end loop;
 end
 $abandon$;
 """
@@ -313,9 +577,9 @@ $abandon$;
 
 def upgrade() -> None:
     """Adopt the table, if there is one."""
-    run_script(ADOPT)
+    run_script(SNAPSHOT + ADOPT + REPORT)
 
 
 def downgrade() -> None:
-    """Leave the orders as they are, and an adopted alerts table with its rows."""
-    run_script(drop_definitions() + ABANDON + drop_guards())
+    """Leave the orders as they are, and an adopted alerts table with its rows, as it was found."""
+    run_script(drop_definitions() + ABANDON + drop_guards() + drop_unused_orders())

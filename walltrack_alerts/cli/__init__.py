@@ -10,7 +10,7 @@ from walltrack_alerts.cli.alerts import alerts, orders
 from walltrack_alerts.cli.base import Commands, examples
 from walltrack_alerts.cli.listening import listen
 from walltrack_alerts.cli.serving import demo, panel, users
-from walltrack_alerts.cli.upkeep import doctor, migrate, purge, reconcile
+from walltrack_alerts.cli.upkeep import doctor, downgrade, migrate, purge, reconcile
 
 app = typer.Typer(
     name="walltrack-alerts",
@@ -49,6 +49,7 @@ app.command(
 app.command(epilog=examples("reconcile --dry-run", "reconcile"))(reconcile)
 app.command(epilog=examples("purge --older-than '90 days' --dry-run", "purge --older-than '6 months'"))(purge)
 app.command(epilog=examples("doctor", "doctor --json"))(doctor)
+app.command(epilog=examples("downgrade", "downgrade --yes"))(downgrade)
 for group in (alerts, orders, users):
     app.add_typer(group)
 

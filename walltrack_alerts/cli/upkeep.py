@@ -1,7 +1,8 @@
-"""`migrate`, `reconcile`, `purge` and `doctor`: what keeps alerting well."""
+"""`migrate`, `downgrade`, `reconcile`, `purge` and `doctor`: what keeps alerting well, and takes it away."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +13,10 @@ from rich.text import Text
 from walltrack_alerts.cli.base import AsJson, err, is_terminal, out, print_json, say, the_database
 from walltrack_alerts.cli.text import printable
 from walltrack_alerts.cli.values import interval
+from walltrack_alerts.errors import UsageError
 
 if TYPE_CHECKING:
+    from walltrack_alerts.migrations import Installed
     from walltrack_alerts.models import Check
 
 
@@ -28,6 +31,38 @@ def migrate(as_json: AsJson = False) -> None:
         print_json({"revision": revision})
     else:
         say(f"Migrated to revision {revision}.")
+
+
+def downgrade(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Take alerting away: its tables with their rows, its functions, the guards and the rights of roles. Orders stay."""
+    from walltrack_alerts import migrations
+
+    with the_database() as database:
+        installed = migrations.installed(database.dsn)
+        if installed is None:
+            say("Nothing is installed here.")
+            return
+        if not yes:
+            _ask_whether_to_delete(installed)
+        migrations.downgrade(database.dsn)
+    say("Alerting is gone. `walltrack-alerts migrate` installs it again.")
+
+
+def _ask_whether_to_delete(installed: Installed) -> None:
+    """Go on only if the operator says so; without a terminal only with --yes."""
+    alerts = f"{installed.alerts} alerts ({installed.open_alerts} open)"
+    kept = f"The older table walltrack.alerts stays, with {alerts}." if installed.adopted else ""
+    deleted = f"{installed.events} events" if installed.adopted else f"{alerts} and {installed.events} events"
+    say(f"This deletes {deleted}, what operators did to orders, and every right on alerting. {kept}".rstrip())
+    watched = ", ".join(installed.watched)
+    say(f"Failed orders of {watched} raise no alerts any more; the orders stay." if watched else "No table of orders is watched.")
+    if not sys.stdin.isatty():
+        raise UsageError("there is no terminal to ask: nothing was changed\nSay --yes.")
+    if not typer.confirm("Go on?"):
+        say("Nothing was changed.")
+        raise typer.Exit(1)
 
 
 def reconcile(

@@ -1,0 +1,28 @@
+"""Tell the writes of other programs to alerts from those of alerting itself: by a column that only alerting writes."""
+
+from walltrack_alerts.migrations import run_script
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+ADD = """
+alter table if exists walltrack.alerts add column if not exists own_writes bigint not null default 0;
+"""
+
+DROP = """
+drop function if exists walltrack.tg_alerts__tell_delete cascade;
+drop view if exists walltrack.open_alerts;
+alter table if exists walltrack.alerts drop column if exists own_writes;
+"""
+
+
+def upgrade() -> None:
+    """Add the column, where the table exists already."""
+    run_script(ADD)
+
+
+def downgrade() -> None:
+    """Take the column away, with the view that shows it and the trigger that came with it."""
+    run_script(DROP)
