@@ -55,6 +55,22 @@ comment on function walltrack.as_number(text) is 'The number that a text spells;
 revoke all on function walltrack.as_number(text) from public;
 
 
+create or replace function walltrack.as_amount(p_number numeric) returns numeric
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case when abs(p_number) < 1e40 then round(p_number, least(scale(p_number), 40)) end;
+end
+$$;
+
+comment on function walltrack.as_amount(numeric) is 'An amount with at most 40 digits on each side of the point; NULL where there are more, or no number.';
+
+revoke all on function walltrack.as_amount(numeric) from public;
+
+
 create or replace function walltrack.as_int(p_text text) returns int
 language plpgsql
 immutable

@@ -37,9 +37,10 @@ begin
 exception
   when object_not_in_prerequisite_state then
     perform setval('walltrack.waited_in_transaction', 1);  -- the session's first look
+    perform set_config('walltrack.has_looked', 'yes', false);
   when lock_not_available then
     -- The sequence itself is locked: this transaction waits for nothing any more.
-    perform set_config('walltrack.waits_no_more', now()::text, true);
+    perform set_config('walltrack.waits_no_more', now()::text, true), set_config('walltrack.has_looked', '', true);
     ms := 999;
     failures := 999;
 end
@@ -86,35 +87,60 @@ comment on function walltrack.add_waited(timestamptz, int) is
 revoke all on function walltrack.add_waited(timestamptz, int) from public;
 
 
-create or replace function walltrack.limit_waiting(p_tables text, p_order_id text) returns void
+create or replace function walltrack.lock_limit() returns int
+language plpgsql
+volatile
+security invoker
+set lock_timeout = '1ms'
+as $$
+-- Called for each order of a bulk write, so mostly without the exception block of waited(). Of another transaction the value of the
+-- sequence is smaller. 10 ms and three locks of 80 ms are 250 ms.
+declare
+  v_waited bigint := case
+    when current_setting('walltrack.has_looked', true) = 'yes'
+      then currval('walltrack.waited_in_transaction') / 1000 - (extract(epoch from now()) * 1000)::bigint * 1000
+    else (walltrack.waited()).ms
+  end;
+begin
+  return case when v_waited < 10 then 80 when v_waited <= 230 then (240 - v_waited) / 3 else 0 end;
+end
+$$;
+
+comment on function walltrack.lock_limit() is
+'How many ms this transaction may still wait for one lock: 80 at first, in the end 0. 55000 where the session has forgotten what '
+'it has waited: waited() mends that.';
+
+revoke all on function walltrack.lock_limit() from public;
+
+
+create or replace function walltrack.limit_waiting(p_tables text) returns int
 language plpgsql
 volatile
 security invoker
 as $$
 declare
-  v_waited record := walltrack.waited();
+  v_limit int := walltrack.lock_limit();
+  v_set text;
 begin
-  if p_order_id is null then
-    raise exception 'the row has no order id' using errcode = 'WT004',
-      hint = 'Was the column renamed or dropped? Watch the table again with its new name in p_columns.';
+  if v_limit < 80 then
+    if v_limit = 0 then
+      if (walltrack.waited()).failures % 100 > 30 then
+        raise exception 'this transaction has waited for alerting as long as it may' using errcode = 'lock_not_available';
+      end if;
+      execute format('lock table %s in row exclusive mode nowait', p_tables);
+      v_limit := 1;
+    end if;
+    v_set := set_config('lock_timeout', v_limit::text, true);
   end if;
-  if v_waited.ms = 0 then
-    return;  -- the caller's own 80 ms
-  elsif v_waited.ms <= 230 then
-    perform set_config('lock_timeout', ((240 - v_waited.ms) / 3)::text, true);
-  elsif v_waited.failures % 100 <= 30 then
-    execute format('lock table %s in row exclusive mode nowait', p_tables);
-    perform set_config('lock_timeout', '1', true);
-  else
-    raise exception 'this transaction has waited for alerting as long as it may' using errcode = 'lock_not_available';
-  end if;
+  return v_limit;
 end
 $$;
 
-comment on function walltrack.limit_waiting(text, text) is
-'Sets lock_timeout to what this transaction may still wait for some tables; 55P03 where they cannot be had without waiting.';
+comment on function walltrack.limit_waiting(text) is
+'Sets lock_timeout, which is 80 ms, to what this transaction may still wait for some tables, and returns it; 55P03 where they cannot '
+'be had without waiting.';
 
-revoke all on function walltrack.limit_waiting(text, text) from public;
+revoke all on function walltrack.limit_waiting(text) from public;
 
 
 create or replace function walltrack.keep_fault(

@@ -14,13 +14,8 @@ language sql
 stable
 security invoker
 as $$
-  select jsonb_strip_nulls(jsonb_build_object(
-    'severity', p_severity,
-    'status', p_status,
-    'occurrences', p_occurrences,
-    'attempts', p_data -> 'attempts',
-    'error', p_data -> 'error',
-    'resolution', p_resolution
+  select jsonb_strip_nulls(to_jsonb(
+    row(p_severity, p_status, p_occurrences, p_data -> 'attempts', p_data -> 'error', p_resolution)::walltrack.event_detail
   ))
 $$;
 
@@ -50,37 +45,30 @@ as $$
 -- A payload may have 7,999 bytes. A control character becomes six bytes in JSON: type (100 characters), title (200), key and id
 -- stay below 4,000.
 declare
-  v_payload text := json_build_object(
-    'v', 1,
-    'event_id', p_event_id,
-    'kind', p_kind,
-    'alert_id', p_alert_id,
-    'alert_type', p_alert_type,
-    'severity', p_severity,
-    'status', p_status,
-    'requires_action', p_requires_action,
-    'dedupe_key', left(p_dedupe_key, 200),
-    'order_id', left(p_order_id, 100),
-    'title', p_title,
-    'at', to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-  )::text;
+  v_payload text := format(
+    '{"v": 1, "event_id": %s, "kind": "%s", "alert_id": "%s", "alert_type": %s, "severity": "%s", "status": "%s", '
+    '"requires_action": %s, "dedupe_key": %s, "order_id": %s, "title": %s, "at": "%s"}',
+    p_event_id, p_kind, p_alert_id, to_json(p_alert_type), p_severity, p_status,
+    case when p_requires_action then 'true' else 'false' end, coalesce(to_json(left(p_dedupe_key, 200)), 'null'),
+    coalesce(to_json(left(p_order_id, 100)), 'null'), to_json(p_title),
+    to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+  );
   v_xid text := pg_current_xact_id()::text || ':';
   v_notified text := current_setting('walltrack.notified_bytes', true);
-  v_pending bigint := (octet_length(v_payload) + 100)::bigint;
+  v_pending bigint := octet_length(v_payload) + 100;
 begin
   -- A full notification queue makes COMMIT itself fail, which no handler can catch. What this transaction has notified so far
   -- enters the queue only then, so it is summed up, under the transaction's id: any other value that the session may have
   -- given to the setting counts for nothing.
-  if starts_with(v_notified, v_xid) and translate(v_notified, '0123456789', '') = ':' then
-    if p_notify = 'transaction' then
-      return false;
+  if v_notified <> '' then
+    if starts_with(v_notified, v_xid) and translate(v_notified, '0123456789', '') = ':' then
+      if p_notify = 'transaction' then
+        return false;
+      end if;
+      v_pending := v_pending + ('0' || substr(v_notified, length(v_xid) + 1, 15))::bigint;
     end if;
-    v_pending := v_pending + ('0' || substr(v_notified, length(v_xid) + 1, 15))::bigint;
   end if;
-  -- The smallest queue that can be configured has 512 kB, the usual one 8 GB.
-  if pg_notification_queue_usage()
-    + (case when v_pending > 20000 then v_pending / walltrack.notification_queue_size() else 0 end) <= 0.5
-  then
+  if pg_notification_queue_usage() <= (case when v_pending > 20000 then 0.5 - walltrack.queue_share(v_pending) else 0.5 end) then
     return set_config('walltrack.notified_bytes', v_xid || v_pending, true) <> pg_notify('walltrack_alerts', v_payload)::text;
   end if;
   -- The event is in the table, and listeners read it there.
@@ -108,20 +96,21 @@ revoke all on function walltrack.notify_event(
 ) from public;
 
 
-create or replace function walltrack.notification_queue_size() returns float8
+create or replace function walltrack.queue_share(p_bytes bigint) returns float8
 language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return coalesce(current_setting('max_notify_queue_pages', true), '1048576')::float8 * 8192;  -- a setting since PostgreSQL 17
+  -- The smallest queue that can be configured has 512 kB, the usual one 8 GB. A setting since PostgreSQL 17.
+  return p_bytes / (coalesce(current_setting('max_notify_queue_pages', true), '1048576')::float8 * 8192);
 end
 $$;
 
-comment on function walltrack.notification_queue_size() is 'How many bytes the notification queue takes at most.';
+comment on function walltrack.queue_share(bigint) is 'Which part of the notification queue so many bytes take.';
 
-revoke all on function walltrack.notification_queue_size() from public;
+revoke all on function walltrack.queue_share(bigint) from public;
 
 
 create or replace function walltrack.append_event(p_alert walltrack.alerts, p_kind text, p_actor text) returns walltrack.alerts

@@ -25,22 +25,22 @@ declare
   v_alert_id uuid;
   v_is_notified boolean;
 begin
-  with raised as (
-    insert into walltrack.alerts (
-      alert_type, severity, title, message, data, requires_action, dedupe_key,
-      created_at, updated_at, last_seen_at, notified_at, order_table, order_status, order_attempts, order_exhausted
-    ) values (
-      p_alert_type, p_severity, p_title, p_message, p_data, p_requires_action, p_dedupe_key,
-      v_now, v_now, v_now, v_now, p_order_table, p_order_status, p_order_attempts, p_order_table is not null
-    )
-    returning id
+  insert into walltrack.alerts (
+    alert_type, severity, title, message, data, requires_action, dedupe_key,
+    created_at, updated_at, last_seen_at, notified_at, order_table, order_status, order_attempts, order_exhausted
+  ) values (
+    p_alert_type, p_severity, p_title, p_message, p_data, p_requires_action, p_dedupe_key,
+    v_now, v_now, v_now, v_now, p_order_table, p_order_status, p_order_attempts, p_order_table is not null
   )
-
+  on conflict (dedupe_key) where status <> 'resolved' do nothing
+  returning id into v_alert_id;
+  if v_alert_id is null then
+    return null;
+  end if;
   insert into walltrack.alert_events (alert_id, kind, actor, at, detail)
-  select r.id, 'raised', p_actor, v_now, walltrack.event_detail(p_severity, 'active', 1, p_data)
-  from raised as r
-  returning event_id, alert_id into v_event_id, v_alert_id;
-  if v_event_id is not null and p_notify <> 'off' then
+  values (v_alert_id, 'raised', p_actor, v_now, walltrack.event_detail(p_severity, 'active', 1, p_data))
+  returning event_id into v_event_id;
+  if p_notify <> 'off' then
     v_is_notified := walltrack.notify_event(
       v_event_id, 'raised', v_alert_id, p_alert_type, p_severity, 'active', p_requires_action, p_dedupe_key,
       p_data ->> 'order_id', p_title, v_now, p_notify
@@ -52,7 +52,7 @@ $$;
 
 comment on function walltrack.open_alert(
     text, text, text, text, jsonb, boolean, text, regclass, text, int, text, text
-) is 'Inserts an alert with its event and returns its id. Where one is open for the dedupe key already: 23505.';
+) is 'Inserts an alert with its event and returns its id; NULL where one is open for the dedupe key already.';
 
 revoke all on function walltrack.open_alert(
     text, text, text, text, jsonb, boolean, text, regclass, text, int, text, text
@@ -82,47 +82,49 @@ as $$
 -- p_rises: the severity does. Then the alert is active again: who acknowledged it acknowledged something less severe.
 declare
   v_now timestamptz := clock_timestamp();
-  v_event record;
+  v_status text;
+  v_occurrences int;
+  v_event_id bigint;
   v_is_notified boolean;
 begin
-  with repeated as (
+  if p_rises then
     update walltrack.alerts as a
-    set alert_type = p_alert_type,
-        severity = p_severity,
-        title = p_title,
-        message = p_message,
-        data = p_data,
-        requires_action = p_requires_action,
-        order_table = p_order_table,
-        order_status = p_order_status,
-        order_attempts = p_order_attempts,
-        order_exhausted = p_order_table is not null,
-        status = case when p_rises then 'active' else a.status end,
-        acknowledged_at = case when not p_rises then a.acknowledged_at end,
-        acknowledged_by = case when not p_rises then a.acknowledged_by end,
-        snoozed_until = case when not p_rises then a.snoozed_until end,
-        occurrences = a.occurrences + 1,
-        last_seen_at = v_now,
-        notified_at = v_now,
-        updated_at = v_now
-    where a.id = p_alert_id and a.resolved_at is null
-    returning a.id, a.status, a.occurrences
-  )
-
+    set status = 'active', acknowledged_at = null, acknowledged_by = null, snoozed_until = null
+    where a.id = p_alert_id and a.resolved_at is null;
+  end if;
+  update walltrack.alerts as a
+  set alert_type = p_alert_type,
+      severity = p_severity,
+      title = p_title,
+      message = p_message,
+      data = p_data,
+      requires_action = p_requires_action,
+      order_table = p_order_table,
+      order_status = p_order_status,
+      order_attempts = p_order_attempts,
+      order_exhausted = p_order_table is not null,
+      occurrences = a.occurrences + 1,
+      last_seen_at = v_now,
+      notified_at = v_now,
+      updated_at = v_now
+  where a.id = p_alert_id and a.resolved_at is null
+  returning a.status, a.occurrences into v_status, v_occurrences;
+  if v_status is null then
+    return null;
+  end if;
   insert into walltrack.alert_events (alert_id, kind, actor, at, detail)
-  select r.id, 'repeated', p_actor, v_now, walltrack.event_detail(p_severity, r.status, r.occurrences, p_data)
-  from repeated as r
-  returning event_id, alert_id, detail ->> 'status' as status into v_event;
-  if v_event.event_id is not null and p_notify <> 'off' then
+  values (p_alert_id, 'repeated', p_actor, v_now, walltrack.event_detail(p_severity, v_status, v_occurrences, p_data))
+  returning event_id into v_event_id;
+  if p_notify <> 'off' then
     v_is_notified := walltrack.notify_event(
-      v_event.event_id, 'repeated', v_event.alert_id, p_alert_type, p_severity, v_event.status, p_requires_action,
+      v_event_id, 'repeated', p_alert_id, p_alert_type, p_severity, v_status, p_requires_action,
       p_dedupe_key, p_data ->> 'order_id', p_title, v_now, p_notify
     );
   end if;
   if p_rises then
-    perform walltrack.append_event(a, 'escalated', p_actor) from walltrack.alerts as a where a.id = v_event.alert_id;
+    perform walltrack.append_event(a, 'escalated', p_actor) from walltrack.alerts as a where a.id = p_alert_id;
   end if;
-  return v_event.alert_id;
+  return p_alert_id;
 end
 $$;
 
@@ -205,24 +207,24 @@ security invoker
 as $$
 declare
   v_now timestamptz := clock_timestamp();
+  v_occurrences int;
   v_event_id bigint;
   v_is_notified boolean;
 begin
-  with closed as (
-    update walltrack.alerts as a
-    set status = 'resolved', resolved_at = v_now, resolved_by = p_actor, resolution = p_resolution,
-        snoozed_until = null, updated_at = v_now, notified_at = v_now
-    where a.id = p_alert_id and a.resolved_at is null
-    returning a.occurrences
-  )
-
-  insert into walltrack.alert_events (alert_id, kind, actor, at, detail)
-  select p_alert_id, 'resolved', p_actor, v_now, walltrack.event_detail(p_severity, 'resolved', c.occurrences, p_data, p_resolution)
-  from closed as c
-  returning event_id into v_event_id;
-  if v_event_id is null then
+  update walltrack.alerts as a
+  set status = 'resolved', resolved_at = v_now, resolved_by = p_actor, resolution = p_resolution,
+      snoozed_until = null, updated_at = v_now, notified_at = v_now
+  where a.id = p_alert_id and a.resolved_at is null
+  returning a.occurrences into v_occurrences;
+  if v_occurrences is null then
     return null;
-  elsif p_notify <> 'off' then
+  end if;
+  insert into walltrack.alert_events (alert_id, kind, actor, at, detail)
+  values (
+    p_alert_id, 'resolved', p_actor, v_now, walltrack.event_detail(p_severity, 'resolved', v_occurrences, p_data, p_resolution)
+  )
+  returning event_id into v_event_id;
+  if p_notify <> 'off' then
     v_is_notified := walltrack.notify_event(
       v_event_id, 'resolved', p_alert_id, p_alert_type, p_severity, 'resolved', p_requires_action, p_dedupe_key,
       p_data ->> 'order_id', p_title, v_now, p_notify

@@ -75,14 +75,10 @@ begin
   for v_try in 1 .. 10 loop
     select a.* into v_alert from walltrack.alerts as a where a.dedupe_key = v_key and a.resolved_at is null for update;
     if not found then
-      begin
-        v_alert_id := walltrack.open_alert(
-          v_alert_type, v_severity, v_title, v_message, v_data, coalesce(p_requires_action, false), v_key, null, null, null,
-          session_user, 'event'
-        );
-      exception when unique_violation then
-        v_alert_id := null;
-      end;
+      v_alert_id := walltrack.open_alert(
+        v_alert_type, v_severity, v_title, v_message, v_data, coalesce(p_requires_action, false), v_key, null, null, null,
+        session_user, 'event'
+      );
     else
       v_alert_id := walltrack.repeat_alert(
         v_alert.id, v_alert_type, v_severity, v_title, v_message, v_data, coalesce(p_requires_action, false), v_key,

@@ -7,8 +7,7 @@
 create or replace function walltrack.order_outcome(
     p_status text,
     p_is_exhausted boolean,
-    p_last_error text,
-    p_cancel_pattern text
+    p_was_given_up boolean
 ) returns text
 language sql
 immutable
@@ -17,17 +16,16 @@ as $$
   select case
     when p_status in ('filled', 'executed') then 'filled'
     -- The retry worker giving up looks like a cancel, but no operator has decided anything: the trouble remains.
-    when p_status = 'cancelled' and not (p_is_exhausted and coalesce(left(p_last_error, 1000) ~ p_cancel_pattern, false))
-      then 'cancelled'
+    when p_status = 'cancelled' and not (p_is_exhausted and p_was_given_up) then 'cancelled'
     when p_is_exhausted then 'exhausted'
     else 'open'
   end
 $$;
 
-comment on function walltrack.order_outcome(text, boolean, text, text) is
+comment on function walltrack.order_outcome(text, boolean, boolean) is
 'filled, cancelled (by an operator), exhausted (an alert is to be open) or open.';
 
-revoke all on function walltrack.order_outcome(text, boolean, text, text) from public;
+revoke all on function walltrack.order_outcome(text, boolean, boolean) from public;
 
 
 create or replace function walltrack.told_error(p_error text, p_alerted text, p_former text, p_cancel_pattern text) returns text
@@ -53,6 +51,7 @@ revoke all on function walltrack.told_error(text, text, text, text) from public;
 create or replace function walltrack.order_message(
     p_order_id text,
     p_order_type text,
+    p_kind text,
     p_token_symbol text,
     p_token_address text,
     p_attempt_count int,
@@ -66,19 +65,22 @@ security invoker
 as $$
   -- An order of an unknown type counts as an EXIT: it may be an open position. People tell UUIDs by their beginning; the
   -- beginning of a number is another number.
-  select concat(
+  select format(
+    '%s%s order %s for %s failed after %s of %s attempts. Error: %s%s',
     case
       when p_is_simulated then 'SIMULATED, no funds are at risk. '
       when p_order_type is distinct from 'entry' then 'URGENT: the position is still open and exposed. '
     end,
-    coalesce(upper(left(p_order_type, 20)), 'UNKNOWN'), ' order ',
+    p_kind,
     case
       when p_order_id like '________-____-____-____-____________' then left(p_order_id, 8)
-      else regexp_replace(left(p_order_id, 40), '[[:cntrl:]]+', ' ', 'g')
+      else walltrack.clip(regexp_replace(p_order_id, '[[:cntrl:]]+', ' ', 'g'), 40)
     end,
-    ' for ', coalesce(walltrack.one_line(p_token_symbol), walltrack.one_line(p_token_address), 'unknown token'),
-    ' failed after ', p_attempt_count, ' of ', p_max_attempts, ' attempts. Error: ',
-    rtrim(coalesce(case when length(p_error) > 500 then left(p_error, 499) || '…' else p_error end, 'none recorded'), '. '),
+    coalesce(
+      walltrack.one_line(case when p_token_symbol ~ '[^[:space:][:cntrl:]]' then p_token_symbol else p_token_address end), 'unknown token'
+    ),
+    p_attempt_count, p_max_attempts,
+    rtrim(coalesce(case when length(p_error) > 500 then walltrack.clip(p_error, 500) else p_error end, 'none recorded'), '. '),
     case
       when p_order_type = 'entry' then '. The trade was missed: retry the order as long as it is not cancelled, or let it go.'
       when p_is_simulated then '. The simulated position is still open.'
@@ -87,10 +89,10 @@ as $$
   )
 $$;
 
-comment on function walltrack.order_message(text, text, text, text, int, int, text, boolean) is
+comment on function walltrack.order_message(text, text, text, text, text, int, int, text, boolean) is
 'The message of a failed order''s alert, for a person who is woken by it.';
 
-revoke all on function walltrack.order_message(text, text, text, text, int, int, text, boolean) from public;
+revoke all on function walltrack.order_message(text, text, text, text, text, int, int, text, boolean) from public;
 
 
 create or replace function walltrack.record_order(p_alert_id uuid, p_status text, p_attempt_count int, p_is_exhausted boolean)
@@ -156,108 +158,118 @@ declare
     when length(p_order_id) > 200 then walltrack.order_key(p_order_id) else 'order_failed_' || p_order_id
   end;
   v_is_exhausted boolean := coalesce(p_attempt_count > 0 and p_attempt_count >= p_max_attempts, false);
-  v_outcome text := walltrack.order_outcome(p_status, v_is_exhausted, p_last_error, p_cancel_pattern);
+  v_was_given_up boolean := coalesce(left(p_last_error, 1000) ~ p_cancel_pattern, false);
+  v_outcome text := walltrack.order_outcome(p_status, v_is_exhausted, v_was_given_up);
   v_alert record;
+  v_has_alert boolean;
   v_is_open boolean := false;
-  v_is_held boolean := false;
-  v_fails_again boolean := true;
+  v_is_held boolean;
+  v_fails_again boolean;
   v_former_status text;
   v_severity text;
+  v_kind text;
   v_title text;
   v_message text;
   v_error text;
   v_data jsonb;
   v_alert_id uuid;
+  v_limit int;
 begin
-  -- Nothing can have waited for long in a transaction that is younger than this.
-  if p_order_id is null or clock_timestamp() - now() > interval '20 ms' then
-    perform walltrack.limit_waiting('walltrack.alerts, walltrack.alert_events', p_order_id);
+  if p_order_id is null then
+    raise exception 'the row has no order id' using errcode = 'WT004',
+      hint = 'Was the column renamed or dropped? Watch the table again with its new name in p_columns.';
   end if;
-  -- The open alert, else the one that was resolved last.
-  select a.id, a.alert_type, a.severity, a.title, a.message, a.data, a.requires_action, a.resolved_at, a.resolved_by,
-    a.order_table, a.order_status, a.order_attempts, a.order_exhausted
-  into v_alert
-  from walltrack.alerts as a
-  where a.dedupe_key = v_key
-  order by a.resolved_at desc nulls first
-  limit 1;
-  if found then
+  -- Nothing can have waited for long in a transaction that is younger than this.
+  if clock_timestamp() - now() > interval '20 ms' then
+    v_limit := walltrack.limit_waiting('walltrack.alerts, walltrack.alert_events');
+  end if;
+  -- The open alert, else the one that was resolved last. The INSERT below looks for itself where only an open one matters.
+  if p_was_exhausted or not p_is_write or v_outcome <> 'exhausted' then
+    select a.id, a.alert_type, a.severity, a.title, a.message, a.data, a.requires_action, a.resolved_at, a.resolved_by,
+      a.order_table, a.order_status, a.order_attempts, a.order_exhausted
+    into v_alert
+    from walltrack.alerts as a
+    where a.dedupe_key = v_key
+    order by a.resolved_at desc nulls first
+    limit 1;
+    v_has_alert := found;
+  end if;
+  if v_has_alert then
     v_is_open := v_alert.resolved_at is null;
-    v_alert.order_attempts := coalesce(v_alert.order_attempts, walltrack.as_int(v_alert.data ->> 'attempts'));
     v_former_status := case when p_is_write then p_former_status else v_alert.order_status end;
+    if v_is_open and (
+      v_outcome = 'filled'
+      -- The error of an order that the worker had cancelled may be edited, which decides nothing.
+      or (v_outcome = 'cancelled' and v_former_status is distinct from 'cancelled')
+    ) then
+      if not p_dry_run then
+        v_alert_id := walltrack.close_alert(
+          v_alert.id, v_alert.alert_type, v_alert.severity, v_alert.title, v_alert.data, v_alert.requires_action, v_key,
+          'Order ' || v_outcome, 'system', p_notify
+        );
+      end if;
+      return case when p_dry_run or v_alert_id is not null then 'resolved' end;  -- unless an operator was first
+    end if;
+
+    v_alert.order_attempts := coalesce(v_alert.order_attempts, walltrack.as_int(v_alert.data ->> 'attempts'));
     v_fails_again := coalesce(
       p_attempt_count > case when p_is_write then coalesce(p_former_attempts, 0) else v_alert.order_attempts end, false
     ) or coalesce(p_status = 'failed' and (v_former_status <> 'failed' or (p_is_write and v_former_status is null)), false);
-    -- A person's resolve holds while the order goes on being exhausted.
-    v_is_held := not v_is_open and not v_fails_again and v_alert.resolved_by <> 'system'
-      and coalesce(case when p_is_write then p_was_exhausted else v_alert.order_exhausted end, true)
-      and coalesce(p_attempt_count <= v_alert.order_attempts, true);
-  end if;
-
-  if v_is_open and (
-    v_outcome = 'filled'
-    -- The error of an order that the worker had cancelled may be edited, which decides nothing.
-    or (v_outcome = 'cancelled' and v_former_status is distinct from 'cancelled')
-  ) then
-    if not p_dry_run then
-      v_alert_id := walltrack.close_alert(
-        v_alert.id, v_alert.alert_type, v_alert.severity, v_alert.title, v_alert.data, v_alert.requires_action, v_key,
-        'Order ' || v_outcome, 'system', p_notify
-      );
+    if not v_is_open then
+      -- A person's resolve holds while the order goes on being exhausted.
+      v_is_held := not v_fails_again and v_alert.resolved_by <> 'system'
+        and coalesce(case when p_is_write then p_was_exhausted else v_alert.order_exhausted end, true)
+        and coalesce(p_attempt_count <= v_alert.order_attempts, true);
     end if;
-    return case when p_dry_run or v_alert_id is not null then 'resolved' end;  -- unless an operator was first
   end if;
 
   -- Nothing to tell people: the order can go on, or a person's resolve holds until it fails again.
-  if v_outcome = 'open' or (v_outcome = 'cancelled' and not v_is_exhausted)
-    or (not v_is_open and (v_outcome <> 'exhausted' or v_is_held or p_is_history))
-  then
-    return case when not p_dry_run and v_alert.id is not null and (v_is_open or v_is_exhausted or p_was_exhausted)
-      then walltrack.record_order(v_alert.id, p_status, p_attempt_count, v_is_exhausted) end;
+  if not (
+    (v_outcome = 'exhausted' and (v_is_open or not (v_is_held is true or p_is_history)))
+    or (v_is_open and v_is_exhausted and v_outcome = 'cancelled')
+  ) then
+    if v_has_alert and not p_dry_run and (v_is_open or v_is_exhausted or p_was_exhausted) then
+      return walltrack.record_order(v_alert.id, p_status, p_attempt_count, v_is_exhausted);
+    end if;
+    return null;
   end if;
 
   v_severity := case when p_order_type = 'entry' then 'high' else 'critical' end;
-  v_title := coalesce(upper(left(nullif(p_order_type, ''), 20)), 'UNKNOWN') || ' Order Failed - Manual Action Required';
-  v_error := walltrack.told_error(
-    p_last_error, case when v_is_open then v_alert.data ->> 'error' end, p_former_error, p_cancel_pattern
-  );
-  v_message := walltrack.order_message(
-    p_order_id, nullif(p_order_type, ''), p_token_symbol, p_token_address, p_attempt_count, p_max_attempts, v_error, p_is_simulated
-  );
-  v_data := jsonb_build_object(
-    'order_id', left(p_order_id, 1000),
-    'order_type', p_order_type,
-    'token', p_token_address,
-    'token_symbol', p_token_symbol,
-    'position_id', p_position_id,
-    'attempts', p_attempt_count,
-    'max_attempts', p_max_attempts,
-    'error', v_error,
-    'side', p_side,
-    'amount_sol', case
-      when abs(p_amount_sol) < 1e40 and scale(p_amount_sol) <= 40 then to_jsonb(p_amount_sol) else to_jsonb(walltrack.clip(p_amount_sol::text, 40))
-    end,
-    'is_simulated', p_is_simulated
-  );
-
-  if v_is_open and (v_outcome <> 'exhausted' or not v_fails_again) then
-    if v_alert.data = v_data and v_alert.message = v_message and v_alert.severity = v_severity and v_alert.title = v_title
-      and v_alert.order_table = p_table
-    then
-      return case when not p_dry_run then walltrack.record_order(v_alert.id, p_status, p_attempt_count, v_is_exhausted) end;
+  v_kind := coalesce(nullif(upper(p_order_type), ''), 'UNKNOWN');
+  v_title := v_kind || ' Order Failed - Manual Action Required';
+  if not v_was_given_up and p_last_error ~ '[^[:space:]]' then
+    v_error := p_last_error;
+  else
+    if v_is_open then
+      v_error := v_alert.data ->> 'error';
     end if;
-    if not p_dry_run then
-      v_alert_id := walltrack.refresh_alert(
-        v_alert.id, v_severity, v_title, v_message, v_data, p_table, p_status, p_attempt_count,
-        walltrack.severity_rank(v_severity) > walltrack.severity_rank(v_alert.severity)
-      );
-    end if;
-    return 'refreshed';
+    v_error := walltrack.told_error(p_last_error, v_error, p_former_error, p_cancel_pattern);
   end if;
+  v_message := walltrack.order_message(
+    p_order_id, p_order_type, v_kind, p_token_symbol, p_token_address, p_attempt_count, p_max_attempts, v_error, p_is_simulated
+  );
+  v_data := to_jsonb(row(
+    left(p_order_id, 1000), p_order_type, p_token_address, p_token_symbol, p_position_id, p_attempt_count, p_max_attempts, v_error,
+    p_side, p_amount_sol, p_is_simulated
+  )::walltrack.order_alert_data);
 
-  if p_dry_run then
-    return case when v_is_open then 'repeated' else 'raised' end;
-  elsif v_is_open then
+  if v_is_open then
+    if v_outcome <> 'exhausted' or not v_fails_again then
+      if v_alert.data = v_data and v_alert.message = v_message and v_alert.severity = v_severity and v_alert.title = v_title
+        and v_alert.order_table = p_table
+      then
+        return case when not p_dry_run then walltrack.record_order(v_alert.id, p_status, p_attempt_count, v_is_exhausted) end;
+      end if;
+      if not p_dry_run then
+        v_alert_id := walltrack.refresh_alert(
+          v_alert.id, v_severity, v_title, v_message, v_data, p_table, p_status, p_attempt_count,
+          walltrack.severity_rank(v_severity) > walltrack.severity_rank(v_alert.severity)
+        );
+      end if;
+      return 'refreshed';
+    elsif p_dry_run then
+      return 'repeated';
+    end if;
     v_alert_id := walltrack.repeat_alert(
       v_alert.id, 'order_failed_permanently', v_severity, v_title, v_message, v_data, true, v_key,
       p_table, p_status, p_attempt_count,
@@ -268,16 +280,25 @@ begin
       return 'repeated';
     end if;
     -- An operator has resolved it since it was read; the order failed again after that.
+  elsif p_dry_run then
+    return 'raised';
   end if;
   v_alert_id := walltrack.open_alert(
     'order_failed_permanently', v_severity, v_title, v_message, v_data, true, v_key, p_table, p_status, p_attempt_count,
     'system', p_notify
   );
-  if v_alert_id is null then
+  if v_alert_id is not null then
+    return 'raised';
+  elsif p_was_exhausted then
     raise exception 'the alert of % was not inserted', v_key
       using errcode = 'WT008', hint = 'Does a trigger on walltrack.alerts suppress the row?';
   end if;
-  return 'raised';
+  -- One is open.
+  return walltrack.sync_order(
+    p_table, p_order_id, p_order_type, p_status, p_attempt_count, p_max_attempts, p_last_error, p_token_address, p_token_symbol,
+    p_position_id, p_side, p_amount_sol, p_is_simulated, p_cancel_pattern, p_notify, p_is_write, p_former_status, p_former_attempts,
+    p_former_error, true, p_is_history, p_dry_run
+  );
 end
 $$;
 
@@ -303,9 +324,10 @@ set enable_seqscan = off
 as $$
 declare
   v_key text collate "default" := walltrack.order_key(p_order_id);
+  v_limit int;
 begin
   if clock_timestamp() - now() > interval '20 ms' then
-    perform walltrack.limit_waiting('walltrack.alerts', p_order_id);
+    v_limit := walltrack.limit_waiting('walltrack.alerts');
   end if;
   return exists (select from walltrack.alerts as a where a.dedupe_key = v_key);
 end
@@ -333,9 +355,10 @@ declare
   v_key text collate "default" := walltrack.order_key(p_order_id);
   v_alert record;
   v_alert_id uuid;
+  v_limit int;
 begin
   if clock_timestamp() - now() > interval '20 ms' then
-    perform walltrack.limit_waiting('walltrack.alerts, walltrack.alert_events', p_order_id);
+    v_limit := walltrack.limit_waiting('walltrack.alerts, walltrack.alert_events');
   end if;
   select a.id, a.alert_type, a.severity, a.title, a.data, a.requires_action, a.resolved_at into v_alert
   from walltrack.alerts as a

@@ -100,27 +100,27 @@ revoke all on function walltrack.types_of(regclass, jsonb) from public;
 
 
 create or replace function walltrack.base_type(p_table regclass, p_column text) returns regtype
-language sql
+language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  with recursive types as (
-    select a.atttypid as id
+declare
+  v_type oid := (
+    select a.atttypid
     from pg_attribute as a
     where a.attrelid = p_table and a.attname = p_column and a.attnum > 0 and not a.attisdropped
       and a.attgenerated <> 'v'  -- a trigger sees nothing in a virtual column
-    union all
-    select t.typbasetype
-    from types as d
-    inner join pg_type as t on t.oid = d.id
-    where t.typtype = 'd'
-  )
-
-  select t.oid::regtype
-  from types
-  inner join pg_type as t on t.oid = types.id
-  where t.typtype <> 'd'
+  );
+  v_below oid;
+begin
+  loop
+    select t.typbasetype into v_below from pg_type as t where t.oid = v_type and t.typtype = 'd';
+    exit when not found;
+    v_type := v_below;
+  end loop;
+  return v_type::regtype;
+end
 $$;
 
 comment on function walltrack.base_type(regclass, text) is
@@ -222,7 +222,13 @@ begin
   elsif v_type is null then
     return 'null';
   elsif p_fact = 'amount_sol' then
-    return case when v_is_number then v_column || '::pg_catalog.numeric' else format('walltrack.as_number(%s)', v_text) end;
+    v_text := case when v_is_number then v_column || '::pg_catalog.numeric' else format('walltrack.as_number(%s)', v_text) end;
+    -- A type like numeric(20, 8) bounds it.
+    return case when exists (
+      select from pg_attribute as a
+      where a.attrelid = p_table and a.attname = p_columns ->> p_fact and a.atttypid = 'numeric'::regtype
+        and (a.atttypmod - 4) >> 16 between 1 and 40 and (a.atttypmod - 4) & 2047 <= 40
+    ) then v_text else format('walltrack.as_amount(%s)', v_text) end;
   elsif p_fact = 'is_simulated' then
     return case when v_type = 'bool'::regtype then v_column || '::pg_catalog.bool' else format('walltrack.as_simulated(%s)', v_text) end;
   elsif p_fact = 'updated_at' then
@@ -239,9 +245,8 @@ begin
       and a.atttypmod - 4 between 1 and walltrack.fact_length(p_fact)
   ) then
     v_text := format(
-      'case when pg_catalog.length(%1$s) operator(pg_catalog.>) %2$s then pg_catalog.concat(pg_catalog.left(%1$s, %3$s), ''…'') '
-      'else %1$s end',
-      v_text, walltrack.fact_length(p_fact), walltrack.fact_length(p_fact) - 1
+      'case when pg_catalog.octet_length(%1$s) operator(pg_catalog.>) %2$s then walltrack.clip(%1$s, %2$s) else %1$s end',
+      v_text, walltrack.fact_length(p_fact)
     );
   end if;
   if p_fact in ('order_type', 'status') then
@@ -286,13 +291,12 @@ set search_path = pg_catalog, pg_temp
 as $$
   select string_agg(format('p_%s => %s', f.name, walltrack.fact_expression(p_table, p_columns, f.name, p_record)), e',\n      ' order by f.place)
   from unnest(array[
-    'order_id', 'order_type', 'status', 'attempt_count', 'max_attempts', 'last_error', 'token_address', 'token_symbol',
-    'position_id', 'side', 'amount_sol', 'is_simulated'
+    'order_type', 'status', 'attempt_count', 'max_attempts', 'last_error', 'token_address', 'token_symbol', 'position_id', 'side', 'amount_sol', 'is_simulated'
   ]) with ordinality as f (name, place)
 $$;
 
 comment on function walltrack.sync_arguments(regclass, jsonb, text) is
-'The SQL of the arguments of sync_order() that are facts of an order, from a record of its table.';
+'The SQL of the arguments of sync_order() that are facts of an order, but for its id, from a record of its table.';
 
 revoke all on function walltrack.sync_arguments(regclass, jsonb, text) from public;
 

@@ -1,12 +1,12 @@
 -- Reads orders as they are stored, and brings their alerts in line.
 
-create or replace function walltrack.read_order(p_table regclass, p_columns jsonb, p_order_id text, p_lock text) returns jsonb
+create or replace function walltrack.read_row(p_table regclass, p_columns jsonb, p_order_id text, p_lock text) returns jsonb
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- p_lock: no, wait or nowait.
+-- p_lock: no, wait or nowait. Only where may_read().
 declare
   v_id_type regtype := walltrack.base_type(p_table, p_columns ->> 'order_id');
   v_facts text;
@@ -15,9 +15,6 @@ begin
   if v_id_type is null then
     raise exception 'table % has no column % any more; watch it again with the new name', p_table, p_columns ->> 'order_id'
       using errcode = 'undefined_column';
-  elsif not walltrack.may_read(p_table) then
-    raise exception 'the orders of % are not read now: %', p_table, coalesce(walltrack.read_refusal(p_table), 'its definition is being changed')
-      using errcode = 'insufficient_privilege';
   end if;
   select string_agg(
     format(
@@ -51,8 +48,28 @@ exception when invalid_text_representation or numeric_value_out_of_range or inva
 end
 $$;
 
-comment on function walltrack.read_order(regclass, jsonb, text, text) is
+comment on function walltrack.read_row(regclass, jsonb, text, text) is
 'The mapped columns of one order, by fact; NULL when the table has none of this id. With p_lock wait or nowait it is locked.';
+
+revoke all on function walltrack.read_row(regclass, jsonb, text, text) from public;
+
+
+create or replace function walltrack.read_order(p_table regclass, p_columns jsonb, p_order_id text, p_lock text) returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not walltrack.may_read(p_table) then
+    raise exception 'the orders of % are not read now: %', p_table, coalesce(walltrack.read_refusal(p_table), 'its definition is being changed')
+      using errcode = 'insufficient_privilege';
+  end if;
+  return walltrack.read_row(p_table, p_columns, p_order_id, p_lock);
+end
+$$;
+
+comment on function walltrack.read_order(regclass, jsonb, text, text) is 'read_row() where the table may be read; 42501 where not.';
 
 revoke all on function walltrack.read_order(regclass, jsonb, text, text) from public;
 
@@ -77,7 +94,7 @@ begin
   v_order.token_symbol := walltrack.clip(p_row ->> 'token_symbol', walltrack.fact_length('token_symbol'));
   v_order.position_id := walltrack.clip(p_row ->> 'position_id', walltrack.fact_length('position_id'));
   v_order.side := walltrack.clip(p_row ->> 'side', walltrack.fact_length('side'));
-  v_order.amount_sol := walltrack.as_number(p_row ->> 'amount_sol');
+  v_order.amount_sol := walltrack.as_amount(walltrack.as_number(p_row ->> 'amount_sol'));
   v_order.is_simulated := walltrack.as_simulated(p_row ->> 'is_simulated');
   v_order.updated_at := walltrack.as_time(p_row ->> 'updated_at');
   return v_order;
@@ -111,15 +128,16 @@ as $$
 declare
   v_row jsonb;
   v_order walltrack.order_facts;
+  v_limit int;
 begin
   if clock_timestamp() - now() > interval '20 ms' then
-    perform walltrack.limit_waiting('walltrack.alerts, walltrack.alert_events', p_order_id);
+    v_limit := walltrack.limit_waiting('walltrack.alerts, walltrack.alert_events');
   end if;
   begin
     if not walltrack.may_read(p_table) then
       return 'unread';
     end if;
-    v_row := walltrack.read_order(p_table, p_columns, p_order_id, p_lock);
+    v_row := walltrack.read_row(p_table, p_columns, p_order_id, p_lock);
     if p_lock = 'no' then
       raise exception using errcode = 'WTEND';  -- the next writer need not wait for the lock of may_read() until COMMIT
     end if;

@@ -108,7 +108,7 @@ as $$
 -- another one where a type has changed; %15$s, %16$s: status and attempts of OLD; %17$s: whether
 -- OLD is what the order was: not where an INSERT may be half of a move between partitions; %18$s: whether the columns have the
 -- types of %14$s; %19$s, %20$s: the id of NEW, OLD, whatever its type;
--- %21$s: %18$s for the columns that only sync_order() casts.
+-- %21$s: %18$s for the columns that only sync_order() casts, one of which may be gone.
 declare
   c_template constant text := $guard$
 declare
@@ -153,20 +153,21 @@ begin
     if not v_is_as_written or not (%21$s) then
       raise exception 'a column has another type than when the guard was written' using errcode = '42804';
     end if;
-    v_action := 'unread';
+    v_order_id := %6$s;
     if tg_op operator(pg_catalog.=) 'DELETE'
       or pg_catalog.pg_trigger_depth() operator(pg_catalog.>) 1
       or pg_catalog.current_setting('walltrack.nested', true) operator(pg_catalog.<>) ''
-      or (tg_op operator(pg_catalog.=) 'UPDATE' and (%6$s) operator(pg_catalog.<>) (%7$s))
+      or (tg_op operator(pg_catalog.=) 'UPDATE' and v_order_id operator(pg_catalog.<>) (%7$s))
     then
-      v_action := walltrack.sync_unusual_write(
-        %12$s, %11$L, %7$s, %6$s, p_cancel_pattern => %9$L, p_notify => %10$L, p_former_error => %8$s,
+      v_action := nullif(walltrack.sync_unusual_write(
+        %12$s, %11$L, %7$s, v_order_id, p_cancel_pattern => %9$L, p_notify => %10$L, p_former_error => %8$s,
         p_was_exhausted => (%3$s) is true, p_may_move => %13$s
-      );
+      ), 'unread');
     end if;
-    if v_action operator(pg_catalog.=) 'unread' then
+    if v_action is null then
       v_action := walltrack.sync_order(
         %12$s,
+        v_order_id,
         %5$s,
         p_cancel_pattern => %9$L,
         p_notify => %10$L,
@@ -192,7 +193,7 @@ begin
       v_order_id := case when tg_op operator(pg_catalog.=) 'DELETE' then %20$s else %19$s end;
       -- A column has gone or has another type since the guard was written, or another writer has raised an alert of the same key
       -- at this moment: the order is read as it is stored.
-      if v_sqlstate operator(pg_catalog.=) any (array['42703', '42804', '23505']) then
+      if v_sqlstate operator(pg_catalog.=) any (array['42703', '42804', '55000', 'WT008']) then
         perform walltrack.add_waited(v_began);
         v_began := pg_catalog.clock_timestamp();
         perform pg_catalog.set_config('walltrack.nested', 'yes', true) where pg_catalog.pg_trigger_depth() operator(pg_catalog.>) 1;

@@ -93,9 +93,10 @@ begin
       execute walltrack.batch_query(
         v_table,
         format(
-          'walltrack.sync_order(p_table => %L::regclass, %s, p_cancel_pattern => %L, p_notify => ''off'', p_is_history => %s, '
+          'walltrack.sync_order(p_table => %L::regclass, p_order_id => %s, %s, p_cancel_pattern => %L, p_notify => ''off'', p_is_history => %s, '
           'p_dry_run => true) is not null',
-          p_table, walltrack.sync_arguments(p_table, v_table.columns, 'o'), v_table.cancel_pattern,
+          p_table, walltrack.fact_expression(p_table, v_table.columns, 'order_id', 'o'),
+          walltrack.sync_arguments(p_table, v_table.columns, 'o'), v_table.cancel_pattern,
           walltrack.history_condition(v_table, 'o')
         )
       ) into last_id, scanned, v_ids using p_after, p_limit;

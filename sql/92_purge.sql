@@ -45,7 +45,8 @@ begin
         w, coalesce(p_alert.data ->> 'order_id', substr(p_alert.dedupe_key, length('order_failed_') + 1))
       ) as o
       where walltrack.order_outcome(
-          o.status, coalesce(o.attempt_count > 0 and o.attempt_count >= o.max_attempts, false), o.last_error, w.cancel_pattern
+          o.status, coalesce(o.attempt_count > 0 and o.attempt_count >= o.max_attempts, false),
+          coalesce(left(o.last_error, 1000) ~ w.cancel_pattern, false)
         ) = 'exhausted'
     );
 exception when others then

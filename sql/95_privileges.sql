@@ -68,7 +68,7 @@ as $$
       or p.prosrc like '%walltrack.sync_order(%'
       or p.proname in (
         'one_line', 'event_detail', 'notify_event', 'open_alert', 'repeat_alert', 'close_alert', 'order_outcome', 'told_error',
-        'order_message', 'waited', 'limit_waiting', 'tg_alerts__check_lifecycle', 'tg_alert_events__protect_commit'
+        'order_message', 'waited', 'lock_limit', 'limit_waiting', 'tg_alerts__check_lifecycle', 'tg_alert_events__protect_commit'
       )
     )
 $$;

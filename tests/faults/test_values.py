@@ -56,7 +56,7 @@ def test_a_huge_error_is_cut_and_costs_no_copies(bot: Bot) -> None:
 
 
 SETTINGS = [
-    "notified_bytes", "nested", "canceled", "protect_commit", "waited", "moved",
+    "notified_bytes", "nested", "canceled", "protect_commit", "waits_no_more", "has_looked",
 ]  # fmt: skip
 GARBAGE = ["abc", "", "-1", "99999999999999999999", "0:abc", "yes", "'; drop table x"]
 
@@ -68,12 +68,24 @@ def test_settings_of_the_session_lose_no_alert(bot: Bot, heard: list[str], garba
     order = bot.create("exit", status="submitted", attempt_count=2)
     bot.fail(order)
     with bot.connection.transaction():
+        bot.execute("select pg_sleep(0.03)")  # the waiting of older transactions is counted
         for _ in range(3):
             bot.fail(order)
     assert bot.alert(order).occurrences == 4
     bot.fill(order)
     assert bot.alert(order).resolution == "Order filled"
     assert (heard, bot.faults()) == ([], [])
+
+
+@pytest.mark.parametrize("discard", ["sequences", "all"])
+def test_a_session_that_forgets_its_sequences_loses_no_alert(bot: Bot, heard: list[str], discard: str) -> None:
+    order = bot.create("exit", status="submitted", attempt_count=2)
+    for _ in range(2):
+        with bot.connection.transaction():
+            bot.execute("select pg_sleep(0.03)")
+            bot.fail(order)
+        bot.execute(f"discard {discard}")
+    assert (bot.alert(order).occurrences, heard, bot.faults()) == (2, [], [])
 
 
 @pytest.mark.parametrize("garbage", GARBAGE)

@@ -160,5 +160,5 @@ def test_an_alert_raised_by_somebody_else_meanwhile(database_url: str, bot: Bot,
     bot.fail(order)
     bot.execute("commit")
     assert order_row(bot, order)[:2] == ("failed", 3)
-    assert_told(bot, heard, order, "23505")
+    assert_told(bot, heard, order, "40001")
     assert bot.alert(order).is_open
