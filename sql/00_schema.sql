@@ -5,6 +5,8 @@
 --   10_orders.table.sql          the table of the trading bot (created here only where there is none)
 --   20_watched_tables.table.sql  which tables are guarded, and what their columns are called
 --   21_order_facts.table.sql     one order, whatever its table looks like
+--   22_order_alert_data.table.sql  what an alert keeps of its order
+--   23_event_detail.table.sql    what an event keeps of its alert
 --   30_alerts.table.sql          what needs a person: at most one open alert per dedupe key
 --   31_alert_events.table.sql    what happened to each alert, never edited
 --   32_alert_faults.table.sql    what went wrong in alerting itself

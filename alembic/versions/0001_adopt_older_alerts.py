@@ -537,7 +537,7 @@ begin
   drop function if exists walltrack.tg_order_actions__append_only();
   drop function if exists walltrack.cluster_id();
   drop table if exists walltrack.given_usage;
-  drop type if exists walltrack.order_facts;
+  drop type if exists walltrack.order_facts, walltrack.order_alert_data, walltrack.event_detail;
   if starts_with(v_mark, 'adopted') is not true then
     drop table if exists walltrack.alerts;
     drop function if exists walltrack.tg_alerts__check_lifecycle(), walltrack.tg_alerts__delete_events();
