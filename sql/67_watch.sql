@@ -1,5 +1,52 @@
 -- Puts a table under guard, and takes it off again.
 
+create or replace function walltrack.fact_names() returns setof text
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select f.attname::text
+  from pg_attribute as f
+  where f.attrelid = 'walltrack.order_facts'::regclass and f.attnum > 0 and not f.attisdropped
+  union all
+  -- What the alert does not need, but operators who look at the order or retry it.
+  select unnest(array[
+    'locked_until', 'locked_by', 'next_retry_at', 'filled_at', 'created_at', 'tx_signature', 'signal_id',
+    'amount_tokens', 'expected_price', 'actual_price', 'max_slippage_bps'
+  ])
+$$;
+
+comment on function walltrack.fact_names() is 'What can be known of an order: the keys of p_columns of watch_orders().';
+
+revoke all on function walltrack.fact_names() from public;
+
+
+create or replace function walltrack.own_columns(p_table regclass) returns jsonb
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(jsonb_object_agg(f.name, f.column_name), '{}')
+  from (
+    select distinct on (n.name) n.name, a.attname as column_name
+    from walltrack.fact_names() as n (name)
+    cross join lateral (values
+      (1, case n.name when 'order_id' then 'id' else n.name end),
+      (2, case n.name when 'is_simulated' then 'mode' end)  -- simulation or live
+    ) as c (place, name)
+    inner join pg_attribute as a on a.attrelid = p_table and a.attname = c.name and a.attnum > 0 and not a.attisdropped
+    inner join pg_type as t on t.oid = a.atttypid and (c.place = 1 or t.typcategory in ('S', 'E'))
+    order by n.name, c.place
+  ) as f
+$$;
+
+comment on function walltrack.own_columns(regclass) is 'Fact of an order -> column of a table, as the names of the columns say.';
+
+revoke all on function walltrack.own_columns(regclass) from public;
+
+
 create or replace function walltrack.map_columns(p_table regclass, p_columns jsonb, p_former jsonb) returns jsonb
 language plpgsql
 stable
@@ -8,50 +55,42 @@ set search_path = pg_catalog, pg_temp
 as $$
 -- For each fact: the column that is named in p_columns, else the former one, else the one of the fact's own name.
 declare
-  v_missing text;
+  v_found text;
   v_columns jsonb;
 begin
-  select string_agg(format('%s %L', c.key, c.value), ', ') into v_missing
+  if jsonb_typeof(p_columns) is distinct from 'object' then
+    raise exception 'p_columns is no JSON object'
+      using errcode = 'WT004', hint = 'It maps facts of an order to columns, e.g. {"attempt_count": "retry_count"}.';
+  end if;
+  select string_agg(quote_literal(walltrack.clip(c.key, 50)), ', ') into v_found
+  from jsonb_object_keys(p_columns) as c (key)
+  where c.key not in (select walltrack.fact_names());
+  if v_found is not null then
+    raise exception 'an order has no fact %', v_found
+      using errcode = 'WT004', hint = 'The facts are ' || (select string_agg(n.name, ', ') from walltrack.fact_names() as n (name)) || '.';
+  end if;
+  select string_agg(format('%s %L', c.key, walltrack.clip(c.value, 100)), ', ') into v_found
   from jsonb_each_text(p_columns) as c
   where not exists (
     select from pg_attribute as a
     where a.attrelid = p_table and a.attname = c.value and a.attnum > 0 and not a.attisdropped
   );
-  if v_missing is not null then
-    raise exception 'table % has no column for: %', p_table, v_missing
+  if v_found is not null then
+    raise exception 'table % has no column for: %', p_table, v_found
       using errcode = 'WT004', hint = 'p_columns maps facts of an order to existing columns, e.g. {"attempt_count": "retry_count"}.';
   end if;
 
-  select coalesce(jsonb_object_agg(f.name, a.attname), '{}') into v_columns
-  from (
-    select fact.attname::text as name
-    from pg_attribute as fact
-    where fact.attrelid = 'walltrack.order_facts'::regclass and fact.attnum > 0 and not fact.attisdropped
-    union all
-    -- What the alert does not need, but operators who look at the order or retry it.
-    select unnest(array[
-      'locked_until', 'locked_by', 'next_retry_at', 'filled_at', 'created_at', 'tx_signature', 'signal_id',
-      'amount_tokens', 'expected_price', 'actual_price', 'max_slippage_bps'
-    ])
-  ) as f
-  inner join pg_attribute as a
-    on a.attrelid = p_table
-    and a.attname = coalesce(
-      p_columns ->> f.name,
-      (
-        select d.attname::text
-        from pg_attribute as d
-        where d.attrelid = p_table and d.attname = p_former ->> f.name and not d.attisdropped
-      ),
-      case f.name when 'order_id' then 'id' else f.name end
-    )
-    and a.attnum > 0 and not a.attisdropped;
-
-  select string_agg(f.name, ', ') into v_missing
+  v_columns := walltrack.own_columns(p_table) || coalesce((
+    select jsonb_object_agg(f.key, f.value)
+    from jsonb_each_text(p_former) as f
+    inner join pg_attribute as a on a.attrelid = p_table and a.attname = f.value and not a.attisdropped
+    where f.key in (select walltrack.fact_names())
+  ), '{}') || p_columns;
+  select string_agg(f.name, ', ') into v_found
   from unnest(array['order_id', 'order_type', 'status', 'attempt_count', 'max_attempts', 'last_error']) as f (name)
   where v_columns ->> f.name is null;
-  if v_missing is not null then
-    raise exception 'table % cannot be watched, it has no column for: %', p_table, v_missing
+  if v_found is not null then
+    raise exception 'table % cannot be watched, it has no column for: %', p_table, v_found
       using errcode = 'WT004', hint = 'Name the columns in p_columns, e.g. {"attempt_count": "retry_count"}.';
   end if;
   return v_columns;
