@@ -151,7 +151,7 @@ declare
   v_first walltrack.order_actions;
 begin
   if v_missing is not null then
-    return format('table %s has no column %s any more; watch it again with the new name', p_table.table_id, v_missing);
+    return format('table %s has no column %s any more: `walltrack-alerts doctor` says what to do', p_table.table_id, v_missing);
   end if;
   -- Who was first, when it was another operator.
   select o.* into v_first
@@ -247,7 +247,7 @@ begin
   end if;
   if not v_table.order_actions then
     raise exception 'order actions are switched off for %', v_table.table_id
-      using errcode = 'WT011', hint = 'watch_orders(..., p_order_actions => true) switches them on.';
+      using errcode = 'WT011', hint = 'The owner of alerting can switch them on: watch_orders(..., p_order_actions => true).';
   end if;
   if walltrack.action_refusal(v_table.table_id) is not null then
     raise exception 'orders of % cannot be changed from their alerts: %', v_table.table_id, walltrack.action_refusal(v_table.table_id)

@@ -78,7 +78,10 @@ def purge(
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Find out whether alerting works, and what to do where it does not. Exit code 1 when something is ill."""
+    """Find out whether alerting works, and what to do where it does not. Exit code 1 when something is ill.
+
+    'n/a' stands before what is not possible here.
+    """
     from walltrack_alerts.doctor import examine
 
     with the_database(quiet=True) as database:
@@ -87,15 +90,18 @@ def doctor(as_json: AsJson = False) -> None:
         print_json([{"name": c.name, "ok": c.ok, "found": c.found, "advice": c.advice if not c.ok else ""} for c in checks])
     else:
         _print_checks(checks)
-    if not all(check.ok for check in checks):
+    if any(check.ok is False for check in checks):
         raise typer.Exit(1)
+
+
+_MARKS = {True: ("ok ", "green"), False: ("ILL", "bold red"), None: ("n/a", "dim")}
 
 
 def _print_checks(checks: list[Check]) -> None:
     """One check a line, the advice below what is ill; a terminal wraps both behind the mark."""
     grid = Table.grid(padding=(0, 1, 0, 0))
     for check in checks:
-        mark = ("ok ", "green") if check.ok else ("ILL", "bold red")
+        mark = _MARKS[check.ok]
         line = Text.assemble((f"{check.name}: ", "bold"), printable(check.found))
         advice = printable(check.advice) if not check.ok else ""
         grid.add_row(Text.assemble(mark), line)
