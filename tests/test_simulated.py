@@ -75,9 +75,9 @@ def test_the_mode_may_be_an_enum(bot: Bot) -> None:
 def test_is_simulated_counts_where_there_is_a_mode_too(bot: Bot) -> None:
     bot.execute(TABLE.format("mode", "text") + "; alter table public.trades add is_simulated boolean default true")
     bot.execute("select walltrack.watch_orders('public.trades')")
-    assert bot.execute("select columns ->> 'is_simulated' from walltrack.watched_tables where columns ? 'side' is false").fetchall() == [
-        ("is_simulated",)
-    ]
+    assert bot.execute(
+        "select columns ->> 'is_simulated' from walltrack.watched_tables where columns ? 'side' is false"
+    ).fetchall() == [("is_simulated",)]
 
 
 def test_a_missed_simulated_order_is_healed_as_one(bot: Bot) -> None:
