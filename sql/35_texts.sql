@@ -27,7 +27,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return case when length(p_text) > p_length then left(p_text, p_length - 1) || '…' else p_text end;
+  return case when length(p_text) > p_length then left(p_text, greatest(p_length, 1) - 1) || '…' else p_text end;
 end
 $$;
 
