@@ -37,18 +37,22 @@ FIRST, LAST = "4713-01-01 00:00:00 BC", "294276-12-31 23:59:59+00"
 HUGE = ("18446744073709551615", "9223372036854775807", "9" * 30, "-1")
 
 VALUES: dict[str, tuple[str | None, ...]] = {
-    "text": (None, "", " \n", ODD, "x" * 20_000, "infinity", "NaN", MISSING, "order_failed_7", "critical", "open", "all", "resolved", "exit"),
+    "text": (
+        None, "", " \n", ODD, "x" * 20_000, "infinity", "NaN", MISSING, "order_failed_7", "critical", "open", "all", "exit",
+    ),
     "integer": (None, "0", "1", "-1", "3", "90", "2147483647", "-2147483648"),
     "boolean": (None, "true", "false"),
     "timestamp with time zone": (None, "now", "infinity", "-infinity", FIRST, LAST, "epoch"),
     "interval": (None, "0", "-1 day", "1 day", "178000000 years", "-178000000 years"),
-    "jsonb": (None, "{}", "[]", "null", "7", '"x"', "[" * 500 + "]" * 500, '{"order_id": "7", "error": {"a": [1]}}', '{"error": "%s"}' % ("x" * 20_000)),
+    "jsonb": (
+        None, "{}", "[]", "null", "7", '"x"', "[" * 500 + "]" * 500, f'["{"x" * 20_000}"]',
+        '{"order_id": "7", "error": {"a": [1]}}',
+    ),
     "text[]": (None, "{}", "{NULL}", "{critical,high}", "{{critical,x},{NULL,info}}", '{"💩"}'),
-    "uuid[]": (None, "{}", "{NULL}", "{%s}" % MISSING),
+    "uuid[]": (None, "{}", "{NULL}", f"{{{MISSING}}}"),
     "pg_snapshot": (None, "1:1:", "10:20:10,14", "1:9223372036854775807:", "1:18446744073709551615:"),
-    "regclass": (None, "0", "4294967295", "walltrack.orders", "pg_catalog.pg_class", "walltrack.open_alerts", "walltrack.alerts_pkey"),
+    "regclass": (None, "0", "4294967295", "walltrack.orders", "pg_class", "walltrack.open_alerts", "walltrack.alerts_pkey"),
     "regrole": (None, "0", "4294967295", "pg_monitor"),
-    "walltrack.alerts": (None, "(,,,,,,,,,,,,,,,,,,,,,,,)"),
 }  # fmt: skip
 BY_NAME: dict[str, tuple[str | None, ...]] = {
     "p_timezone": (None, "", ODD, "UTC", "Europe/Berlin", "Etc/GMT+99", "infinity", "x" * 20_000),
@@ -56,7 +60,9 @@ BY_NAME: dict[str, tuple[str | None, ...]] = {
     "p_as": (None, "", ODD, "reader", "operator", "raiser", "relay"),
     "p_notify": (None, "", ODD, "off", "transaction"),
     "p_cancel_pattern": (None, "", "(", "a{9999}", "\\", "x" * 20_000),
-    "p_columns": (None, "{}", "[]", "null", '{"status": "nothing"}', '{"status": null}', '{"💩": "status"}', '{"order_id": ["id"]}'),
+    "p_columns": (
+        None, "{}", "[]", "null", '{"status": "nothing"}', '{"status": null}', '{"💩": "status"}', '{"order_id": ["id"]}',
+    ),
 }  # fmt: skip
 
 
@@ -140,6 +146,8 @@ def raw_errors(bot: Bot, name: str, parameters: list[tuple[str, tuple[str | None
 def odd_values(bot: Bot, alerts: dict[str, str], function: str, name: str, kind: str) -> tuple[str | None, ...]:
     if kind == "uuid":
         return (None, MISSING, *alerts.values())
+    if kind == "walltrack.alerts":
+        return (None, *(row for (row,) in bot.execute("select a::text from walltrack.alerts as a")))
     if name == "p_after":
         return places(bot, function)
     return BY_NAME[name] if name in BY_NAME else VALUES[kind]
