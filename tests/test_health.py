@@ -11,6 +11,7 @@ from psycopg.rows import class_row
 
 from tests.bot import Bot
 from tests.conftest import new_database
+from tests.test_cli import run
 from walltrack_alerts import AlertService, Check, migrations
 from walltrack_alerts.database import Database
 from walltrack_alerts.doctor import examine
@@ -241,6 +242,8 @@ def test_what_is_not_possible_is_neither_well_nor_ill(advised: str) -> None:
     assert check.ok is None and check.found == f"not possible: {OWNER} is no superuser and may not create an event trigger"
     assert "walltrack.watch_orders() in the same transaction" in check.advice and "migrate" not in check.advice
     assert all(check.ok for check in found.values()), found
+    said = run(make_conninfo(advised, user=READER), "doctor").stdout
+    assert "n/a following ALTER TABLE: not possible" in said and "ILL" not in said
 
 
 @pytest.mark.parametrize(
