@@ -168,7 +168,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 -- Says it before PostgreSQL does, with what helps. Where the triggers are there already, none has to be created.
 declare
-  v_schema regnamespace := (select c.relnamespace from pg_class as c where c.oid = p_table);
+  v_schema regnamespace := (select c.relnamespace::regnamespace from pg_class as c where c.oid = p_table);
   v_grants text := concat_ws(
     '; ',
     case when not has_schema_privilege(v_schema, 'usage') then format('grant usage on schema %s to %I', v_schema, current_user) end,
@@ -278,7 +278,8 @@ begin
       order_actions = excluded.order_actions, notify = excluded.notify;
 
   perform walltrack.write_guard(p_table);
-  for v_event in select walltrack.missing_triggers(p_table) loop
+  foreach v_event in array array['insert', 'update', 'delete', 'truncate'] loop
+    continue when v_event not in (select walltrack.missing_triggers(p_table));
     execute format(
       'create trigger %I after %s on %s for each %s execute function walltrack.%I()',
       'walltrack_alerts_' || v_event, v_event, p_table,
@@ -307,7 +308,7 @@ as $$
 declare
   v_event text;
   v_guard text := walltrack.guard_of(p_table);
-  v_owner regrole := (select c.relowner from pg_class as c where c.oid = p_table);
+  v_owner regrole := (select c.relowner::regrole from pg_class as c where c.oid = p_table);
 begin
   delete from walltrack.watched_tables as w where w.table_id = p_table;
   if v_guard is null then

@@ -49,6 +49,7 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 -- ok is NULL where something is not possible here; what to do instead is the advice then. Every advice ends with a full stop.
 declare
