@@ -27,7 +27,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return case when length(p_text) > p_length then left(p_text, p_length - 1) || '…' else p_text end;
+  return case when length(p_text) > p_length then left(p_text, greatest(p_length, 1) - 1) || '…' else p_text end;
 end
 $$;
 
@@ -195,15 +195,17 @@ immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_word text := lower(translate(btrim(left(p_text, 100), e' \t\n\r\f\v'), '_-', '  ') collate "C");
 begin
   return case
-    when lower(btrim(p_text) collate "C") in ('true', 't', 'simulation') then true
-    when lower(btrim(p_text) collate "C") in ('false', 'f', 'live') then false
+    when v_word in ('true', 't', 'yes', 'y', 'on', '1', 'simulation', 'simulated', 'sim', 'paper', 'paper trading', 'dry run') then true
+    when v_word in ('false', 'f', 'no', 'n', 'off', '0', 'live', 'real') then false
   end;
 end
 $$;
 
 comment on function walltrack.as_simulated(text) is
-'Whether a text says that an order is simulated: true or simulation; false or live; NULL for anything else.';
+'Whether a text says that an order is simulated, e.g. true, simulation, paper; false or live; NULL for anything else.';
 
 revoke all on function walltrack.as_simulated(text) from public;

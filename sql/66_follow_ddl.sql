@@ -172,6 +172,6 @@ begin
   end if;
 exception when insufficient_privilege then
   raise notice 'walltrack_alerts: only a superuser may create the event trigger with which the guard follows ALTER TABLE'
-    using hint = 'Who renames, drops or retypes a column of the orders calls walltrack.watch_orders() in the same transaction.';
+    using hint = 'The role that renames, drops or retypes a column of the orders calls walltrack.watch_orders() in the same transaction.';
 end
 $$;

@@ -1,5 +1,52 @@
 -- Puts a table under guard, and takes it off again.
 
+create or replace function walltrack.fact_names() returns setof text
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select f.attname::text
+  from pg_attribute as f
+  where f.attrelid = 'walltrack.order_facts'::regclass and f.attnum > 0 and not f.attisdropped
+  union all
+  -- What the alert does not need, but operators who look at the order or retry it.
+  select unnest(array[
+    'locked_until', 'locked_by', 'next_retry_at', 'filled_at', 'created_at', 'tx_signature', 'signal_id',
+    'amount_tokens', 'expected_price', 'actual_price', 'max_slippage_bps'
+  ])
+$$;
+
+comment on function walltrack.fact_names() is 'What can be known of an order: the keys of p_columns of watch_orders().';
+
+revoke all on function walltrack.fact_names() from public;
+
+
+create or replace function walltrack.own_columns(p_table regclass) returns jsonb
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(jsonb_object_agg(f.name, f.column_name), '{}')
+  from (
+    select distinct on (n.name) n.name, a.attname as column_name
+    from walltrack.fact_names() as n (name)
+    cross join lateral (values
+      (1, case n.name when 'order_id' then 'id' else n.name end),
+      (2, case n.name when 'is_simulated' then 'mode' end)  -- simulation or live
+    ) as c (place, name)
+    inner join pg_attribute as a on a.attrelid = p_table and a.attname = c.name and a.attnum > 0 and not a.attisdropped
+    inner join pg_type as t on t.oid = a.atttypid and (c.place = 1 or t.typcategory in ('S', 'E'))
+    order by n.name, c.place
+  ) as f
+$$;
+
+comment on function walltrack.own_columns(regclass) is 'Fact of an order -> column of a table, as the names of the columns say.';
+
+revoke all on function walltrack.own_columns(regclass) from public;
+
+
 create or replace function walltrack.map_columns(p_table regclass, p_columns jsonb, p_former jsonb) returns jsonb
 language plpgsql
 stable
@@ -8,50 +55,42 @@ set search_path = pg_catalog, pg_temp
 as $$
 -- For each fact: the column that is named in p_columns, else the former one, else the one of the fact's own name.
 declare
-  v_missing text;
+  v_found text;
   v_columns jsonb;
 begin
-  select string_agg(format('%s %L', c.key, c.value), ', ') into v_missing
+  if jsonb_typeof(p_columns) is distinct from 'object' then
+    raise exception 'p_columns is no JSON object'
+      using errcode = 'WT004', hint = 'It maps facts of an order to columns, e.g. {"attempt_count": "retry_count"}.';
+  end if;
+  select string_agg(quote_literal(walltrack.clip(c.key, 50)), ', ') into v_found
+  from jsonb_object_keys(p_columns) as c (key)
+  where c.key not in (select walltrack.fact_names());
+  if v_found is not null then
+    raise exception 'an order has no fact %', v_found
+      using errcode = 'WT004', hint = 'The facts are ' || (select string_agg(n.name, ', ') from walltrack.fact_names() as n (name)) || '.';
+  end if;
+  select string_agg(format('%s %L', c.key, walltrack.clip(c.value, 100)), ', ') into v_found
   from jsonb_each_text(p_columns) as c
   where not exists (
     select from pg_attribute as a
     where a.attrelid = p_table and a.attname = c.value and a.attnum > 0 and not a.attisdropped
   );
-  if v_missing is not null then
-    raise exception 'table % has no column for: %', p_table, v_missing
+  if v_found is not null then
+    raise exception 'table % has no column for: %', p_table, v_found
       using errcode = 'WT004', hint = 'p_columns maps facts of an order to existing columns, e.g. {"attempt_count": "retry_count"}.';
   end if;
 
-  select coalesce(jsonb_object_agg(f.name, a.attname), '{}') into v_columns
-  from (
-    select fact.attname::text as name
-    from pg_attribute as fact
-    where fact.attrelid = 'walltrack.order_facts'::regclass and fact.attnum > 0 and not fact.attisdropped
-    union all
-    -- What the alert does not need, but operators who look at the order or retry it.
-    select unnest(array[
-      'locked_until', 'locked_by', 'next_retry_at', 'filled_at', 'created_at', 'tx_signature', 'signal_id',
-      'amount_tokens', 'expected_price', 'actual_price', 'max_slippage_bps'
-    ])
-  ) as f
-  inner join pg_attribute as a
-    on a.attrelid = p_table
-    and a.attname = coalesce(
-      p_columns ->> f.name,
-      (
-        select d.attname::text
-        from pg_attribute as d
-        where d.attrelid = p_table and d.attname = p_former ->> f.name and not d.attisdropped
-      ),
-      case f.name when 'order_id' then 'id' else f.name end
-    )
-    and a.attnum > 0 and not a.attisdropped;
-
-  select string_agg(f.name, ', ') into v_missing
+  v_columns := walltrack.own_columns(p_table) || coalesce((
+    select jsonb_object_agg(f.key, f.value)
+    from jsonb_each_text(p_former) as f
+    inner join pg_attribute as a on a.attrelid = p_table and a.attname = f.value and not a.attisdropped
+    where f.key in (select walltrack.fact_names())
+  ), '{}') || p_columns;
+  select string_agg(f.name, ', ') into v_found
   from unnest(array['order_id', 'order_type', 'status', 'attempt_count', 'max_attempts', 'last_error']) as f (name)
   where v_columns ->> f.name is null;
-  if v_missing is not null then
-    raise exception 'table % cannot be watched, it has no column for: %', p_table, v_missing
+  if v_found is not null then
+    raise exception 'table % cannot be watched, it has no column for: %', p_table, v_found
       using errcode = 'WT004', hint = 'Name the columns in p_columns, e.g. {"attempt_count": "retry_count"}.';
   end if;
   return v_columns;
@@ -74,9 +113,6 @@ as $$
 declare
   v_found text;
 begin
-  if not exists (select from pg_class as c where c.oid = p_table and c.relkind in ('r', 'p')) then
-    raise exception '% cannot be watched, it is no table', p_table using errcode = 'WT004';
-  end if;
   select string_agg(i.inhrelid::regclass::text, ', ') into v_found
   from pg_inherits as i
   inner join pg_class as c on c.oid = i.inhrelid
@@ -124,6 +160,94 @@ comment on function walltrack.check_watchable(regclass, jsonb, text, text) is
 revoke all on function walltrack.check_watchable(regclass, jsonb, text, text) from public;
 
 
+create or replace function walltrack.check_table(p_table regclass) returns void
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- Says it before PostgreSQL does, with what helps. Where the triggers are there already, none has to be created.
+declare
+  v_schema regnamespace := (select c.relnamespace::regnamespace from pg_class as c where c.oid = p_table);
+  v_grants text := concat_ws(
+    '; ',
+    case when not has_schema_privilege(v_schema, 'usage') then format('grant usage on schema %s to %I', v_schema, current_user) end,
+    case
+      when not has_table_privilege(p_table, 'select') or (walltrack.guard_of(p_table) is null and not has_table_privilege(p_table, 'trigger'))
+        then format('grant select, trigger on %s to %I', walltrack.table_name(p_table), current_user)
+    end
+  );
+begin
+  if v_schema is null then
+    raise exception 'there is no table %', coalesce(p_table::text, 'NULL')
+      using errcode = 'WT004', hint = 'Name one with its schema, e.g. public.trades.';
+  elsif not exists (select from pg_class as c where c.oid = p_table and c.relkind in ('r', 'p')) then
+    raise exception '% cannot be watched, it is no table', walltrack.table_name(p_table) using errcode = 'WT004';
+  elsif v_grants <> '' then
+    raise exception 'table % cannot be watched, % lacks rights on it', walltrack.table_name(p_table), current_user
+      using errcode = 'WT004', hint = format('Ask %s to run: %s', (select c.relowner::regrole from pg_class as c where c.oid = p_table), v_grants);
+  end if;
+end
+$$;
+
+comment on function walltrack.check_table(regclass) is 'Refuses what is no table, and a table on which the role that watches it may not create triggers (WT004).';
+
+revoke all on function walltrack.check_table(regclass) from public;
+
+
+create or replace function walltrack.planned_watch(
+    p_table regclass,
+    p_columns jsonb default '{}',
+    p_cancel_pattern text default null,
+    p_order_actions boolean default null,
+    p_notify text default null
+) returns walltrack.watched_tables
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- Settings that are not given stay as they were when the table is watched already. Defaults: the column of a fact has the
+-- fact's name, a cancel with '^Max retries reached' is the worker's, operators may act on orders if alerting's owner owns the
+-- table, each event notifies.
+declare
+  v_watch walltrack.watched_tables := (select w from walltrack.watched_tables as w where w.table_id = p_table);
+begin
+  perform walltrack.check_table(p_table);
+  v_watch.table_id := p_table;
+  v_watch.table_name := walltrack.table_name(p_table);
+  v_watch.columns := walltrack.map_columns(p_table, p_columns, v_watch.columns);
+  v_watch.cancel_pattern := coalesce(p_cancel_pattern, v_watch.cancel_pattern, '^Max retries reached');
+  v_watch.order_actions := coalesce(p_order_actions, v_watch.order_actions, walltrack.action_refusal(p_table) is null);
+  v_watch.notify := coalesce(p_notify, v_watch.notify, 'event');
+  perform walltrack.check_watchable(p_table, v_watch.columns, v_watch.cancel_pattern, v_watch.notify);
+  return v_watch;
+end
+$$;
+
+comment on function walltrack.planned_watch(regclass, jsonb, text, boolean, text) is
+'The row of watched_tables that watch_orders() would write; changes and locks nothing (WT003, WT004).';
+
+revoke all on function walltrack.planned_watch(regclass, jsonb, text, boolean, text) from public;
+
+
+create or replace function walltrack.missing_triggers(p_table regclass) returns setof text
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select e.event
+  from unnest(array['insert', 'update', 'delete', 'truncate']) with ordinality as e (event, place)
+  where not exists (select from pg_trigger as t where t.tgrelid = p_table and t.tgname = 'walltrack_alerts_' || e.event)
+  order by e.place
+$$;
+
+comment on function walltrack.missing_triggers(regclass) is 'The operations for which a table lacks the trigger walltrack_alerts_...';
+
+revoke all on function walltrack.missing_triggers(regclass) from public;
+
+
 create or replace function walltrack.watch_orders(
     p_table regclass,
     p_columns jsonb default '{}',
@@ -136,46 +260,32 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- Settings that are not given stay as they were when the table is watched already. Defaults: the column of a fact has the
--- fact's name, a cancel with '^Max retries reached' is the worker's, operators may act on orders if alerting's owner owns the
--- table, each event notifies.
 -- CREATE TRIGGER queues behind every writer of the table and holds up the next ones: call this alone in a transaction
 -- that has a lock_timeout, and try again.
 declare
   v_event text;
-  v_former walltrack.watched_tables;
-  v_columns jsonb;
-  v_cancel_pattern text;
-  v_notify text;
+  v_watch walltrack.watched_tables;
 begin
+  perform walltrack.check_table(p_table);
   -- After an ALTER TABLE that another session has not committed yet, the columns are others.
   execute format('lock table %s in access share mode', p_table);
-  select w.* into v_former from walltrack.watched_tables as w where w.table_id = p_table for update;
-  v_columns := walltrack.map_columns(p_table, p_columns, v_former.columns);
-  v_cancel_pattern := coalesce(p_cancel_pattern, v_former.cancel_pattern, '^Max retries reached');
-  v_notify := coalesce(p_notify, v_former.notify, 'event');
-  perform walltrack.check_watchable(p_table, v_columns, v_cancel_pattern, v_notify);
+  perform from walltrack.watched_tables as w where w.table_id = p_table for update;
+  v_watch := walltrack.planned_watch(p_table, p_columns, p_cancel_pattern, p_order_actions, p_notify);
   insert into walltrack.watched_tables (table_id, table_name, columns, cancel_pattern, order_actions, notify)
-  values (
-    p_table, walltrack.table_name(p_table), v_columns, v_cancel_pattern,
-    coalesce(p_order_actions, v_former.order_actions, walltrack.action_refusal(p_table) is null), v_notify
-  )
+  values (p_table, v_watch.table_name, v_watch.columns, v_watch.cancel_pattern, v_watch.order_actions, v_watch.notify)
   on conflict (table_id) do update
   set table_name = excluded.table_name, columns = excluded.columns, cancel_pattern = excluded.cancel_pattern,
       order_actions = excluded.order_actions, notify = excluded.notify;
 
   perform walltrack.write_guard(p_table);
   foreach v_event in array array['insert', 'update', 'delete', 'truncate'] loop
-    if not exists (
-      select from pg_trigger as t where t.tgrelid = p_table and t.tgname = 'walltrack_alerts_' || v_event
-    ) then
-      execute format(
-        'create trigger %I after %s on %s for each %s execute function walltrack.%I()',
-        'walltrack_alerts_' || v_event, v_event, p_table,
-        case v_event when 'truncate' then 'statement' else 'row' end,
-        case v_event when 'truncate' then 'tg_watched__truncated' else walltrack.guard_name(p_table) end
-      );
-    end if;
+    continue when v_event not in (select walltrack.missing_triggers(p_table));
+    execute format(
+      'create trigger %I after %s on %s for each %s execute function walltrack.%I()',
+      'walltrack_alerts_' || v_event, v_event, p_table,
+      case v_event when 'truncate' then 'statement' else 'row' end,
+      case v_event when 'truncate' then 'tg_watched__truncated' else walltrack.guard_name(p_table) end
+    );
   end loop;
 end
 $$;
@@ -198,10 +308,14 @@ as $$
 declare
   v_event text;
   v_guard text := walltrack.guard_of(p_table);
+  v_owner regrole := (select c.relowner::regrole from pg_class as c where c.oid = p_table);
 begin
   delete from walltrack.watched_tables as w where w.table_id = p_table;
   if v_guard is null then
     return;  -- the table was dropped, and its triggers with it
+  elsif not pg_has_role(v_owner, 'usage') then
+    raise exception 'only %, which owns table %, may take its triggers off', v_owner, p_table
+      using errcode = 'WT004', hint = format('Run `grant %s to %I`, then try again.', v_owner, current_user);
   end if;
   foreach v_event in array array['insert', 'update', 'delete', 'truncate'] loop
     execute format('drop trigger if exists %I on %s', 'walltrack_alerts_' || v_event, p_table);
@@ -210,6 +324,6 @@ begin
 end
 $$;
 
-comment on function walltrack.unwatch_orders(regclass) is 'Takes the guard off a table; its alerts stay as they are.';
+comment on function walltrack.unwatch_orders(regclass) is 'Takes the guard off a table; its alerts stay as they are (WT004).';
 
 revoke all on function walltrack.unwatch_orders(regclass) from public;

@@ -1,7 +1,7 @@
 -- What an operator does to the order of an alert, through alerting: an operator needs no right on orders.
 --
--- The allowed transitions of an order: retry puts it from failed back to pending, cancel ends it from pending or failed.
--- Everything else is refused with a reason a trader understands (WT011), and nothing has happened then. Lock order as
+-- The allowed transitions of an order: retry puts it from failed back to pending, due now, and makes a pending one due that has no
+-- time of the next retry, which the worker never takes; cancel ends an order from pending or failed. Everything else is refused with a reason a trader understands (WT011), and nothing has happened then. Lock order as
 -- everywhere: orders, then alerts. The alert follows by the guard, as after any other write of the order.
 --
 -- During an action, the triggers of the table run with the rights of alerting's owner. So alerting's owner has to own the table.
@@ -100,6 +100,31 @@ comment on function walltrack.order_of_alert(uuid) is
 revoke all on function walltrack.order_of_alert(uuid) from public;
 
 
+create or replace function walltrack.waiting_reason(p_row jsonb) returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- The worker takes an order that is due and that no other worker has locked.
+declare
+  v_due text := p_row ->> 'next_retry_at';
+  v_due_at timestamptz := walltrack.as_time(v_due);
+begin
+  return case
+    when v_due_at > clock_timestamp() then format('it is due at %s and not before', walltrack.utc(v_due_at))
+    when v_due is not null and v_due_at is null then format('whether it is due cannot be told: its next retry says %s', walltrack.clip(v_due, 50))
+    else format('it is due%s, but no worker has taken it yet: is the worker running?', ' since ' || walltrack.utc(v_due_at))
+  end;
+end
+$$;
+
+comment on function walltrack.waiting_reason(jsonb) is
+'Why no worker has taken a pending order that none holds, in words for a trader.';
+
+revoke all on function walltrack.waiting_reason(jsonb) from public;
+
+
 create or replace function walltrack.order_action_refusal(
     p_table walltrack.watched_tables,
     p_row jsonb,
@@ -117,6 +142,7 @@ declare
   v_locked_until timestamptz := walltrack.as_time(v_lock);
   v_worker text := coalesce(walltrack.clip(p_row ->> 'locked_by', 50), 'a worker');
   v_filled_at timestamptz := walltrack.as_time(p_row ->> 'filled_at');
+  v_is_never_due boolean := p_table.columns ? 'next_retry_at' and coalesce(p_row ->> 'next_retry_at', 'infinity') = 'infinity';
   v_missing text := (
     select string_agg(c.value, ', ')
     from jsonb_each_text(p_table.columns) as c
@@ -125,7 +151,7 @@ declare
   v_first walltrack.order_actions;
 begin
   if v_missing is not null then
-    return format('table %s has no column %s any more; watch it again with the new name', p_table.table_id, v_missing);
+    return format('table %s has no column %s any more: `walltrack-alerts doctor` says what to do', p_table.table_id, v_missing);
   end if;
   -- Who was first, when it was another operator.
   select o.* into v_first
@@ -151,12 +177,17 @@ begin
     );
   elsif v_order.status in ('submitted', 'confirming') then
     return format('an attempt is under way, the order is %s: wait until it is filled or failed', v_order.status);
-  elsif p_action = 'retry' and v_order.status = 'pending' and v_first.action = 'retry' then
-    return format('%s put the order back at %s, it waits for the worker', v_first.actor, walltrack.utc(v_first.at));
-  elsif p_action = 'retry' and v_order.status = 'pending' then
-    return 'the order is pending already, it waits for the worker';
-  elsif v_order.status = 'failed' or (p_action = 'cancel' and v_order.status = 'pending') then
+  elsif v_order.status = 'failed' or (v_order.status = 'pending' and (p_action = 'cancel' or v_is_never_due)) then
     return null;
+  elsif v_order.status = 'pending' then
+    return format(
+      '%s, and %s',
+      case v_first.action
+        when 'retry' then format('%s put the order back at %s', v_first.actor, walltrack.utc(v_first.at))
+        else 'the order is pending already'
+      end,
+      walltrack.waiting_reason(p_row)
+    );
   end if;
   return format(
     'the order is %s, and only %s order can be %s', coalesce(quote_literal(walltrack.clip(v_order.status, 50)), 'without a status'),
@@ -216,7 +247,7 @@ begin
   end if;
   if not v_table.order_actions then
     raise exception 'order actions are switched off for %', v_table.table_id
-      using errcode = 'WT011', hint = 'watch_orders(..., p_order_actions => true) switches them on.';
+      using errcode = 'WT011', hint = 'The owner of alerting can switch them on: watch_orders(..., p_order_actions => true).';
   end if;
   if walltrack.action_refusal(v_table.table_id) is not null then
     raise exception 'orders of % cannot be changed from their alerts: %', v_table.table_id, walltrack.action_refusal(v_table.table_id)
@@ -256,8 +287,14 @@ begin
       v_table.table_id, v_table.columns ->> 'status', v_word,
       case p_action
         when 'retry' then case
-          -- The worker takes no order whose time of the next retry is NULL.
-          when v_table.columns ? 'next_retry_at' then format(', %I = pg_catalog.now()', v_table.columns ->> 'next_retry_at')
+          -- The worker takes no order whose time of the next retry is NULL. A time without a zone is in UTC.
+          when v_table.columns ? 'next_retry_at' then format(
+            case walltrack.base_type(v_table.table_id, v_table.columns ->> 'next_retry_at')
+              when 'timestamp'::regtype then ', %I = pg_catalog.timezone(''UTC'', pg_catalog.now())'
+              else ', %I = pg_catalog.now()'
+            end,
+            v_table.columns ->> 'next_retry_at'
+          )
         end
         else format(', %I = %L', v_table.columns ->> 'last_error', p_reason)
       end,
@@ -321,7 +358,8 @@ end
 $$;
 
 comment on function walltrack.retry_order(uuid, text) is
-'Puts the failed order of an alert back to pending; its attempts stay counted and the alert open. Refused: WT011. No such alert: WT001.';
+'Puts the failed order of an alert back to pending, due now; its attempts stay counted and the alert open. Refused: WT011. No such '
+'alert: WT001.';
 
 revoke all on function walltrack.retry_order(uuid, text) from public;
 

@@ -64,6 +64,7 @@ revoke all on function walltrack.readable_snapshot() from public;
 create or replace function walltrack.unused_xid(p_snapshot pg_snapshot) returns xid8
 language plpgsql
 volatile
+returns null on null input
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
@@ -81,10 +82,12 @@ begin
     end;
     v_step := v_step * 16;
   end loop;
+exception when numeric_value_out_of_range then
+  raise exception 'this is no snapshot of this cluster: %', walltrack.clip(p_snapshot::text, 100) using errcode = 'WT009';
 end
 $$;
 
-comment on function walltrack.unused_xid(pg_snapshot) is 'An xid that nobody has got yet, a little above the snapshot.';
+comment on function walltrack.unused_xid(pg_snapshot) is 'An xid that nobody has got yet, a little above the snapshot (WT009).';
 
 revoke all on function walltrack.unused_xid(pg_snapshot) from public;
 
@@ -171,6 +174,9 @@ begin
       v_late_seen := v_parts[8]::pg_snapshot;
       v_late_unused := v_parts[9]::xid8;
       v_late_place := coalesce(v_parts[10]::bigint, 0);
+      -- An xid8 may be larger than any number that is counted with.
+      perform pg_snapshot_xmax(s.seen)::text::bigint, s.unused::text::bigint
+      from (values (v_seen, v_seen_unused), (v_late_seen, v_late_unused)) as s (seen, unused);
       if v_time not between 0 and 32503680000000000 then  -- up to the year 3000
         raise invalid_text_representation;
       end if;

@@ -15,9 +15,13 @@ as $$
 -- A clock that is put back shows an hour twice, one that is put forward may skip midnight, and zones lie at half and
 -- quarter hours. So the bounds are picked by what the local clock shows at each quarter of an hour, not computed.
 declare
-  v_now timestamptz := date_bin('15 min', p_now, 'epoch');
+  v_now timestamptz;
   v_times timestamptz[];
 begin
+  if (p_now between '1970-01-01 00:00:00Z' and '3000-01-01 00:00:00Z') is not true then
+    raise exception 'charts show times from 1970 to 3000, not %', coalesce(p_now::text, 'NULL') using errcode = 'WT003';
+  end if;
+  v_now := date_bin('15 min', p_now, 'epoch');
   if (p_days between 1 and 90) is not true then
     raise exception 'charts look back 1 to 90 days, not %', coalesce(p_days::text, 'NULL') using errcode = 'WT003';
   end if;

@@ -12,7 +12,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if p_older_than is null or p_older_than < interval '0' then
+  if (p_older_than between interval '0' and interval '1000 years') is not true then
     raise exception 'alerts cannot be older than %', coalesce(p_older_than::text, 'NULL')
       using errcode = 'WT003', hint = 'Say how long ago they were resolved, e.g. interval ''90 days''.';
   end if;
@@ -92,7 +92,7 @@ begin
       and (a.resolved_at, a.id)
         > (coalesce(p_after_at, '-infinity'), coalesce(p_after_id, '00000000-0000-0000-0000-000000000000'))
     order by a.resolved_at, a.id
-    limit p_limit
+    limit greatest(p_limit, 0)
   ) as b;
   if not p_dry_run then
     v_ids := array(select a.id from walltrack.alerts as a where a.id = any (v_ids) for update skip locked);

@@ -78,6 +78,24 @@ comment on function walltrack.own_functions() is 'The functions of alerting, wit
 revoke all on function walltrack.own_functions() from public;
 
 
+create or replace function walltrack.check_role(p_role regrole) returns void
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not exists (select from pg_roles as r where r.oid = p_role) then
+    raise exception 'there is no role %', coalesce(p_role::text, 'NULL') using errcode = 'WT003';
+  end if;
+end
+$$;
+
+comment on function walltrack.check_role(regrole) is 'Refuses the number of a role that does not exist (WT003).';
+
+revoke all on function walltrack.check_role(regrole) from public;
+
+
 create or replace function walltrack.grant_access(p_role regrole, p_as text) returns void
 language plpgsql
 volatile
@@ -92,6 +110,7 @@ begin
     raise exception 'unknown kind of access: %', coalesce(quote_literal(p_as), 'NULL')
       using errcode = 'WT003', hint = 'Use reader, operator (acts on alerts and their orders), raiser (raises alerts of its own) or relay.';
   end if;
+  perform walltrack.check_role(p_role);
   if not exists (
     select from pg_namespace as n
     cross join lateral aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) as a
@@ -184,6 +203,7 @@ declare
   v_function regprocedure;
   v_policy name;
 begin
+  perform walltrack.check_role(p_role);
   for v_table in select walltrack.own_relations() loop
     execute format('revoke all on table %s from %s', v_table, p_role);
   end loop;
@@ -202,7 +222,7 @@ end
 $$;
 
 comment on function walltrack.revoke_access(regrole) is
-'Takes every right on alerting from a role, and usage on the schema where grant_access() gave it.';
+'Takes every right on alerting from a role, and usage on the schema where grant_access() gave it (WT003).';
 
 revoke all on function walltrack.revoke_access(regrole) from public;
 

@@ -68,6 +68,16 @@ class Bot:
             self.update(order, status="submitted")
             self.fail(order, error)
 
+    def poll(self, table: str = "walltrack.orders", due: str = "next_retry_at") -> list[Any]:
+        """The retry worker looks for work: the ids of the orders that it would take now."""
+        return [
+            order
+            for (order,) in self.execute(
+                f"select id from {table} where lower(status::text) in ('pending', 'failed') and {due} <= now() "
+                "and (locked_until is null or locked_until < now()) order by id"
+            )
+        ]
+
     def lock(self, order: uuid.UUID) -> None:
         self.execute(
             "update walltrack.orders set locked_until = now() + interval '1 min', locked_by = 'worker-1' where id = %s", (order,)

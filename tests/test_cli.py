@@ -56,6 +56,8 @@ def test_help_teaches() -> None:
         ("migrate",),
         ("panel",),
         ("listen",),
+        ("watch",),
+        ("unwatch",),
         ("doctor",),
         ("alerts", "resolve"),
         ("alerts", "snooze"),

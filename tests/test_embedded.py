@@ -112,6 +112,10 @@ Hold = Callable[..., Holder]
 def hold() -> Iterator[Hold]:
     """Start holders; the test's end kills those that are left."""
     holders: list[Holder] = []
+    # Under nohup SIGHUP is ignored, and new processes inherit that; a handler they do not.
+    hang_up = signal.getsignal(signal.SIGHUP)
+    if hang_up is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
     def start(data_dir: Path, script: str = PLAIN, **options: Any) -> Holder:
         holders.append(Holder(data_dir, script, **options))
@@ -121,6 +125,7 @@ def hold() -> Iterator[Hold]:
     for holder in holders:
         holder.process.kill()
         holder.process.communicate()
+    signal.signal(signal.SIGHUP, hang_up)
 
 
 def temporary_folder() -> Path:
@@ -478,10 +483,19 @@ def test_without_the_extra_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, f
     assert not fresh.exists()
 
 
-def test_the_default_folder_is_private_to_its_user() -> None:
+def test_the_default_folder_is_private_to_its_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     folder = embedded.default_data_dir()
     assert folder.name == "postgres-18"
     assert folder.is_relative_to(Path.home()) is (os.geteuid() != 0)
+
+
+@pytest.mark.parametrize("user", [0, 1000])
+def test_the_default_folder_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch, user: int) -> None:
+    """For root, too."""
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setenv("XDG_DATA_HOME", "/srv/data")
+    assert embedded.default_data_dir() == Path("/srv/data/walltrack-alerts/postgres-18")
 
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

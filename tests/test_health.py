@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
+import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import class_row
 
 from tests.bot import Bot
-from walltrack_alerts import AlertService, Check
+from tests.conftest import new_database
+from tests.test_cli import run
+from walltrack_alerts import AlertService, Check, migrations
+from walltrack_alerts.database import Database
+from walltrack_alerts.doctor import examine
 
 
 @pytest.fixture
@@ -25,7 +31,7 @@ def health(bot: Bot) -> dict[str, Check]:
 
 
 def ill(bot: Bot) -> list[Check]:
-    return [check for check in health(bot).values() if not check.ok]
+    return [check for check in health(bot).values() if check.ok is False]
 
 
 async def test_all_is_well(bot: Bot, service: AlertService) -> None:
@@ -49,7 +55,7 @@ async def test_all_is_well(bot: Bot, service: AlertService) -> None:
         ("select walltrack.unwatch_orders('walltrack.orders')", "guard", "no table is watched", "migrate"),
         ("drop event trigger walltrack_alerts_forget_dropped; drop table walltrack.orders cascade", "guard on walltrack.orders",
          "does not exist any more", "unwatch_orders"),
-        ("drop table walltrack.orders cascade", "guard", "no table is watched", "watch_orders"),
+        ("drop table walltrack.orders cascade", "guard", "no table is watched", "watch TABLE"),
         ("insert into walltrack.alert_faults (sqlstate, message) values ('XX000', 'x')", "faults", "1 in walltrack.alert_faults",
          "reconcile"),
         ("insert into walltrack.alert_faults (sqlstate, message) values ('WT007', 'x')", "skipped notifications", "1 skipped",
@@ -111,7 +117,7 @@ def test_a_column_that_is_gone(bot: Bot) -> None:
 def test_the_advice_for_a_dropped_table_works(bot: Bot) -> None:
     bot.execute("drop event trigger walltrack_alerts_forget_dropped; drop table walltrack.orders cascade")
     (check,) = ill(bot)
-    bot.execute(check.advice.strip("`."))
+    follow(bot, check.advice)
     assert [check.found for check in ill(bot)] == ["no table is watched: failed orders raise no alerts"]
 
 
@@ -160,3 +166,140 @@ def test_a_table_of_another_role_has_no_order_actions(bot: Bot) -> None:
     finally:
         bot.execute("reassign owned by wt_health_owner to current_user")
         bot.execute("drop owned by wt_health_owner; drop role wt_health_owner")
+
+
+def test_a_fact_that_is_not_read_is_named(bot: Bot) -> None:
+    """A column that came after its table was watched."""
+    bot.execute("alter table walltrack.orders drop column token_symbol; select walltrack.watch_orders('walltrack.orders')")
+    assert ill(bot) == []
+    bot.execute("alter table walltrack.orders add column token_symbol text")
+    (check,) = ill(bot)
+    assert (check.name, check.found) == ("guard on walltrack.orders", "column token_symbol is not read")
+    follow(bot, check.advice)
+    assert ill(bot) == []
+    order = bot.create()
+    bot.exhaust(order)
+    assert bot.alert(order).data["token_symbol"] == "BONK"
+
+
+def test_the_advice_for_a_guard_that_was_replaced_works(bot: Bot) -> None:
+    bot.execute(
+        "create or replace function walltrack.tg_orders__guard() returns trigger language plpgsql as "
+        "$$ begin /* walltrack.sync_order() */ return null; end $$"
+    )
+    (check,) = ill(bot)
+    assert "is not the one that was written for it" in check.found
+    follow(bot, check.advice)
+    assert ill(bot) == []
+
+
+# The role that reads it
+
+OWNER, HOST, READER, MEMBER, RAISER, STRANGER = (
+    f"wt_advice_{name}" for name in ("owner", "host", "reader", "member", "raiser", "stranger")
+)
+ROLES = (MEMBER, READER, RAISER, STRANGER, HOST, OWNER)
+
+
+@pytest.fixture(scope="module")
+def advised(server_url: str) -> Iterator[str]:
+    """A database that OWNER, no superuser, has migrated; the orders belong to HOST."""
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        for role in ROLES:
+            admin.execute(f"create role {role} login")
+        admin.execute(f"grant {OWNER} to {MEMBER}")
+        try:
+            with new_database(server_url) as url:
+                name = conninfo_to_dict(url)["dbname"]
+                admin.execute(f"alter database {name} owner to {OWNER}")
+                with psycopg.connect(url, autocommit=True) as connection:
+                    connection.execute(f"create schema trade authorization {HOST}; grant usage on schema trade to {OWNER}")
+                migrations.upgrade(make_conninfo(url, user=OWNER))
+                with psycopg.connect(make_conninfo(url, user=HOST), autocommit=True) as host:
+                    host.execute(
+                        "create table trade.orders (id int, order_type text, status text, attempt_count int, max_attempts int, "
+                        f"last_error text); grant select, trigger on trade.orders to {OWNER}"
+                    )
+                with psycopg.connect(make_conninfo(url, user=OWNER), autocommit=True) as owner:
+                    owner.execute("select walltrack.watch_orders('trade.orders')")
+                    owner.execute(
+                        f"select walltrack.grant_access('{READER}', 'reader'), walltrack.grant_access('{RAISER}', 'raiser')"
+                    )
+                yield url
+        finally:
+            admin.execute(f"drop role {', '.join(ROLES)}")
+
+
+def doctor(url: str, role: str | None = None) -> dict[str, Check]:
+    """What doctor finds as a role, as a superuser by default."""
+    dsn = make_conninfo(url, user=role) if role else url
+    return {check.name: check for check in examine(Database(dsn, dsn, "here", "here"))}
+
+
+def test_what_is_not_possible_is_neither_well_nor_ill(advised: str) -> None:
+    found = doctor(advised, READER)
+    check = found.pop("following ALTER TABLE")
+    assert check.ok is None and check.found == f"not possible: {OWNER} is no superuser and may not create an event trigger"
+    assert "walltrack.watch_orders() in the same transaction" in check.advice and "migrate" not in check.advice
+    assert all(check.ok for check in found.values()), found
+    said = run(make_conninfo(advised, user=READER), "doctor").stdout
+    assert "n/a following ALTER TABLE: not possible" in said and "ILL" not in said
+
+
+@pytest.mark.parametrize(
+    ("role", "enable", "reconcile"),
+    [
+        (OWNER, f"Ask {HOST} to run `alter", "then run `walltrack-alerts reconcile`."),
+        (MEMBER, f"Ask {HOST} to run `alter", "then run `walltrack-alerts reconcile`."),
+        (READER, f"Ask {HOST} to run `alter", f"then ask {OWNER} to run `walltrack-alerts reconcile`."),
+        (None, f"As {HOST}, run `alter", "then run `walltrack-alerts reconcile`."),
+    ],
+)
+def test_advice_fits_the_role_that_reads_it(advised: str, role: str | None, enable: str, reconcile: str) -> None:
+    with psycopg.connect(make_conninfo(advised, user=HOST), autocommit=True) as host:
+        host.execute("alter table trade.orders disable trigger walltrack_alerts_update")
+        try:
+            check = doctor(advised, role)["guard on trade.orders"]
+            assert check.ok is False
+            assert check.advice.startswith(enable) and check.advice.endswith(reconcile)
+            host.execute(check.advice.split("`")[1])
+            assert doctor(advised, role)["guard on trade.orders"].ok
+        finally:
+            host.execute("alter table trade.orders enable trigger walltrack_alerts_update")
+
+
+def test_a_role_that_was_set_counts_as_the_reader(advised: str) -> None:
+    with psycopg.connect(advised, autocommit=True) as connection:
+        connection.execute(f"insert into walltrack.alert_faults (sqlstate, message) values ('XX000', 'x'); set role {READER}")
+        (advice,) = connection.execute("select advice from walltrack.health() where name = 'faults'").fetchone() or ("",)
+        connection.execute("reset role; delete from walltrack.alert_faults")
+    assert advice == f"Read them, mend the cause, then ask {OWNER} to run `walltrack-alerts reconcile`."
+
+
+@pytest.mark.parametrize("role", [RAISER, STRANGER])
+def test_a_role_without_the_right_learns_who_can_give_it(advised: str, role: str) -> None:
+    check = doctor(advised, role)["rights"]
+    assert check.ok is False and check.found == f"{role} may not examine alerting"
+    assert check.advice == f"Ask {OWNER} to run `select walltrack.grant_access('{role}', 'reader')`."
+
+
+def test_the_advice_to_migrate_fits_the_role(server_url: str, advised: str) -> None:
+    with psycopg.connect(server_url, autocommit=True) as admin, new_database(server_url) as url:
+        admin.execute(f"alter database {conninfo_to_dict(url)['dbname']} owner to {OWNER}")
+        for role, advice in (
+            (OWNER, "Run `"), (MEMBER, "Run `"), (STRANGER, f"Ask {OWNER} to run `"), (None, "Run `"),
+        ):  # fmt: skip
+            found = doctor(url, role)
+            assert found["migrated"].advice == f"{advice}walltrack-alerts migrate`.", found
+        with psycopg.connect(advised, autocommit=True) as connection:
+            connection.execute("delete from walltrack.alerts_version")
+            try:
+                told = {role: doctor(advised, role)["migrated"].advice for role in (OWNER, MEMBER, READER, None)}
+            finally:
+                connection.execute("insert into walltrack.alerts_version values (%s)", (migrations.head_revision(),))
+    assert told == {
+        OWNER: "Run `walltrack-alerts migrate`.",
+        MEMBER: f"As {OWNER}, run `walltrack-alerts migrate`.",
+        READER: f"Ask {OWNER} to run `walltrack-alerts migrate`.",
+        None: f"As {OWNER}, run `walltrack-alerts migrate`.",
+    }

@@ -100,6 +100,36 @@ def test_a_second_time_changes_nothing(database_url: str) -> None:
     assert catalogue(database_url) == before
 
 
+def test_an_upgrade_reads_the_facts_that_are_new(database_url: str) -> None:
+    """Of tables that an older release watched without them."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        bot = Bot(connection)
+        settings = "select columns, column_types, cancel_pattern from walltrack.watched_tables"
+        before = bot.execute(settings).fetchall()
+        bot.execute("update walltrack.watched_tables set columns = columns - '{token_symbol,next_retry_at}'::text[]")
+        bot.execute("select walltrack.write_guard('walltrack.orders')")
+        order = bot.create()
+        bot.exhaust(order)
+        assert bot.alert(order).data["token_symbol"] is None
+
+        migrations.upgrade(database_url)
+        assert bot.execute(settings).fetchall() == before
+        assert bot.alert(order).data["token_symbol"] == "BONK"
+        later = bot.create()
+        bot.exhaust(later)
+        assert bot.alert(later).data["token_symbol"] == "BONK"
+        bot.call("retry_order", bot.alert(later).id, "ada")
+        assert later in bot.poll()
+
+
+def test_an_upgrade_keeps_the_columns_that_were_named(database_url: str) -> None:
+    run(database_url, "select walltrack.watch_orders('walltrack.orders', '{\"token_symbol\": \"signal_id\"}')")
+    migrations.upgrade(database_url)
+    with psycopg.connect(database_url) as connection:
+        named = connection.execute("select columns ->> 'token_symbol' from walltrack.watched_tables").fetchone()
+    assert named == ("signal_id",)
+
+
 def test_alembic_does_the_same(database_url: str, empty_database_url: str) -> None:
     assert "(head)" not in alembic(empty_database_url, "current")
     with psycopg.connect(empty_database_url) as connection:

@@ -83,7 +83,7 @@ def test_a_retry_puts_the_order_back_and_leaves_the_alert_open(bot: Bot) -> None
     alert = retry(bot, bot.alert(order), " ada ")
     after = row(bot, order)
     assert after["status"] == "pending"
-    assert bot.execute("select next_retry_at <= now() from walltrack.orders").fetchone() == (True,)  # due for the worker
+    assert bot.poll() == [order]
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {"status", "next_retry_at", "updated_at"}
     assert alert.status == "active" and bot.events(order) == ["raised"]
@@ -162,13 +162,68 @@ def test_words_are_written_as_the_table_writes_them(bot: Bot, word: str, becomes
     assert row(bot, order)["status"] == becomes
 
 
+# The worker takes it
+
+
+@pytest.mark.parametrize("due", [None, "infinity", "1970-01-01", LATER])
+def test_the_worker_takes_a_retried_order_whatever_was_due(bot: Bot, due: str | None) -> None:
+    order = failed(bot, next_retry_at=due)
+    retry(bot, bot.alert(order))
+    assert bot.poll() == [order]
+
+
+def test_a_retry_leaves_orders_that_nobody_asked_for(bot: Bot) -> None:
+    other = failed(bot, next_retry_at=LATER)
+    order = failed(bot)
+    retry(bot, bot.alert(order))
+    assert bot.poll() == [order] and row(bot, other)["status"] == "failed"
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+@pytest.mark.parametrize("kind", ["timestamp", "text"])
+def test_the_worker_of_a_table_with_other_times_takes_it(bot: Bot, kind: str, zone: str) -> None:
+    """A time without a zone is in UTC, wherever the operator is."""
+    bot.execute(
+        f"create table public.trades (id text primary key, order_type text, status text, attempt_count int, max_attempts int, "
+        f"last_error text, retry_at {kind}, locked_until timestamptz)"
+    )
+    bot.execute("""select walltrack.watch_orders('public.trades', '{"next_retry_at": "retry_at"}')""")
+    bot.execute("insert into public.trades values ('seven', 'exit', 'failed', 3, 3, 'boom')")
+    bot.execute(f"set timezone = '{zone}'")
+    (alert,) = bot.alerts()
+    retry(bot, alert)
+    bot.execute("set timezone = 'UTC'")
+    assert bot.poll("public.trades", "retry_at::timestamptz") == ["seven"]
+
+
+def test_a_pending_order_that_is_never_due_is_made_due(bot: Bot) -> None:
+    """As the bot's own retry leaves it: no worker would ever take it."""
+    order = failed(bot)
+    bot.retry(order)
+    assert bot.poll() == []
+    retry(bot, bot.alert(order))
+    assert bot.poll() == [order]
+    assert actions(bot) == [("retry", str(order), "ada", None)]
+    refused(bot, bot.alert(order), "retry", "ada put the order back at .*, and it is due since .* is the worker running?")
+
+
 # Refused
 
 
 @pytest.mark.parametrize(
     ("what", "columns", "match"),
     [
-        ("retry", {"status": "pending"}, "the order is pending already"),
+        ("retry", {"status": "pending", "next_retry_at": LATER}, f"pending already, and it is due at {LATER} and not before"),
+        (
+            "retry",
+            {"status": "pending", "next_retry_at": "2026-01-02 03:04:05+01"},
+            "pending already, and it is due since 2026-01-02 02:04:05 UTC, but no worker has taken it yet",
+        ),
+        (
+            "retry",
+            {"status": "pending", "next_retry_at": None, "locked_until": LATER, "locked_by": "worker-7"},
+            f"worker-7 is working on the order and holds it until {LATER}",
+        ),
         ("retry", {"status": "submitted"}, "an attempt is under way, the order is submitted"),
         ("cancel", {"status": "submitted"}, "an attempt is under way"),
         ("cancel", {"status": "CONFIRMING"}, "an attempt is under way"),
@@ -197,7 +252,7 @@ def test_who_was_first(bot: Bot) -> None:
     order = failed(bot)
     alert = bot.alert(order)
     retry(bot, alert, "ada")
-    refused(bot, alert, "retry", r"ada put the order back at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC, it waits for the worker")
+    refused(bot, alert, "retry", r"ada put the order back at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC, and it is due since")
     cancel(bot, alert, "enough", "bob")
     refused(bot, alert, "cancel", r"bob cancelled the order at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC")
     refused(bot, alert, "retry", "bob cancelled the order at")
@@ -390,6 +445,7 @@ def test_the_second_generation(second: Bot) -> None:
     (alert,) = second.alerts()
     retry(second, alert)
     assert row(second, "it's #1", "public.trades")["status"] == "PENDING"
+    refused(second, alert, "retry", "ada put the order back at .*, and it is due, but no worker has taken it yet")
     second.execute("update public.trades set status = 'FAILED', retry_count = 5")
     assert second.alerts()[0].data["attempts"] == 5
     assert cancel(second, alert, "enough").resolution == "Order cancelled"

@@ -14,6 +14,7 @@ import httpx
 import psycopg
 import pytest
 
+from tests.browser.servers import free_port
 from walltrack_alerts.errors import DatabaseUnavailableError
 from walltrack_alerts.service import AlertService
 from walltrack_alerts.ui import create_alerts_panel, launch_panel
@@ -84,7 +85,7 @@ async def test_a_panel_in_another_app_ends_with_its_server(database_url: str) ->
     before = open_connections()
     with gr.Blocks() as host:
         create_alerts_panel(database_url)
-    _, url, _ = host.launch(prevent_thread_lock=True, quiet=True, footer_links=[], ssr_mode=False)
+    _, url, _ = host.launch(server_port=free_port(), prevent_thread_lock=True, quiet=True, footer_links=[], ssr_mode=False)
     ask(url.rstrip("/"), "snapshot")
     assert open_connections() > before
     host.close()

@@ -27,6 +27,22 @@ def test_what_is_not_given_stays(bot: Bot) -> None:
     assert bot.execute(SETTINGS).fetchall() == [("why", "token_address", "^Aufgegeben", True)]
 
 
+@pytest.mark.parametrize(
+    ("columns", "match"),
+    [
+        ({"attempts": "attempt_count"}, "an order has no fact 'attempts'"),
+        ({"attempt_count": "tries"}, "table walltrack.orders has no column for: attempt_count 'tries'"),
+        ({"attempt_count": None}, "table walltrack.orders has no column for: attempt_count"),
+        ([1], "p_columns is no JSON object"),
+        (None, "p_columns is no JSON object"),
+    ],
+)
+def test_a_mapping_that_cannot_be_is_refused(bot: Bot, columns: object, match: str) -> None:
+    with pytest.raises(psycopg.Error, match=match) as caught:
+        bot.execute("select walltrack.watch_orders('walltrack.orders', %s)", (None if columns is None else Jsonb(columns),))
+    assert caught.value.sqlstate == "WT004"
+
+
 @pytest.mark.parametrize(("name", "kind"), [("status", "text"), ("attempt_count", "int"), ("id", "int")])
 def test_a_virtual_column_is_refused(bot: Bot, name: str, kind: str) -> None:
     """A trigger sees NULL in it."""

@@ -67,8 +67,8 @@ def is_available() -> bool:
 
 
 def default_data_dir() -> Path:
-    """The user's data folder; for root one that the unprivileged server can reach."""
-    if os.name == "posix" and os.geteuid() == 0:
+    """The user's data folder; for root, unless XDG_DATA_HOME names one, a folder that the unprivileged server can reach."""
+    if os.name == "posix" and os.geteuid() == 0 and not os.environ.get("XDG_DATA_HOME"):
         return Path("/var/lib/walltrack-alerts/postgres-18")
     return platformdirs.user_data_path("walltrack-alerts") / "postgres-18"
 

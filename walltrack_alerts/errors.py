@@ -119,8 +119,8 @@ _BY_SQLSTATE: dict[str, type[AlertsError]] = {
 }
 
 _ADVICE: dict[type[AlertsError], str] = {
-    NotMigratedError: "Run `walltrack-alerts migrate`.",
-    PermissionDeniedError: "Ask the owner of schema walltrack for the right, or connect as another role.",
+    NotMigratedError: "The owner of schema walltrack has to run `walltrack-alerts migrate`.",
+    PermissionDeniedError: "`walltrack-alerts doctor` says which right is missing and which role can give it.",
     DatabaseUnavailableError: "Check WALLTRACK_DATABASE_URL (to listen: WALLTRACK_LISTEN_URL) and that the server runs.",
     DatabaseBusyError: "Something else holds it, or a time limit is too short for it. Try again.",
 }

@@ -212,6 +212,8 @@ class Check(_Row):
     """One finding about alerting itself: what was looked at, whether it is well, what was seen and, if it is ill, what to do."""
 
     name: str
-    ok: bool
+    ok: bool | None
+    """None where it is not possible here; `advice` is what to do instead."""
+
     found: str
     advice: str = ""

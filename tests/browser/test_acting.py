@@ -236,6 +236,25 @@ def test_retrying_and_cancelling_the_order(serve: Serve, open_page: OpenPage, bo
     expect(page.locator("#alerts-panel-events")).to_contain_text("pool is empty")
 
 
+def test_a_simulated_order_is_retried_and_cancelled_as_one(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    """Nor is one refused that is pending but never due, which no worker would take."""
+    order = bot.create("exit", is_simulated=True)
+    bot.exhaust(order)
+    bot.retry(order)
+    page = open_page(serve())
+    live(page)
+    select(page, bot.alert(order).id)
+    page.locator("#alerts-panel-retry").click()
+    expect(page.get_by_role("dialog", name="Retry this order?")).to_contain_text("It is simulated: no funds are at risk.")
+    confirm(page, "Retry the order")
+    expect(page.locator("#alerts-panel-events li").first).to_contain_text("order retried by ada")
+    assert bot.poll() == [order]
+    page.locator("#alerts-panel-cancel").click()
+    dialog = page.get_by_role("dialog", name="Cancel this order?")
+    expect(dialog).to_contain_text("The simulated position stays open.")
+    expect(dialog).not_to_contain_text("by hand")
+
+
 def test_an_order_the_worker_has_taken_meanwhile_is_refused_with_the_reason(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create("exit")
     bot.exhaust(order)

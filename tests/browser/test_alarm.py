@@ -174,9 +174,10 @@ def test_a_notification_calls_once_and_opens_its_alert(serve: Serve, open_page: 
     bot.update(order, status="submitted")
     bot.fail(order)  # it repeats
     first = bot.alert(order)
-    second = critical(bot)
+    second = critical(bot, is_simulated=True)
     page.wait_for_function("window.notes.length === 2")
     assert [note["tag"] for note in page.evaluate("window.notes")] == [str(first.id), str(second)]
+    assert page.evaluate("window.notes[1].title").startswith("SIMULATED BONK: EXIT")
 
     page.evaluate("window.notes[0].click()")
     page.locator(f"#alerts-panel-detail[data-alert-id='{first.id}']").wait_for()

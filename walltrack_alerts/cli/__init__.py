@@ -10,7 +10,7 @@ from walltrack_alerts.cli.alerts import alerts, orders
 from walltrack_alerts.cli.base import Commands, examples
 from walltrack_alerts.cli.listening import listen
 from walltrack_alerts.cli.serving import demo, panel, users
-from walltrack_alerts.cli.upkeep import doctor, downgrade, migrate, purge, reconcile
+from walltrack_alerts.cli.upkeep import doctor, downgrade, migrate, purge, reconcile, unwatch, watch
 
 app = typer.Typer(
     name="walltrack-alerts",
@@ -33,6 +33,14 @@ app = typer.Typer(
 )
 app.command(epilog=examples("demo", "demo --pace 5 --port 8000 --no-browser"))(demo)
 app.command(epilog=examples("migrate", "migrate --json"))(migrate)
+app.command(
+    epilog=examples(
+        "watch public.trades --dry-run",
+        "watch public.trades --column attempt_count=retry_count --column max_attempts=max_retries",
+        "watch public.trades --notify transaction --no-order-actions",
+    )
+)(watch)
+app.command(epilog=examples("unwatch public.trades --dry-run", "unwatch public.trades"))(unwatch)
 app.command(
     epilog=examples(
         "panel", "panel --port 0 --browser", "panel --host 0.0.0.0 --auth-file users", "panel --trusted-header X-Forwarded-User"

@@ -285,7 +285,9 @@ def cancel(
     """Cancel the pending or failed order of an alert for good, which resolves the alert."""
     alert = ask(lambda service: service.find_alert(alert_id))
     if not yes:
-        warning = "" if alert.data.get("order_type") == "entry" else " The position stays open: close it by hand."
+        is_simulated = alert.data.get("is_simulated") is True
+        stays = " The simulated position stays open." if is_simulated else " The position stays open: close it by hand."
+        warning = "" if alert.data.get("order_type") == "entry" else stays
         order = one_line(f"{alert.data.get('order_type') or ''} order {alert.data.get('order_id')} for {_token(alert)}")
         typer.confirm(f"Cancel the {order}? It cannot be undone.{warning}", abort=True, err=True)
     _tell_alert(ask(lambda service: service.cancel_order(alert.id, reason, by), quiet=True), as_json, "the order is cancelled")

@@ -89,6 +89,18 @@ def alert_id(value: str) -> str:
     return value
 
 
+def columns_of_facts(values: list[str]) -> dict[str, str]:
+    """Fact -> column from texts such as 'attempt_count=retry_count' (BadParameter)."""
+    columns: dict[str, str] = {}
+    for value in values:
+        fact, _, column = (part.strip() for part in value.partition("="))
+        if not (fact and column):
+            raise typer.BadParameter(f"{value!r} is no mapping. Write a fact and its column, e.g. attempt_count=retry_count.")
+        if columns.setdefault(fact, column) != column:
+            raise typer.BadParameter(f"{fact} has two columns: {columns[fact]} and {column}.")
+    return columns
+
+
 def finite(value: float | None) -> float | None:
     """A number that is one: neither nan nor inf (BadParameter)."""
     if value is not None and not math.isfinite(value):

@@ -21,13 +21,13 @@ def order(row: dict[str, Any]) -> view.Json:
         "facts": _facts(row, locked_until if locked else None, worker),
         "transaction": texts.signature(row.get("tx_signature")),
         "locked": view.ms(locked_until) if locked and locked_until else None,
-        "refused": _refused(status, f"{worker or 'the worker'} holds its lock" if locked else ""),
+        "refused": _refused(row, status, f"{worker or 'the worker'} holds its lock" if locked else ""),
         "final": status in (*_GROWN_UP, "cancelled"),
         "json": texts.clipped(texts.pretty(row), view.LONGEST),
     }
 
 
-def _refused(status: str, locked: str) -> view.Json:
+def _refused(row: dict[str, Any], status: str, locked: str) -> view.Json:
     """Why an action will not be taken; the database decides, this is for the buttons."""
     if status in _GROWN_UP:
         return {"retry": "The order was filled.", "cancel": "The order was filled."}
@@ -35,7 +35,8 @@ def _refused(status: str, locked: str) -> view.Json:
         return {"retry": "The order is cancelled, which is final.", "cancel": "The order is cancelled already."}
     if locked:
         return {"retry": f"Not now: {locked}.", "cancel": f"Not now: {locked}."}
-    if status == "failed":
+    never_due = row.get("next_retry_at", "") in (None, "infinity")  # the worker never takes it, a retry makes it due
+    if status == "failed" or (status == "pending" and never_due):
         return {"retry": "", "cancel": ""}
     if status == "pending":
         return {"retry": "The order is pending: the bot will try it by itself.", "cancel": ""}

@@ -176,7 +176,7 @@ class Reading:
 
     async def _health(self, _asked: view.Json) -> view.Json:
         checks = await self._source.service().get_health()
-        return {"ill": [{"name": each.name, "found": each.found, "advice": each.advice} for each in checks if not each.ok]}
+        return {"ill": [{"name": each.name, "found": each.found, "advice": each.advice} for each in checks if each.ok is False]}
 
     async def _answer(self, read: Callable[[], Awaitable[view.Json]]) -> view.Json:
         try:

@@ -171,13 +171,14 @@ function askOrder(kind) {
   const body = [make('p', 'wta-them', `${what} · ${alert.token} · now ${alert.order.status}`), list];
   let reason = null;
   if (kind === 'retry') {
-    will('The order goes back to pending, and the bot tries it again at its next turn, with real money unless it is simulated.');
+    const stake = alert.simulated ? 'It is simulated: no funds are at risk.' : 'It trades real money.';
+    will(`The order goes back to pending, and the bot tries it again at its next turn. ${stake}`);
     will('The count of attempts stays: if it fails once more, this alert counts it.');
     will('The alert stays open until the order is filled.');
   } else {
     will('The order becomes cancelled. That is final: the bot will never try it again.');
     will('The alert is resolved.');
-    if (isExit) will('The position stays open. Close it by hand.');
+    if (isExit) will(alert.simulated ? 'The simulated position stays open.' : 'The position stays open. Close it by hand.');
     const { input, nodes } = field('input', 'dialog-note', 'Reason', state.reasons.get(alert.id) ?? 'Manually cancelled');
     reason = input;
     reason.addEventListener('input', () => state.reasons.set(alert.id, reason.value));

@@ -100,8 +100,9 @@ on('newCritical', (fresh) => {
     notify(`${fresh.length} new critical alerts`, cut(fresh.map(({ token, title }) => token || title).join(', '), 240), props.panel_id);
     return;
   }
-  fresh.forEach(({ id: alertId, token, title, error, message }) => {
-    notify(token ? `${token}: ${title}` : title, error || message, alertId, alertId);
+  fresh.forEach(({ id: alertId, token, title, error, message, simulated }) => {
+    const what = token ? `${token}: ${title}` : title;
+    notify(simulated ? `SIMULATED ${what}` : what, error || message, alertId, alertId);
   });
 });
 
