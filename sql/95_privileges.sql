@@ -270,7 +270,7 @@ begin
     cross join lateral aclexplode(c.relacl) as a
     where c.oid = 'walltrack.alerts'::regclass and a.grantee <> c.relowner and a.privilege_type in ('INSERT', 'UPDATE')
   loop
-    execute format('revoke %s on walltrack.alerts from %s', v_right.privilege, v_right.grantee);
+    execute format('revoke %s on walltrack.alerts from %s cascade', v_right.privilege, v_right.grantee);
     execute format('grant %s (%s) on walltrack.alerts to %s', v_right.privilege, v_columns, v_right.grantee);
   end loop;
   for v_right in
@@ -283,7 +283,7 @@ begin
       and not (c.relname = 'alerts' and a.privilege_type = 'DELETE')
   loop
     execute format(
-      'revoke %s on %s %s from %s', v_right.privilege, case v_right.relkind when 'S' then 'sequence' else 'table' end, v_right.relation,
+      'revoke %s on %s %s from %s cascade', v_right.privilege, case v_right.relkind when 'S' then 'sequence' else 'table' end, v_right.relation,
       case v_right.grantee when 0 then 'public' else v_right.grantee::regrole::text end
     );
   end loop;

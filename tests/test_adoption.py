@@ -114,6 +114,30 @@ def test_migrate_says_what_changes_for_whom(empty_database_url: str, caplog: pyt
                 connection.execute(f"drop owned by {role}; drop role {role}")  # type: ignore[arg-type]
 
 
+def test_rights_that_roles_passed_on_are_narrowed(empty_database_url: str) -> None:
+    first, second = (f"wt_{kind}_{uuid.uuid4().hex[:8]}" for kind in ("first", "second"))
+    run(
+        empty_database_url,
+        OLDER + f"create role {first}; create role {second}; grant usage on schema walltrack to {first}, {second}; "
+        f"grant all on walltrack.alerts to {first} with grant option; set role {first}; "
+        f"grant insert, truncate on walltrack.alerts to {second}; reset role",
+    )  # fmt: skip
+    try:
+        for _ in range(2):
+            migrations.upgrade(empty_database_url)
+            with psycopg.connect(empty_database_url, autocommit=True) as connection:
+                rights = connection.execute(
+                    "select array_agg(has_any_column_privilege(r, 'walltrack.alerts', 'insert') order by r), "
+                    "bool_or(has_table_privilege(r, 'walltrack.alerts', 'truncate')), "
+                    "bool_or(has_column_privilege(r, 'walltrack.alerts', 'own_writes', 'insert')) from unnest(%s::name[]) as r",
+                    ([first, second],),
+                ).fetchone()
+            assert rights == ([True, True], False, False)
+        migrations.downgrade(empty_database_url)
+    finally:
+        run(empty_database_url, f"drop owned by {first}, {second}; drop role {first}, {second}")
+
+
 FATAL = (
     "alter table walltrack.alerts drop constraint alerts_severity_check; "
     + INSERT

@@ -560,7 +560,7 @@ begin
     cross join lateral aclexplode(c.relacl || o.attacl) as a
     where c.oid = 'walltrack.alerts'::regclass and a.grantee <> c.relowner
   loop
-    execute format('revoke all on walltrack.alerts from %s', v_role);
+    execute format('revoke all on walltrack.alerts from %s cascade', v_role);
   end loop;
   for v_statement in select s.statement from jsonb_array_elements_text(split_part(v_mark, e'\n', 2)::jsonb) as s (statement) loop
     begin
