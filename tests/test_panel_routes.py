@@ -221,6 +221,12 @@ def test_answers_with_data_are_kept_nowhere(reader: httpx.Client, url: str) -> N
     assert asset and reader.get(f"/{asset[1]}").headers.get("cache-control") != "no-store"
 
 
+def test_the_page_names_nothing_outside_its_folder(reader: httpx.Client) -> None:
+    page = reader.get("/").text
+    assert re.search(r'<(link|script|img)\b[^>]*(href|src)="(/|https?:)', page) is None
+    assert '<link rel="icon" href="data:,">' in page  # without one browsers ask the host for /favicon.ico
+
+
 def test_the_policy_allows_the_pages_own_scripts_alone(reader: httpx.Client, url: str) -> None:
     page = reader.get("/")
     policy = dict(each.strip().split(" ", 1) for each in page.headers["content-security-policy"].split(";"))
@@ -236,6 +242,7 @@ def test_the_policy_allows_the_pages_own_scripts_alone(reader: httpx.Client, url
 
 def test_half_sent_headers_keep_nobody_out(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "MAX_WAITING", 20)
+    monkeypatch.setattr(connections, "HEADER_SECONDS", 3600)
     with ExitStack() as stack:
         halves = []
         for _ in range(300):
