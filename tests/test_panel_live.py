@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 import psycopg
@@ -187,23 +187,39 @@ async def test_touch_from_another_thread(site: Site) -> None:
         assert message["changed"] == ["00000000-0000-0000-0000-000000000001"]
 
 
-async def test_a_ticket_is_needed_and_good_for_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert await site.refused(ticket="") == 401
-    assert await site.refused(ticket="guessed") == 401
+async def test_a_true_ticket_is_needed_in_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     ticket = site.hub.ticket("ada")
+    name, until, signature = ticket.split(".")
+    later = f"{name}.{int(until) + 1}.{signature}"
+    other = f"{b'bob'.hex()}.{until}.{signature}"
+    for wrong in ("", "guessed", "..", "a.b.c", ticket[:-1], f"{ticket}0", later, other, Hub("").ticket("ada")):
+        assert await site.refused(ticket=wrong) == 401
     async with site.page(ticket=ticket) as page:
         await page.recv()
-    assert await site.refused(ticket=ticket) == 401
     monkeypatch.setattr(live, "TICKET_SECONDS", 0)
     assert await site.refused() == 401
 
 
-async def test_tickets_are_bounded(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "MAX_TICKETS", 3)
-    tickets = [site.hub.ticket("ada") for _ in range(4)]
-    assert await site.refused(ticket=tickets[0]) == 401
-    async with site.page(ticket=tickets[1]) as page:
-        await page.recv()
+async def test_hubs_with_one_key_take_each_others_tickets(database_url: str) -> None:
+    hubs = [Hub(database_url, key=b"shared") for _ in range(2)]
+    assert hubs[0].path == hubs[1].path != Hub(database_url, key=b"another").path
+    with serving(hubs[0]) as site:
+        async with site.page(ticket=hubs[1].ticket("ada")) as page:
+            await page.recv()
+
+
+async def test_one_user_cannot_take_every_place(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "MAX_CLIENTS_OF_ONE", 2)
+    async with site.page() as one, site.page() as other:
+        await one.recv()
+        await other.recv()
+        assert await site.refused() == 503
+        async with site.page(ticket=site.hub.ticket("bob")) as page:
+            await page.recv()
+        async with AsyncExitStack() as stack:
+            for _ in range(3):  # nobody in particular
+                page = await stack.enter_async_context(site.page(ticket=site.hub.ticket("")))
+                await page.recv()
 
 
 @pytest.mark.parametrize(

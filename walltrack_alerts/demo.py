@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
+import subprocess
 from collections.abc import Callable
 
 import psycopg
@@ -42,6 +44,8 @@ def run_demo(
         try:
             say(f"Panel     {panel.url}, connected as {PANEL_ROLE}, who has an operator's rights only")
             say(f"Bot       trading at pace {pace:g}, seed {seed}: watch alerts appear, repeat and resolve")
+            if missing := missing_fonts():
+                say(f"Fonts     names of some tokens show as boxes until this machine has {missing}")
             say("Also      `walltrack-alerts listen` or `walltrack-alerts alerts list` in another terminal")
             say("Ctrl-C stops everything." if duration is None else f"Stops by itself after {duration:g} s.")
             bot = SimulatedBot(database.dsn, pace=pace, seed=seed)
@@ -54,6 +58,16 @@ def run_demo(
             f"{counts.cancelled} cancelled, {counts.exhausted} failed for good."
         )
         say(f"Alerts    {_alerts(database.dsn)}")
+
+
+def missing_fonts() -> str:
+    """Debian's packages of the fonts that fontconfig does not find; '' where it finds all, or is not what finds fonts."""
+    program = shutil.which("fc-list")
+    if program is None:
+        return ""
+    wanted = {":charset=1f680": "fonts-noto-color-emoji", ":lang=ja": "fonts-noto-cjk"}
+    found = {pattern: subprocess.run([program, pattern], capture_output=True, check=False).stdout for pattern in wanted}
+    return " and ".join(package for pattern, package in wanted.items() if not found[pattern].strip())
 
 
 def _panel_role(dsn: str) -> str:

@@ -20,6 +20,8 @@ from walltrack_alerts.errors import AlertsError
 NAME_LENGTH = 100
 PASSWORD_LENGTH = (8, 1000)
 SESSION_SECONDS = 14 * 86400
+DEVICE_SECONDS = 400 * 86400
+"""How long a browser is known; none keeps a cookie for longer."""
 
 log = logging.getLogger(__name__)
 
@@ -110,12 +112,30 @@ class AuthFile:
             return None
         return user if valid else None
 
+    def device(self, name: str, number: str = "") -> str:
+        """A text that proves that this user has logged in with a browser before, for good; the browser keeps its number."""
+        value = f"{name.encode().hex()}.{number or secrets.token_hex(8)}"
+        return f"{value}.{self._mac(f'device {value}')}"
+
+    def device_of(self, device: str, name: str) -> str:
+        """The number of a browser with which this user has logged in before; '' of any other."""
+        number = device.split(".")[1] if device.count(".") == 2 else ""
+        known = number and hmac.compare_digest(self.device(name, number).encode(), device.encode())
+        return number if known else ""
+
     def cookie_name(self) -> str:
         """Of this file's sessions: panels on other ports of the same host share a browser's cookies."""
         return "walltrack_" + hashlib.sha256(b"name" + self._key).hexdigest()[:12]
 
+    def device_cookie_name(self) -> str:
+        """Of what proves that a browser is known."""
+        return self.cookie_name() + "_device"
+
     def _sign(self, user: User, value: str) -> str:
-        return hmac.new(self._key, f"{user.password_hash}\n{value}".encode(), hashlib.sha256).hexdigest()
+        return self._mac(f"{user.password_hash}\n{value}")
+
+    def _mac(self, value: str) -> str:
+        return hmac.new(self._key, value.encode(), hashlib.sha256).hexdigest()
 
 
 def list_users(path: Path) -> list[User]:
@@ -124,6 +144,11 @@ def list_users(path: Path) -> list[User]:
     if wrong:
         raise AuthFileError("\n".join([f"{path}: {wrong[0]}", *wrong[1:]]))
     return list(users.values())
+
+
+def has_user(path: Path, name: str) -> bool:
+    """Whether the file, if there is one, names a user (AuthFileError)."""
+    return path.exists() and name in _parse(_read(path))[0]
 
 
 def add_user(path: Path, name: str, role: Role, password: str) -> bool:

@@ -54,10 +54,10 @@ class Settings(BaseSettings):
     """The header in which that proxy names their role: operator, or anything else for read-only."""
 
     panel_trusted_proxy: Words = []
-    """Addresses or networks of that proxy; unset means this machine."""
+    """Addresses or networks of proxies that are believed. Unset: this machine for the header, none for X-Forwarded-For."""
 
     panel_root_path: str = ""
-    """The prefix that a proxy takes away before it asks the panel, e.g. /alerts."""
+    """A prefix that a proxy leaves in the path, e.g. /alerts; one that takes it away needs none."""
 
     panel_origins: Words = []
     """Origins by which browsers know the panel, where a proxy changes the Host header: https://alerts.example.org"""

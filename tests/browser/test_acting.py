@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -83,6 +84,26 @@ def test_snoozed_it_leaves_the_tiles_and_wakes_by_itself(serve: Serve, open_page
     page.locator("#alerts-panel-list li[data-status=snoozed]").wait_for()
     badge(page, critical=1, snoozed=0)  # nothing was written meanwhile
     page.locator("#alerts-panel-list li[data-status=active]").wait_for()
+
+
+@pytest.mark.parametrize("device", [{}, {"viewport": {"width": 390, "height": 844}}], ids=["wide", "phone"])
+def test_snoozed_it_still_says_who_acknowledged_it(
+    serve: Serve, open_page: OpenPage, bot: Bot, device: dict[str, object]
+) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    alert = bot.alert(order)
+    bot.call("acknowledge_alert", alert.id, "grace")
+    bot.call("snooze_alert", alert.id, datetime.now(UTC) + timedelta(hours=1), "ada")
+    page = open_page(serve(), **device)
+    shown = row(page, alert.id).locator(".wta-state > *")
+    expect(shown).to_have_text(["snoozed", re.compile("until"), "ack. by grace"])
+    assert (
+        shown.evaluate_all("nodes => nodes.filter(node => node.scrollWidth > node.clientWidth).map(node => node.textContent)")
+        == []
+    )
+    select(page, alert.id)
+    expect(page.locator("#alerts-panel-detail .wta-ending")).to_have_text(re.compile(r"Snoozed until .*, acknowledged by grace"))
 
 
 def test_several_at_once_with_the_count_in_the_question(serve: Serve, open_page: OpenPage, bot: Bot) -> None:

@@ -94,6 +94,23 @@ def test_the_charts_tell_what_the_database_knows(serve: Serve, open_page: OpenPa
     assert page.locator("#alerts-panel-range-1").get_attribute("aria-pressed") == "true"
 
 
+@pytest.mark.parametrize(("hours", "days", "buckets"), [([0], 1, 1), ([2.5, 0], 1, 4), ([20, 1], 1, 21), ([50, 1], 7, 4)])
+def test_at_first_time_begins_with_the_data(
+    serve: Serve, open_page: OpenPage, bot: Bot, hours: list[float], days: int, buckets: int
+) -> None:
+    for each in hours:
+        past_alert(bot, "high", each, resolved_after=0)
+    page = open_page(serve())
+    page.locator("#alerts-panel-nav-charts").click()
+    page.locator(f"[data-view=charts][data-charts='{days}']").wait_for()
+    assert page.locator(f"#alerts-panel-range-{days}").get_attribute("aria-pressed") == "true"
+    rows = table(page, "raised")
+    assert abs(len(rows) - buckets) <= 1 and int(rows[0][2]) > 0  # an hour may have begun meanwhile
+    assert sum(column(page, "raised", 2)) == len(hours)
+    page.locator("#alerts-panel-range-7").click()
+    expect(page.locator("#alerts-panel-chart-raised tbody tr")).to_have_count(7)
+
+
 @pytest.mark.parametrize("zone", ["Asia/Kathmandu", "America/New_York"])
 def test_times_are_the_viewers(serve: Serve, open_page: OpenPage, bot: Bot, zone: str) -> None:
     past_alert(bot, "high", 2)

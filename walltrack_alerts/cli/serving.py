@@ -74,10 +74,15 @@ def panel(
     ] = None,
     trusted_proxy: Annotated[
         list[str] | None,
-        typer.Option(metavar="CIDR", help="Where that proxy is, this machine unless said otherwise; may be repeated."),
+        typer.Option(
+            metavar="CIDR", help="A proxy that is believed: who it names, whose wrong password it was; may be repeated."
+        ),
     ] = None,
     root_path: Annotated[
-        str | None, typer.Option(metavar="PREFIX", help="The prefix that a proxy takes away before it asks, e.g. /alerts.")
+        str | None,
+        typer.Option(
+            metavar="PREFIX", help="A prefix that a proxy leaves in the path, e.g. /alerts; one that takes it away needs none."
+        ),
     ] = None,
     origin: Annotated[
         list[str] | None, typer.Option(metavar="URL", help="How browsers know the panel, where a proxy changes the Host header.")
@@ -120,14 +125,21 @@ def panel(
             running.close()
 
 
-@users.command("add", epilog=examples("panel-user add users ada --role operator", "panel-user add users bob --role reader"))
+@users.command("add", epilog=examples("panel-user add users ada --role operator", "panel-user add users ada --role reader --yes"))
 def add_panel_user(
     file: AuthFilePath,
     name: UserName,
     role: Annotated[Role, typer.Option(metavar="ROLE", help="operator (acts on alerts and orders) or reader (looks).")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a password is replaced.")] = False,
 ) -> None:
     """Add a user, or give one a new password and role. The password is asked for, or is the first line of standard input."""
     with errors():
+        if passwords.has_user(file, name) and not yes:
+            if not sys.stdin.isatty():
+                raise AlertsError(
+                    f"{name} is in {file} already; nothing was changed. With --yes this password and role replace the old."
+                )
+            typer.confirm(f"{name} is in {file} already. Replace the password and the role?", abort=True, err=True)
         if sys.stdin.isatty():
             password = getpass.getpass("Password: ")
             if getpass.getpass("Again: ") != password:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Collection, Sequence
@@ -16,6 +15,8 @@ from starlette.requests import HTTPConnection
 from walltrack_alerts.errors import UsageError
 from walltrack_alerts.passwords import NAME_LENGTH, AuthFile, Role, warning_about
 from walltrack_alerts.settings import Settings
+from walltrack_alerts.ui import addresses
+from walltrack_alerts.ui.addresses import LOOPBACK, Network
 
 __all__ = [
     "READ_ONLY",
@@ -33,8 +34,6 @@ __all__ = [
 READ_ONLY = "You may look but not act: your role is reader. Somebody with the role operator can."
 
 log = logging.getLogger(__name__)
-
-LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 Asked = Callable[[HTTPConnection], "Person | None"]
 
@@ -64,9 +63,6 @@ class Access:
 
     described = "which leaves the login to what stands in front of it"
     """Half a sentence about who may use it, after 'the panel'."""
-
-    behind_proxy = False
-    """Whether the address of the peer matters, which a web server may replace by what X-Forwarded-For says."""
 
     def __init__(self, who: Asked) -> None:
         self._who = who
@@ -124,13 +120,18 @@ class OpenAccess(Access):
 
 
 class PasswordAccess(Access):
-    """Users of a file with hashed passwords, a login page and sessions that survive a restart."""
+    """Users of a file with hashed passwords, a login page and sessions that survive a restart.
+
+    Wrong passwords are counted by address: that of the peer, or what X-Forwarded-For says where the peer is one of the
+    `trusted` proxies (addresses or networks).
+    """
 
     logout_path = "/logout"
     described = "for the users of a file"
 
-    def __init__(self, file: Path | AuthFile) -> None:
-        self.file = file if isinstance(file, AuthFile) else AuthFile.open(file)
+    def __init__(self, file: Path | str | AuthFile, *, trusted: Sequence[str] = ()) -> None:
+        self.trusted = _networks(trusted)
+        self.file = file if isinstance(file, AuthFile) else AuthFile.open(Path(file))
         doubt = warning_about(self.file.path)
         if doubt:
             log.warning("%s", doubt)
@@ -160,15 +161,11 @@ class ProxyAccess(Access):
     """A proxy logs people in and names them in a header, which only the proxy can send: `trusted` are its networks."""
 
     described = "for whom a proxy names"
-    behind_proxy = True
 
     def __init__(self, header: str, *, role_header: str | None = None, trusted: Sequence[str] = LOOPBACK) -> None:
         super().__init__(self._of_header)
         self._header, self._role_header = header, role_header
-        try:
-            self._trusted = [ipaddress.ip_network(network.strip(), strict=False) for network in trusted or LOOPBACK]
-        except ValueError as error:
-            raise AccessError(f"--trusted-proxy: {error}. Write an address or a network such as 10.0.0.0/8.") from error
+        self._trusted = _networks(trusted or LOOPBACK)
         for name in filter(None, (header, role_header)):
             if not name.replace("-", "").isalnum() or not name.isascii():
                 raise AccessError(f"{name!r} is no name of a header. Write one such as X-Forwarded-User.")
@@ -187,12 +184,7 @@ class ProxyAccess(Access):
         return Person(name, Role.OPERATOR if may_act else Role.READER)
 
     def _is_trusted(self, connection: HTTPConnection) -> bool:
-        try:
-            peer = ipaddress.ip_address(connection.client.host if connection.client else "")
-        except ValueError:
-            return False
-        mapped = getattr(peer, "ipv4_mapped", None) or peer
-        return any(mapped in network for network in self._trusted)
+        return addresses.is_in(addresses.peer(connection), self._trusted)
 
     @staticmethod
     def _value(connection: HTTPConnection, header: str) -> str:
@@ -216,11 +208,13 @@ def access_from(settings: Settings) -> Access:
     """The way of logging in that the settings name, fit for the address they name (AccessError, AuthFileError)."""
     if settings.panel_auth_file and settings.panel_trusted_header:
         raise AccessError("Choose one login: --auth-file or --trusted-header.")
-    if not settings.panel_trusted_header and (settings.panel_role_header or settings.panel_trusted_proxy):
-        raise AccessError("--role-header and --trusted-proxy go with --trusted-header, which is not set.")
+    if settings.panel_role_header and not settings.panel_trusted_header:
+        raise AccessError("--role-header goes with --trusted-header, which is not set.")
+    if settings.panel_trusted_proxy and not (settings.panel_auth_file or settings.panel_trusted_header):
+        raise AccessError("--trusted-proxy goes with --auth-file or --trusted-header; neither is set.")
     access: Access
     if settings.panel_auth_file:
-        access = PasswordAccess(settings.panel_auth_file)
+        access = PasswordAccess(settings.panel_auth_file, trusted=settings.panel_trusted_proxy)
     elif settings.panel_trusted_header:
         access = ProxyAccess(
             settings.panel_trusted_header, role_header=settings.panel_role_header, trusted=settings.panel_trusted_proxy
@@ -255,13 +249,20 @@ def is_loopback(host: str) -> bool:
 
 def is_same_origin(connection: HTTPConnection, origins: Collection[str] = ()) -> bool:
     """Whether the page that asks came from here: by its Origin, which no page can invent and a page of ours always sends."""
+    if connection.headers.get("sec-fetch-site") == "same-origin":  # which no page can invent either, and no proxy can spoil
+        return True
     origin = connection.headers.get("origin", "").lower()
     hosts = {connection.headers.get(name, "").lower() for name in ("host", "x-forwarded-host")} - {""}
-    return origin in origins or urlsplit(origin).netloc in hosts
+    return origin in origins or origin.partition("://")[2] in hosts
+
+
+def _networks(texts: Sequence[str]) -> tuple[Network, ...]:
+    try:
+        return addresses.networks(texts)
+    except ValueError as error:
+        raise AccessError(f"--trusted-proxy: {error}. Write an address or a network such as 10.0.0.0/8.") from error
 
 
 def _is_loopback_address(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    address = addresses.parse(host)
+    return address is not None and address.is_loopback

@@ -124,8 +124,10 @@ class Acting:
 
     async def _act(self, event: gr.EventData, request: gr.Request, transition: Transition, most: int = asking.MOST) -> str:
         person = self._who(request)
-        if person is None or not person.may_act:
-            return _refuse(event, "You are not logged in any more." if person is None else READ_ONLY)
+        if person is None:
+            return _refuse(event, "You have been signed out. Nothing was done.", outcome="signed-out", role="nobody")
+        if not person.may_act:
+            return _refuse(event, READ_ONLY)
         by = person.name or asking.string(getattr(event, "actor", None))
         if not by:
             return _refuse(event, "Say who you are first.")
@@ -157,9 +159,10 @@ def _late(alert: Alert, did: str, by: str | None, at: datetime | None) -> view.J
     return {"outcome": "late", "text": "", "alert": view.row(alert), "first": first}
 
 
-def _refuse(event: gr.EventData, text: str) -> str:
+def _refuse(event: gr.EventData, text: str, outcome: str = "refused", **more: str) -> str:
     ids = asking.uuids(getattr(event, "ids", None))
-    return _answer({"nonce": _nonce(event), "outcomes": [{"id": str(each), "outcome": "refused", "text": text} for each in ids]})
+    outcomes = [{"id": str(each), "outcome": outcome, "text": text} for each in ids]
+    return _answer({"nonce": _nonce(event), "outcomes": outcomes, **more})
 
 
 def _nonce(event: gr.EventData) -> str:

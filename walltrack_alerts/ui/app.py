@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import hashlib
 import socket
 import threading
 import time
@@ -16,14 +17,23 @@ from typing import Any
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI
-from starlette.requests import HTTPConnection
-from starlette.routing import Mount
+from starlette.middleware import Middleware
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
 
 from walltrack_alerts.errors import AlertsError
 from walltrack_alerts.service import AlertService
 from walltrack_alerts.ui.access import Access, OpenAccess, Person, access_of, check_exposure
+from walltrack_alerts.ui.calls import Calls
+from walltrack_alerts.ui.connections import PatientProtocol
 from walltrack_alerts.ui.guard import Guard
+from walltrack_alerts.ui.login import go, query_of
+from walltrack_alerts.ui.page import Page
 from walltrack_alerts.ui.panel import create_alerts_panel
+
+MAX_SOCKET_BYTES = 1000
+"""Of a message from the page, which has nothing to say."""
 
 # Gradio's overflow: hidden would keep the buttons from sticking to the lower edge of a phone. No @media: Gradio
 # would move what is in it to where it finds nothing.
@@ -74,9 +84,9 @@ def launch_panel(
     """Serve the panel of a database (libpq URI or key=value string); port 0: any free one.
 
     Without `access` everybody is an operator, and only this machine may be listened on. `listen_dsn` is a direct connection,
-    where `dsn` goes through a pooler. `root_path` is the prefix a proxy takes away, `origins` are those of a proxy that changes
-    the Host header. With `block` this returns after Ctrl+C, otherwise at once; then close() stops it (PanelStartError,
-    AccessError).
+    where `dsn` goes through a pooler. `root_path` is a prefix that a proxy leaves in the path, `origins` are those of a
+    proxy that changes the Host header. With `block` this returns after Ctrl+C, otherwise at once; then close() stops it
+    (PanelStartError, AccessError).
     """
     access = access or OpenAccess(host)
     check_exposure(host, access)
@@ -92,7 +102,9 @@ def launch_panel(
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=3,
-            proxy_headers=not access.behind_proxy,
+            http=PatientProtocol.of_one_server(),
+            ws_max_size=MAX_SOCKET_BYTES,
+            proxy_headers=False,  # which proxies are believed is for the access to say
         )
     )
     thread = threading.Thread(target=server.run, args=([listening],), name="alert panel", daemon=True)
@@ -128,8 +140,10 @@ def mount(
     """Put the panel below a path of a FastAPI app, before the app is started.
 
     `access` may be a function that tells who a request is from, e.g. by the app's own session; None leaves the login to what
-    stands in front of the app. Behind a proxy whose header is trusted run uvicorn with --no-proxy-headers: the address of the
-    proxy is what counts. A service that is given stays open, one made for a connection string is closed with the app.
+    stands in front of the app. Proxies may take prefixes away, the page finds its root by itself; below `root_path` it is
+    there as well, for one that leaves its prefix in the path. Run uvicorn with --no-proxy-headers where the access knows proxies
+    of its own: the address of the peer is what counts. All processes of a server accept each other's pages. A service that is
+    given stays open, one made for a connection string is closed with the app.
     """
     if isinstance(service_or_dsn, AlertService):
         service = service_or_dsn
@@ -141,12 +155,13 @@ def mount(
         blocks = create_alerts_panel(
             service, listen_dsn=listen_dsn, access=access, operator=operator, order_actions=order_actions, explorer=explorer,
             own_page=True, origins=origins, refresh_seconds=refresh_seconds,
+            # Known to every process of the server; where this mounts, access is asked of each WebSocket, too.
+            live_key=hashlib.sha256(f"live {listen_dsn}".encode()).digest(),
         )  # fmt: skip
         gr.mount_gradio_app(
             app,
             blocks,
             path=path,
-            root_path=root_path or None,
             footer_links=[],
             run_history=False,
             show_error=False,
@@ -159,14 +174,25 @@ def mount(
         # Gradio looks into its queue 1000 times a second: 6 % of a core, with nobody there. No event of the panel is queued.
         queue = blocks._queue  # noqa: SLF001
         queue.sleep_when_free = queue.progress_update_sleep_when_free = 0.5
+        inner = app.routes[-1].app  # type: ignore[attr-defined]  # the Mount that Gradio has made
+        assert isinstance(inner, gr.routes.App)
+        inner.add_middleware(Guard, access=access, calls=Calls.of(blocks), origins=origins)  # before every route of Gradio's
+        inner.user_middleware.append(Middleware(Page))  # the last one: before the page is compressed
+        app.routes.pop()
+        for prefix in dict.fromkeys(each.rstrip("/") for each in (root_path + path, path)):
+            if prefix:
+                app.routes.append(Route(prefix, _with_slash))
+            app.routes.append(Mount(prefix, inner))
 
     _in_a_loop(build)
-    inner = next(route.app for route in reversed(app.routes) if isinstance(route, Mount))
-    assert isinstance(inner, gr.routes.App)
-    inner.add_middleware(Guard, access=access, origins=origins)  # the outermost: before every route of Gradio's
     if service is not service_or_dsn:
         _close_with(app, service)
     return app
+
+
+async def _with_slash(request: Request) -> Response:
+    """To the page: its own addresses are relative to its folder."""
+    return go(request.url.path.rpartition("/")[2] + "/" + query_of(request))
 
 
 def _in_a_loop(build: Callable[[], None]) -> None:

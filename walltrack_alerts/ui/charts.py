@@ -11,7 +11,7 @@ from walltrack_alerts.service import AlertService
 from walltrack_alerts.ui import texts, view
 
 DAYS = (7, 1, 30)
-"""What the page can choose from, in days; the first one where it asks for something else."""
+"""What the page can choose from, in days; the first one, or the second where it shows as much, until somebody chooses."""
 
 
 async def read_charts(service: AlertService, days: object, timezone: object) -> dict[str, Any]:
@@ -23,6 +23,10 @@ async def read_charts(service: AlertService, days: object, timezone: object) -> 
     except InvalidAlertError:
         zone = "UTC"
         raised = await statistics.raised(service, length, zone)
+    if days is None:
+        shorter = await statistics.raised(service, DAYS[1], zone)
+        if _total(shorter) == _total(raised):
+            length, raised = DAYS[1], shorter
     seen = await statistics.open_over_time(service, length, zone)
     response = await statistics.response(service, length, zone)
     return {
@@ -41,6 +45,10 @@ async def read_charts(service: AlertService, days: object, timezone: object) -> 
 
 def _bucket(each: statistics.Raised | statistics.Response, values: Sequence[float | None]) -> dict[str, Any]:
     return {"from": view.ms(each.starts_at), "to": view.ms(each.ends_at), "values": values}
+
+
+def _total(raised: list[statistics.Raised]) -> int:
+    return sum(sum(_severities(each)) for each in raised)
 
 
 def _severities(each: statistics.Raised | statistics.Open) -> list[int]:

@@ -1,48 +1,47 @@
-"""The gate in front of a panel: an ASGI app that lets nobody through whom its Access does not know, and the login page."""
+"""The gate in front of a panel: nobody gets through whom its Access does not know, and nothing that its page does not need."""
 
 from __future__ import annotations
 
-import asyncio
-import html
-import logging
-import time
-from collections import defaultdict, deque
+import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
-from string import Template
+from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from walltrack_alerts.passwords import NAME_LENGTH, PASSWORD_LENGTH, SESSION_SECONDS
 from walltrack_alerts.ui.access import Access, PasswordAccess, is_same_origin
-
-MAX_FORM_BYTES = 10_000
-CHECKS_AT_ONCE = 2
-WRONG_PASSWORDS = 10
-"""From one address within WRONG_SECONDS; then it has to wait."""
-WRONG_SECONDS = 300.0
+from walltrack_alerts.ui.bodies import BodyError, read_body, replay
+from walltrack_alerts.ui.calls import EVENT, FUNCTION, MAX_CALL_BYTES, Calls
+from walltrack_alerts.ui.live import PATH
+from walltrack_alerts.ui.login import Login, go, query_of
+from walltrack_alerts.ui.page import route_of
 
 _HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "SAMEORIGIN",  # nobody's page may lay the buttons under something else
-    "content-security-policy": "frame-ancestors 'self'",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'self'",  # the page brings its own
     "referrer-policy": "same-origin",
 }
 
-log = logging.getLogger(__name__)
+_FILES = re.compile(r"/(static|assets)/[\w./-]{1,200}", re.ASCII)
+_READ = {"/", "/config", "/theme.css", "/gradio_api/login_check", "/gradio_api/app_id"}
+_CALLS = {FUNCTION, f"{FUNCTION}/", EVENT}
+
+_TAKEN_AWAY = {b"origin", b"x-forwarded-host", b"x-forwarded-proto", b"x-gradio-server"}
+"""Gradio would answer pages of other origins, and call itself what these say."""
 
 
 class Guard:
-    """Every request of the app inside, the WebSocket and Gradio's own routes included, is from somebody who is known."""
+    """Every request of the app inside, the WebSocket included, is from somebody who is known and for something the page needs."""
 
-    def __init__(self, app: ASGIApp, access: Access, *, origins: Collection[str] = ()) -> None:
+    def __init__(self, app: ASGIApp, access: Access, *, calls: Calls, origins: Collection[str] = ()) -> None:
         self._app = app
         self._access = access
-        self._login = _Login(access) if isinstance(access, PasswordAccess) else None
+        self._calls = calls
+        self._login = Login(access) if isinstance(access, PasswordAccess) else None
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,33 +50,52 @@ class Guard:
             await self._app(scope, receive, send)
             return
         connection = HTTPConnection(scope)
-        response = await self._answer(connection, receive)
-        if response is None:
-            await self._app(scope, receive, _with_headers(send))
+        route = route_of(scope)
+        response = await self._answer(connection, route, receive)
+        if response is not None:
+            if scope["type"] == "websocket":
+                await WebSocket(scope, receive, send).send_denial_response(response)
+            else:
+                await response(scope, receive, _with_headers(send, route))
         elif scope["type"] == "websocket":
-            await WebSocket(scope, receive, send).send_denial_response(response)
+            await self._app(scope, receive, send)
         else:
-            await response(scope, receive, _with_headers(send))
+            await self._pass_on(scope, route, receive, _with_headers(send, route))
 
-    async def _answer(self, connection: HTTPConnection, receive: Receive) -> Response | None:
+    async def _pass_on(self, scope: Scope, route: str, receive: Receive, send: Send) -> None:
+        # Of queries, Gradio looks for pages and links of its own; the page's is for its script.
+        headers = [(name, value) for name, value in scope["headers"] if name not in _TAKEN_AWAY]
+        if route in _CALLS:
+            try:
+                body = self._calls.checked(route, await read_body(receive, MAX_CALL_BYTES))
+            except BodyError as error:
+                await PlainTextResponse(str(error), status_code=error.status)(scope, receive, send)
+                return
+            receive = replay(body, receive)
+            headers = [(name, value) for name, value in headers if name not in {b"content-type", b"content-length"}]
+            headers += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await self._app({**scope, "headers": headers, "query_string": b""}, receive, send)
+
+    async def _answer(self, connection: HTTPConnection, route: str, receive: Receive) -> Response | None:
         """What is said instead of the app; None lets the request through."""
+        hosts = connection.headers.getlist("host")
+        if len(hosts) > 1 or not all(map(_is_host, filter(None, hosts))):
+            return PlainTextResponse("This is no name of a host.", status_code=400)
         closed = self._access.closed(connection) or self._foreign(connection)
         if closed:
             return PlainTextResponse(closed, status_code=403)
-        route = _route(connection)
         if self._login is not None and route in {"/login", "/logout"} and connection.scope["type"] == "http":
             request = Request(connection.scope, receive)
             return await self._login.answer(request) if route == "/login" else self._login.log_out(request)
-        if self._access.who(connection) is not None:
-            return None
-        return self._unknown(connection, route)
+        if self._access.who(connection) is None:
+            return self._unknown(connection, route)
+        return None if _is_needed(connection, route) else PlainTextResponse("There is nothing here.", status_code=404)
 
     def _unknown(self, connection: HTTPConnection, route: str) -> Response:
         refusal = self._access.refusal(connection)
         accepted = connection.headers.get("accept", "")
         if self._login is not None and "text/html" in accepted:
-            query = connection.scope["query_string"].decode("latin-1")
-            return _go("../" * (route.count("/") - 1) + "login" + (f"?{query}" if query else ""))
+            return go("../" * (route.count("/") - 1) + "login" + query_of(connection))
         if "application/json" in accepted:
             return JSONResponse({"error": refusal}, status_code=401)
         return PlainTextResponse(refusal, status_code=401)
@@ -87,150 +105,39 @@ class Guard:
         if connection.scope["type"] == "http" and connection.scope["method"] in {"GET", "HEAD"}:
             return ""
         foreign = "origin" in connection.headers and not is_same_origin(connection, self._origins)
-        return _FOREIGN if foreign else ""
+        return "This request comes from a page of another origin." if foreign else ""
 
 
-_FOREIGN = "This request comes from a page of another origin."
-_TOO_MANY = "Too many wrong passwords. Wait some minutes."
-
-
-@dataclass(slots=True)
-class _Login:
-    """The login page and what it sends."""
-
-    access: PasswordAccess
-    _checks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CHECKS_AT_ONCE))
-    _wrong: defaultdict[str, deque[float]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=WRONG_PASSWORDS)))
-
-    async def answer(self, request: Request) -> Response:
-        """GET shows the page, POST logs in and goes on to the panel with the query it was asked for."""
-        query = request.scope["query_string"].decode("latin-1")
-        onward = "./" + (f"?{query}" if query else "")
-        if request.method != "POST":
-            return _go(onward) if self.access.who(request) else self._page()
-        address = request.client.host if request.client else ""
-        if self._has_to_wait(address):
-            return self._page(_TOO_MANY, status=429)
-        if int(request.headers.get("content-length") or MAX_FORM_BYTES + 1) > MAX_FORM_BYTES:
-            return self._page("That was no login.", status=400)
-        async with request.form(max_files=0, max_fields=10) as form:
-            name, password = str(form.get("username", "")).strip(), str(form.get("password", ""))
-        async with self._checks:
-            if self._has_to_wait(address):  # others from there have guessed meanwhile
-                return self._page(_TOO_MANY, status=429)
-            user = None
-            if len(name) <= NAME_LENGTH and len(password) <= PASSWORD_LENGTH[1]:
-                user = await asyncio.to_thread(self.access.file.check, name, password)
-            if user is None:
-                self._wrong[address].append(time.monotonic())
-        if user is None:
-            log.warning("wrong name or password from %s", address)
-            return self._page("Wrong name or password.", name, status=401)
-        response = _go(onward)
-        response.set_cookie(
-            self.access.file.cookie_name(),
-            self.access.file.session(user),
-            max_age=SESSION_SECONDS,
-            httponly=True,
-            samesite="lax",  # a link to an alert opens it, a foreign form sends nothing
-            secure=_is_https(request),
+def _is_host(text: str) -> bool:
+    """Whether a Host header can be one: a name or an address, with a port or without."""
+    try:
+        parts = urlsplit(f"//{text}")
+        return (
+            parts.netloc == text
+            and parts.username is None
+            and parts.port != 0
+            and re.fullmatch(r"[\w.:-]+", parts.hostname or "", re.ASCII) is not None
         )
-        return response
-
-    def log_out(self, connection: HTTPConnection) -> Response:
-        """End the session in this browser, whoever still has its cookie."""
-        if connection.headers.get("sec-fetch-site") == "cross-site":
-            return PlainTextResponse(_FOREIGN, status_code=403)
-        self.access.end(self.access.session_of(connection))
-        response = _go("login")
-        response.delete_cookie(self.access.file.cookie_name(), httponly=True, samesite="lax", secure=_is_https(connection))
-        return response
-
-    def _has_to_wait(self, address: str) -> bool:
-        oldest = time.monotonic() - WRONG_SECONDS
-        for each in [each for each, times in self._wrong.items() if times[-1] < oldest]:
-            del self._wrong[each]
-        times = self._wrong.get(address)
-        return times is not None and len(times) == WRONG_PASSWORDS and times[0] >= oldest
-
-    def _page(self, problem: str = "", name: str = "", status: int = 200) -> Response:
-        page = _PAGE.substitute(
-            problem=f'<p role="alert">{html.escape(problem)}</p>' if problem else "",
-            name=html.escape(name),
-        )
-        return HTMLResponse(page, status_code=status, headers={"cache-control": "no-store"})
+    except ValueError:
+        return False
 
 
-def _go(where: str) -> Response:
-    """A relative redirect: no proxy and no prefix can make it wrong."""
-    return Response(status_code=303, headers={"location": where, "cache-control": "no-store"})
+def _is_needed(connection: HTTPConnection, route: str) -> bool:
+    if connection.scope["type"] == "websocket":
+        return route.startswith(PATH)
+    if connection.scope["method"] == "POST":
+        return route in _CALLS
+    return connection.scope["method"] in {"GET", "HEAD"} and (route in _READ or _FILES.fullmatch(route) is not None)
 
 
-def _route(connection: HTTPConnection) -> str:
-    """The path below the place where the panel is mounted."""
-    path, root = connection.scope["path"], connection.scope.get("root_path", "")
-    return (path.removeprefix(root) if root and path.startswith(root + "/") else path) or "/"
-
-
-def _is_https(connection: HTTPConnection) -> bool:
-    forwarded = connection.headers.get("x-forwarded-proto", "").split(",")[0].strip()
-    return (forwarded or connection.scope["scheme"]) == "https"
-
-
-def _with_headers(send: Send) -> Send:
+def _with_headers(send: Send, route: str) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in _HEADERS.items():
                 headers.setdefault(name, value)
+            if not _FILES.fullmatch(route):
+                headers["cache-control"] = "no-store"
         await send(message)
 
     return sending
-
-
-_PAGE = Template("""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>Log in - Alerts</title>
-<link rel="icon" href="data:,">
-<style>
-:root { --ground: #f5f6f8; --card: #fff; --text: #1e293b; --quiet: #475569; --line: #64748b; --act: #1d4ed8; --bad: #b91c1c }
-@media (prefers-color-scheme: dark) {
-  :root { --ground: #0b1120; --card: #1e293b; --text: #f1f5f9; --quiet: #cbd5e1; --line: #94a3b8; --act: #2563eb; --bad: #fca5a5 }
-}
-* { box-sizing: border-box }
-body { margin: 0; min-height: 100vh; display: grid; place-items: center; padding: 16px; background: var(--ground);
-  color: var(--text); font: 16px/1.5 ui-sans-serif, system-ui, sans-serif }
-main { width: 100%; max-width: 380px; padding: 32px; border-radius: 12px; background: var(--card);
-  box-shadow: 0 1px 2px rgb(0 0 0 / .1), 0 8px 24px rgb(0 0 0 / .08) }
-h1 { margin: 0; font-size: 22px }
-.lead { margin: 4px 0 24px; color: var(--quiet) }
-label { display: block; margin: 0 0 16px; font-weight: 600; font-size: 14px }
-input { display: block; width: 100%; height: 44px; margin-top: 4px; padding: 0 12px; border: 1px solid var(--line);
-  border-radius: 8px; background: transparent; color: inherit; font: inherit }
-button { width: 100%; height: 44px; margin-top: 8px; border: 0; border-radius: 8px; background: var(--act); color: #fff;
-  font: inherit; font-weight: 600; cursor: pointer }
-button:hover { filter: brightness(1.1) }
-input:focus-visible, button:focus-visible { outline: 3px solid #60a5fa; outline-offset: 1px }
-[role=alert] { margin: 0 0 16px; color: var(--bad); font-weight: 600 }
-</style>
-</head>
-<body>
-<main>
-<h1>Alerts</h1>
-<p class="lead">Log in to see alerts and to act on them.</p>
-$problem
-<form method="post">
-<label>Name
-<input name="username" value="$name" autocomplete="username" autocapitalize="none" maxlength="100" required autofocus></label>
-<label>Password
-<input name="password" type="password" autocomplete="current-password" maxlength="1000" required></label>
-<button type="submit">Log in</button>
-</form>
-</main>
-</body>
-</html>
-""")

@@ -7,6 +7,8 @@ its whole list again whenever it connects and whenever the state becomes live. E
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import json
 import logging
 import secrets
@@ -26,6 +28,7 @@ from walltrack_alerts.listener import StreamState, Timing, listen
 from walltrack_alerts.ui.access import is_same_origin
 from walltrack_alerts.ui.view import Json
 
+PATH = "/walltrack-live/"
 TICKET_SECONDS = 60
 HEARTBEAT_SECONDS = 10.0
 COALESCE_SECONDS = 0.03
@@ -33,7 +36,8 @@ COUNTS_SECONDS = 0.5
 WAITING_MESSAGES = 32
 """A browser that lets more than these wait is disconnected; it comes back and reads everything."""
 MAX_CLIENTS = 500
-MAX_TICKETS = 10_000
+MAX_CLIENTS_OF_ONE = 30
+"""Pages of one user; those of nobody in particular are counted together only."""
 RETRY_SECONDS = 5.0
 """Until a listener is started again that cannot be started."""
 TIMING = Timing(retry=(0.1, 3.0))
@@ -61,6 +65,7 @@ class Hub:
     `origins` are further origins that may connect, such as https://alerts.example.org where a proxy changes the Host
     header. `whoami` tells who a connection belongs to, for a server that knows; a ticket of somebody else is refused,
     and who is nobody any more is disconnected. `counts` reads the numbers that every page shows, once for all of them.
+    Hubs with the same `key` take each other's tickets: those of several server processes.
     """
 
     def __init__(
@@ -70,13 +75,14 @@ class Hub:
         origins: Collection[str] = (),
         whoami: Callable[[HTTPConnection], str | None] | None = None,
         counts: Callable[[], Awaitable[Json]] | None = None,
+        key: bytes | None = None,
     ) -> None:
-        self.path = f"/walltrack-live/{secrets.token_hex(8)}"
+        self._key = key or secrets.token_bytes(32)
+        self.path = PATH + self._sign("path")[:16]
         self._dsn = listen_dsn
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
         self._whoami = whoami
         self._counts = counts
-        self._tickets: dict[str, tuple[str, float]] = {}
         self._clients: set[_Client] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -91,15 +97,20 @@ class Hub:
         return len(self._clients)
 
     def ticket(self, user: str) -> str:
-        """A text that lets this user connect once within TICKET_SECONDS; '' is a user without a name."""
-        now = time.monotonic()
-        for old in [old for old, (_, until) in self._tickets.items() if until <= now]:
-            del self._tickets[old]
-        while len(self._tickets) >= MAX_TICKETS:
-            del self._tickets[next(iter(self._tickets))]
-        ticket = secrets.token_urlsafe(24)
-        self._tickets[ticket] = user, now + TICKET_SECONDS
-        return ticket
+        """A text that lets this user connect within TICKET_SECONDS; '' is a user without a name."""
+        value = f"{user.encode().hex()}.{int(time.time() + TICKET_SECONDS)}"
+        return f"{value}.{self._sign(value)}"
+
+    def _user_of(self, ticket: str) -> str | None:
+        """Who a ticket was given to; None when it is false or over."""
+        value, _, signature = ticket.rpartition(".")
+        if not hmac.compare_digest(self._sign(value).encode(), signature.encode()):
+            return None
+        name, _, until = value.partition(".")
+        return bytes.fromhex(name).decode() if int(until) > time.time() else None
+
+    def _sign(self, value: str) -> str:
+        return hmac.new(self._key, value.encode(), hashlib.sha256).hexdigest()
 
     def attach(self, app: FastAPI) -> str:
         """Add the WebSocket to the app that serves the page, once; its path below the root of that app."""
@@ -125,15 +136,18 @@ class Hub:
     # ---- the pages ----
 
     async def _serve(self, websocket: WebSocket) -> None:
-        user, until = self._tickets.pop(websocket.query_params.get("ticket", ""), ("", 0.0))
+        user = self._user_of(websocket.query_params.get("ticket", ""))
         if not is_same_origin(websocket, self._origins):
             await _refuse(websocket, 403, "This page may not connect: it comes from another origin.")
-        elif until <= time.monotonic() or not self._is(user, websocket):
+        elif user is None or not self._is(user, websocket):
             await _refuse(websocket, 401, "No valid ticket.")
-        elif len(self._clients) >= MAX_CLIENTS:
+        elif len(self._clients) >= MAX_CLIENTS or (user and self._pages_of(user) >= MAX_CLIENTS_OF_ONE):
             await _refuse(websocket, 503, "Too many pages are connected.")
         else:
             await self._connected(websocket, _Client(user))
+
+    def _pages_of(self, user: str) -> int:
+        return sum(client.user == user for client in self._clients)
 
     def _is(self, user: str, connection: HTTPConnection) -> bool:
         return self._whoami is None or self._whoami(connection) == user

@@ -40,6 +40,7 @@ def create_alerts_panel(
     own_page: bool = False,
     origins: Collection[str] = (),
     refresh_seconds: float = 5.0,
+    live_key: bytes | None = None,
     elem_id: str = "alerts-panel",
 ) -> gr.Blocks:
     """Make the panel, inside another app's gr.Blocks, gr.Tab, ... or to be launched or mounted by itself.
@@ -48,8 +49,8 @@ def create_alerts_panel(
     page. For a libpq connection string the panel makes a service of its own; one that is given must not be in use on another
     event loop than the server's, and only with `listen_dsn`, a direct connection, the page is live: otherwise it reads every
     `refresh_seconds`. `explorer` replaces EXPLORER; {} shows no links. With `own_page` the panel keeps its view in the page's
-    address, which belongs to the app around it otherwise. `origins` are further ones whose pages may connect. Two panels on
-    one page need different `elem_id`s.
+    address, which belongs to the app around it otherwise. `origins` are further ones whose pages may connect. Server
+    processes that serve the same page share a secret `live_key`. Two panels on one page need different `elem_id`s.
     """
     source = Source(service_or_dsn)
     access = access_of(access)
@@ -59,7 +60,7 @@ def create_alerts_panel(
 
     reading = Reading(source, knows)
     listen_dsn = listen_dsn or (service_or_dsn if isinstance(service_or_dsn, str) else None)
-    live = _Live(listen_dsn, access, origins, reading.counts)
+    live = _Live(listen_dsn, access, origins, reading.counts, live_key)
     acting = Acting(source, _Who(access, (operator or "").strip()), live.ticket, live.touch, order_actions=order_actions)
     blocks = gr.Blocks(title="Alerts", fill_width=True)
     with blocks:
@@ -113,13 +114,18 @@ class _Live:
     """The hub of a panel, if there is a database to listen to."""
 
     def __init__(
-        self, listen_dsn: str | None, access: Access, origins: Collection[str], counts: Callable[[], Awaitable[view.Json]]
+        self,
+        listen_dsn: str | None,
+        access: Access,
+        origins: Collection[str],
+        counts: Callable[[], Awaitable[view.Json]],
+        key: bytes | None,
     ) -> None:
         def whoami(connection: HTTPConnection) -> str | None:
             person = access.who(connection)
             return None if person is None else person.name
 
-        self._hub = Hub(listen_dsn, origins=origins, whoami=whoami, counts=counts) if listen_dsn else None
+        self._hub = Hub(listen_dsn, origins=origins, whoami=whoami, counts=counts, key=key) if listen_dsn else None
         self._access = access
 
     def ticket(self, request: gr.Request) -> view.Json:

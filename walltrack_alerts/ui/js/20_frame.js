@@ -105,11 +105,29 @@ on('identity', () => {
   who.title = state.user === '' ? 'The name that is kept with what you do. Click to change it.' : 'Signed in';
 });
 
+const person = add(make('div', 'wta-person'), who, logOut);
+
 // alarm.js puts its switch in here, left of the rest.
 const tools = make('div', 'wta-tools');
 const toast = make('div', 'wta-toast');
 toast.id = id('toast');
 toast.setAttribute('role', 'status');
+
+// Words that lead to the login, which the page cannot do by itself.
+function setWords(node, outcome, text) {
+  if (outcome !== 'signed-out') setText(node, text);
+  else if (!node.querySelector('a')) node.replaceChildren(`${text} `, reloadLink('Sign in again'));
+}
+
+function reloadLink(name) {
+  const link = make('a', '', name);
+  link.href = location.href;
+  link.addEventListener('click', (event) => {
+    event.preventDefault();
+    location.reload();
+  });
+  return link;
+}
 
 let toastTimer = null;
 
@@ -118,7 +136,7 @@ function tell(outcome, text) {
   toast.dataset.outcome = outcome;
   const over = pane.matches(':modal') ? pane : root; // nothing else is seen above a sheet
   if (toast.parentElement !== over) over.append(toast);
-  setText(toast, text);
+  setWords(toast, outcome, text);
   clearTimeout(toastTimer);
   if (text) toastTimer = setTimeout(() => setText(toast, ''), outcome === 'done' ? THANKS_MS : 2 * THANKS_MS);
 }

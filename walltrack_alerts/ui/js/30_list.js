@@ -33,6 +33,7 @@ function newRow(alertId) {
     attempts: make('small'),
     status: make('span', 'wta-status'),
     by: make('small'),
+    acknowledged: make('small'),
     since: make('time', 'wta-since'),
   };
   add(
@@ -42,7 +43,7 @@ function newRow(alertId) {
     add(make('span', 'wta-token'), part.token, part.simulated, part.address),
     add(make('span', 'wta-what'), part.what, part.more),
     add(make('span', 'wta-stake'), part.amount, part.attempts),
-    add(make('span', 'wta-state'), part.status, part.by),
+    add(make('span', 'wta-state'), part.status, part.by, part.acknowledged),
     part.since,
   );
   add(item, add(make('label', 'wta-check'), check), button);
@@ -63,14 +64,16 @@ function wished(alert) {
 
 const isSnoozed = (alert) => alert.status !== 'resolved' && alert.snoozed !== null && alert.snoozed > serverNow();
 
+// The status, until when or by whom it is so, and by whom one that is snoozed was acknowledged.
 function statusOf(alert) {
-  if (isSnoozed(alert)) return ['snoozed', `until ${clock(alert.snoozed, { seconds: false })}`];
-  return [alert.status, alert.status !== 'active' && alert.by ? `by ${alert.by}` : ''];
+  const by = alert.status !== 'active' && alert.by ? `by ${alert.by}` : '';
+  if (!isSnoozed(alert)) return [alert.status, by, ''];
+  return ['snoozed', `until ${clock(alert.snoozed, { seconds: false })}`, by];
 }
 
 function showRow(row, given) {
   const alert = wished(given);
-  const [status, by] = statusOf(alert);
+  const [status, by, acknowledged] = statusOf(alert);
   const key = JSON.stringify([alert, status]);
   row.alert = given;
   if (row.key === key) return;
@@ -95,6 +98,8 @@ function showRow(row, given) {
   setText(part.attempts, attempts + (alert.occurrences > 1 ? `${attempts && ' · '}${alert.occurrences}×` : ''));
   setText(part.status, STATUS[status]);
   setText(part.by, by);
+  setText(part.acknowledged, acknowledged && `ack. ${acknowledged}`);
+  part.acknowledged.title = acknowledged && `Acknowledged ${acknowledged}`;
   setAge(part.since, alert.status === 'resolved' && alert.resolved ? alert.resolved : alert.created);
   label(row.check, `Select ${alert.severity} alert ${alert.token}`);
 }

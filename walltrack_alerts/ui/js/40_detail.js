@@ -139,7 +139,7 @@ function showDetail() {
     setText(part.message, 'This alert no longer exists.');
   } else if (known) {
     const alert = wished(known);
-    const [status, by] = statusOf(alert);
+    const [status, by, acknowledged] = statusOf(alert);
     part.chip.dataset.severity = alert.severity;
     setText(part.chip, alert.severity);
     setText(part.status, STATUS[status]);
@@ -151,7 +151,7 @@ function showDetail() {
     setText(part.title, alert.token ? alert.title : '');
     setText(part.message, alert.text ?? alert.message);
     const ended = alert.status === 'resolved' && alert.resolution !== undefined;
-    const ending = ended ? `Resolved ${by}: ${alert.resolution}` : status === 'active' ? '' : `${capital(STATUS[status])} ${by}`;
+    const ending = ended ? `Resolved ${by}: ${alert.resolution}` : status === 'active' ? '' : `${capital(STATUS[status])} ${by}${acknowledged && `, acknowledged ${acknowledged}`}`;
     part.ending.hidden = !ending;
     part.ending.dataset.status = status;
     setText(part.ending, ending);

@@ -47,7 +47,7 @@ function showActions() {
   const [outcome, text] = [state.said.get(alertId), late && ['late', LATE]].find((each) => each?.[1]) ?? ['', ''];
   part.said.dataset.outcome = outcome;
   part.said.hidden = !text;
-  setText(part.said, text);
+  setWords(part.said, outcome, text);
   part.readOnly.hidden = state.role !== 'reader';
   part.buttons.hidden = !operator || !isOpen;
   part.note.hidden = !operator || !(isOpen || late);
@@ -77,6 +77,7 @@ const DONE = {
 };
 
 const NOT_SENT = "The panel's server cannot be reached. Nothing was sent.";
+const SIGNED_OUT = 'You have been signed out. Nothing was sent.';
 const AT_A_TIME = 100; // alerts in one request; the server has a deadline for all of them
 
 const complain = (alone, outcome, text) => (alone ? say(alone, outcome, text) : tell(outcome, text));
@@ -103,6 +104,10 @@ function act(kind, ids, more = {}) {
     askName(() => act(kind, ids, { ...more, note }));
     return;
   }
+  if (line.state === 'signed-out') {
+    complain(alone, 'signed-out', SIGNED_OUT);
+    return;
+  }
   if (root.dataset.state === 'offline') {
     complain(alone, 'failed', NOT_SENT);
     return;
@@ -123,10 +128,13 @@ async function send(wish) {
   const answer = await call('known', {});
   if (!element.isConnected) return;
   if (answer.offline) {
+    const isSignedOut = (await checkLogin())?.status === 401;
     state.pending.delete(nonce);
     showWishes();
-    complain(alone, 'failed', outcomes.length ? NOT_SENT.replace('Nothing', 'Nothing more') : NOT_SENT);
-    showProblem(answer);
+    const words = isSignedOut ? SIGNED_OUT : NOT_SENT;
+    complain(alone, isSignedOut ? 'signed-out' : 'failed', outcomes.length ? words.replace('Nothing', 'Nothing more') : words);
+    if (isSignedOut) signedOut();
+    else showProblem(answer);
     return;
   }
   trigger(kind, { nonce, ids: ids.slice(0, AT_A_TIME), actor, note, until });
@@ -153,7 +161,7 @@ function takeAnswer({ nonce, outcomes }) {
   }
   const wish = state.pending.get(nonce) ?? state.overdue.get(nonce);
   // Whoever was refused would be again, whoever was told to look at the status does so, and so does who has no database.
-  const goesOn = state.pending.has(nonce) && outcomes.some((each) => each.outcome !== 'refused' && !each.away);
+  const goesOn = state.pending.has(nonce) && outcomes.some((each) => !['refused', 'signed-out'].includes(each.outcome) && !each.away);
   const rest = wish?.ids.slice(AT_A_TIME) ?? [];
   state.pending.delete(nonce);
   state.overdue.delete(nonce);
@@ -204,6 +212,6 @@ function report(wish, isCutOff) {
 watch('value', () => {
   const answer = JSON.parse(props.value || '{}');
   if (answer.outcomes) takeAnswer(answer);
-  else if (answer.role === 'nobody') signedOut();
+  if (answer.role === 'nobody') signedOut();
   else if (answer.role) takeIdentity(answer);
 });

@@ -10,7 +10,7 @@ const PLOT = { height: 200, right: 10, top: 10, bottom: 26 };
 const TIMES_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400];
 const TOOK = ['median', 'p95'];
 const charts = {
-  days: RANGES.some(([days]) => String(days) === storage.get(DAYS_KEY)) ? Number(storage.get(DAYS_KEY)) : 7,
+  days: RANGES.some(([days]) => String(days) === storage.get(DAYS_KEY)) ? Number(storage.get(DAYS_KEY)) : null, // null: none was chosen
   data: null, counts: '', asked: 0, turn: 0, timer: null,
 };
 
@@ -324,9 +324,23 @@ function showCharts() {
       showFailures(card, found);
     }
   }
-  for (const button of ranges.children) button.setAttribute('aria-pressed', String(Number(button.dataset.days) === charts.days));
+  for (const button of ranges.children) button.setAttribute('aria-pressed', String(Number(button.dataset.days) === charts.data.days));
   setText(zoneNote, charts.data.timezone.replaceAll('_', ' '));
   root.dataset.charts = charts.data.days;
+}
+
+// Until a range is chosen, time begins with the first that there is to see: a young database would fill an edge.
+function fromTheFirst(answer) {
+  const buckets = ['raised', 'acknowledge', 'resolve'].map((name) => answer[name].findIndex(({ values, count = total(values) }) => count > 0));
+  const { at: opened } = answer.open.find(({ values }) => total(values) > 0) ?? {};
+  buckets.push(answer.raised.findLastIndex(({ from }) => from <= opened));
+  const first = Math.min(...buckets.filter((index) => index >= 0));
+  if (!Number.isFinite(first)) return answer;
+  const { from } = answer.raised[first];
+  const later = Object.entries(answer).map(([name, all]) => {
+    return [name, PLOTS.some((plot) => plot.name === name) ? all.filter((each) => (each.from ?? each.at) >= from) : all];
+  });
+  return Object.fromEntries(later);
 }
 
 const chartsAreSeen = () => root.dataset.view === 'charts' && !document.hidden;
@@ -342,7 +356,7 @@ async function readCharts() {
   chartTrouble.hidden = !answer.problem;
   setText(chartTrouble, answer.problem ? `The charts could not be read: ${answer.problem}` : '');
   if (answer.problem) return;
-  charts.data = answer;
+  charts.data = days === null ? fromTheFirst(answer) : answer;
   if (chartsAreSeen()) showCharts();
 }
 

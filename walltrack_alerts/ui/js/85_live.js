@@ -5,8 +5,7 @@ const RETRY_MS = [300, 1000, 2000, 5000];
 const SOCKET_FAILURES = 3; // then there is no way for WebSockets here, and the page says that it polls
 const STRANGE = 3; // times that a server answers, but not to this page: another version of the panel runs there
 const line = { socket: null, heard: 0, failures: 0, state: 'connecting', since: 0, why: '', retry: null, strange: 0 };
-const gradio = window.gradio_config ?? {};
-const base = (gradio.root || location.href.split(/[?#]/)[0]).replace(/\/$/, '');
+const base = new URL('.', document.baseURI).href.replace(/\/$/, ''); // where the browser found the page, whatever proxies made of it
 
 function showLive() {
   const { state: at, since, why } = line;
@@ -106,17 +105,21 @@ function lost() {
   callAgainIn(wait * (0.7 + 0.6 * Math.random()));
 }
 
+// Null: the server is away.
+async function checkLogin() {
+  try {
+    return await fetch(`${base}/gradio_api/login_check`, { signal: AbortSignal.timeout(5000) });
+  } catch {
+    return null;
+  }
+}
+
 // A new ticket, but only from a server that answers to this page: Gradio would keep an event for later and reload the page,
 // and another panel would take it for its own.
 async function callAgain() {
   clearTimeout(line.retry);
   if (!element.isConnected) return;
-  let answer = null;
-  try {
-    answer = await fetch(`${base}${gradio.api_prefix ?? '/gradio_api'}/login_check`, { signal: AbortSignal.timeout(5000) });
-  } catch {
-    // away
-  }
+  const answer = await checkLogin();
   if (answer?.status === 401) {
     signedOut();
   } else if (!answer?.ok) {

@@ -209,13 +209,7 @@ function showProblem({ problem, unreachable, offline }) {
 }
 
 function offerLink(text, name) {
-  const link = make('a', '', name);
-  link.href = location.href;
-  link.addEventListener('click', (event) => {
-    event.preventDefault();
-    location.reload();
-  });
-  banner.replaceChildren(`${text} `, link);
+  banner.replaceChildren(`${text} `, reloadLink(name));
   banner.hidden = false;
 }
 
@@ -241,7 +235,7 @@ const main = make('div', 'wta-main');
 add(
   root,
   style,
-  add(make('header', 'wta-head'), nav, add(tools, who, logOut, live, helpButton)),
+  add(make('header', 'wta-head'), nav, add(tools, person, live, helpButton)),
   banner,
   illness,
   add(make('div', 'wta-tiles'), ...Object.values(tiles).map((each) => each.node)),
