@@ -29,7 +29,7 @@ create table walltrack.alerts (
     order_attempts int,
     order_exhausted boolean,
     own_writes bigint not null default 0
-);
+) with (fillfactor = 70);  -- room for the new versions of a row on its page, which need no new index entries then
 
 -- At every upgrade:
 

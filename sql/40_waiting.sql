@@ -93,27 +93,35 @@ volatile
 security invoker
 set lock_timeout = '1ms'
 as $$
--- Called for each order of a bulk write, so mostly without the exception block of waited(). Of another transaction the value of the
--- sequence is smaller. 10 ms and three locks of 80 ms are 250 ms.
+-- Called for each order of a bulk write, so mostly without the exception block of waited(). Of an earlier transaction the value of
+-- the sequence is smaller. 10 ms and three locks of 80 ms are 250 ms.
 declare
-  v_waited bigint := case
-    when current_setting('walltrack.has_looked', true) = 'yes'
-      then currval('walltrack.waited_in_transaction') / 1000 - (extract(epoch from now()) * 1000)::bigint * 1000
-    else (walltrack.waited()).ms
-  end;
+  v_waited record;
+  v_sums bigint;
 begin
-  return case when v_waited < 10 then 80 when v_waited <= 230 then (240 - v_waited) / 3 else 0 end;
+  if current_setting('walltrack.has_looked', true) = 'yes' then
+    v_sums := currval('walltrack.waited_in_transaction') - (extract(epoch from now()) * 1000)::bigint * 1000000;
+  else
+    v_waited := walltrack.waited();
+    v_sums := v_waited.ms * 1000 + v_waited.failures;
+  end if;
+  return case
+    when v_sums < 10 * 1000 then 80
+    when v_sums < 231 * 1000 then (240 - v_sums / 1000) / 3
+    when v_sums % 100 <= 30 then 0
+    else -1
+  end;
 end
 $$;
 
 comment on function walltrack.lock_limit() is
-'How many ms this transaction may still wait for one lock: 80 at first, in the end 0. 55000 where the session has forgotten what '
-'it has waited: waited() mends that.';
+'How many ms this transaction may still wait for one lock: 80 at first, then less, then 0, and -1 after 30 locks that could not be had. '
+'55000 where the session has forgotten what it has waited: waited() mends that.';
 
 revoke all on function walltrack.lock_limit() from public;
 
 
-create or replace function walltrack.limit_waiting(p_tables text) returns int
+create or replace function walltrack.limit_waiting() returns int
 language plpgsql
 volatile
 security invoker
@@ -124,23 +132,21 @@ declare
 begin
   if v_limit < 80 then
     if v_limit = 0 then
-      if (walltrack.waited()).failures % 100 > 30 then
-        raise exception 'this transaction has waited for alerting as long as it may' using errcode = 'lock_not_available';
-      end if;
-      execute format('lock table %s in row exclusive mode nowait', p_tables);
-      v_limit := 1;
+      lock table walltrack.alerts, walltrack.alert_events in row exclusive mode nowait;
+    elsif v_limit < 0 then
+      raise exception 'this transaction has waited for alerting as long as it may' using errcode = 'lock_not_available';
     end if;
-    v_set := set_config('lock_timeout', v_limit::text, true);
+    v_set := set_config('lock_timeout', greatest(v_limit, 1)::text, true);
   end if;
   return v_limit;
 end
 $$;
 
-comment on function walltrack.limit_waiting(text) is
-'Sets lock_timeout, which is 80 ms, to what this transaction may still wait for some tables, and returns it; 55P03 where they cannot '
-'be had without waiting.';
+comment on function walltrack.limit_waiting() is
+'Sets lock_timeout, which is 80 ms, to what this transaction may still wait for a lock; 55P03 where the tables cannot be had without '
+'waiting.';
 
-revoke all on function walltrack.limit_waiting(text) from public;
+revoke all on function walltrack.limit_waiting() from public;
 
 
 create or replace function walltrack.keep_fault(

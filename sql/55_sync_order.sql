@@ -182,7 +182,7 @@ begin
   end if;
   -- Nothing can have waited for long in a transaction that is younger than this.
   if clock_timestamp() - now() > interval '20 ms' then
-    v_limit := walltrack.limit_waiting('walltrack.alerts, walltrack.alert_events');
+    v_limit := walltrack.limit_waiting();
   end if;
   -- The open alert, else the one that was resolved last. The INSERT below looks for itself where only an open one matters.
   if p_was_exhausted or not p_is_write or v_outcome <> 'exhausted' then
@@ -328,7 +328,7 @@ declare
   v_limit int;
 begin
   if clock_timestamp() - now() > interval '20 ms' then
-    v_limit := walltrack.limit_waiting('walltrack.alerts');
+    v_limit := walltrack.limit_waiting();
   end if;
   return exists (select from walltrack.alerts as a where a.dedupe_key = v_key);
 end
@@ -359,7 +359,7 @@ declare
   v_limit int;
 begin
   if clock_timestamp() - now() > interval '20 ms' then
-    v_limit := walltrack.limit_waiting('walltrack.alerts, walltrack.alert_events');
+    v_limit := walltrack.limit_waiting();
   end if;
   select a.id, a.alert_type, a.severity, a.title, a.data, a.requires_action, a.resolved_at into v_alert
   from walltrack.alerts as a

@@ -131,7 +131,7 @@ declare
   v_limit int;
 begin
   if clock_timestamp() - now() > interval '20 ms' then
-    v_limit := walltrack.limit_waiting('walltrack.alerts, walltrack.alert_events');
+    v_limit := walltrack.limit_waiting();
   end if;
   begin
     if not walltrack.may_read(p_table) then
