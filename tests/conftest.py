@@ -35,6 +35,11 @@ settings.register_profile("thorough", max_examples=1500, deadline=None, phases=[
 IMAGE = os.environ.get("WALLTRACK_TEST_IMAGE", "postgres:18")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than processors: tests wait for servers and browsers most of the time."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--postgres", choices=("embedded", "docker"), default="embedded", help="where the tests' PostgreSQL comes from"
