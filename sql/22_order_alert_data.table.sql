@@ -17,5 +17,3 @@ create type walltrack.order_alert_data as (
 -- At every upgrade:
 
 comment on type walltrack.order_alert_data is 'The keys of alerts.data of an order alert.';
-
-revoke all on type walltrack.order_alert_data from public;

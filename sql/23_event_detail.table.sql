@@ -12,5 +12,3 @@ create type walltrack.event_detail as (
 -- At every upgrade:
 
 comment on type walltrack.event_detail is 'The keys of alert_events.detail that every event may have; those without a value are left out.';
-
-revoke all on type walltrack.event_detail from public;

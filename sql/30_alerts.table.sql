@@ -101,8 +101,6 @@ $$;
 comment on function walltrack.tg_alerts__check_lifecycle() is
 'Refuses a row of alerts that breaks a rule of its lifecycle (23514); one that another program writes is brought into form first.';
 
-revoke all on function walltrack.tg_alerts__check_lifecycle() from public;
-
 create or replace function walltrack.tg_alerts__delete_events() returns trigger
 language plpgsql
 volatile
@@ -120,8 +118,6 @@ end
 $$;
 
 comment on function walltrack.tg_alerts__delete_events() is 'Deletes the events of deleted alerts.';
-
-revoke all on function walltrack.tg_alerts__delete_events() from public;
 
 do $$
 begin

@@ -18,8 +18,6 @@ exception when insufficient_privilege then
 end
 $$;
 
-revoke all on function walltrack.cluster_id() from public;
-
 create table walltrack.alert_events (
     event_id bigint generated always as identity primary key,
     xid xid8 not null default pg_current_xact_id(),
@@ -45,8 +43,6 @@ begin
     using errcode = 'WT006', hint = 'Write what happened as a new event; purge_alerts() removes old ones.';
 end
 $$;
-
-revoke all on function walltrack.tg_alert_events__append_only() from public;
 
 create trigger alert_events_append_only
 before update on walltrack.alert_events
@@ -77,8 +73,6 @@ end
 $$;
 
 comment on function walltrack.tg_alert_events__protect_commit() is 'Lifts lock_timeout for the COMMIT of a transaction that has notified.';
-
-revoke all on function walltrack.tg_alert_events__protect_commit() from public;
 
 do $$
 begin

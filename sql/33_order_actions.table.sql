@@ -28,8 +28,6 @@ begin
 end
 $$;
 
-revoke all on function walltrack.tg_order_actions__append_only() from public;
-
 create trigger order_actions_append_only
 before update on walltrack.order_actions
 for each row execute function walltrack.tg_order_actions__append_only();

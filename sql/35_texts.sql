@@ -17,8 +17,6 @@ $$;
 
 comment on function walltrack.nonblank(text) is 'The text without surrounding white space; NULL when nothing is left.';
 
-revoke all on function walltrack.nonblank(text) from public;
-
 
 create or replace function walltrack.clip(p_text text, p_length int) returns text
 language plpgsql
@@ -32,8 +30,6 @@ end
 $$;
 
 comment on function walltrack.clip(text, int) is 'At most p_length characters of a text; an ellipsis marks the cut.';
-
-revoke all on function walltrack.clip(text, int) from public;
 
 
 create or replace function walltrack.as_number(p_text text) returns numeric
@@ -52,8 +48,6 @@ $$;
 
 comment on function walltrack.as_number(text) is 'The number that a text spells; NULL when it spells none.';
 
-revoke all on function walltrack.as_number(text) from public;
-
 
 create or replace function walltrack.as_amount(p_number numeric) returns numeric
 language plpgsql
@@ -67,8 +61,6 @@ end
 $$;
 
 comment on function walltrack.as_amount(numeric) is 'An amount with at most 40 digits on each side of the point; NULL where there are more, or no number.';
-
-revoke all on function walltrack.as_amount(numeric) from public;
 
 
 create or replace function walltrack.as_int(p_text text) returns int
@@ -86,8 +78,6 @@ end
 $$;
 
 comment on function walltrack.as_int(text) is 'The whole number that a text spells; the largest int where it does not fit.';
-
-revoke all on function walltrack.as_int(text) from public;
 
 
 create or replace function walltrack.as_time(p_text text) returns timestamptz
@@ -108,8 +98,6 @@ $$;
 
 comment on function walltrack.as_time(text) is 'The time that a text spells in ISO 8601, in UTC unless it names a zone; NULL when it spells none.';
 
-revoke all on function walltrack.as_time(text) from public;
-
 
 create or replace function walltrack.utc(p_time timestamptz) returns text
 language plpgsql
@@ -123,8 +111,6 @@ end
 $$;
 
 comment on function walltrack.utc(timestamptz) is 'A time for people, e.g. 2026-11-25 07:41:05 UTC.';
-
-revoke all on function walltrack.utc(timestamptz) from public;
 
 
 create or replace function walltrack.severity_rank(p_severity text) returns int
@@ -140,8 +126,6 @@ $$;
 
 comment on function walltrack.severity_rank(text) is 'info 1, warning 2, high 3, critical 4; NULL for anything else.';
 
-revoke all on function walltrack.severity_rank(text) from public;
-
 
 create or replace function walltrack.actor(p_by text) returns text
 language plpgsql
@@ -155,8 +139,6 @@ end
 $$;
 
 comment on function walltrack.actor(text) is 'The name of the actor; the user of the session where none is given.';
-
-revoke all on function walltrack.actor(text) from public;
 
 
 create or replace function walltrack.order_key(p_order_id text) returns text
@@ -173,8 +155,6 @@ $$;
 
 comment on function walltrack.order_key(text) is 'The dedupe key of an order: order_failed_<id>.';
 
-revoke all on function walltrack.order_key(text) from public;
-
 
 create or replace function walltrack.one_line(p_text text) returns text
 language sql
@@ -185,8 +165,6 @@ as $$
 $$;
 
 comment on function walltrack.one_line(text) is 'The first 64 characters of a text without control characters; NULL when nothing is left.';
-
-revoke all on function walltrack.one_line(text) from public;
 
 
 create or replace function walltrack.as_simulated(p_text text) returns boolean
@@ -207,5 +185,3 @@ $$;
 
 comment on function walltrack.as_simulated(text) is
 'Whether a text says that an order is simulated, e.g. true, simulation, paper; false or live; NULL for anything else.';
-
-revoke all on function walltrack.as_simulated(text) from public;

@@ -50,8 +50,6 @@ comment on function walltrack.waited() is
 'How many ms this transaction has waited for alerting so far, at most 999; how many alerts (at most 99) plus 100 times how many '
 'faults it could not write.';
 
-revoke all on function walltrack.waited() from public;
-
 
 create or replace function walltrack.add_waited(p_since timestamptz, p_failures int default 0) returns int
 language plpgsql
@@ -83,8 +81,6 @@ $$;
 
 comment on function walltrack.add_waited(timestamptz, int) is
 'Adds the time since a moment to what this transaction has waited; returns how often alerting failed in it.';
-
-revoke all on function walltrack.add_waited(timestamptz, int) from public;
 
 
 create or replace function walltrack.lock_limit() returns int
@@ -118,8 +114,6 @@ comment on function walltrack.lock_limit() is
 'How many ms this transaction may still wait for one lock: 80 at first, then less, then 0, and -1 after 30 locks that could not be had. '
 '55000 where the session has forgotten what it has waited: waited() mends that.';
 
-revoke all on function walltrack.lock_limit() from public;
-
 
 create or replace function walltrack.limit_waiting() returns int
 language plpgsql
@@ -145,8 +139,6 @@ $$;
 comment on function walltrack.limit_waiting() is
 'Sets lock_timeout, which is 80 ms, to what this transaction may still wait for a lock; 55P03 where the tables cannot be had without '
 'waiting.';
-
-revoke all on function walltrack.limit_waiting() from public;
 
 
 create or replace function walltrack.keep_fault(
@@ -199,8 +191,6 @@ $$;
 comment on function walltrack.keep_fault(regclass, text, text, text, timestamptz) is
 'Keeps what went wrong with the alert of an order write, where that is possible, and warns the writer.';
 
-revoke all on function walltrack.keep_fault(regclass, text, text, text, timestamptz) from public;
-
 
 create or replace function walltrack.honor_cancel() returns void
 language plpgsql
@@ -226,5 +216,3 @@ end
 $$;
 
 comment on function walltrack.honor_cancel() is 'Cancels a statement (57014) whose cancel the guard has swallowed.';
-
-revoke all on function walltrack.honor_cancel() from public;

@@ -21,8 +21,6 @@ $$;
 
 comment on function walltrack.event_detail(text, text, int, jsonb, text) is 'What an event keeps of its alert at that moment.';
 
-revoke all on function walltrack.event_detail(text, text, int, jsonb, text) from public;
-
 
 create or replace function walltrack.notify_event(
     p_event_id bigint,
@@ -91,10 +89,6 @@ comment on function walltrack.notify_event(
 'Notifies channel walltrack_alerts of an event, unless the notification queue is half full; p_notify event or transaction (the '
 'first one of a transaction). Returns whether it did.';
 
-revoke all on function walltrack.notify_event(
-    bigint, text, uuid, text, text, text, boolean, text, text, text, timestamptz, text
-) from public;
-
 
 create or replace function walltrack.queue_share(p_bytes bigint) returns float8
 language plpgsql
@@ -109,8 +103,6 @@ end
 $$;
 
 comment on function walltrack.queue_share(bigint) is 'Which part of the notification queue so many bytes take.';
-
-revoke all on function walltrack.queue_share(bigint) from public;
 
 
 create or replace function walltrack.append_event(p_alert walltrack.alerts, p_kind text, p_actor text) returns walltrack.alerts
@@ -140,5 +132,3 @@ $$;
 
 comment on function walltrack.append_event(walltrack.alerts, text, text) is
 'Appends an event of an alert, which it returns, and wakes the listeners.';
-
-revoke all on function walltrack.append_event(walltrack.alerts, text, text) from public;

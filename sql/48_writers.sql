@@ -54,10 +54,6 @@ comment on function walltrack.open_alert(
     text, text, text, text, jsonb, boolean, text, regclass, text, int, text, text
 ) is 'Inserts an alert with its event and returns its id; NULL where one is open for the dedupe key already.';
 
-revoke all on function walltrack.open_alert(
-    text, text, text, text, jsonb, boolean, text, regclass, text, int, text, text
-) from public;
-
 
 create or replace function walltrack.repeat_alert(
     p_alert_id uuid,
@@ -133,10 +129,6 @@ comment on function walltrack.repeat_alert(
     uuid, text, text, text, text, jsonb, boolean, text, regclass, text, int, boolean, text, text
 ) is 'Updates an open alert that happened once more, with its event; NULL where it is not open any more.';
 
-revoke all on function walltrack.repeat_alert(
-    uuid, text, text, text, text, jsonb, boolean, text, regclass, text, int, boolean, text, text
-) from public;
-
 
 create or replace function walltrack.refresh_alert(
     p_alert_id uuid,
@@ -188,8 +180,6 @@ $$;
 comment on function walltrack.refresh_alert(uuid, text, text, text, jsonb, regclass, text, int, boolean) is
 'Updates what an open order alert says without counting an occurrence; NULL where it is not open any more.';
 
-revoke all on function walltrack.refresh_alert(uuid, text, text, text, jsonb, regclass, text, int, boolean) from public;
-
 
 create or replace function walltrack.close_alert(
     p_alert_id uuid,
@@ -238,5 +228,3 @@ $$;
 
 comment on function walltrack.close_alert(uuid, text, text, text, jsonb, boolean, text, text, text, text) is
 'Resolves an open alert, with its event; NULL where it is not open any more.';
-
-revoke all on function walltrack.close_alert(uuid, text, text, text, jsonb, boolean, text, text, text, text) from public;

@@ -21,8 +21,6 @@ $$;
 comment on function walltrack.locked_alert(uuid) is
 'The alert of an id, locked until the transaction ends: the first writer wins (WT001).';
 
-revoke all on function walltrack.locked_alert(uuid) from public;
-
 
 create or replace function walltrack.raise_alert(
     p_alert_type text,
@@ -98,8 +96,6 @@ comment on function walltrack.raise_alert(text, text, text, text, jsonb, boolean
 'Opens an alert; while one is open for the dedupe key, updates it and counts the occurrence. The type and the keys of order '
 'alerts are reserved (WT003).';
 
-revoke all on function walltrack.raise_alert(text, text, text, text, jsonb, boolean, text) from public;
-
 
 create or replace function walltrack.acknowledge_alert(p_alert_id uuid, p_by text) returns walltrack.alerts
 language plpgsql
@@ -133,8 +129,6 @@ $$;
 comment on function walltrack.acknowledge_alert(uuid, text) is
 'active -> acknowledged. Already acknowledged: unchanged, with a NOTICE. Resolved: WT002. No such alert: WT001.';
 
-revoke all on function walltrack.acknowledge_alert(uuid, text) from public;
-
 
 create or replace function walltrack.resolve_alert(p_alert_id uuid, p_resolution text, p_by text) returns walltrack.alerts
 language plpgsql
@@ -164,8 +158,6 @@ $$;
 comment on function walltrack.resolve_alert(uuid, text, text) is
 'active or acknowledged -> resolved. Already resolved: unchanged, with a NOTICE. No such alert: WT001. Blank: WT003.';
 
-revoke all on function walltrack.resolve_alert(uuid, text, text) from public;
-
 
 create or replace function walltrack.resolve_raised_alert(p_alert_id uuid, p_resolution text, p_by text) returns walltrack.alerts
 language plpgsql
@@ -188,8 +180,6 @@ $$;
 
 comment on function walltrack.resolve_raised_alert(uuid, text, text) is
 'resolve_alert() for services that raise alerts of their own: it refuses order alerts (WT003).';
-
-revoke all on function walltrack.resolve_raised_alert(uuid, text, text) from public;
 
 
 create or replace function walltrack.snooze_alert(p_alert_id uuid, p_until timestamptz, p_by text) returns walltrack.alerts
@@ -250,8 +240,6 @@ comment on function walltrack.snooze_alert(uuid, timestamptz, text) is
 'Keeps an open alert quiet until a time within a year; NULL wakes it. Replaces a snooze and says whose in a NOTICE. The same '
 'time again: unchanged, with a NOTICE. Resolved: WT002. Another time: WT003. No such alert: WT001.';
 
-revoke all on function walltrack.snooze_alert(uuid, timestamptz, text) from public;
-
 
 create or replace function walltrack.resolve_by_dedupe_key(
     p_dedupe_key text,
@@ -286,5 +274,3 @@ $$;
 
 comment on function walltrack.resolve_by_dedupe_key(text, text, text) is
 'Resolves the open alert of a dedupe key; NULL, with a NOTICE, when none is open. A raiser resolves no order alerts (WT003).';
-
-revoke all on function walltrack.resolve_by_dedupe_key(text, text, text) from public;

@@ -25,8 +25,6 @@ $$;
 comment on function walltrack.order_outcome(text, boolean, boolean) is
 'filled, cancelled (by an operator), exhausted (an alert is to be open) or open.';
 
-revoke all on function walltrack.order_outcome(text, boolean, boolean) from public;
-
 
 create or replace function walltrack.told_error(p_error text, p_alerted text, p_former text, p_cancel_pattern text) returns text
 language sql
@@ -44,8 +42,6 @@ $$;
 
 comment on function walltrack.told_error(text, text, text, text) is
 'The error that an alert tells; NULL when none is known.';
-
-revoke all on function walltrack.told_error(text, text, text, text) from public;
 
 
 create or replace function walltrack.order_message(
@@ -92,8 +88,6 @@ $$;
 comment on function walltrack.order_message(text, text, text, text, text, int, int, text, boolean) is
 'The message of a failed order''s alert, for a person who is woken by it.';
 
-revoke all on function walltrack.order_message(text, text, text, text, text, int, int, text, boolean) from public;
-
 
 create or replace function walltrack.record_order(p_alert_id uuid, p_status text, p_attempt_count int, p_is_exhausted boolean)
 returns text
@@ -114,8 +108,6 @@ $$;
 
 comment on function walltrack.record_order(uuid, text, int, boolean) is
 'Records the state of an order in its alert, where that says nothing to people; recorded, or NULL where it was there.';
-
-revoke all on function walltrack.record_order(uuid, text, int, boolean) from public;
 
 
 create or replace function walltrack.sync_order(
@@ -309,11 +301,6 @@ comment on function walltrack.sync_order(
 ) is
 'Brings the alert of an order in line with the order: raises, repeats, refreshes or resolves it, or does nothing.';
 
-revoke all on function walltrack.sync_order(
-    regclass, text, text, text, int, int, text, text, text, text, text, numeric, boolean, text, text, boolean, text, int, text, boolean, boolean,
-    boolean
-) from public;
-
 
 create or replace function walltrack.has_alert(p_order_id text) returns boolean
 language plpgsql
@@ -335,8 +322,6 @@ end
 $$;
 
 comment on function walltrack.has_alert(text) is 'Whether an order has an alert, open or not.';
-
-revoke all on function walltrack.has_alert(text) from public;
 
 
 create or replace function walltrack.sync_deleted_order(
@@ -382,5 +367,3 @@ $$;
 
 comment on function walltrack.sync_deleted_order(text, text, boolean, boolean) is
 'Resolves the alert of an order that does not exist any more; resolved or recorded, NULL where there was none.';
-
-revoke all on function walltrack.sync_deleted_order(text, text, boolean, boolean) from public;

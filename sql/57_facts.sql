@@ -19,8 +19,6 @@ $$;
 
 comment on function walltrack.table_name(regclass) is 'The name of a table with its schema; NULL for a table that was dropped.';
 
-revoke all on function walltrack.table_name(regclass) from public;
-
 
 create or replace function walltrack.guard_of(p_table regclass) returns text
 language sql
@@ -38,8 +36,6 @@ as $$
 $$;
 
 comment on function walltrack.guard_of(regclass) is 'The name of the trigger function that guards a table; NULL where none does.';
-
-revoke all on function walltrack.guard_of(regclass) from public;
 
 
 create or replace function walltrack.watched_root(p_table regclass) returns regclass
@@ -59,8 +55,6 @@ $$;
 
 comment on function walltrack.watched_root(regclass) is 'The watched table that a partition belongs to: the nearest one above it.';
 
-revoke all on function walltrack.watched_root(regclass) from public;
-
 
 create or replace function walltrack.present_tables() returns setof walltrack.watched_tables
 language sql
@@ -78,8 +72,6 @@ $$;
 
 comment on function walltrack.present_tables() is 'The rows of watched_tables whose table is still there.';
 
-revoke all on function walltrack.present_tables() from public;
-
 
 create or replace function walltrack.types_of(p_table regclass, p_columns jsonb) returns jsonb
 language sql
@@ -95,8 +87,6 @@ $$;
 
 comment on function walltrack.types_of(regclass, jsonb) is
 'Fact -> type of its column, without the facts whose column the table does not have (any more).';
-
-revoke all on function walltrack.types_of(regclass, jsonb) from public;
 
 
 create or replace function walltrack.base_type(p_table regclass, p_column text) returns regtype
@@ -126,8 +116,6 @@ $$;
 comment on function walltrack.base_type(regclass, text) is
 'The type of a column, of a domain the type below it; NULL where a trigger cannot read such a column.';
 
-revoke all on function walltrack.base_type(regclass, text) from public;
-
 
 create or replace function walltrack.type_name(p_type regtype) returns text
 language sql
@@ -143,8 +131,6 @@ as $$
 $$;
 
 comment on function walltrack.type_name(regtype) is 'The name of a type for a cast that keeps the whole value.';
-
-revoke all on function walltrack.type_name(regtype) from public;
 
 
 create or replace function walltrack.text_expression(p_table regclass, p_columns jsonb, p_fact text, p_record text) returns text
@@ -174,8 +160,6 @@ $$;
 comment on function walltrack.text_expression(regclass, jsonb, text, text) is
 'The SQL that reads a fact of an order, as a text, from a record (new, old or an alias) of its table; null where it cannot be read.';
 
-revoke all on function walltrack.text_expression(regclass, jsonb, text, text) from public;
-
 
 create or replace function walltrack.fact_length(p_fact text) returns int
 language sql
@@ -195,8 +179,6 @@ as $$
 $$;
 
 comment on function walltrack.fact_length(text) is 'How many characters of a fact an alert keeps; NULL where it is kept whole.';
-
-revoke all on function walltrack.fact_length(text) from public;
 
 
 create or replace function walltrack.fact_expression(p_table regclass, p_columns jsonb, p_fact text, p_record text) returns text
@@ -263,8 +245,6 @@ $$;
 comment on function walltrack.fact_expression(regclass, jsonb, text, text) is
 'The SQL that reads a fact of an order, in its type, from a record (new, old or an alias) of its table; null where it cannot be read.';
 
-revoke all on function walltrack.fact_expression(regclass, jsonb, text, text) from public;
-
 
 create or replace function walltrack.unreadable_facts(p_table regclass, p_columns jsonb) returns text
 language sql
@@ -279,8 +259,6 @@ $$;
 
 comment on function walltrack.unreadable_facts(regclass, jsonb) is
 'The facts that every alert needs and no column of a table can be read as; NULL when there is none.';
-
-revoke all on function walltrack.unreadable_facts(regclass, jsonb) from public;
 
 
 create or replace function walltrack.sync_arguments(p_table regclass, p_columns jsonb, p_record text) returns text
@@ -297,8 +275,6 @@ $$;
 
 comment on function walltrack.sync_arguments(regclass, jsonb, text) is
 'The SQL of the arguments of sync_order() that are facts of an order, but for its id, from a record of its table.';
-
-revoke all on function walltrack.sync_arguments(regclass, jsonb, text) from public;
 
 
 create or replace function walltrack.history_condition(p_table walltrack.watched_tables, p_record text) returns text
@@ -319,5 +295,3 @@ $$;
 
 comment on function walltrack.history_condition(walltrack.watched_tables, text) is
 'The SQL that says whether the retry worker gave an order up before its table was watched; without a time it counts as history.';
-
-revoke all on function walltrack.history_condition(walltrack.watched_tables, text) from public;

@@ -27,8 +27,6 @@ $$;
 comment on function walltrack.hides_orders(regclass) is
 'Whether row level security may hide orders of a table from alerting''s owner: an order that is not found may exist all the same.';
 
-revoke all on function walltrack.hides_orders(regclass) from public;
-
 
 create or replace function walltrack.is_trusted(p_role oid) returns boolean
 language sql
@@ -49,8 +47,6 @@ $$;
 
 comment on function walltrack.is_trusted(oid) is 'Whether code of a role may run with the rights of alerting''s owner: its own, or a superuser''s.';
 
-revoke all on function walltrack.is_trusted(oid) from public;
-
 
 create or replace function walltrack.table_tree(p_table regclass) returns setof regclass
 language sql
@@ -70,8 +66,6 @@ as $$
 $$;
 
 comment on function walltrack.table_tree(regclass) is 'A table, its partitions and all that inherit from it.';
-
-revoke all on function walltrack.table_tree(regclass) from public;
 
 
 create or replace function walltrack.runs_foreign_code(p_table regclass, p_is_written boolean) returns boolean
@@ -128,8 +122,6 @@ $$;
 comment on function walltrack.runs_foreign_code(regclass, boolean) is
 'Whether a query of a table (p_is_written: an UPDATE) could run code of another role with the rights of alerting''s owner.';
 
-revoke all on function walltrack.runs_foreign_code(regclass, boolean) from public;
-
 
 create or replace function walltrack.has_foreign_owner(p_table regclass) returns boolean
 language sql
@@ -145,8 +137,6 @@ as $$
 $$;
 
 comment on function walltrack.has_foreign_owner(regclass) is 'Whether a table, or a part of it, belongs to a role that may attach code to it.';
-
-revoke all on function walltrack.has_foreign_owner(regclass) from public;
 
 
 create or replace function walltrack.read_refusal(p_table regclass) returns text
@@ -168,8 +158,6 @@ $$;
 
 comment on function walltrack.read_refusal(regclass) is
 'Why the orders of a table are not read, beside what its triggers see; NULL where they are.';
-
-revoke all on function walltrack.read_refusal(regclass) from public;
 
 
 create or replace function walltrack.may_read(p_table regclass) returns boolean
@@ -198,8 +186,6 @@ $$;
 
 comment on function walltrack.may_read(regclass) is 'Whether the orders of a table may be read now.';
 
-revoke all on function walltrack.may_read(regclass) from public;
-
 
 create or replace function walltrack.action_refusal(p_table regclass) returns text
 language sql
@@ -223,8 +209,6 @@ $$;
 comment on function walltrack.action_refusal(regclass) is
 'Why no order of a table can be retried or cancelled from its alert; NULL where they can.';
 
-revoke all on function walltrack.action_refusal(regclass) from public;
-
 
 create or replace function walltrack.unread_tables() returns text
 language sql
@@ -239,5 +223,3 @@ $$;
 
 comment on function walltrack.unread_tables() is
 'The watched tables whose orders are not read; NULL when there is none.';
-
-revoke all on function walltrack.unread_tables() from public;

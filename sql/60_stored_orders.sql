@@ -51,8 +51,6 @@ $$;
 comment on function walltrack.read_row(regclass, jsonb, text, text) is
 'The mapped columns of one order, by fact; NULL when the table has none of this id. With p_lock wait or nowait it is locked.';
 
-revoke all on function walltrack.read_row(regclass, jsonb, text, text) from public;
-
 
 create or replace function walltrack.read_order(p_table regclass, p_columns jsonb, p_order_id text, p_lock text) returns jsonb
 language plpgsql
@@ -70,8 +68,6 @@ end
 $$;
 
 comment on function walltrack.read_order(regclass, jsonb, text, text) is 'read_row() where the table may be read; 42501 where not.';
-
-revoke all on function walltrack.read_order(regclass, jsonb, text, text) from public;
 
 
 create or replace function walltrack.order_facts_of(p_row jsonb) returns walltrack.order_facts
@@ -103,8 +99,6 @@ $$;
 
 comment on function walltrack.order_facts_of(jsonb) is
 'The facts of an order from what read_order() returned; a value that cannot be read becomes NULL.';
-
-revoke all on function walltrack.order_facts_of(jsonb) from public;
 
 
 create or replace function walltrack.sync_stored_order(
@@ -163,10 +157,6 @@ comment on function walltrack.sync_stored_order(
 ) is
 'sync_order() for an order as it is stored now; unread where its table is not read. What was cancelled before p_watched_since raises nothing.';
 
-revoke all on function walltrack.sync_stored_order(
-    regclass, jsonb, text, text, text, text, boolean, timestamptz, text, boolean
-) from public;
-
 
 create or replace function walltrack.sync_unusual_write(
     p_table regclass,
@@ -220,8 +210,6 @@ $$;
 comment on function walltrack.sync_unusual_write(regclass, jsonb, text, text, text, text, text, boolean, boolean) is
 'Brings alerts in line after a write that NEW alone does not describe; unread where NEW is to be believed.';
 
-revoke all on function walltrack.sync_unusual_write(regclass, jsonb, text, text, text, text, text, boolean, boolean) from public;
-
 
 create or replace function walltrack.find_order(p_table walltrack.watched_tables, p_order_id text) returns walltrack.order_facts
 language plpgsql
@@ -236,8 +224,6 @@ $$;
 
 comment on function walltrack.find_order(walltrack.watched_tables, text) is
 'The facts of one order of a watched table; a row of NULLs when it has none of this id.';
-
-revoke all on function walltrack.find_order(walltrack.watched_tables, text) from public;
 
 
 create or replace function walltrack.open_order_alerts()
@@ -255,8 +241,6 @@ as $$
 $$;
 
 comment on function walltrack.open_order_alerts() is 'The open alerts of orders, each with the id of its order and the table it is in.';
-
-revoke all on function walltrack.open_order_alerts() from public;
 
 
 create or replace function walltrack.sync_alert(p_order_id text, p_order_table regclass, p_dry_run boolean) returns text
@@ -294,5 +278,3 @@ $$;
 
 comment on function walltrack.sync_alert(text, regclass, boolean) is
 'Brings the alert of an order in line with the order, wherever it is stored; NULL where that cannot be known.';
-
-revoke all on function walltrack.sync_alert(text, regclass, boolean) from public;

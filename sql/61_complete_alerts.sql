@@ -12,8 +12,6 @@ $$;
 
 comment on function walltrack.is_order_alert(walltrack.alerts) is 'Whether the alert is that of an order, by its type or its dedupe key.';
 
-revoke all on function walltrack.is_order_alert(walltrack.alerts) from public;
-
 
 create or replace function walltrack.first_text(p_data jsonb, variadic p_keys text[]) returns text
 language sql
@@ -29,8 +27,6 @@ as $$
 $$;
 
 comment on function walltrack.first_text(jsonb, text[]) is 'The text under the first of some keys that has one.';
-
-revoke all on function walltrack.first_text(jsonb, text[]) from public;
 
 
 create or replace function walltrack.alerted_order_id(p_alert walltrack.alerts) returns text
@@ -49,8 +45,6 @@ $$;
 
 comment on function walltrack.alerted_order_id(walltrack.alerts) is
 'The id of the order of an order alert that another program wrote, from its dedupe key or its data.';
-
-revoke all on function walltrack.alerted_order_id(walltrack.alerts) from public;
 
 
 create or replace function walltrack.completed_data(p_alert walltrack.alerts, p_order walltrack.order_facts) returns jsonb
@@ -94,8 +88,6 @@ $$;
 comment on function walltrack.completed_data(walltrack.alerts, walltrack.order_facts) is
 'The data of an order alert with every fact that it knows itself or the order knows, under our names; an unknown one is null.';
 
-revoke all on function walltrack.completed_data(walltrack.alerts, walltrack.order_facts) from public;
-
 
 create or replace function walltrack.completed_alert(p_alert walltrack.alerts) returns walltrack.alerts
 language plpgsql
@@ -123,8 +115,6 @@ $$;
 
 comment on function walltrack.completed_alert(walltrack.alerts) is
 'An order alert that another program wrote, with the facts that its order knows where a watched table has it.';
-
-revoke all on function walltrack.completed_alert(walltrack.alerts) from public;
 
 
 create or replace function walltrack.complete_order_alerts() returns int
@@ -156,5 +146,3 @@ $$;
 
 comment on function walltrack.complete_order_alerts() is
 'Fills the data of the order alerts that lack facts, e.g. those of an older table; returns how many. Again: finds none.';
-
-revoke all on function walltrack.complete_order_alerts() from public;

@@ -53,8 +53,6 @@ $$;
 comment on function walltrack.claim_dedupe_key(text) is
 'The open alert of a dedupe key; NULL where there is none, and other programs wait until the end of the transaction to insert one.';
 
-revoke all on function walltrack.claim_dedupe_key(text) from public;
-
 
 create or replace function walltrack.in_form(p_alert walltrack.alerts, p_former walltrack.alerts) returns walltrack.alerts
 language plpgsql
@@ -101,8 +99,6 @@ $$;
 comment on function walltrack.in_form(walltrack.alerts, walltrack.alerts) is
 'The alert that another program wrote, with values that an alert can have: what it lacks is taken from the former row.';
 
-revoke all on function walltrack.in_form(walltrack.alerts, walltrack.alerts) from public;
-
 
 create or replace function walltrack.settled(p_alert walltrack.alerts) returns walltrack.alerts
 language plpgsql
@@ -138,8 +134,6 @@ $$;
 comment on function walltrack.settled(walltrack.alerts) is
 'The alert with times and actors that agree with its status: missing ones are now and the user of the session.';
 
-revoke all on function walltrack.settled(walltrack.alerts) from public;
-
 
 create or replace function walltrack.tell_failure(p_alert_id uuid, p_sqlstate text, p_message text) returns void
 language plpgsql
@@ -157,8 +151,6 @@ end
 $$;
 
 comment on function walltrack.tell_failure(uuid, text, text) is 'Keeps as a fault that an event is missing, with a WARNING.';
-
-revoke all on function walltrack.tell_failure(uuid, text, text) from public;
 
 
 create or replace function walltrack.repeat_for(p_open_id uuid, p_alert walltrack.alerts) returns void
@@ -192,8 +184,6 @@ $$;
 
 comment on function walltrack.repeat_for(uuid, walltrack.alerts) is
 'Repeats an open alert for one that another program inserts; that of an order goes on saying what the order says.';
-
-revoke all on function walltrack.repeat_for(uuid, walltrack.alerts) from public;
 
 
 create or replace function walltrack.accepted_insert(p_alert walltrack.alerts) returns walltrack.alerts
@@ -245,8 +235,6 @@ $$;
 
 comment on function walltrack.accepted_insert(walltrack.alerts) is
 'The row that another program inserts, as it is stored, with its event: resolved as a duplicate while an alert of its key is open.';
-
-revoke all on function walltrack.accepted_insert(walltrack.alerts) from public;
 
 
 create or replace function walltrack.accepted_update(p_former walltrack.alerts, p_alert walltrack.alerts) returns walltrack.alerts
@@ -334,8 +322,6 @@ comment on function walltrack.accepted_update(walltrack.alerts, walltrack.alerts
 'The row that another program updates, as it is stored, with its event: what the lifecycle refuses is as it was, and so is what an '
 'order alert says.';
 
-revoke all on function walltrack.accepted_update(walltrack.alerts, walltrack.alerts) from public;
-
 
 create or replace function walltrack.tg_alerts__tell_delete() returns trigger
 language plpgsql
@@ -362,8 +348,6 @@ end
 $$;
 
 comment on function walltrack.tg_alerts__tell_delete() is 'Appends the event of open alerts that another program deleted: resolved.';
-
-revoke all on function walltrack.tg_alerts__tell_delete() from public;
 
 
 do $$

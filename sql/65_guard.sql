@@ -40,8 +40,6 @@ $$;
 comment on function walltrack.guard_name(regclass) is
 'The name of the guard''s trigger function, e.g. tg_orders__guard for walltrack.orders; NULL for a table that was dropped.';
 
-revoke all on function walltrack.guard_name(regclass) from public;
-
 
 create or replace function walltrack.unchanged_expression(p_table regclass, p_columns jsonb) returns text
 language sql
@@ -65,8 +63,6 @@ $$;
 comment on function walltrack.unchanged_expression(regclass, jsonb) is
 'The SQL that says whether an UPDATE has changed no watched column of a table.';
 
-revoke all on function walltrack.unchanged_expression(regclass, jsonb) from public;
-
 
 create or replace function walltrack.as_written_expression(p_table regclass, p_columns jsonb, p_facts text[]) returns text
 language sql
@@ -87,8 +83,6 @@ $$;
 
 comment on function walltrack.as_written_expression(regclass, jsonb, text[]) is
 'The SQL that says whether the columns that the guard casts have the types that they had when it was written.';
-
-revoke all on function walltrack.as_written_expression(regclass, jsonb, text[]) from public;
 
 
 create or replace function walltrack.guard_source(
@@ -257,8 +251,6 @@ $$;
 comment on function walltrack.guard_source(regclass, jsonb, text, text) is
 'The body of the trigger function that guards a table, for its columns as they are now.';
 
-revoke all on function walltrack.guard_source(regclass, jsonb, text, text) from public;
-
 
 create or replace function walltrack.write_guard(p_table regclass) returns text[]
 language plpgsql
@@ -298,5 +290,3 @@ $$;
 
 comment on function walltrack.write_guard(regclass) is
 'Writes the guard of a watched table for its columns and settings as they are now; returns the facts that no column can be read as.';
-
-revoke all on function walltrack.write_guard(regclass) from public;

@@ -48,8 +48,6 @@ $$;
 comment on function walltrack.follow_columns(regclass, text) is
 'Writes the guard of a watched table for its columns as they are now; says what it has to do without.';
 
-revoke all on function walltrack.follow_columns(regclass, text) from public;
-
 
 create or replace function walltrack.unwatched_successors() returns table (id regclass, name text, watched regclass)
 language sql
@@ -75,8 +73,6 @@ $$;
 
 comment on function walltrack.unwatched_successors() is
 'Tables that nothing watches although they took the name of a watched table, or inherit from one.';
-
-revoke all on function walltrack.unwatched_successors() from public;
 
 
 create or replace function walltrack.tg_ddl__follow() returns event_trigger
@@ -123,8 +119,6 @@ $$;
 comment on function walltrack.tg_ddl__follow() is
 'After DDL that can change columns: writes the guards of those watched tables whose columns did change.';
 
-revoke all on function walltrack.tg_ddl__follow() from public;
-
 
 create or replace function walltrack.tg_ddl__forget() returns event_trigger
 language plpgsql
@@ -144,8 +138,6 @@ end
 $$;
 
 comment on function walltrack.tg_ddl__forget() is 'Forgets watched tables that are dropped.';
-
-revoke all on function walltrack.tg_ddl__forget() from public;
 
 
 do $$

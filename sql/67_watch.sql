@@ -19,8 +19,6 @@ $$;
 
 comment on function walltrack.fact_names() is 'What can be known of an order: the keys of p_columns of watch_orders().';
 
-revoke all on function walltrack.fact_names() from public;
-
 
 create or replace function walltrack.own_columns(p_table regclass) returns jsonb
 language sql
@@ -43,8 +41,6 @@ as $$
 $$;
 
 comment on function walltrack.own_columns(regclass) is 'Fact of an order -> column of a table, as the names of the columns say.';
-
-revoke all on function walltrack.own_columns(regclass) from public;
 
 
 create or replace function walltrack.map_columns(p_table regclass, p_columns jsonb, p_former jsonb) returns jsonb
@@ -99,8 +95,6 @@ $$;
 
 comment on function walltrack.map_columns(regclass, jsonb, jsonb) is
 'Fact of an order -> column of a table, from what is named, what was mapped before and the facts'' own names (WT004).';
-
-revoke all on function walltrack.map_columns(regclass, jsonb, jsonb) from public;
 
 
 create or replace function walltrack.check_watchable(p_table regclass, p_columns jsonb, p_cancel_pattern text, p_notify text)
@@ -157,8 +151,6 @@ $$;
 comment on function walltrack.check_watchable(regclass, jsonb, text, text) is
 'Refuses what would not work in a trigger of a table (WT004, WT003).';
 
-revoke all on function walltrack.check_watchable(regclass, jsonb, text, text) from public;
-
 
 create or replace function walltrack.check_table(p_table regclass) returns void
 language plpgsql
@@ -191,8 +183,6 @@ end
 $$;
 
 comment on function walltrack.check_table(regclass) is 'Refuses what is no table, and a table on which the role that watches it may not create triggers (WT004).';
-
-revoke all on function walltrack.check_table(regclass) from public;
 
 
 create or replace function walltrack.planned_watch(
@@ -228,8 +218,6 @@ $$;
 comment on function walltrack.planned_watch(regclass, jsonb, text, boolean, text) is
 'The row of watched_tables that watch_orders() would write; changes and locks nothing (WT003, WT004).';
 
-revoke all on function walltrack.planned_watch(regclass, jsonb, text, boolean, text) from public;
-
 
 create or replace function walltrack.missing_triggers(p_table regclass) returns setof text
 language sql
@@ -244,8 +232,6 @@ as $$
 $$;
 
 comment on function walltrack.missing_triggers(regclass) is 'The operations for which a table lacks the trigger walltrack_alerts_...';
-
-revoke all on function walltrack.missing_triggers(regclass) from public;
 
 
 create or replace function walltrack.watch_orders(
@@ -294,8 +280,6 @@ comment on function walltrack.watch_orders(regclass, jsonb, text, boolean, text)
 'Guards a table of orders: from now on its writes open, update and resolve alerts. Again: puts missing triggers back and '
 'changes the settings that are given (WT003, WT004).';
 
-revoke all on function walltrack.watch_orders(regclass, jsonb, text, boolean, text) from public;
-
 
 create or replace function walltrack.unwatch_orders(p_table regclass) returns void
 language plpgsql
@@ -325,5 +309,3 @@ end
 $$;
 
 comment on function walltrack.unwatch_orders(regclass) is 'Takes the guard off a table; its alerts stay as they are (WT004).';
-
-revoke all on function walltrack.unwatch_orders(regclass) from public;

@@ -24,8 +24,6 @@ $$;
 
 comment on function walltrack.order_id_of(walltrack.alerts) is 'The id of the order an alert is about, NULL when it is about none.';
 
-revoke all on function walltrack.order_id_of(walltrack.alerts) from public;
-
 
 create or replace function walltrack.table_of_order(p_order_table regclass, p_order_id text) returns walltrack.watched_tables
 language plpgsql
@@ -57,8 +55,6 @@ $$;
 
 comment on function walltrack.table_of_order(regclass, text) is
 'The watched table that has this order, a row of NULLs when none has. Several: WT011.';
-
-revoke all on function walltrack.table_of_order(regclass, text) from public;
 
 
 create or replace function walltrack.order_of_alert(p_alert_id uuid) returns jsonb
@@ -97,8 +93,6 @@ comment on function walltrack.order_of_alert(uuid) is
 'The order an alert is about, as it is now: its mapped columns, by their names and by the names of their facts, e.g. '
 'attempt_count. NULL when there is none.';
 
-revoke all on function walltrack.order_of_alert(uuid) from public;
-
 
 create or replace function walltrack.waiting_reason(p_row jsonb) returns text
 language plpgsql
@@ -121,8 +115,6 @@ $$;
 
 comment on function walltrack.waiting_reason(jsonb) is
 'Why no worker has taken a pending order that none holds, in words for a trader.';
-
-revoke all on function walltrack.waiting_reason(jsonb) from public;
 
 
 create or replace function walltrack.order_action_refusal(
@@ -199,8 +191,6 @@ $$;
 
 comment on function walltrack.order_action_refusal(walltrack.watched_tables, jsonb, text, text) is
 'Why an order cannot be retried or cancelled as it is, in words for a trader; NULL when it can.';
-
-revoke all on function walltrack.order_action_refusal(walltrack.watched_tables, jsonb, text, text) from public;
 
 
 create or replace function walltrack.act_on_order(
@@ -321,8 +311,6 @@ $$;
 comment on function walltrack.act_on_order(uuid, text, text, text) is
 'Retries or cancels the order of an alert and writes it down, or refuses with WT011; returns the alert as it is then.';
 
-revoke all on function walltrack.act_on_order(uuid, text, text, text) from public;
-
 
 create or replace function walltrack.path_of_triggers(p_table regclass) returns text
 language sql
@@ -343,8 +331,6 @@ $$;
 comment on function walltrack.path_of_triggers(regclass) is
 'The search_path of an order action: the schema of the table and public, each where no other role may create objects in it.';
 
-revoke all on function walltrack.path_of_triggers(regclass) from public;
-
 
 create or replace function walltrack.retry_order(p_alert_id uuid, p_by text) returns walltrack.alerts
 language plpgsql
@@ -360,8 +346,6 @@ $$;
 comment on function walltrack.retry_order(uuid, text) is
 'Puts the failed order of an alert back to pending, due now; its attempts stay counted and the alert open. Refused: WT011. No such '
 'alert: WT001.';
-
-revoke all on function walltrack.retry_order(uuid, text) from public;
 
 
 create or replace function walltrack.cancel_order(p_alert_id uuid, p_reason text, p_by text) returns walltrack.alerts
@@ -385,5 +369,3 @@ $$;
 comment on function walltrack.cancel_order(uuid, text, text) is
 'Cancels the pending or failed order of an alert, which resolves it; a blank reason is Manually cancelled. Refused: WT011. '
 'No such alert: WT001.';
-
-revoke all on function walltrack.cancel_order(uuid, text, text) from public;

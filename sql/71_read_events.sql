@@ -37,8 +37,6 @@ $$;
 
 comment on function walltrack.event_cursor() is 'The cursor of now: read_events() after it gives what is committed from here on.';
 
-revoke all on function walltrack.event_cursor() from public;
-
 
 create or replace function walltrack.readable_snapshot() returns pg_snapshot
 language plpgsql
@@ -57,8 +55,6 @@ end
 $$;
 
 comment on function walltrack.readable_snapshot() is 'The transactions whose events can be read now.';
-
-revoke all on function walltrack.readable_snapshot() from public;
 
 
 create or replace function walltrack.unused_xid(p_snapshot pg_snapshot) returns xid8
@@ -89,8 +85,6 @@ $$;
 
 comment on function walltrack.unused_xid(pg_snapshot) is 'An xid that nobody has got yet, a little above the snapshot (WT009).';
 
-revoke all on function walltrack.unused_xid(pg_snapshot) from public;
-
 
 create or replace function walltrack.cursor_origin() returns text
 language plpgsql
@@ -107,8 +101,6 @@ end
 $$;
 
 comment on function walltrack.cursor_origin() is 'How every cursor of this database begins: version, cluster, database.';
-
-revoke all on function walltrack.cursor_origin() from public;
 
 
 create or replace function walltrack.read_events(p_after text default null, p_limit int default 1000)
@@ -289,5 +281,3 @@ $$;
 
 comment on function walltrack.read_events(text, int) is
 'The events after a cursor, each with the cursor to go on from; null reads from the beginning (WT009, WT010, WT012).';
-
-revoke all on function walltrack.read_events(text, int) from public;

@@ -29,8 +29,6 @@ $$;
 comment on function walltrack.open_states() is
 'What is counted of the open alerts, read by their index, however many are resolved and whatever the statistics say.';
 
-revoke all on function walltrack.open_states() from public;
-
 
 create or replace view walltrack.alert_counts
 with (security_invoker = true)
@@ -120,8 +118,6 @@ $$;
 comment on function walltrack.alerts_since(timestamptz) is
 'The alerts that are open or were resolved since a time, without duplicates: among them all that were created or acknowledged since.';
 
-revoke all on function walltrack.alerts_since(timestamptz) from public;
-
 
 create or replace function walltrack.median_seconds_to_acknowledge() returns double precision
 language sql
@@ -143,5 +139,3 @@ $$;
 
 comment on function walltrack.median_seconds_to_acknowledge() is
 'Half of the newest 1,000 acknowledgements within 7 days took so long; NULL when there was none.';
-
-revoke all on function walltrack.median_seconds_to_acknowledge() from public;

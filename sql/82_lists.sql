@@ -45,8 +45,6 @@ $$;
 comment on function walltrack.named_alerts(text) is
 'The alerts whose id, dedupe key or order id a text of 8 to 1,000 characters is; of each key the newest 1,000.';
 
-revoke all on function walltrack.named_alerts(text) from public;
-
 
 create or replace function walltrack.alert_condition(
     p_severities text[],
@@ -118,8 +116,6 @@ $$;
 comment on function walltrack.alert_condition(text[], text, text, boolean, text, uuid[]) is
 'A filter of alerts as the text of a condition on a; the named alerts, if there are any, stand for the text (WT003).';
 
-revoke all on function walltrack.alert_condition(text[], text, text, boolean, text, uuid[]) from public;
-
 
 create or replace function walltrack.list_place(p_alert walltrack.alerts) returns text
 language plpgsql
@@ -142,8 +138,6 @@ end
 $$;
 
 comment on function walltrack.list_place(walltrack.alerts) is 'The place of an alert in the lists, for p_after of list_alerts().';
-
-revoke all on function walltrack.list_place(walltrack.alerts) from public;
 
 
 create or replace function walltrack.list_alerts(
@@ -270,8 +264,6 @@ $$;
 comment on function walltrack.list_alerts(text[], text, text, boolean, text, text, int) is
 'One page of a list. Where more may follow, the last row has no alert but the place to pass as p_after (WT003, WT009).';
 
-revoke all on function walltrack.list_alerts(text[], text, text, boolean, text, text, int) from public;
-
 
 create or replace function walltrack.changed_alerts(
     p_ids uuid[],
@@ -309,5 +301,3 @@ $$;
 
 comment on function walltrack.changed_alerts(uuid[], text[], text, text, boolean, text) is
 'Those of some alerts that match a filter, in the order of the list: what a page that shows the list has to show anew.';
-
-revoke all on function walltrack.changed_alerts(uuid[], text[], text, text, boolean, text) from public;

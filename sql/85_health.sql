@@ -27,8 +27,6 @@ $$;
 comment on function walltrack.to_run(regrole, regrole, text) is
 'How a reader of health() gets a command run that only p_actor can run, as a clause; NULL for no command.';
 
-revoke all on function walltrack.to_run(regrole, regrole, text) from public;
-
 
 create or replace function walltrack.sentence(variadic p_steps text[]) returns text
 language sql
@@ -40,8 +38,6 @@ as $$
 $$;
 
 comment on function walltrack.sentence(text[]) is 'Steps, of which some may be NULL, as one sentence.';
-
-revoke all on function walltrack.sentence(text[]) from public;
 
 
 create or replace function walltrack.health() returns table (name text, ok boolean, found text, advice text)
@@ -371,5 +367,3 @@ $$;
 comment on function walltrack.health() is
 'Whether alerting works: one row for each thing looked at, with what was found and what the reader can do where it is ill. ok is '
 'NULL where it is not possible here.';
-
-revoke all on function walltrack.health() from public;

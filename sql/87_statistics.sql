@@ -58,8 +58,6 @@ $$;
 comment on function walltrack.chart_times(int, text, timestamptz) is
 'The bounds of the buckets of a chart, up to the end of the present one: hours up to 3 days, local days beyond (WT003).';
 
-revoke all on function walltrack.chart_times(int, text, timestamptz) from public;
-
 
 create or replace function walltrack.chart_raised(p_days int, p_timezone text)
 returns table (starts_at timestamptz, ends_at timestamptz, critical int, high int, warning int, info int)
@@ -94,8 +92,6 @@ $$;
 
 comment on function walltrack.chart_raised(int, text) is
 'How many alerts were raised, per hour (beyond 3 days: per day) and severity (WT003).';
-
-revoke all on function walltrack.chart_raised(int, text) from public;
 
 
 create or replace function walltrack.chart_open(p_days int, p_timezone text)
@@ -154,8 +150,6 @@ $$;
 comment on function walltrack.chart_open(int, text) is
 'How many alerts were open, by severity: each hour (beyond 7 days: each 6 hours), at the bounds of days, and now (WT003).';
 
-revoke all on function walltrack.chart_open(int, text) from public;
-
 
 create or replace function walltrack.chart_response(p_days int, p_timezone text)
 returns table (
@@ -209,8 +203,6 @@ $$;
 comment on function walltrack.chart_response(int, text) is
 'Seconds to acknowledge and to resolve, median and p95 per hour (beyond 3 days: per day); NULL where nothing was (WT003).';
 
-revoke all on function walltrack.chart_response(int, text) from public;
-
 
 create or replace function walltrack.chart_tokens(p_days int, p_timezone text)
 returns table (token text, token_symbol text, failures int)
@@ -241,8 +233,6 @@ $$;
 
 comment on function walltrack.chart_tokens(int, text) is
 'The 10 tokens with the most orders that failed for good in this time (WT003).';
-
-revoke all on function walltrack.chart_tokens(int, text) from public;
 
 
 create or replace function walltrack.error_family(p_error text) returns text
@@ -275,8 +265,6 @@ $$;
 
 comment on function walltrack.error_family(text) is
 'The error without what differs each time: numbers, percentages, hexadecimal, addresses become #. NULL for a blank one.';
-
-revoke all on function walltrack.error_family(text) from public;
 
 
 create or replace function walltrack.chart_errors(p_days int, p_timezone text)
@@ -316,5 +304,3 @@ $$;
 
 comment on function walltrack.chart_errors(int, text) is
 'The 10 error families with the most orders that failed for good in this time, of the newest 50,000 (WT003).';
-
-revoke all on function walltrack.chart_errors(int, text) from public;

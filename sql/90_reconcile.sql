@@ -56,8 +56,6 @@ $$;
 comment on function walltrack.batch_query(walltrack.watched_tables, text) is
 'The query that walks a watched table by its id: the orders after $1, at most $2, and those of them whose alert needs a look.';
 
-revoke all on function walltrack.batch_query(walltrack.watched_tables, text) from public;
-
 
 create or replace function walltrack.raise_missing(
     p_table regclass,
@@ -132,8 +130,6 @@ $$;
 comment on function walltrack.raise_missing(regclass, text, int, boolean) is
 'Raises the alerts that are missing (or behind) among the next p_limit orders; returns where it stopped and how many.';
 
-revoke all on function walltrack.raise_missing(regclass, text, int, boolean) from public;
-
 
 create or replace function walltrack.resolve_ended(p_dry_run boolean, p_table regclass default null) returns int
 language plpgsql
@@ -177,8 +173,6 @@ $$;
 comment on function walltrack.resolve_ended(boolean, regclass) is
 'Resolves the open alerts (of one table) whose order is filled, cancelled or deleted; returns how many.';
 
-revoke all on function walltrack.resolve_ended(boolean, regclass) from public;
-
 
 create or replace function walltrack.known_faults() returns bigint[]
 language plpgsql
@@ -192,8 +186,6 @@ end
 $$;
 
 comment on function walltrack.known_faults() is 'The faults that a reconciliation which begins now can heal.';
-
-revoke all on function walltrack.known_faults() from public;
 
 
 create or replace function walltrack.clear_faults(p_known bigint[]) returns void
@@ -229,8 +221,6 @@ $$;
 
 comment on function walltrack.clear_faults(bigint[]) is
 'Forgets those of the known faults that a reconciliation of every watched table has healed.';
-
-revoke all on function walltrack.clear_faults(bigint[]) from public;
 
 
 create or replace function walltrack.reconcile_orders(
@@ -273,8 +263,6 @@ $$;
 comment on function walltrack.reconcile_orders(boolean) is
 'Makes alerts agree with orders: raises what is missing, resolves what has ended; returns how many. Idempotent.';
 
-revoke all on function walltrack.reconcile_orders(boolean) from public;
-
 
 create or replace function walltrack.tg_watched__truncated() returns trigger
 language plpgsql
@@ -297,5 +285,3 @@ end
 $$;
 
 comment on function walltrack.tg_watched__truncated() is 'TRUNCATE of a watched table deletes its orders: resolves their alerts.';
-
-revoke all on function walltrack.tg_watched__truncated() from public;

@@ -22,8 +22,6 @@ $$;
 
 comment on function walltrack.purge_before(interval) is 'The time so long ago (WT003).';
 
-revoke all on function walltrack.purge_before(interval) from public;
-
 
 create or replace function walltrack.keeps_a_resolve(p_alert walltrack.alerts) returns boolean
 language plpgsql
@@ -56,8 +54,6 @@ $$;
 
 comment on function walltrack.keeps_a_resolve(walltrack.alerts) is
 'Whether a resolved alert is the newest of an order that is still exhausted: without it, a person''s resolve would not hold.';
-
-revoke all on function walltrack.keeps_a_resolve(walltrack.alerts) from public;
 
 
 create or replace function walltrack.purge_batch(
@@ -119,8 +115,6 @@ $$;
 comment on function walltrack.purge_batch(timestamptz, timestamptz, uuid, int, boolean) is
 'Deletes what may go among the next p_limit alerts that were resolved before a time; returns where it stopped and how many.';
 
-revoke all on function walltrack.purge_batch(timestamptz, timestamptz, uuid, int, boolean) from public;
-
 
 create or replace function walltrack.purge_alerts(p_older_than interval, p_limit int default 100000) returns int
 language plpgsql
@@ -147,5 +141,3 @@ $$;
 
 comment on function walltrack.purge_alerts(interval, int) is
 'Deletes alerts that were resolved longer ago, with their events, at most p_limit in one call; returns how many (WT003).';
-
-revoke all on function walltrack.purge_alerts(interval, int) from public;

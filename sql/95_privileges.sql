@@ -30,8 +30,6 @@ $$;
 comment on function walltrack.granted_functions(text) is
 'The functions that a reader, operator, raiser or relay may call; NULL for another kind of access.';
 
-revoke all on function walltrack.granted_functions(text) from public;
-
 
 create or replace function walltrack.own_relations() returns setof regclass
 language sql
@@ -50,8 +48,6 @@ $$;
 
 comment on function walltrack.own_relations() is 'The tables, views and sequences of alerting, without what the host keeps in the schema.';
 
-revoke all on function walltrack.own_relations() from public;
-
 
 create or replace function walltrack.own_functions() returns setof regprocedure
 language sql
@@ -59,23 +55,44 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  -- Those with our search_path, those that have none for the sake of speed, and the guards.
+  -- By name, and the guards by what they call: the host may keep functions of its own in the schema.
   select p.oid::regprocedure
   from pg_proc as p
   where p.pronamespace = 'walltrack'::regnamespace
     and (
-      'search_path=pg_catalog, pg_temp' = any (p.proconfig)
-      or p.prosrc like '%walltrack.sync_order(%'
-      or p.proname in (
-        'one_line', 'event_detail', 'notify_event', 'open_alert', 'repeat_alert', 'close_alert', 'order_outcome', 'told_error',
-        'order_message', 'waited', 'lock_limit', 'limit_waiting', 'tg_alerts__check_lifecycle', 'tg_alert_events__protect_commit'
+      p.proname in (
+        'accepted_insert', 'accepted_update', 'acknowledge_alert', 'act_on_order', 'action_refusal', 'actor', 'add_waited',
+        'alert_condition', 'alerted_order_id', 'alerts_since', 'append_event', 'as_amount', 'as_int', 'as_number',
+        'as_simulated', 'as_time', 'as_written_expression', 'base_type', 'batch_query', 'cancel_order', 'changed_alerts',
+        'chart_errors', 'chart_open', 'chart_raised', 'chart_response', 'chart_times', 'chart_tokens', 'check_role',
+        'check_table', 'check_watchable', 'claim_dedupe_key', 'clear_faults', 'clip', 'close_alert', 'cluster_id',
+        'complete_order_alerts', 'completed_alert', 'completed_data', 'cursor_origin', 'enable_row_security',
+        'error_family', 'event_cursor', 'event_detail', 'fact_expression', 'fact_length', 'fact_names', 'find_order',
+        'first_text', 'follow_columns', 'grant_access', 'granted_functions', 'guard_name', 'guard_of', 'guard_source',
+        'has_alert', 'has_foreign_owner', 'has_other_rights', 'health', 'hides_orders', 'history_condition', 'honor_cancel',
+        'in_form', 'is_order_alert', 'is_trusted', 'keep_fault', 'keeps_a_resolve', 'known_faults', 'limit_waiting',
+        'list_alerts', 'list_place', 'lock_limit', 'locked_alert', 'map_columns', 'may_read',
+        'median_seconds_to_acknowledge', 'missing_triggers', 'named_alerts', 'narrow_grants', 'nonblank', 'notify_event',
+        'one_line', 'open_alert', 'open_order_alerts', 'open_states', 'order_action_refusal', 'order_facts_of',
+        'order_id_of', 'order_key', 'order_message', 'order_of_alert', 'order_outcome', 'own_columns', 'own_functions',
+        'own_relations', 'path_of_triggers', 'planned_watch', 'policies_of', 'present_tables', 'purge_alerts',
+        'purge_batch', 'purge_before', 'queue_share', 'raise_alert', 'raise_missing', 'read_events', 'read_order',
+        'read_refusal', 'read_row', 'readable_snapshot', 'reconcile_orders', 'record_order', 'refresh_alert',
+        'repeat_alert', 'repeat_for', 'resolve_alert', 'resolve_by_dedupe_key', 'resolve_ended', 'resolve_raised_alert',
+        'retry_order', 'revoke_access', 'runs_foreign_code', 'sentence', 'settled', 'severity_rank', 'shut_out_api_roles',
+        'snooze_alert', 'sync_alert', 'sync_arguments', 'sync_deleted_order', 'sync_order', 'sync_stored_order',
+        'sync_unusual_write', 'table_name', 'table_of_order', 'table_tree', 'tell_failure', 'text_expression',
+        'tg_alert_events__append_only', 'tg_alert_events__protect_commit', 'tg_alerts__check_lifecycle',
+        'tg_alerts__delete_events', 'tg_alerts__tell_delete', 'tg_ddl__follow', 'tg_ddl__forget',
+        'tg_order_actions__append_only', 'tg_watched__truncated', 'to_run', 'told_error', 'type_name', 'types_of',
+        'unchanged_expression', 'unread_tables', 'unreadable_facts', 'unused_xid', 'unwatch_orders', 'unwatched_successors',
+        'utc', 'waited', 'waiting_reason', 'watch_orders', 'watched_root', 'write_guard'
       )
+      or p.prosrc like '%walltrack.sync_order(%'
     )
 $$;
 
 comment on function walltrack.own_functions() is 'The functions of alerting, without what the host keeps in the schema.';
-
-revoke all on function walltrack.own_functions() from public;
 
 
 create or replace function walltrack.check_role(p_role regrole) returns void
@@ -92,8 +109,6 @@ end
 $$;
 
 comment on function walltrack.check_role(regrole) is 'Refuses the number of a role that does not exist (WT003).';
-
-revoke all on function walltrack.check_role(regrole) from public;
 
 
 create or replace function walltrack.grant_access(p_role regrole, p_as text) returns void
@@ -147,8 +162,6 @@ $$;
 comment on function walltrack.grant_access(regrole, text) is
 'Lets a role read alerts (reader, relay), act on them (operator) or raise its own (raiser), beside what it may already (WT003).';
 
-revoke all on function walltrack.grant_access(regrole, text) from public;
-
 
 create or replace function walltrack.policies_of(p_role regrole) returns setof name
 language sql
@@ -163,8 +176,6 @@ $$;
 
 comment on function walltrack.policies_of(regrole) is
 'The policies on alerts of grant_access() for a role, found by the role: a restored dump gives it another number.';
-
-revoke all on function walltrack.policies_of(regrole) from public;
 
 
 create or replace function walltrack.has_other_rights(p_role regrole) returns boolean
@@ -188,8 +199,6 @@ $$;
 
 comment on function walltrack.has_other_rights(regrole) is
 'Whether a role was granted rights on what the host keeps in the schema, e.g. the orders.';
-
-revoke all on function walltrack.has_other_rights(regrole) from public;
 
 
 create or replace function walltrack.revoke_access(p_role regrole) returns void
@@ -224,8 +233,6 @@ $$;
 comment on function walltrack.revoke_access(regrole) is
 'Takes every right on alerting from a role, and usage on the schema where grant_access() gave it (WT003).';
 
-revoke all on function walltrack.revoke_access(regrole) from public;
-
 
 create or replace function walltrack.shut_out_api_roles() returns void
 language plpgsql
@@ -240,8 +247,6 @@ $$;
 
 comment on function walltrack.shut_out_api_roles() is
 'Takes every right on alerting from anon and authenticated, which default privileges may have given them.';
-
-revoke all on function walltrack.shut_out_api_roles() from public;
 
 
 create or replace function walltrack.narrow_grants() returns void
@@ -309,8 +314,6 @@ $$;
 comment on function walltrack.narrow_grants() is
 'Takes from every role the rights on alerting that grant_access() never gives.';
 
-revoke all on function walltrack.narrow_grants() from public;
-
 
 create or replace function walltrack.enable_row_security() returns void
 language plpgsql
@@ -354,11 +357,17 @@ $$;
 comment on function walltrack.enable_row_security() is
 'Enables row level security on the tables of alerting; migrate does it where the roles anon and authenticated exist.';
 
-revoke all on function walltrack.enable_row_security() from public;
 
-
+-- PostgreSQL lets PUBLIC execute every new function and use every new type. The migration is one transaction, so no other session has
+-- seen them before this.
 do $$
+declare
+  v_function regprocedure;
 begin
+  for v_function in select walltrack.own_functions() loop
+    execute format('revoke all on function %s from public', v_function);
+  end loop;
+  revoke all on type walltrack.order_facts, walltrack.order_alert_data, walltrack.event_detail from public;
   perform walltrack.shut_out_api_roles();
   perform walltrack.narrow_grants();
   if exists (select from pg_roles as r where r.rolname in ('anon', 'authenticated')) then

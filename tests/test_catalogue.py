@@ -71,6 +71,19 @@ def test_nothing_is_executable_by_public(db: psycopg.Connection) -> None:
     assert functions(db, "has_function_privilege('public', p.oid, 'execute')") == set()
 
 
+def test_no_type_is_usable_by_public(db: psycopg.Connection) -> None:
+    assert names(
+        db,
+        "select t.typname from pg_type as t join pg_class as c on c.oid = t.typrelid and c.relkind = 'c' "
+        "where t.typnamespace = 'walltrack'::regnamespace and has_type_privilege('public', t.oid, 'usage')",
+    ) == set()  # fmt: skip
+
+
+def test_the_register_names_every_function_of_alerting(db: psycopg.Connection) -> None:
+    registered = names(db, "select p.proname from walltrack.own_functions() as f join pg_proc as p on p.oid = f")
+    assert registered == functions(db, "true")
+
+
 def test_only_the_doors_are_security_definer(db: psycopg.Connection) -> None:
     assert functions(db, "p.prosecdef") == DEFINERS
 
