@@ -23,6 +23,8 @@
 --   60_stored_orders.sql         sync_order() for an order as it is stored, e.g. after nested writes
 --   61_complete_alerts.sql       the facts of order alerts that another program wrote
 --   62_other_writers.sql         what other programs write to alerts by plain statements
+--   63_check_lifecycle.sql       the trigger that enforces the lifecycle of an alert, for every writer
+--   64_access.sql                least privilege: no role may do anything until grant_access() says so
 --   65_guard.sql                 the trigger: leaves at once unless the order write matters
 --   66_follow_ddl.sql            writes the guard again when the columns of its table change
 --   67_watch.sql                 watch_orders() and unwatch_orders()
@@ -30,11 +32,11 @@
 --   71_read_events.sql           the stream: every event after a cursor, once, in order
 --   80_views.sql                 open_alerts, alert_counts, alert_summary, alert_timeline
 --   82_lists.sql                 lists with filters, page by page
---   85_health.sql                whether alerting itself works
 --   87_statistics.sql            what the charts show
 --   90_reconcile.sql             compares orders with alerts and heals what is missing
 --   92_purge.sql                 retention: deletes what was resolved long ago
---   95_privileges.sql            least privilege: no role may do anything until grant_access() says so
+--   94_health.sql                whether alerting itself works
+--   95_privileges.sql            takes from PUBLIC, and from the roles of a public API, what new objects give them
 --   99_refresh_guards.sql        writes the guards of all watched tables again after an upgrade
 --
 -- The life of one alert, in the order of the calls:

@@ -22,6 +22,21 @@ $$;
 comment on function walltrack.event_detail(text, text, int, jsonb, text) is 'What an event keeps of its alert at that moment.';
 
 
+create or replace function walltrack.queue_share(p_bytes bigint) returns float8
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- The smallest queue that can be configured has 512 kB, the usual one 8 GB. A setting since PostgreSQL 17.
+  return p_bytes / (coalesce(current_setting('max_notify_queue_pages', true), '1048576')::float8 * 8192);
+end
+$$;
+
+comment on function walltrack.queue_share(bigint) is 'Which part of the notification queue so many bytes take.';
+
+
 create or replace function walltrack.notify_event(
     p_event_id bigint,
     p_kind text,
@@ -88,21 +103,6 @@ comment on function walltrack.notify_event(
 ) is
 'Notifies channel walltrack_alerts of an event, unless the notification queue is half full; p_notify event or transaction (the '
 'first one of a transaction). Returns whether it did.';
-
-
-create or replace function walltrack.queue_share(p_bytes bigint) returns float8
-language plpgsql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  -- The smallest queue that can be configured has 512 kB, the usual one 8 GB. A setting since PostgreSQL 17.
-  return p_bytes / (coalesce(current_setting('max_notify_queue_pages', true), '1048576')::float8 * 8192);
-end
-$$;
-
-comment on function walltrack.queue_share(bigint) is 'Which part of the notification queue so many bytes take.';
 
 
 create or replace function walltrack.append_event(p_alert walltrack.alerts, p_kind text, p_actor text) returns walltrack.alerts

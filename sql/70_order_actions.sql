@@ -193,6 +193,26 @@ comment on function walltrack.order_action_refusal(walltrack.watched_tables, jso
 'Why an order cannot be retried or cancelled as it is, in words for a trader; NULL when it can.';
 
 
+create or replace function walltrack.path_of_triggers(p_table regclass) returns text
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  -- Only schemas in which no other role can create what a trigger of the table would find first.
+  select concat_ws(', ', 'pg_catalog', string_agg(quote_ident(n.nspname), ', ' order by n.nspname = 'public'), 'pg_temp')
+  from pg_namespace as n
+  where (n.nspname = 'public' or n.oid = (select c.relnamespace from pg_class as c where c.oid = p_table))
+    and walltrack.is_trusted(n.nspowner)
+    and not exists (
+      select from aclexplode(n.nspacl) as a where a.privilege_type = 'CREATE' and not walltrack.is_trusted(a.grantee)
+    )
+$$;
+
+comment on function walltrack.path_of_triggers(regclass) is
+'The search_path of an order action: the schema of the table and public, each where no other role may create objects in it.';
+
+
 create or replace function walltrack.act_on_order(
     p_alert_id uuid,
     p_action text,
@@ -310,26 +330,6 @@ $$;
 
 comment on function walltrack.act_on_order(uuid, text, text, text) is
 'Retries or cancels the order of an alert and writes it down, or refuses with WT011; returns the alert as it is then.';
-
-
-create or replace function walltrack.path_of_triggers(p_table regclass) returns text
-language sql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-  -- Only schemas in which no other role can create what a trigger of the table would find first.
-  select concat_ws(', ', 'pg_catalog', string_agg(quote_ident(n.nspname), ', ' order by n.nspname = 'public'), 'pg_temp')
-  from pg_namespace as n
-  where (n.nspname = 'public' or n.oid = (select c.relnamespace from pg_class as c where c.oid = p_table))
-    and walltrack.is_trusted(n.nspowner)
-    and not exists (
-      select from aclexplode(n.nspacl) as a where a.privilege_type = 'CREATE' and not walltrack.is_trusted(a.grantee)
-    )
-$$;
-
-comment on function walltrack.path_of_triggers(regclass) is
-'The search_path of an order action: the schema of the table and public, each where no other role may create objects in it.';
 
 
 create or replace function walltrack.retry_order(p_alert_id uuid, p_by text) returns walltrack.alerts

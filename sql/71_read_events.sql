@@ -16,28 +16,6 @@
 -- The parts of a cursor: c1 / cluster / database / snapshot / unused xid / time / id, and in the middle of the late ones
 -- also / snapshot / unused xid / id they were read up to.
 
-create or replace function walltrack.event_cursor() returns text
-language plpgsql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_snapshot pg_snapshot := walltrack.readable_snapshot();
-begin
-  return format('%s%s/%s/', walltrack.cursor_origin(), v_snapshot, walltrack.unused_xid(v_snapshot)) || coalesce((
-    select (extract(epoch from e.at) * 1000000)::bigint || '/' || e.event_id
-    from walltrack.alert_events as e
-    where e.cluster_id <> walltrack.cluster_id() or pg_visible_in_snapshot(e.xid, v_snapshot)
-    order by e.event_id desc
-    limit 1
-  ), '0/0');
-end
-$$;
-
-comment on function walltrack.event_cursor() is 'The cursor of now: read_events() after it gives what is committed from here on.';
-
-
 create or replace function walltrack.readable_snapshot() returns pg_snapshot
 language plpgsql
 stable
@@ -101,6 +79,28 @@ end
 $$;
 
 comment on function walltrack.cursor_origin() is 'How every cursor of this database begins: version, cluster, database.';
+
+
+create or replace function walltrack.event_cursor() returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_snapshot pg_snapshot := walltrack.readable_snapshot();
+begin
+  return format('%s%s/%s/', walltrack.cursor_origin(), v_snapshot, walltrack.unused_xid(v_snapshot)) || coalesce((
+    select (extract(epoch from e.at) * 1000000)::bigint || '/' || e.event_id
+    from walltrack.alert_events as e
+    where e.cluster_id <> walltrack.cluster_id() or pg_visible_in_snapshot(e.xid, v_snapshot)
+    order by e.event_id desc
+    limit 1
+  ), '0/0');
+end
+$$;
+
+comment on function walltrack.event_cursor() is 'The cursor of now: read_events() after it gives what is committed from here on.';
 
 
 create or replace function walltrack.read_events(p_after text default null, p_limit int default 1000)

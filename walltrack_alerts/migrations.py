@@ -266,7 +266,8 @@ def drop_definitions() -> str:
     )
 
 
-_LAST = ("tg_ddl__follow", "tg_ddl__forget", "tg_watched__truncated")
+_LAST = ("tg_ddl__follow", "tg_ddl__forget", "tg_watched__truncated", "tg_alerts__check_lifecycle")
+"""Dropped with what they are attached to."""
 
 
 def drop_guards() -> str:

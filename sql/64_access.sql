@@ -1,0 +1,358 @@
+-- Who may do what. Nobody by default: not PUBLIC, and not the roles behind a public API (anon and authenticated of
+-- Supabase), whatever the default privileges of the database hand out.
+--
+-- The trading bot needs no right here: the guard runs with the rights of its owner. Whoever reads alerts or acts on them
+-- gets a role by grant_access(); acting is possible only through the functions.
+
+create or replace function walltrack.granted_functions(p_as text) returns text[]
+language sql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select k.functions || array[
+    'severity_rank', 'clip', 'cluster_id', 'readable_snapshot', 'unused_xid', 'cursor_origin', 'event_cursor', 'read_events',
+    'nonblank', 'order_key', 'named_alerts', 'alert_condition', 'list_place', 'list_alerts', 'changed_alerts',
+    'median_seconds_to_acknowledge', 'open_states',
+    'chart_times', 'alerts_since', 'chart_raised', 'chart_open', 'chart_response', 'chart_tokens', 'chart_errors', 'error_family'
+  ]
+  from (values
+    ('reader', array['order_of_alert', 'health']),
+    ('operator', array[
+      'order_of_alert', 'health', 'acknowledge_alert', 'snooze_alert', 'resolve_alert', 'resolve_by_dedupe_key', 'retry_order', 'cancel_order'
+    ]),
+    ('raiser', array['raise_alert', 'resolve_raised_alert', 'resolve_by_dedupe_key']),
+    ('relay', array[]::text[])
+  ) as k (access, functions)
+  where k.access = p_as
+$$;
+
+comment on function walltrack.granted_functions(text) is
+'The functions that a reader, operator, raiser or relay may call; NULL for another kind of access.';
+
+
+create or replace function walltrack.own_relations() returns setof regclass
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select c.oid::regclass
+  from pg_class as c
+  where c.relnamespace = 'walltrack'::regnamespace and c.relname in (
+    'alerts', 'alert_events', 'order_actions', 'alert_faults', 'watched_tables', 'given_usage', 'open_alerts', 'alert_counts',
+    'alert_summary', 'alert_timeline', 'alerts_version', 'alert_events_event_id_seq', 'order_actions_action_id_seq',
+    'alert_faults_fault_id_seq', 'waited_in_transaction'
+  )
+$$;
+
+comment on function walltrack.own_relations() is 'The tables, views and sequences of alerting, without what the host keeps in the schema.';
+
+
+create or replace function walltrack.own_functions() returns setof regprocedure
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  -- By name, and the guards by what they call: the host may keep functions of its own in the schema.
+  select p.oid::regprocedure
+  from pg_proc as p
+  where p.pronamespace = 'walltrack'::regnamespace
+    and (
+      p.proname in (
+        'accepted_insert', 'accepted_update', 'acknowledge_alert', 'act_on_order', 'action_refusal', 'actor', 'add_waited',
+        'alert_condition', 'alerted_order_id', 'alerts_since', 'append_event', 'as_amount', 'as_int', 'as_number',
+        'as_simulated', 'as_time', 'as_written_expression', 'base_type', 'batch_query', 'cancel_order', 'changed_alerts',
+        'chart_errors', 'chart_open', 'chart_raised', 'chart_response', 'chart_times', 'chart_tokens', 'check_role',
+        'check_table', 'check_watchable', 'claim_dedupe_key', 'clear_faults', 'clip', 'close_alert', 'cluster_id',
+        'complete_order_alerts', 'completed_alert', 'completed_data', 'cursor_origin', 'enable_row_security',
+        'error_family', 'event_cursor', 'event_detail', 'fact_expression', 'fact_length', 'fact_names', 'find_order',
+        'first_text', 'follow_columns', 'grant_access', 'granted_functions', 'guard_name', 'guard_of', 'guard_source',
+        'has_alert', 'has_foreign_owner', 'has_other_rights', 'health', 'hides_orders', 'history_condition', 'honor_cancel',
+        'in_form', 'is_order_alert', 'is_trusted', 'keep_fault', 'keeps_a_resolve', 'known_faults', 'limit_waiting',
+        'list_alerts', 'list_place', 'lock_limit', 'locked_alert', 'map_columns', 'may_read',
+        'median_seconds_to_acknowledge', 'missing_triggers', 'named_alerts', 'narrow_grants', 'nonblank', 'notify_event',
+        'one_line', 'open_alert', 'open_order_alerts', 'open_states', 'order_action_refusal', 'order_facts_of',
+        'order_id_of', 'order_key', 'order_message', 'order_of_alert', 'order_outcome', 'own_columns', 'own_functions',
+        'own_relations', 'path_of_triggers', 'planned_watch', 'policies_of', 'present_tables', 'purge_alerts',
+        'purge_batch', 'purge_before', 'queue_share', 'raise_alert', 'raise_missing', 'read_events', 'read_order',
+        'read_refusal', 'read_row', 'readable_snapshot', 'reconcile_orders', 'record_order', 'refresh_alert',
+        'repeat_alert', 'repeat_for', 'resolve_alert', 'resolve_by_dedupe_key', 'resolve_ended', 'resolve_raised_alert',
+        'retry_order', 'revoke_access', 'runs_foreign_code', 'sentence', 'settled', 'severity_rank', 'shut_out_api_roles',
+        'snooze_alert', 'sync_alert', 'sync_arguments', 'sync_deleted_order', 'sync_order', 'sync_stored_order',
+        'sync_unusual_write', 'table_name', 'table_of_order', 'table_tree', 'tell_failure', 'text_expression',
+        'tg_alert_events__append_only', 'tg_alert_events__protect_commit', 'tg_alerts__check_lifecycle',
+        'tg_alerts__delete_events', 'tg_alerts__tell_delete', 'tg_ddl__follow', 'tg_ddl__forget',
+        'tg_order_actions__append_only', 'tg_watched__truncated', 'to_run', 'told_error', 'type_name', 'types_of',
+        'unchanged_expression', 'unread_tables', 'unreadable_facts', 'unused_xid', 'unwatch_orders', 'unwatched_successors',
+        'utc', 'waited', 'waiting_reason', 'watch_orders', 'watched_root', 'write_guard'
+      )
+      or p.prosrc like '%walltrack.sync_order(%'
+    )
+$$;
+
+comment on function walltrack.own_functions() is 'The functions of alerting, without what the host keeps in the schema.';
+
+
+create or replace function walltrack.check_role(p_role regrole) returns void
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not exists (select from pg_roles as r where r.oid = p_role) then
+    raise exception 'there is no role %', coalesce(p_role::text, 'NULL') using errcode = 'WT003';
+  end if;
+end
+$$;
+
+comment on function walltrack.check_role(regrole) is 'Refuses the number of a role that does not exist (WT003).';
+
+
+create or replace function walltrack.policies_of(p_role regrole) returns setof name
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select p.polname
+  from pg_policy as p
+  where p.polrelid = 'walltrack.alerts'::regclass and starts_with(p.polname, 'whoever_was_granted_select_') and p.polroles = array[p_role::oid]
+$$;
+
+comment on function walltrack.policies_of(regrole) is
+'The policies on alerts of grant_access() for a role, found by the role: a restored dump gives it another number.';
+
+
+create or replace function walltrack.grant_access(p_role regrole, p_as text) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_functions text[] := walltrack.granted_functions(p_as);
+  v_function text;
+begin
+  if v_functions is null then
+    raise exception 'unknown kind of access: %', coalesce(quote_literal(p_as), 'NULL')
+      using errcode = 'WT003', hint = 'Use reader, operator (acts on alerts and their orders), raiser (raises alerts of its own) or relay.';
+  end if;
+  perform walltrack.check_role(p_role);
+  if not exists (
+    select from pg_namespace as n
+    cross join lateral aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) as a
+    where n.nspname = 'walltrack' and a.grantee = p_role and a.privilege_type = 'USAGE'
+  ) then
+    execute format('grant usage on schema walltrack to %s', p_role);
+    insert into walltrack.given_usage (role_name) select r.rolname from pg_roles as r where r.oid = p_role on conflict do nothing;
+  end if;
+  execute format(
+    'grant select on walltrack.alerts, walltrack.alert_events, walltrack.order_actions, walltrack.alert_faults, '
+    'walltrack.watched_tables, walltrack.open_alerts, walltrack.alert_counts, walltrack.alert_summary, walltrack.alert_timeline '
+    'to %s', p_role
+  );
+  -- Where the host's own row level security decides about an adopted table, this role sees all of it none the less.
+  if (select c.relrowsecurity from pg_class as c where c.oid = 'walltrack.alerts'::regclass) and not exists (
+    select from pg_policy as p
+    where p.polrelid = 'walltrack.alerts'::regclass
+      and (p.polname = 'whoever_was_granted_select' or p.polname in (select walltrack.policies_of(p_role)))
+  ) then
+    execute format(
+      'create policy %I on walltrack.alerts for select to %s using (true)', 'whoever_was_granted_select_' || gen_random_uuid(), p_role
+    );
+  end if;
+  execute format('grant select on sequence walltrack.alert_events_event_id_seq to %s', p_role);
+  if to_regclass('walltrack.alerts_version') is not null then
+    execute format('grant select on walltrack.alerts_version to %s', p_role);
+  end if;
+  foreach v_function in array v_functions loop
+    execute format('grant execute on function walltrack.%I to %s', v_function, p_role);
+  end loop;
+end
+$$;
+
+comment on function walltrack.grant_access(regrole, text) is
+'Lets a role read alerts (reader, relay), act on them (operator) or raise its own (raiser), beside what it may already (WT003).';
+
+
+create or replace function walltrack.has_other_rights(p_role regrole) returns boolean
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select exists (
+    select from pg_class as c
+    cross join lateral aclexplode(c.relacl) as a
+    where c.relnamespace = 'walltrack'::regnamespace and a.grantee = p_role
+      and c.oid::regclass not in (select r.relation from walltrack.own_relations() as r (relation))
+    union all
+    select from pg_proc as p
+    cross join lateral aclexplode(p.proacl) as a
+    where p.pronamespace = 'walltrack'::regnamespace and a.grantee = p_role
+      and p.oid::regprocedure not in (select f.function from walltrack.own_functions() as f (function))
+  )
+$$;
+
+comment on function walltrack.has_other_rights(regrole) is
+'Whether a role was granted rights on what the host keeps in the schema, e.g. the orders.';
+
+
+create or replace function walltrack.revoke_access(p_role regrole) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_table regclass;
+  v_function regprocedure;
+  v_policy name;
+begin
+  perform walltrack.check_role(p_role);
+  for v_table in select walltrack.own_relations() loop
+    execute format('revoke all on table %s from %s', v_table, p_role);
+  end loop;
+  for v_function in select walltrack.own_functions() loop
+    execute format('revoke all on function %s from %s', v_function, p_role);
+  end loop;
+  for v_policy in select walltrack.policies_of(p_role) loop
+    execute format('drop policy %I on walltrack.alerts', v_policy);
+  end loop;
+  delete from walltrack.given_usage as g using pg_roles as r where r.oid = p_role and g.role_name = r.rolname;
+  -- The host may have given it rights on tables of its own since.
+  if found and not walltrack.has_other_rights(p_role) then
+    execute format('revoke usage on schema walltrack from %s', p_role);
+  end if;
+end
+$$;
+
+comment on function walltrack.revoke_access(regrole) is
+'Takes every right on alerting from a role, and usage on the schema where grant_access() gave it (WT003).';
+
+
+create or replace function walltrack.shut_out_api_roles() returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform walltrack.revoke_access(r.oid::regrole) from pg_roles as r where r.rolname in ('anon', 'authenticated');
+end
+$$;
+
+comment on function walltrack.shut_out_api_roles() is
+'Takes every right on alerting from anon and authenticated, which default privileges may have given them.';
+
+
+create or replace function walltrack.narrow_grants() returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- Default privileges of the database may have given any role more than grant_access() ever gives: to write events, to call the
+-- functions behind the guard, to attach triggers to alerts. The alerts table keeps INSERT, UPDATE and DELETE: a service that
+-- wrote it before alerting adopted it goes on doing so, in the columns that it knows. The others are alerting's alone.
+declare
+  v_right record;
+  v_columns text := (
+    select string_agg(quote_ident(a.attname), ', ' order by a.attnum)
+    from pg_attribute as a
+    where a.attrelid = 'walltrack.alerts'::regclass and a.attnum > 0 and not a.attisdropped and a.attname <> all (array[
+      'occurrences', 'last_seen_at', 'resolved_by', 'snoozed_until', 'order_table', 'order_status', 'order_attempts', 'order_exhausted',
+      'own_writes'
+    ])
+  );
+begin
+  for v_right in
+    select a.privilege_type as privilege, case a.grantee when 0 then 'public' else a.grantee::regrole::text end as grantee
+    from pg_class as c
+    cross join lateral aclexplode(c.relacl) as a
+    where c.oid = 'walltrack.alerts'::regclass and a.grantee <> c.relowner and a.privilege_type in ('INSERT', 'UPDATE')
+  loop
+    execute format('revoke %s on walltrack.alerts from %s cascade', v_right.privilege, v_right.grantee);
+    execute format('grant %s (%s) on walltrack.alerts to %s', v_right.privilege, v_columns, v_right.grantee);
+  end loop;
+  for v_right in
+    select c.oid::regclass as relation, c.relkind, a.grantee, a.privilege_type as privilege
+    from walltrack.own_relations() as r
+    inner join pg_class as c on c.oid = r
+    cross join lateral aclexplode(c.relacl) as a
+    where a.grantee <> c.relowner
+      and a.privilege_type not in ('SELECT', 'MAINTAIN')
+      and not (c.relname = 'alerts' and a.privilege_type = 'DELETE')
+  loop
+    execute format(
+      'revoke %s on %s %s from %s cascade', v_right.privilege, case v_right.relkind when 'S' then 'sequence' else 'table' end, v_right.relation,
+      case v_right.grantee when 0 then 'public' else v_right.grantee::regrole::text end
+    );
+  end loop;
+  -- Scheduled jobs of a role of their own may have been granted the last ones.
+  for v_right in
+    select p.oid::regprocedure as function, a.grantee
+    from walltrack.own_functions() as f
+    inner join pg_proc as p on p.oid = f
+    cross join lateral aclexplode(p.proacl) as a
+    where a.grantee <> p.proowner
+      and p.proname <> all (walltrack.granted_functions('operator') || walltrack.granted_functions('raiser') || array[
+        'reconcile_orders', 'known_faults', 'raise_missing', 'resolve_ended', 'clear_faults', 'purge_alerts', 'purge_before', 'purge_batch'
+      ])
+  loop
+    execute format(
+      'revoke all on function %s from %s', v_right.function,
+      case v_right.grantee when 0 then 'public' else v_right.grantee::regrole::text end
+    );
+  end loop;
+end
+$$;
+
+comment on function walltrack.narrow_grants() is
+'Takes from every role the rights on alerting that grant_access() never gives.';
+
+
+create or replace function walltrack.enable_row_security() returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- For databases whose API exposes whole schemas. It is not forced: the owner, with whose rights the guard runs, is not subject
+-- to it. Reading is decided by grants, writing by functions. A role that dumps the database needs BYPASSRLS then.
+declare
+  v_table regclass;
+begin
+  for v_table in
+    select c.oid::regclass
+    from pg_class as c
+    where c.relnamespace = 'walltrack'::regnamespace
+      and c.relname in ('alerts', 'alert_events', 'order_actions', 'alert_faults', 'watched_tables', 'given_usage', 'alerts_version')
+  loop
+    if not (select c.relrowsecurity from pg_class as c where c.oid = v_table) then
+      execute format('alter table %s enable row level security', v_table);
+    end if;
+    -- The row level security that an adopted table had goes on deciding: a policy that lets everybody read would defeat it.
+    continue when v_table = 'walltrack.alerts'::regclass
+      and exists (
+        select from pg_constraint as c
+        where c.conrelid = v_table and c.contype = 'p'
+          and starts_with(obj_description(c.oid, 'pg_constraint'), 'adopted with row level security')
+      );
+    if not exists (select from pg_policy as p where p.polrelid = v_table and p.polname = 'whoever_was_granted_select') then
+      execute format('create policy whoever_was_granted_select on %s for select using (true)', v_table);
+    end if;
+    if v_table = 'walltrack.alerts'::regclass
+      and not exists (select from pg_policy as p where p.polrelid = v_table and p.polname = 'whoever_was_granted_writing')
+    then
+      create policy whoever_was_granted_writing on walltrack.alerts using (true);
+    end if;
+  end loop;
+end
+$$;
+
+comment on function walltrack.enable_row_security() is
+'Enables row level security on the tables of alerting; migrate does it where the roles anon and authenticated exist.';
