@@ -4,7 +4,7 @@
 -- Here and below, an SQL function without a search_path is one that each failed order needs: PostgreSQL puts its expression
 -- into the caller's, whose search_path is fixed, instead of calling it.
 
-create or replace function walltrack.nonblank(p_text text) returns text
+create or replace function walltrack.trim_to_null(p_text text) returns text
 language plpgsql
 immutable
 security invoker
@@ -15,7 +15,7 @@ begin
 end
 $$;
 
-comment on function walltrack.nonblank(text) is 'The text without surrounding white space; NULL when nothing is left.';
+comment on function walltrack.trim_to_null(text) is 'The text without surrounding white space; NULL when nothing is left.';
 
 
 create or replace function walltrack.clip(p_text text, p_length int) returns text
@@ -32,7 +32,7 @@ $$;
 comment on function walltrack.clip(text, int) is 'At most p_length characters of a text; an ellipsis marks the cut.';
 
 
-create or replace function walltrack.as_number(p_text text) returns numeric
+create or replace function walltrack.parse_number(p_text text) returns numeric
 language plpgsql
 immutable
 security invoker
@@ -46,10 +46,10 @@ begin
 end
 $$;
 
-comment on function walltrack.as_number(text) is 'The number that a text spells; NULL when it spells none.';
+comment on function walltrack.parse_number(text) is 'The number that a text spells; NULL when it spells none.';
 
 
-create or replace function walltrack.as_amount(p_number numeric) returns numeric
+create or replace function walltrack.limit_amount(p_number numeric) returns numeric
 language plpgsql
 immutable
 security invoker
@@ -60,27 +60,27 @@ begin
 end
 $$;
 
-comment on function walltrack.as_amount(numeric) is 'An amount with at most 40 digits on each side of the point; NULL where there are more, or no number.';
+comment on function walltrack.limit_amount(numeric) is 'An amount with at most 40 digits on each side of the point; NULL where there are more, or no number.';
 
 
-create or replace function walltrack.as_int(p_text text) returns int
+create or replace function walltrack.parse_int(p_text text) returns int
 language plpgsql
 immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_number numeric := walltrack.as_number(p_text);
+  v_number numeric := walltrack.parse_number(p_text);
 begin
   -- least() and greatest() ignore NULL.
   return case when v_number is not null then trunc(greatest(least(v_number, 2147483647), -2147483648))::int end;
 end
 $$;
 
-comment on function walltrack.as_int(text) is 'The whole number that a text spells; the largest int where it does not fit.';
+comment on function walltrack.parse_int(text) is 'The whole number that a text spells; the largest int where it does not fit.';
 
 
-create or replace function walltrack.as_time(p_text text) returns timestamptz
+create or replace function walltrack.parse_time(p_text text) returns timestamptz
 language plpgsql
 stable
 security invoker
@@ -96,10 +96,10 @@ exception when data_exception then
 end
 $$;
 
-comment on function walltrack.as_time(text) is 'The time that a text spells in ISO 8601, in UTC unless it names a zone; NULL when it spells none.';
+comment on function walltrack.parse_time(text) is 'The time that a text spells in ISO 8601, in UTC unless it names a zone; NULL when it spells none.';
 
 
-create or replace function walltrack.utc(p_time timestamptz) returns text
+create or replace function walltrack.format_utc(p_time timestamptz) returns text
 language plpgsql
 stable
 security invoker
@@ -110,7 +110,7 @@ begin
 end
 $$;
 
-comment on function walltrack.utc(timestamptz) is 'A time for people, e.g. 2026-11-25 07:41:05 UTC.';
+comment on function walltrack.format_utc(timestamptz) is 'A time for people, e.g. 2026-11-25 07:41:05 UTC.';
 
 
 create or replace function walltrack.severity_rank(p_severity text) returns int
@@ -127,21 +127,21 @@ $$;
 comment on function walltrack.severity_rank(text) is 'info 1, warning 2, high 3, critical 4; NULL for anything else.';
 
 
-create or replace function walltrack.actor(p_by text) returns text
+create or replace function walltrack.actor_or_user(p_by text) returns text
 language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return walltrack.clip(coalesce(walltrack.nonblank(p_by), session_user), 200);
+  return walltrack.clip(coalesce(walltrack.trim_to_null(p_by), session_user), 200);
 end
 $$;
 
-comment on function walltrack.actor(text) is 'The name of the actor; the user of the session where none is given.';
+comment on function walltrack.actor_or_user(text) is 'The name of the actor; the user of the session where none is given.';
 
 
-create or replace function walltrack.order_key(p_order_id text) returns text
+create or replace function walltrack.order_dedupe_key(p_order_id text) returns text
 language plpgsql
 immutable
 security invoker
@@ -153,7 +153,7 @@ begin
 end
 $$;
 
-comment on function walltrack.order_key(text) is 'The dedupe key of an order: order_failed_<id>.';
+comment on function walltrack.order_dedupe_key(text) is 'The dedupe key of an order: order_failed_<id>.';
 
 
 create or replace function walltrack.one_line(p_text text) returns text
@@ -167,7 +167,7 @@ $$;
 comment on function walltrack.one_line(text) is 'The first 64 characters of a text without control characters; NULL when nothing is left.';
 
 
-create or replace function walltrack.as_simulated(p_text text) returns boolean
+create or replace function walltrack.parse_is_simulated(p_text text) returns boolean
 language plpgsql
 immutable
 security invoker
@@ -183,5 +183,5 @@ begin
 end
 $$;
 
-comment on function walltrack.as_simulated(text) is
+comment on function walltrack.parse_is_simulated(text) is
 'Whether a text says that an order is simulated, e.g. true, simulation, paper; false or live; NULL for anything else.';

@@ -13,7 +13,7 @@ comment on sequence walltrack.waited_in_transaction is
 'Each session''s currval(): start of its transaction (ms since 1970) * 1000000 + ms waited for alerting * 1000 + failures.';
 
 
-create or replace function walltrack.waited(out ms int, out failures int)
+create or replace function walltrack.waiting_totals(out ms int, out failures int)
 language plpgsql
 volatile
 security invoker
@@ -46,24 +46,24 @@ exception
 end
 $$;
 
-comment on function walltrack.waited() is
+comment on function walltrack.waiting_totals() is
 'How many ms this transaction has waited for alerting so far, at most 999; how many alerts (at most 99) plus 100 times how many '
 'faults it could not write.';
 
 
-create or replace function walltrack.add_waited(p_since timestamptz, p_failures int default 0) returns int
+create or replace function walltrack.add_waiting(p_since timestamptz, p_failures int default 0) returns int
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1ms'
 as $$
--- p_failures: 1 for an alert that was not written, 100 for a fault that was not; see waited().
+-- p_failures: 1 for an alert that was not written, 100 for a fault that was not; see waiting_totals().
 declare
   v_ms int;
   v_failures int;
 begin
-  select w.ms, w.failures into v_ms, v_failures from walltrack.waited() as w;
+  select w.ms, w.failures into v_ms, v_failures from walltrack.waiting_totals() as w;
   if v_failures = 999 then
     return v_failures;
   end if;
@@ -75,21 +75,21 @@ begin
   );
   return v_failures;
 exception when lock_not_available then
-  return (walltrack.waited()).failures;
+  return (walltrack.waiting_totals()).failures;
 end
 $$;
 
-comment on function walltrack.add_waited(timestamptz, int) is
+comment on function walltrack.add_waiting(timestamptz, int) is
 'Adds the time since a moment to what this transaction has waited; returns how often alerting failed in it.';
 
 
-create or replace function walltrack.lock_limit() returns int
+create or replace function walltrack.remaining_lock_wait() returns int
 language plpgsql
 volatile
 security invoker
 set lock_timeout = '1ms'
 as $$
--- Called for each order of a bulk write, so mostly without the exception block of waited(). Of an earlier transaction the value of
+-- Called for each order of a bulk write, so mostly without the exception block of waiting_totals(). Of an earlier transaction the value of
 -- the sequence is smaller. 10 ms and three locks of 80 ms are 250 ms.
 declare
   v_waited record;
@@ -98,7 +98,7 @@ begin
   if current_setting('walltrack.has_looked', true) = 'yes' then
     v_sums := currval('walltrack.waited_in_transaction') - (extract(epoch from now()) * 1000)::bigint * 1000000;
   else
-    v_waited := walltrack.waited();
+    v_waited := walltrack.waiting_totals();
     v_sums := v_waited.ms * 1000 + v_waited.failures;
   end if;
   return case
@@ -110,18 +110,18 @@ begin
 end
 $$;
 
-comment on function walltrack.lock_limit() is
+comment on function walltrack.remaining_lock_wait() is
 'How many ms this transaction may still wait for one lock: 80 at first, then less, then 0, and -1 after 30 locks that could not be had. '
-'55000 where the session has forgotten what it has waited: waited() mends that.';
+'55000 where the session has forgotten what it has waited: waiting_totals() mends that.';
 
 
-create or replace function walltrack.limit_waiting() returns int
+create or replace function walltrack.limit_lock_wait() returns int
 language plpgsql
 volatile
 security invoker
 as $$
 declare
-  v_limit int := walltrack.lock_limit();
+  v_limit int := walltrack.remaining_lock_wait();
   v_set text;
 begin
   if v_limit < 80 then
@@ -136,12 +136,12 @@ begin
 end
 $$;
 
-comment on function walltrack.limit_waiting() is
+comment on function walltrack.limit_lock_wait() is
 'Sets lock_timeout, which is 80 ms, to what this transaction may still wait for a lock; 55P03 where the tables cannot be had without '
 'waiting.';
 
 
-create or replace function walltrack.keep_fault(
+create or replace function walltrack.record_fault(
     p_table regclass,
     p_order_id text,
     p_sqlstate text,
@@ -160,21 +160,21 @@ declare
   v_failures int := 1;
 begin
   if p_sqlstate = '57014' then
-    perform set_config('walltrack.canceled', statement_timestamp()::text, true);  -- see honor_cancel()
+    perform set_config('walltrack.canceled', statement_timestamp()::text, true);  -- see raise_swallowed_cancel()
   end if;
   begin
-    v_failures := walltrack.add_waited(p_since, 1);
+    v_failures := walltrack.add_waiting(p_since, 1);
     if v_failures >= 900 then
       raise exception 'faults cannot be kept without waiting' using errcode = 'lock_not_available';
-    elsif (walltrack.waited()).ms > 230 then
+    elsif (walltrack.waiting_totals()).ms > 230 then
       lock table walltrack.alert_faults in row exclusive mode nowait;
     else
-      perform set_config('lock_timeout', ((240 - (walltrack.waited()).ms) / 3)::text, true);
+      perform set_config('lock_timeout', ((240 - (walltrack.waiting_totals()).ms) / 3)::text, true);
     end if;
     insert into walltrack.alert_faults (table_id, order_id, sqlstate, message)
     values (p_table, left(p_order_id, 200), p_sqlstate, left(p_message, 2000));
   exception when query_canceled or assert_failure or others then
-    v_failures := walltrack.add_waited(v_began, case when sqlstate = '55P03' then 100 else 0 end);  -- the warning below remains
+    v_failures := walltrack.add_waiting(v_began, case when sqlstate = '55P03' then 100 else 0 end);  -- the warning below remains
   end;
   if v_failures % 100 <= 20 then  -- a bulk write does not print as many warnings as it has orders
     begin
@@ -188,11 +188,11 @@ begin
 end
 $$;
 
-comment on function walltrack.keep_fault(regclass, text, text, text, timestamptz) is
+comment on function walltrack.record_fault(regclass, text, text, text, timestamptz) is
 'Keeps what went wrong with the alert of an order write, where that is possible, and warns the writer.';
 
 
-create or replace function walltrack.honor_cancel() returns void
+create or replace function walltrack.raise_swallowed_cancel() returns void
 language plpgsql
 volatile
 security invoker
@@ -208,11 +208,11 @@ begin
   if current_setting('walltrack.canceled', true) is distinct from statement_timestamp()::text then
     return;  -- that was another statement
   end if;
-  if v_timeout > interval '0' and v_took >= v_timeout and v_took - (walltrack.waited()).ms * interval '1 ms' < v_timeout then
+  if v_timeout > interval '0' and v_took >= v_timeout and v_took - (walltrack.waiting_totals()).ms * interval '1 ms' < v_timeout then
     return;
   end if;
   raise exception 'canceling statement: it was canceled while it wrote an alert' using errcode = 'query_canceled';
 end
 $$;
 
-comment on function walltrack.honor_cancel() is 'Cancels a statement (57014) whose cancel the guard has swallowed.';
+comment on function walltrack.raise_swallowed_cancel() is 'Cancels a statement (57014) whose cancel the guard has swallowed.';

@@ -3,7 +3,7 @@
 -- Each failed order passes here. PL/pgSQL prepares every expression anew in every transaction (0.3 us each), enters a function
 -- with a search_path in 1 us and runs a PERFORM in 2 us more than an assignment: so expressions are few and long.
 
-create or replace function walltrack.event_detail(
+create or replace function walltrack.build_event_detail(
     p_severity text,
     p_status text,
     p_occurrences int,
@@ -19,10 +19,10 @@ as $$
   ))
 $$;
 
-comment on function walltrack.event_detail(text, text, int, jsonb, text) is 'What an event keeps of its alert at that moment.';
+comment on function walltrack.build_event_detail(text, text, int, jsonb, text) is 'What an event keeps of its alert at that moment.';
 
 
-create or replace function walltrack.queue_share(p_bytes bigint) returns float8
+create or replace function walltrack.notification_queue_share(p_bytes bigint) returns float8
 language plpgsql
 stable
 security invoker
@@ -34,7 +34,7 @@ begin
 end
 $$;
 
-comment on function walltrack.queue_share(bigint) is 'Which part of the notification queue so many bytes take.';
+comment on function walltrack.notification_queue_share(bigint) is 'Which part of the notification queue so many bytes take.';
 
 
 create or replace function walltrack.notify_event(
@@ -81,7 +81,7 @@ begin
       v_pending := v_pending + ('0' || substr(v_notified, length(v_xid) + 1, 15))::bigint;
     end if;
   end if;
-  if pg_notification_queue_usage() <= (case when v_pending > 20000 then 0.5 - walltrack.queue_share(v_pending) else 0.5 end) then
+  if pg_notification_queue_usage() <= (case when v_pending > 20000 then 0.5 - walltrack.notification_queue_share(v_pending) else 0.5 end) then
     return set_config('walltrack.notified_bytes', v_xid || v_pending, true) <> pg_notify('walltrack_alerts', v_payload)::text;
   end if;
   -- The event is in the table, and listeners read it there.
@@ -118,7 +118,7 @@ begin
   insert into walltrack.alert_events (alert_id, kind, actor, at, detail)
   values (
     p_alert.id, p_kind, p_actor, p_alert.notified_at,
-    walltrack.event_detail(p_alert.severity, p_alert.status, p_alert.occurrences, p_alert.data, p_alert.resolution)
+    walltrack.build_event_detail(p_alert.severity, p_alert.status, p_alert.occurrences, p_alert.data, p_alert.resolution)
     || case when p_kind = 'snoozed' then jsonb_build_object('snoozed_until', p_alert.snoozed_until) else '{}' end
   )
   returning event_id into v_event_id;

@@ -38,7 +38,7 @@ begin
     return null;
   end if;
   insert into walltrack.alert_events (alert_id, kind, actor, at, detail)
-  values (v_alert_id, 'raised', p_actor, v_now, walltrack.event_detail(p_severity, 'active', 1, p_data))
+  values (v_alert_id, 'raised', p_actor, v_now, walltrack.build_event_detail(p_severity, 'active', 1, p_data))
   returning event_id into v_event_id;
   if p_notify <> 'off' then
     v_is_notified := walltrack.notify_event(
@@ -67,7 +67,7 @@ create or replace function walltrack.repeat_alert(
     p_order_table regclass,
     p_order_status text,
     p_order_attempts int,
-    p_rises boolean,
+    p_severity_rises boolean,
     p_actor text,
     p_notify text
 ) returns uuid
@@ -75,7 +75,7 @@ language plpgsql
 volatile
 security invoker
 as $$
--- p_rises: the severity does. Then the alert is active again: who acknowledged it acknowledged something less severe.
+-- p_severity_rises: the severity does. Then the alert is active again: who acknowledged it acknowledged something less severe.
 declare
   v_now timestamptz := clock_timestamp();
   v_status text;
@@ -83,7 +83,7 @@ declare
   v_event_id bigint;
   v_is_notified boolean;
 begin
-  if p_rises then
+  if p_severity_rises then
     update walltrack.alerts as a
     set status = 'active', acknowledged_at = null, acknowledged_by = null, snoozed_until = null, own_writes = a.own_writes + 1
     where a.id = p_alert_id and a.resolved_at is null;
@@ -110,7 +110,7 @@ begin
     return null;
   end if;
   insert into walltrack.alert_events (alert_id, kind, actor, at, detail)
-  values (p_alert_id, 'repeated', p_actor, v_now, walltrack.event_detail(p_severity, v_status, v_occurrences, p_data))
+  values (p_alert_id, 'repeated', p_actor, v_now, walltrack.build_event_detail(p_severity, v_status, v_occurrences, p_data))
   returning event_id into v_event_id;
   if p_notify <> 'off' then
     v_is_notified := walltrack.notify_event(
@@ -118,7 +118,7 @@ begin
       p_dedupe_key, p_data ->> 'order_id', p_title, v_now, p_notify
     );
   end if;
-  if p_rises then
+  if p_severity_rises then
     perform walltrack.append_event(a, 'escalated', p_actor) from walltrack.alerts as a where a.id = p_alert_id;
   end if;
   return p_alert_id;
@@ -139,7 +139,7 @@ create or replace function walltrack.refresh_alert(
     p_order_table regclass,
     p_order_status text,
     p_order_attempts int,
-    p_rises boolean
+    p_severity_rises boolean
 ) returns uuid
 language plpgsql
 volatile
@@ -160,17 +160,17 @@ begin
       order_status = p_order_status,
       order_attempts = p_order_attempts,
       order_exhausted = true,
-      status = case when p_rises then 'active' else a.status end,
-      acknowledged_at = case when not p_rises then a.acknowledged_at end,
-      acknowledged_by = case when not p_rises then a.acknowledged_by end,
-      snoozed_until = case when not p_rises then a.snoozed_until end,
-      notified_at = case when p_rises then n.now else a.notified_at end,
+      status = case when p_severity_rises then 'active' else a.status end,
+      acknowledged_at = case when not p_severity_rises then a.acknowledged_at end,
+      acknowledged_by = case when not p_severity_rises then a.acknowledged_by end,
+      snoozed_until = case when not p_severity_rises then a.snoozed_until end,
+      notified_at = case when p_severity_rises then n.now else a.notified_at end,
       updated_at = n.now,
       own_writes = a.own_writes + 1
   from (select clock_timestamp() as now) as n
   where a.id = p_alert_id and a.resolved_at is null
   returning a.* into v_alert;
-  if p_rises and v_alert.id is not null then
+  if p_severity_rises and v_alert.id is not null then
     perform walltrack.append_event(v_alert, 'escalated', 'system');
   end if;
   return v_alert.id;
@@ -213,7 +213,7 @@ begin
   end if;
   insert into walltrack.alert_events (alert_id, kind, actor, at, detail)
   values (
-    p_alert_id, 'resolved', p_actor, v_now, walltrack.event_detail(p_severity, 'resolved', v_occurrences, p_data, p_resolution)
+    p_alert_id, 'resolved', p_actor, v_now, walltrack.build_event_detail(p_severity, 'resolved', v_occurrences, p_data, p_resolution)
   )
   returning event_id into v_event_id;
   if p_notify <> 'off' then

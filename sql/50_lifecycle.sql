@@ -1,6 +1,6 @@
 -- What people and services call. Each is compare-and-set: the first writer wins, a repeat changes nothing and says so in a NOTICE.
 
-create or replace function walltrack.locked_alert(p_alert_id uuid) returns walltrack.alerts
+create or replace function walltrack.lock_alert(p_alert_id uuid) returns walltrack.alerts
 language plpgsql
 volatile
 security invoker
@@ -18,7 +18,7 @@ begin
 end
 $$;
 
-comment on function walltrack.locked_alert(uuid) is
+comment on function walltrack.lock_alert(uuid) is
 'The alert of an id, locked until the transaction ends: the first writer wins (WT001).';
 
 
@@ -38,12 +38,12 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
-  v_alert_type text := walltrack.clip(walltrack.nonblank(p_alert_type), 100);
+  v_alert_type text := walltrack.clip(walltrack.trim_to_null(p_alert_type), 100);
   v_severity text := lower(p_severity);
-  v_title text := walltrack.clip(walltrack.nonblank(p_title), 200);
+  v_title text := walltrack.clip(walltrack.trim_to_null(p_title), 200);
   v_message text := coalesce(walltrack.clip(p_message, 10000), '');
   v_data jsonb := coalesce(p_data, '{}');
-  v_key text collate "default" := walltrack.nonblank(p_dedupe_key);
+  v_key text collate "default" := walltrack.trim_to_null(p_dedupe_key);
   v_alert walltrack.alerts;
   v_alert_id uuid;
 begin
@@ -105,16 +105,16 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
-  v_alert walltrack.alerts := walltrack.locked_alert(p_alert_id);
-  v_by text := walltrack.actor(p_by);
+  v_alert walltrack.alerts := walltrack.lock_alert(p_alert_id);
+  v_by text := walltrack.actor_or_user(p_by);
   v_now timestamptz := clock_timestamp();
 begin
   if v_alert.status = 'resolved' then
-    raise exception 'the alert cannot be acknowledged: % resolved it at %', v_alert.resolved_by, walltrack.utc(v_alert.resolved_at)
+    raise exception 'the alert cannot be acknowledged: % resolved it at %', v_alert.resolved_by, walltrack.format_utc(v_alert.resolved_at)
       using errcode = 'WT002', detail = v_alert.resolution;
   end if;
   if v_alert.status = 'acknowledged' then
-    raise notice 'already acknowledged by % at %', v_alert.acknowledged_by, walltrack.utc(v_alert.acknowledged_at);
+    raise notice 'already acknowledged by % at %', v_alert.acknowledged_by, walltrack.format_utc(v_alert.acknowledged_at);
     return v_alert;
   end if;
   update walltrack.alerts as a
@@ -138,18 +138,18 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
-  v_alert walltrack.alerts := walltrack.locked_alert(p_alert_id);
+  v_alert walltrack.alerts := walltrack.lock_alert(p_alert_id);
 begin
-  if walltrack.nonblank(p_resolution) is null then
+  if walltrack.trim_to_null(p_resolution) is null then
     raise exception 'resolving needs a resolution' using errcode = 'WT003', hint = 'Say in a few words how it ended.';
   end if;
   if v_alert.status = 'resolved' then
-    raise notice 'already resolved by % at %', v_alert.resolved_by, walltrack.utc(v_alert.resolved_at);
+    raise notice 'already resolved by % at %', v_alert.resolved_by, walltrack.format_utc(v_alert.resolved_at);
     return v_alert;
   end if;
   perform walltrack.close_alert(
     p_alert_id, v_alert.alert_type, v_alert.severity, v_alert.title, v_alert.data, v_alert.requires_action, v_alert.dedupe_key,
-    walltrack.clip(walltrack.nonblank(p_resolution), 2000), walltrack.actor(p_by), 'event'
+    walltrack.clip(walltrack.trim_to_null(p_resolution), 2000), walltrack.actor_or_user(p_by), 'event'
   );
   return (select a from walltrack.alerts as a where a.id = p_alert_id);
 end
@@ -191,20 +191,20 @@ set enable_seqscan = off
 as $$
 -- Quiet until a time; nothing has to happen then, the alert is snoozed while snoozed_until > now(). NULL wakes it at once.
 declare
-  v_alert walltrack.alerts := walltrack.locked_alert(p_alert_id);
-  v_by text := walltrack.actor(p_by);
+  v_alert walltrack.alerts := walltrack.lock_alert(p_alert_id);
+  v_by text := walltrack.actor_or_user(p_by);
   v_now timestamptz := clock_timestamp();
   v_before timestamptz := case when v_alert.snoozed_until > v_now then v_alert.snoozed_until end;
   v_who text;
 begin
   if v_alert.status = 'resolved' then
-    raise exception 'the alert cannot be snoozed: % resolved it at %', v_alert.resolved_by, walltrack.utc(v_alert.resolved_at)
+    raise exception 'the alert cannot be snoozed: % resolved it at %', v_alert.resolved_by, walltrack.format_utc(v_alert.resolved_at)
       using errcode = 'WT002', detail = v_alert.resolution;
   end if;
   if p_until <= v_now or p_until > v_now + interval '1 year' then
     raise exception 'an alert can be snoozed until a time within the next year, not until %',
-      case when isfinite(p_until) then walltrack.utc(p_until) else p_until::text end
-      using errcode = 'WT003', hint = format('It is %s now. NULL wakes the alert.', walltrack.utc(v_now));
+      case when isfinite(p_until) then walltrack.format_utc(p_until) else p_until::text end
+      using errcode = 'WT003', hint = format('It is %s now. NULL wakes the alert.', walltrack.format_utc(v_now));
   end if;
 
   if v_before is not null then
@@ -219,12 +219,12 @@ begin
     if v_before is null then
       raise notice 'already awake';
     else
-      raise notice 'already snoozed by % until %', v_who, walltrack.utc(v_before);
+      raise notice 'already snoozed by % until %', v_who, walltrack.format_utc(v_before);
     end if;
     return v_alert;
   end if;
   if v_before is not null then
-    raise notice '% had snoozed it until %', v_who, walltrack.utc(v_before);
+    raise notice '% had snoozed it until %', v_who, walltrack.format_utc(v_before);
   end if;
 
   update walltrack.alerts as a
@@ -258,7 +258,7 @@ declare
 begin
   select a.id into v_alert_id
   from walltrack.alerts as a
-  where a.dedupe_key in (p_dedupe_key collate "default", walltrack.nonblank(p_dedupe_key) collate "default") and a.resolved_at is null
+  where a.dedupe_key in (p_dedupe_key collate "default", walltrack.trim_to_null(p_dedupe_key) collate "default") and a.resolved_at is null
   order by a.dedupe_key = p_dedupe_key desc  -- an order's key keeps the white space of its id
   limit 1;
   if v_alert_id is null then

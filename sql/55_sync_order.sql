@@ -26,7 +26,7 @@ comment on function walltrack.order_outcome(text, boolean, boolean) is
 'filled, cancelled (by an operator), exhausted (an alert is to be open) or open.';
 
 
-create or replace function walltrack.told_error(p_error text, p_alerted text, p_former text, p_cancel_pattern text) returns text
+create or replace function walltrack.choose_error(p_error text, p_alerted text, p_former text, p_cancel_pattern text) returns text
 language sql
 immutable
 security invoker
@@ -40,7 +40,7 @@ as $$
   )
 $$;
 
-comment on function walltrack.told_error(text, text, text, text) is
+comment on function walltrack.choose_error(text, text, text, text) is
 'The error that an alert tells; NULL when none is known.';
 
 
@@ -89,7 +89,7 @@ comment on function walltrack.order_message(text, text, text, text, text, int, i
 'The message of a failed order''s alert, for a person who is woken by it.';
 
 
-create or replace function walltrack.record_order(p_alert_id uuid, p_status text, p_attempt_count int, p_is_exhausted boolean)
+create or replace function walltrack.record_order_state(p_alert_id uuid, p_status text, p_attempt_count int, p_is_exhausted boolean)
 returns text
 language plpgsql
 volatile
@@ -106,7 +106,7 @@ begin
 end
 $$;
 
-comment on function walltrack.record_order(uuid, text, int, boolean) is
+comment on function walltrack.record_order_state(uuid, text, int, boolean) is
 'Records the state of an order in its alert, where that says nothing to people; recorded, or NULL where it was there.';
 
 
@@ -148,7 +148,7 @@ as $$
 -- in line. Longer than a screen, because each function that it would be split into costs 1 to 2 us of each failure.
 declare
   v_key text collate "default" := case
-    when length(p_order_id) > 200 then walltrack.order_key(p_order_id) else 'order_failed_' || p_order_id
+    when length(p_order_id) > 200 then walltrack.order_dedupe_key(p_order_id) else 'order_failed_' || p_order_id
   end;
   v_is_exhausted boolean := coalesce(p_attempt_count > 0 and p_attempt_count >= p_max_attempts, false);
   v_was_given_up boolean := coalesce(left(p_last_error, 1000) ~ p_cancel_pattern, false);
@@ -174,7 +174,7 @@ begin
   end if;
   -- Nothing can have waited for long in a transaction that is younger than this.
   if clock_timestamp() - now() > interval '20 ms' then
-    v_limit := walltrack.limit_waiting();
+    v_limit := walltrack.limit_lock_wait();
   end if;
   -- The open alert, else the one that was resolved last. The INSERT below looks for itself where only an open one matters.
   if p_was_exhausted or not p_is_write or v_outcome <> 'exhausted' then
@@ -204,7 +204,7 @@ begin
       return case when p_dry_run or v_alert_id is not null then 'resolved' end;  -- unless an operator was first
     end if;
 
-    v_alert.order_attempts := coalesce(v_alert.order_attempts, walltrack.as_int(v_alert.data ->> 'attempts'));
+    v_alert.order_attempts := coalesce(v_alert.order_attempts, walltrack.parse_int(v_alert.data ->> 'attempts'));
     v_fails_again := coalesce(
       p_attempt_count > case when p_is_write then coalesce(p_former_attempts, 0) else v_alert.order_attempts end, false
     ) or coalesce(p_status = 'failed' and (v_former_status <> 'failed' or (p_is_write and v_former_status is null)), false);
@@ -222,7 +222,7 @@ begin
     or (v_is_open and v_is_exhausted and v_outcome = 'cancelled')
   ) then
     if v_has_alert and not p_dry_run and (v_is_open or v_is_exhausted or p_was_exhausted) then
-      return walltrack.record_order(v_alert.id, p_status, p_attempt_count, v_is_exhausted);
+      return walltrack.record_order_state(v_alert.id, p_status, p_attempt_count, v_is_exhausted);
     end if;
     return null;
   end if;
@@ -236,7 +236,7 @@ begin
     if v_is_open then
       v_error := v_alert.data ->> 'error';
     end if;
-    v_error := walltrack.told_error(p_last_error, v_error, p_former_error, p_cancel_pattern);
+    v_error := walltrack.choose_error(p_last_error, v_error, p_former_error, p_cancel_pattern);
   end if;
   v_message := walltrack.order_message(
     p_order_id, p_order_type, v_kind, p_token_symbol, p_token_address, p_attempt_count, p_max_attempts, v_error, p_is_simulated
@@ -251,7 +251,7 @@ begin
       if v_alert.data = v_data and v_alert.message = v_message and v_alert.severity = v_severity and v_alert.title = v_title
         and v_alert.order_table = p_table
       then
-        return case when not p_dry_run then walltrack.record_order(v_alert.id, p_status, p_attempt_count, v_is_exhausted) end;
+        return case when not p_dry_run then walltrack.record_order_state(v_alert.id, p_status, p_attempt_count, v_is_exhausted) end;
       end if;
       if not p_dry_run then
         v_alert_id := walltrack.refresh_alert(
@@ -311,11 +311,11 @@ set lock_timeout = '80ms'
 set enable_seqscan = off
 as $$
 declare
-  v_key text collate "default" := walltrack.order_key(p_order_id);
+  v_key text collate "default" := walltrack.order_dedupe_key(p_order_id);
   v_limit int;
 begin
   if clock_timestamp() - now() > interval '20 ms' then
-    v_limit := walltrack.limit_waiting();
+    v_limit := walltrack.limit_lock_wait();
   end if;
   return exists (select from walltrack.alerts as a where a.dedupe_key = v_key);
 end
@@ -338,13 +338,13 @@ set lock_timeout = '80ms'
 set enable_seqscan = off
 as $$
 declare
-  v_key text collate "default" := walltrack.order_key(p_order_id);
+  v_key text collate "default" := walltrack.order_dedupe_key(p_order_id);
   v_alert record;
   v_alert_id uuid;
   v_limit int;
 begin
   if clock_timestamp() - now() > interval '20 ms' then
-    v_limit := walltrack.limit_waiting();
+    v_limit := walltrack.limit_lock_wait();
   end if;
   select a.id, a.alert_type, a.severity, a.title, a.data, a.requires_action, a.resolved_at into v_alert
   from walltrack.alerts as a
@@ -361,7 +361,7 @@ begin
     return case when p_dry_run or v_alert_id is not null then 'resolved' end;  -- unless an operator was first
   end if;
   -- One that is inserted again with this id fails anew.
-  return case when p_was_exhausted and not p_dry_run then walltrack.record_order(v_alert.id, 'deleted', 0, false) end;
+  return case when p_was_exhausted and not p_dry_run then walltrack.record_order_state(v_alert.id, 'deleted', 0, false) end;
 end
 $$;
 

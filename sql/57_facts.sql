@@ -20,7 +20,7 @@ $$;
 comment on function walltrack.table_name(regclass) is 'The name of a table with its schema; NULL for a table that was dropped.';
 
 
-create or replace function walltrack.guard_of(p_table regclass) returns text
+create or replace function walltrack.existing_guard_name(p_table regclass) returns text
 language sql
 stable
 security invoker
@@ -35,7 +35,7 @@ as $$
   limit 1
 $$;
 
-comment on function walltrack.guard_of(regclass) is 'The name of the trigger function that guards a table; NULL where none does.';
+comment on function walltrack.existing_guard_name(regclass) is 'The name of the trigger function that guards a table; NULL where none does.';
 
 
 create or replace function walltrack.watched_root(p_table regclass) returns regclass
@@ -48,7 +48,7 @@ as $$
   select r.relid
   from pg_partition_ancestors(p_table) with ordinality as r (relid, distance)
   inner join pg_trigger as t on t.tgrelid = r.relid and t.tgname = 'walltrack_alerts_update' and t.tgparentid = 0
-  where walltrack.guard_of(r.relid) is not null
+  where walltrack.existing_guard_name(r.relid) is not null
   order by r.distance
   limit 1
 $$;
@@ -56,7 +56,7 @@ $$;
 comment on function walltrack.watched_root(regclass) is 'The watched table that a partition belongs to: the nearest one above it.';
 
 
-create or replace function walltrack.present_tables() returns setof walltrack.watched_tables
+create or replace function walltrack.existing_watched_tables() returns setof walltrack.watched_tables
 language sql
 stable
 security invoker
@@ -67,13 +67,13 @@ as $$
   from walltrack.watched_tables as w
   inner join pg_class as c on c.oid = w.table_id
   where c.relkind in ('r', 'p')
-    and (w.table_name = walltrack.table_name(w.table_id) or walltrack.guard_of(w.table_id) is not null)
+    and (w.table_name = walltrack.table_name(w.table_id) or walltrack.existing_guard_name(w.table_id) is not null)
 $$;
 
-comment on function walltrack.present_tables() is 'The rows of watched_tables whose table is still there.';
+comment on function walltrack.existing_watched_tables() is 'The rows of watched_tables whose table is still there.';
 
 
-create or replace function walltrack.types_of(p_table regclass, p_columns jsonb) returns jsonb
+create or replace function walltrack.column_types(p_table regclass, p_columns jsonb) returns jsonb
 language sql
 stable
 security invoker
@@ -85,7 +85,7 @@ as $$
   inner join pg_attribute as a on a.attrelid = p_table and a.attname = f.value and a.attnum > 0 and not a.attisdropped
 $$;
 
-comment on function walltrack.types_of(regclass, jsonb) is
+comment on function walltrack.column_types(regclass, jsonb) is
 'Fact -> type of its column, without the facts whose column the table does not have (any more).';
 
 
@@ -204,20 +204,20 @@ begin
   elsif v_type is null then
     return 'null';
   elsif p_fact = 'amount_sol' then
-    v_text := case when v_is_number then v_column || '::pg_catalog.numeric' else format('walltrack.as_number(%s)', v_text) end;
+    v_text := case when v_is_number then v_column || '::pg_catalog.numeric' else format('walltrack.parse_number(%s)', v_text) end;
     -- A type like numeric(20, 8) bounds it.
     return case when exists (
       select from pg_attribute as a
       where a.attrelid = p_table and a.attname = p_columns ->> p_fact and a.atttypid = 'numeric'::regtype
         and (a.atttypmod - 4) >> 16 between 1 and 40 and (a.atttypmod - 4) & 2047 <= 40
-    ) then v_text else format('walltrack.as_amount(%s)', v_text) end;
+    ) then v_text else format('walltrack.limit_amount(%s)', v_text) end;
   elsif p_fact = 'is_simulated' then
-    return case when v_type = 'bool'::regtype then v_column || '::pg_catalog.bool' else format('walltrack.as_simulated(%s)', v_text) end;
+    return case when v_type = 'bool'::regtype then v_column || '::pg_catalog.bool' else format('walltrack.parse_is_simulated(%s)', v_text) end;
   elsif p_fact = 'updated_at' then
     return case v_type
       when 'timestamptz'::regtype then v_column || '::pg_catalog.timestamptz'
       when 'timestamp'::regtype then format('pg_catalog.timezone(''UTC'', %s::pg_catalog.timestamp)', v_column)
-      else format('walltrack.as_time(%s)', v_text)
+      else format('walltrack.parse_time(%s)', v_text)
     end;
   end if;
   -- A text is cut where its type does not see to that.

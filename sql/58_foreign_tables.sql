@@ -2,7 +2,7 @@
 -- None of it may run with the rights of alerting's owner. So these functions ask first, and where it could, the table is not
 -- queried at all: alerting knows then only what its triggers see.
 
-create or replace function walltrack.hides_orders(p_table regclass) returns boolean
+create or replace function walltrack.can_hide_orders(p_table regclass) returns boolean
 language plpgsql
 stable
 security invoker
@@ -24,7 +24,7 @@ begin
 end
 $$;
 
-comment on function walltrack.hides_orders(regclass) is
+comment on function walltrack.can_hide_orders(regclass) is
 'Whether row level security may hide orders of a table from alerting''s owner: an order that is not found may exist all the same.';
 
 
@@ -68,7 +68,7 @@ $$;
 comment on function walltrack.table_tree(regclass) is 'A table, its partitions and all that inherit from it.';
 
 
-create or replace function walltrack.runs_foreign_code(p_table regclass, p_is_written boolean) returns boolean
+create or replace function walltrack.can_run_foreign_code(p_table regclass, p_is_written boolean) returns boolean
 language sql
 stable
 security invoker
@@ -119,7 +119,7 @@ as $$
   select exists (select from owners as o where not walltrack.is_trusted(o.id)) or exists (select from tree as t where t.relkind = 'f')
 $$;
 
-comment on function walltrack.runs_foreign_code(regclass, boolean) is
+comment on function walltrack.can_run_foreign_code(regclass, boolean) is
 'Whether a query of a table (p_is_written: an UPDATE) could run code of another role with the rights of alerting''s owner.';
 
 
@@ -148,8 +148,8 @@ as $$
 begin
   return case
     when not has_table_privilege(p_table, 'select') then format('%s, which owns alerting, may not read it', current_user)
-    when walltrack.hides_orders(p_table) then format('row level security may hide orders from %s, which owns alerting', current_user)
-    when walltrack.runs_foreign_code(p_table, false) then format(
+    when walltrack.can_hide_orders(p_table) then format('row level security may hide orders from %s, which owns alerting', current_user)
+    when walltrack.can_run_foreign_code(p_table, false) then format(
       'a query would run functions of another role, which are attached to it, with the rights of %s, which owns alerting', current_user
     )
   end;
@@ -160,7 +160,7 @@ comment on function walltrack.read_refusal(regclass) is
 'Why the orders of a table are not read, beside what its triggers see; NULL where they are.';
 
 
-create or replace function walltrack.may_read(p_table regclass) returns boolean
+create or replace function walltrack.can_read_orders(p_table regclass) returns boolean
 language plpgsql
 volatile
 security invoker
@@ -176,7 +176,7 @@ begin
     return false;
   end if;
   execute format(
-    'lock table %s in share update exclusive mode %s', p_table, case when (walltrack.waited()).ms > 200 then 'nowait' end
+    'lock table %s in share update exclusive mode %s', p_table, case when (walltrack.waiting_totals()).ms > 200 then 'nowait' end
   );
   return walltrack.read_refusal(p_table) is null;
 exception when lock_not_available or insufficient_privilege then
@@ -184,10 +184,10 @@ exception when lock_not_available or insufficient_privilege then
 end
 $$;
 
-comment on function walltrack.may_read(regclass) is 'Whether the orders of a table may be read now.';
+comment on function walltrack.can_read_orders(regclass) is 'Whether the orders of a table may be read now.';
 
 
-create or replace function walltrack.action_refusal(p_table regclass) returns text
+create or replace function walltrack.order_actions_refusal(p_table regclass) returns text
 language sql
 stable
 security invoker
@@ -197,7 +197,7 @@ as $$
     when c.relowner::regrole::text <> quote_ident(current_user) then format(
       'its triggers would run with the rights of %s, which owns alerting; the table belongs to %s', current_user, c.relowner::regrole
     )
-    when walltrack.runs_foreign_code(p_table, true) then format(
+    when walltrack.can_run_foreign_code(p_table, true) then format(
       'triggers, types or functions of another role, which are attached to it, would run with the rights of %s, which owns alerting',
       current_user
     )
@@ -206,7 +206,7 @@ as $$
   where c.oid = p_table
 $$;
 
-comment on function walltrack.action_refusal(regclass) is
+comment on function walltrack.order_actions_refusal(regclass) is
 'Why no order of a table can be retried or cancelled from its alert; NULL where they can.';
 
 
@@ -217,7 +217,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
   select string_agg(w.table_id::text, ', ' order by w.table_id)
-  from walltrack.present_tables() as w
+  from walltrack.existing_watched_tables() as w
   where walltrack.read_refusal(w.table_id) is not null
 $$;
 

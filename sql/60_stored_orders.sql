@@ -1,12 +1,12 @@
 -- Reads orders as they are stored, and brings their alerts in line.
 
-create or replace function walltrack.read_row(p_table regclass, p_columns jsonb, p_order_id text, p_lock text) returns jsonb
+create or replace function walltrack.read_order_unchecked(p_table regclass, p_columns jsonb, p_order_id text, p_lock text) returns jsonb
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- p_lock: no, wait or nowait. Only where may_read().
+-- p_lock: no, wait or nowait. Only where can_read_orders().
 declare
   v_id_type regtype := walltrack.base_type(p_table, p_columns ->> 'order_id');
   v_facts text;
@@ -48,7 +48,7 @@ exception when invalid_text_representation or numeric_value_out_of_range or inva
 end
 $$;
 
-comment on function walltrack.read_row(regclass, jsonb, text, text) is
+comment on function walltrack.read_order_unchecked(regclass, jsonb, text, text) is
 'The mapped columns of one order, by fact; NULL when the table has none of this id. With p_lock wait or nowait it is locked.';
 
 
@@ -59,15 +59,15 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if not walltrack.may_read(p_table) then
+  if not walltrack.can_read_orders(p_table) then
     raise exception 'the orders of % are not read now: %', p_table, coalesce(walltrack.read_refusal(p_table), 'its definition is being changed')
       using errcode = 'insufficient_privilege';
   end if;
-  return walltrack.read_row(p_table, p_columns, p_order_id, p_lock);
+  return walltrack.read_order_unchecked(p_table, p_columns, p_order_id, p_lock);
 end
 $$;
 
-comment on function walltrack.read_order(regclass, jsonb, text, text) is 'read_row() where the table may be read; 42501 where not.';
+comment on function walltrack.read_order(regclass, jsonb, text, text) is 'read_order_unchecked() where the table may be read; 42501 where not.';
 
 
 create or replace function walltrack.order_facts_of(p_row jsonb) returns walltrack.order_facts
@@ -83,16 +83,16 @@ begin
   v_order.order_id := p_row ->> 'order_id';
   v_order.order_type := lower(rtrim(walltrack.clip(p_row ->> 'order_type', walltrack.fact_length('order_type'))) collate "C");
   v_order.status := lower(rtrim(walltrack.clip(p_row ->> 'status', walltrack.fact_length('status'))) collate "C");  -- JSON keeps the padding of char(n)
-  v_order.attempt_count := walltrack.as_int(p_row ->> 'attempt_count');
-  v_order.max_attempts := walltrack.as_int(p_row ->> 'max_attempts');
+  v_order.attempt_count := walltrack.parse_int(p_row ->> 'attempt_count');
+  v_order.max_attempts := walltrack.parse_int(p_row ->> 'max_attempts');
   v_order.last_error := walltrack.clip(p_row ->> 'last_error', walltrack.fact_length('last_error'));
   v_order.token_address := walltrack.clip(p_row ->> 'token_address', walltrack.fact_length('token_address'));
   v_order.token_symbol := walltrack.clip(p_row ->> 'token_symbol', walltrack.fact_length('token_symbol'));
   v_order.position_id := walltrack.clip(p_row ->> 'position_id', walltrack.fact_length('position_id'));
   v_order.side := walltrack.clip(p_row ->> 'side', walltrack.fact_length('side'));
-  v_order.amount_sol := walltrack.as_amount(walltrack.as_number(p_row ->> 'amount_sol'));
-  v_order.is_simulated := walltrack.as_simulated(p_row ->> 'is_simulated');
-  v_order.updated_at := walltrack.as_time(p_row ->> 'updated_at');
+  v_order.amount_sol := walltrack.limit_amount(walltrack.parse_number(p_row ->> 'amount_sol'));
+  v_order.is_simulated := walltrack.parse_is_simulated(p_row ->> 'is_simulated');
+  v_order.updated_at := walltrack.parse_time(p_row ->> 'updated_at');
   return v_order;
 end
 $$;
@@ -125,15 +125,15 @@ declare
   v_limit int;
 begin
   if clock_timestamp() - now() > interval '20 ms' then
-    v_limit := walltrack.limit_waiting();
+    v_limit := walltrack.limit_lock_wait();
   end if;
   begin
-    if not walltrack.may_read(p_table) then
+    if not walltrack.can_read_orders(p_table) then
       return 'unread';
     end if;
-    v_row := walltrack.read_row(p_table, p_columns, p_order_id, p_lock);
+    v_row := walltrack.read_order_unchecked(p_table, p_columns, p_order_id, p_lock);
     if p_lock = 'no' then
-      raise exception using errcode = 'WTEND';  -- the next writer need not wait for the lock of may_read() until COMMIT
+      raise exception using errcode = 'WTEND';  -- the next writer need not wait for the lock of can_read_orders() until COMMIT
     end if;
   exception when sqlstate 'WTEND' then
     null;
@@ -167,7 +167,7 @@ create or replace function walltrack.sync_unusual_write(
     p_notify text,
     p_former_error text,
     p_was_exhausted boolean,
-    p_may_move boolean
+    p_can_move boolean
 ) returns text
 language plpgsql
 volatile
@@ -187,7 +187,7 @@ begin
   v_is_nested := coalesce(current_setting('walltrack.nested', true) <> '', false);
   if p_old_id <> coalesce(p_new_id, '') then
     -- Without an alert there is nothing to resolve; where the order is a row of another partition now, the INSERT of that row counts.
-    if (v_is_nested or p_may_move or p_new_id is not null) and walltrack.has_alert(p_old_id) then
+    if (v_is_nested or p_can_move or p_new_id is not null) and walltrack.has_alert(p_old_id) then
       v_action := walltrack.sync_stored_order(
         p_table, p_columns, p_old_id, p_cancel_pattern, p_notify, p_former_error, p_was_exhausted
       );
@@ -254,7 +254,7 @@ declare
 begin
   -- The table of an adopted alert is not known: the first one that has the order counts.
   for v_table in
-    select w.* from walltrack.present_tables() as w where p_order_table is null or w.table_id = p_order_table order by w.watched_since
+    select w.* from walltrack.existing_watched_tables() as w where p_order_table is null or w.table_id = p_order_table order by w.watched_since
   loop
     continue when p_order_table is null
       and (walltrack.read_refusal(v_table.table_id) is not null or (walltrack.find_order(v_table, p_order_id)).order_id is null);
@@ -267,7 +267,7 @@ begin
   if (
     case
       when p_order_table is not null then not exists (select from pg_class as c where c.oid = p_order_table)
-      else exists (select from walltrack.present_tables()) and walltrack.unread_tables() is null
+      else exists (select from walltrack.existing_watched_tables()) and walltrack.unread_tables() is null
     end
   ) then
     return walltrack.sync_deleted_order(p_order_id, 'event', true, p_dry_run);

@@ -19,9 +19,9 @@ immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  select walltrack.clip(walltrack.nonblank(p_data ->> k.key), 2000)
+  select walltrack.clip(walltrack.trim_to_null(p_data ->> k.key), 2000)
   from unnest(p_keys) with ordinality as k (key, place)
-  where walltrack.nonblank(p_data ->> k.key) is not null
+  where walltrack.trim_to_null(p_data ->> k.key) is not null
   order by k.place
   limit 1
 $$;
@@ -37,7 +37,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   -- The key says which order it is, unless it is too long to hold the id.
   select case
-    when starts_with(p_alert.dedupe_key, 'order_failed_') and p_alert.dedupe_key is distinct from walltrack.order_key(p_alert.data ->> 'order_id')
+    when starts_with(p_alert.dedupe_key, 'order_failed_') and p_alert.dedupe_key is distinct from walltrack.order_dedupe_key(p_alert.data ->> 'order_id')
       then substr(p_alert.dedupe_key, length('order_failed_') + 1)
     else left(p_alert.data ->> 'order_id', 1000)
   end
@@ -47,7 +47,7 @@ comment on function walltrack.alerted_order_id(walltrack.alerts) is
 'The id of the order of an order alert that another program wrote, from its dedupe key or its data.';
 
 
-create or replace function walltrack.completed_data(p_alert walltrack.alerts, p_order walltrack.order_facts) returns jsonb
+create or replace function walltrack.complete_alert_data(p_alert walltrack.alerts, p_order walltrack.order_facts) returns jsonb
 language plpgsql
 stable
 security invoker
@@ -63,7 +63,7 @@ declare
     lower(walltrack.first_text(v_data, 'order_type', 'type')),
     case when v_title_type in ('entry', 'exit') then v_title_type end
   );
-  v_amount numeric := coalesce(p_order.amount_sol, walltrack.as_number(walltrack.first_text(v_data, 'amount_sol', 'amount')));
+  v_amount numeric := coalesce(p_order.amount_sol, walltrack.parse_number(walltrack.first_text(v_data, 'amount_sol', 'amount')));
 begin
   return v_data || jsonb_build_object(
     'order_id', walltrack.alerted_order_id(p_alert),
@@ -72,24 +72,24 @@ begin
     'token_symbol', coalesce(p_order.token_symbol, walltrack.clip(walltrack.first_text(v_data, 'token_symbol', 'symbol'), 200)),
     'position_id', coalesce(p_order.position_id, walltrack.clip(walltrack.first_text(v_data, 'position_id'), 200)),
     'attempts', coalesce(
-      walltrack.as_int(walltrack.first_text(v_data, 'attempts', 'attempt_count', 'retry_count')), p_order.attempt_count
+      walltrack.parse_int(walltrack.first_text(v_data, 'attempts', 'attempt_count', 'retry_count')), p_order.attempt_count
     ),
-    'max_attempts', coalesce(walltrack.as_int(walltrack.first_text(v_data, 'max_attempts', 'max_retries')), p_order.max_attempts),
+    'max_attempts', coalesce(walltrack.parse_int(walltrack.first_text(v_data, 'max_attempts', 'max_retries')), p_order.max_attempts),
     'error', coalesce(walltrack.first_text(v_data, 'error', 'last_error', 'error_message', 'retry_reason'), p_order.last_error),
     'side', coalesce(
       p_order.side, walltrack.clip(walltrack.first_text(v_data, 'side'), 20), case v_type when 'entry' then 'buy' when 'exit' then 'sell' end
     ),
     'amount_sol', case when abs(v_amount) < 1e40 and scale(v_amount) <= 40 then v_amount end,
-    'is_simulated', coalesce(p_order.is_simulated, walltrack.as_simulated(walltrack.first_text(v_data, 'is_simulated', 'simulated', 'mode')))
+    'is_simulated', coalesce(p_order.is_simulated, walltrack.parse_is_simulated(walltrack.first_text(v_data, 'is_simulated', 'simulated', 'mode')))
   );
 end
 $$;
 
-comment on function walltrack.completed_data(walltrack.alerts, walltrack.order_facts) is
+comment on function walltrack.complete_alert_data(walltrack.alerts, walltrack.order_facts) is
 'The data of an order alert with every fact that it knows itself or the order knows, under our names; an unknown one is null.';
 
 
-create or replace function walltrack.completed_alert(p_alert walltrack.alerts) returns walltrack.alerts
+create or replace function walltrack.complete_alert(p_alert walltrack.alerts) returns walltrack.alerts
 language plpgsql
 volatile
 security invoker
@@ -100,7 +100,7 @@ declare
   v_table walltrack.watched_tables;
   v_order walltrack.order_facts;
 begin
-  for v_table in select w.* from walltrack.present_tables() as w order by w.table_id is distinct from p_alert.order_table, w.watched_since loop
+  for v_table in select w.* from walltrack.existing_watched_tables() as w order by w.table_id is distinct from p_alert.order_table, w.watched_since loop
     continue when walltrack.read_refusal(v_table.table_id) is not null;
     v_order := walltrack.find_order(v_table, walltrack.alerted_order_id(p_alert));
     if v_order.order_id is not null then
@@ -108,12 +108,12 @@ begin
       exit;
     end if;
   end loop;
-  v_alert.data := walltrack.completed_data(p_alert, v_order);
+  v_alert.data := walltrack.complete_alert_data(p_alert, v_order);
   return v_alert;
 end
 $$;
 
-comment on function walltrack.completed_alert(walltrack.alerts) is
+comment on function walltrack.complete_alert(walltrack.alerts) is
 'An order alert that another program wrote, with the facts that its order knows where a watched table has it.';
 
 
@@ -134,7 +134,7 @@ begin
       'order_id', 'order_type', 'token', 'token_symbol', 'position_id', 'attempts', 'max_attempts', 'error', 'side', 'amount_sol', 'is_simulated'
     ]
   loop
-    v_alert := walltrack.completed_alert(v_alert);
+    v_alert := walltrack.complete_alert(v_alert);
     update walltrack.alerts as a
     set data = v_alert.data, order_table = v_alert.order_table, own_writes = a.own_writes + 1
     where a.id = v_alert.id;

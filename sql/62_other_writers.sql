@@ -11,7 +11,7 @@
 --   UPDATE of what it says            repeated; an order alert goes on saying what the order says
 --   DELETE of an open one             resolved
 --
--- tg_alerts__check_lifecycle() calls accepted_insert() and accepted_update(), before the row is written. An alert whose last_seen_at
+-- tg_alerts__check_lifecycle() calls accept_insert() and accept_update(), before the row is written. An alert whose last_seen_at
 -- lies before the transaction comes from a dump, which has its events too.
 
 create or replace function walltrack.claim_dedupe_key(p_key text) returns uuid
@@ -38,7 +38,7 @@ begin
     return v_alert_id;
   end if;
   begin
-    for v_table in select w.* from walltrack.present_tables() as w loop
+    for v_table in select w.* from walltrack.existing_watched_tables() as w loop
       continue when walltrack.read_refusal(v_table.table_id) is not null;
       perform walltrack.read_order(v_table.table_id, v_table.columns, substr(p_key, length('order_failed_') + 1), 'wait');
     end loop;
@@ -54,7 +54,7 @@ comment on function walltrack.claim_dedupe_key(text) is
 'The open alert of a dedupe key; NULL where there is none, and other programs wait until the end of the transaction to insert one.';
 
 
-create or replace function walltrack.in_form(p_alert walltrack.alerts, p_former walltrack.alerts) returns walltrack.alerts
+create or replace function walltrack.normalize_alert(p_alert walltrack.alerts, p_former walltrack.alerts) returns walltrack.alerts
 language plpgsql
 volatile
 security invoker
@@ -65,7 +65,7 @@ declare
   v_alert walltrack.alerts := p_alert;
   v_now timestamptz := clock_timestamp();
 begin
-  v_alert.alert_type := coalesce(walltrack.clip(walltrack.nonblank(p_alert.alert_type), 100), 'unknown');
+  v_alert.alert_type := coalesce(walltrack.clip(walltrack.trim_to_null(p_alert.alert_type), 100), 'unknown');
   v_alert.severity := lower(btrim(p_alert.severity));
   if walltrack.severity_rank(v_alert.severity) is null then
     v_alert.severity := coalesce(p_former.severity, 'high');
@@ -74,7 +74,7 @@ begin
   if coalesce(v_alert.status not in ('active', 'acknowledged', 'resolved'), true) then
     v_alert.status := coalesce(p_former.status, 'active');
   end if;
-  v_alert.title := coalesce(walltrack.clip(walltrack.nonblank(p_alert.title), 200), p_former.title, v_alert.alert_type);
+  v_alert.title := coalesce(walltrack.clip(walltrack.trim_to_null(p_alert.title), 200), p_former.title, v_alert.alert_type);
   v_alert.message := coalesce(walltrack.clip(p_alert.message, 10000), p_former.message, '');
   v_alert.data := case
     when p_alert.data is null or p_alert.data = 'null' then coalesce(p_former.data, '{}')
@@ -84,7 +84,7 @@ begin
     else p_alert.data
   end;
   v_alert.requires_action := coalesce(p_alert.requires_action, p_former.requires_action, false);
-  v_alert.dedupe_key := case when walltrack.nonblank(p_alert.dedupe_key) is not null then p_alert.dedupe_key end;
+  v_alert.dedupe_key := case when walltrack.trim_to_null(p_alert.dedupe_key) is not null then p_alert.dedupe_key end;
   if length(v_alert.dedupe_key) > 500 then  -- an index entry has a maximum size
     v_alert.dedupe_key := left(v_alert.dedupe_key, 460) || md5(v_alert.dedupe_key);
   end if;
@@ -96,11 +96,11 @@ begin
 end
 $$;
 
-comment on function walltrack.in_form(walltrack.alerts, walltrack.alerts) is
+comment on function walltrack.normalize_alert(walltrack.alerts, walltrack.alerts) is
 'The alert that another program wrote, with values that an alert can have: what it lacks is taken from the former row.';
 
 
-create or replace function walltrack.settled(p_alert walltrack.alerts) returns walltrack.alerts
+create or replace function walltrack.normalize_lifecycle(p_alert walltrack.alerts) returns walltrack.alerts
 language plpgsql
 volatile
 security invoker
@@ -115,12 +115,12 @@ begin
     v_alert.acknowledged_by := null;
   elsif v_alert.status = 'acknowledged' or v_alert.acknowledged_at is not null or v_alert.acknowledged_by is not null then
     v_alert.acknowledged_at := coalesce(v_alert.acknowledged_at, v_now);
-    v_alert.acknowledged_by := walltrack.actor(v_alert.acknowledged_by);
+    v_alert.acknowledged_by := walltrack.actor_or_user(v_alert.acknowledged_by);
   end if;
   if v_alert.status = 'resolved' then
     v_alert.resolved_at := coalesce(v_alert.resolved_at, v_now);
-    v_alert.resolved_by := walltrack.actor(v_alert.resolved_by);
-    v_alert.resolution := coalesce(walltrack.clip(walltrack.nonblank(v_alert.resolution), 2000), 'Resolved without a note');
+    v_alert.resolved_by := walltrack.actor_or_user(v_alert.resolved_by);
+    v_alert.resolution := coalesce(walltrack.clip(walltrack.trim_to_null(v_alert.resolution), 2000), 'Resolved without a note');
     v_alert.snoozed_until := null;
   else
     v_alert.resolved_at := null;
@@ -131,11 +131,11 @@ begin
 end
 $$;
 
-comment on function walltrack.settled(walltrack.alerts) is
+comment on function walltrack.normalize_lifecycle(walltrack.alerts) is
 'The alert with times and actors that agree with its status: missing ones are now and the user of the session.';
 
 
-create or replace function walltrack.tell_failure(p_alert_id uuid, p_sqlstate text, p_message text) returns void
+create or replace function walltrack.record_missing_event(p_alert_id uuid, p_sqlstate text, p_message text) returns void
 language plpgsql
 volatile
 security invoker
@@ -150,10 +150,10 @@ exception when others then
 end
 $$;
 
-comment on function walltrack.tell_failure(uuid, text, text) is 'Keeps as a fault that an event is missing, with a WARNING.';
+comment on function walltrack.record_missing_event(uuid, text, text) is 'Keeps as a fault that an event is missing, with a WARNING.';
 
 
-create or replace function walltrack.repeat_for(p_open_id uuid, p_alert walltrack.alerts) returns void
+create or replace function walltrack.repeat_open_alert(p_open_id uuid, p_alert walltrack.alerts) returns void
 language plpgsql
 volatile
 security invoker
@@ -165,7 +165,7 @@ begin
   if not walltrack.is_order_alert(p_alert) then
     perform walltrack.repeat_alert(
       a.id, p_alert.alert_type, p_alert.severity, p_alert.title, p_alert.message, p_alert.data, p_alert.requires_action, p_alert.dedupe_key,
-      null, null, null, walltrack.severity_rank(p_alert.severity) > walltrack.severity_rank(a.severity), walltrack.actor(null), 'event'
+      null, null, null, walltrack.severity_rank(p_alert.severity) > walltrack.severity_rank(a.severity), walltrack.actor_or_user(null), 'event'
     )
     from walltrack.alerts as a
     where a.id = p_open_id;
@@ -177,16 +177,16 @@ begin
   where a.id = p_open_id and a.resolved_at is null
   returning a.* into v_alert;
   if found then
-    perform walltrack.append_event(v_alert, 'repeated', walltrack.actor(null));
+    perform walltrack.append_event(v_alert, 'repeated', walltrack.actor_or_user(null));
   end if;
 end
 $$;
 
-comment on function walltrack.repeat_for(uuid, walltrack.alerts) is
+comment on function walltrack.repeat_open_alert(uuid, walltrack.alerts) is
 'Repeats an open alert for one that another program inserts; that of an order goes on saying what the order says.';
 
 
-create or replace function walltrack.accepted_insert(p_alert walltrack.alerts) returns walltrack.alerts
+create or replace function walltrack.accept_insert(p_alert walltrack.alerts) returns walltrack.alerts
 language plpgsql
 volatile
 security invoker
@@ -200,9 +200,9 @@ begin
   if p_alert.last_seen_at < now() then
     return p_alert;  -- of a dump
   end if;
-  v_alert := walltrack.in_form(p_alert, null);
+  v_alert := walltrack.normalize_alert(p_alert, null);
   if exists (select from walltrack.alerts as a where a.id = v_alert.id) then
-    return walltrack.settled(v_alert);  -- ON CONFLICT: it is not inserted
+    return walltrack.normalize_lifecycle(v_alert);  -- ON CONFLICT: it is not inserted
   end if;
   if v_alert.status <> 'resolved' and v_alert.dedupe_key is not null then
     v_open_id := walltrack.claim_dedupe_key(v_alert.dedupe_key);
@@ -212,32 +212,32 @@ begin
       v_alert.resolution := 'Duplicate of ' || v_open_id;
     end if;
   end if;
-  v_alert := walltrack.settled(v_alert);
+  v_alert := walltrack.normalize_lifecycle(v_alert);
   begin
     if v_open_id is not null then
-      perform walltrack.repeat_for(v_open_id, v_alert);
+      perform walltrack.repeat_open_alert(v_open_id, v_alert);
       return v_alert;
     end if;
     if walltrack.is_order_alert(v_alert) then
-      v_alert := walltrack.completed_alert(v_alert);
+      v_alert := walltrack.complete_alert(v_alert);
     end if;
     v_alert.notified_at := clock_timestamp();
     if v_alert.status = 'resolved' then
       return walltrack.append_event(v_alert, 'resolved', v_alert.resolved_by);
     end if;
-    return walltrack.append_event(v_alert, 'raised', walltrack.actor(null));
+    return walltrack.append_event(v_alert, 'raised', walltrack.actor_or_user(null));
   exception when others then
-    perform walltrack.tell_failure(v_alert.id, sqlstate, sqlerrm);
+    perform walltrack.record_missing_event(v_alert.id, sqlstate, sqlerrm);
     return v_alert;
   end;
 end
 $$;
 
-comment on function walltrack.accepted_insert(walltrack.alerts) is
+comment on function walltrack.accept_insert(walltrack.alerts) is
 'The row that another program inserts, as it is stored, with its event: resolved as a duplicate while an alert of its key is open.';
 
 
-create or replace function walltrack.accepted_update(p_former walltrack.alerts, p_alert walltrack.alerts) returns walltrack.alerts
+create or replace function walltrack.accept_update(p_former walltrack.alerts, p_alert walltrack.alerts) returns walltrack.alerts
 language plpgsql
 volatile
 security invoker
@@ -246,7 +246,7 @@ as $$
 -- A program that writes whole rows writes back what it read a while ago. So only what goes forwards counts, and times may change
 -- but not go.
 declare
-  v_alert walltrack.alerts := walltrack.in_form(p_alert, p_former);
+  v_alert walltrack.alerts := walltrack.normalize_alert(p_alert, p_former);
   v_stages text[] := array['active', 'acknowledged', 'resolved'];
   v_is_later boolean := array_position(v_stages, v_alert.status) > array_position(v_stages, p_former.status);
   v_says_more boolean := (v_alert.severity, v_alert.title, v_alert.message, v_alert.data, v_alert.requires_action)
@@ -270,7 +270,7 @@ begin
 
   if p_former.status = 'resolved' then
     if v_alert.status <> 'resolved' then
-      raise notice 'alert % stays resolved: % resolved it at %', p_former.id, p_former.resolved_by, walltrack.utc(p_former.resolved_at);
+      raise notice 'alert % stays resolved: % resolved it at %', p_former.id, p_former.resolved_by, walltrack.format_utc(p_former.resolved_at);
     end if;
     v_alert.status := 'resolved';
     v_alert.resolved_at := coalesce(p_alert.resolved_at, p_former.resolved_at);
@@ -298,7 +298,7 @@ begin
       v_alert.snoozed_until := null;
     end if;
   end if;
-  v_alert := walltrack.settled(v_alert);
+  v_alert := walltrack.normalize_lifecycle(v_alert);
   if v_alert.notified_at is distinct from p_former.notified_at then
     begin
       return walltrack.append_event(
@@ -308,22 +308,22 @@ begin
           when walltrack.severity_rank(v_alert.severity) > walltrack.severity_rank(p_former.severity) then 'escalated'
           else 'repeated'
         end,
-        case when v_is_later then coalesce(v_alert.resolved_by, v_alert.acknowledged_by) else walltrack.actor(null) end
+        case when v_is_later then coalesce(v_alert.resolved_by, v_alert.acknowledged_by) else walltrack.actor_or_user(null) end
       );
     exception when others then
-      perform walltrack.tell_failure(v_alert.id, sqlstate, sqlerrm);
+      perform walltrack.record_missing_event(v_alert.id, sqlstate, sqlerrm);
     end;
   end if;
   return v_alert;
 end
 $$;
 
-comment on function walltrack.accepted_update(walltrack.alerts, walltrack.alerts) is
+comment on function walltrack.accept_update(walltrack.alerts, walltrack.alerts) is
 'The row that another program updates, as it is stored, with its event: what the lifecycle refuses is as it was, and so is what an '
 'order alert says.';
 
 
-create or replace function walltrack.tg_alerts__tell_delete() returns trigger
+create or replace function walltrack.tg_alerts__append_delete_event() returns trigger
 language plpgsql
 volatile
 security definer
@@ -338,28 +338,28 @@ begin
       v_alert.status := 'resolved';
       v_alert.resolution := 'Alert deleted';
       v_alert.notified_at := clock_timestamp();
-      perform walltrack.append_event(v_alert, 'resolved', walltrack.actor(null));
+      perform walltrack.append_event(v_alert, 'resolved', walltrack.actor_or_user(null));
     exception when others then
-      perform walltrack.tell_failure(v_alert.id, sqlstate, sqlerrm);
+      perform walltrack.record_missing_event(v_alert.id, sqlstate, sqlerrm);
     end;
   end loop;
   return null;
 end
 $$;
 
-comment on function walltrack.tg_alerts__tell_delete() is 'Appends the event of open alerts that another program deleted: resolved.';
+comment on function walltrack.tg_alerts__append_delete_event() is 'Appends the event of open alerts that another program deleted: resolved.';
 
 
 do $$
 begin
   if not exists (
-    select from pg_trigger as t where t.tgrelid = 'walltrack.alerts'::regclass and t.tgname = 'alerts_tell_delete'
+    select from pg_trigger as t where t.tgrelid = 'walltrack.alerts'::regclass and t.tgname = 'alerts_record_delete'
   ) then
     -- By its name it fires after alerts_delete_events.
-    create trigger alerts_tell_delete
+    create trigger alerts_record_delete
     after delete on walltrack.alerts
     referencing old table as deleted_alerts
-    for each statement execute function walltrack.tg_alerts__tell_delete();
+    for each statement execute function walltrack.tg_alerts__append_delete_event();
   end if;
 end
 $$;

@@ -13,9 +13,9 @@ declare
 begin
   if new.own_writes operator(pg_catalog.=) coalesce(old.own_writes, 0) then
     if tg_op operator(pg_catalog.=) 'INSERT' then
-      new := walltrack.accepted_insert(new);
+      new := walltrack.accept_insert(new);
     else
-      new := walltrack.accepted_update(old, new);
+      new := walltrack.accept_update(old, new);
     end if;
   end if;
   -- What nearly every write leaves: an active alert.

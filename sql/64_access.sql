@@ -12,8 +12,8 @@ set search_path = pg_catalog, pg_temp
 as $$
   select k.functions || array[
     'severity_rank', 'clip', 'cluster_id', 'readable_snapshot', 'unused_xid', 'cursor_origin', 'event_cursor', 'read_events',
-    'nonblank', 'order_key', 'named_alerts', 'alert_condition', 'list_place', 'list_alerts', 'changed_alerts',
-    'median_seconds_to_acknowledge', 'open_states',
+    'trim_to_null', 'order_dedupe_key', 'find_named_alerts', 'alert_condition', 'list_place', 'list_alerts', 'changed_alerts',
+    'median_seconds_to_acknowledge', 'open_alert_states',
     'chart_times', 'alerts_since', 'chart_raised', 'chart_open', 'chart_response', 'chart_tokens', 'chart_errors', 'error_family'
   ]
   from (values
@@ -61,32 +61,35 @@ as $$
   where p.pronamespace = 'walltrack'::regnamespace
     and (
       p.proname in (
-        'accepted_insert', 'accepted_update', 'acknowledge_alert', 'act_on_order', 'action_refusal', 'actor', 'add_waited',
-        'alert_condition', 'alerted_order_id', 'alerts_since', 'append_event', 'as_amount', 'as_int', 'as_number',
-        'as_simulated', 'as_time', 'as_written_expression', 'base_type', 'batch_query', 'cancel_order', 'changed_alerts',
-        'chart_errors', 'chart_open', 'chart_raised', 'chart_response', 'chart_times', 'chart_tokens', 'check_role',
-        'check_table', 'check_watchable', 'claim_dedupe_key', 'clear_faults', 'clip', 'close_alert', 'cluster_id',
-        'complete_order_alerts', 'completed_alert', 'completed_data', 'cursor_origin', 'enable_row_security',
-        'error_family', 'event_cursor', 'event_detail', 'fact_expression', 'fact_length', 'fact_names', 'find_order',
-        'first_text', 'follow_columns', 'grant_access', 'granted_functions', 'guard_name', 'guard_of', 'guard_source',
-        'has_alert', 'has_foreign_owner', 'has_other_rights', 'health', 'hides_orders', 'history_condition', 'honor_cancel',
-        'in_form', 'is_order_alert', 'is_trusted', 'keep_fault', 'keeps_a_resolve', 'known_faults', 'limit_waiting',
-        'list_alerts', 'list_place', 'lock_limit', 'locked_alert', 'map_columns', 'may_read',
-        'median_seconds_to_acknowledge', 'missing_triggers', 'named_alerts', 'narrow_grants', 'nonblank', 'notify_event',
-        'one_line', 'open_alert', 'open_order_alerts', 'open_states', 'order_action_refusal', 'order_facts_of',
-        'order_id_of', 'order_key', 'order_message', 'order_of_alert', 'order_outcome', 'own_columns', 'own_functions',
-        'own_relations', 'path_of_triggers', 'planned_watch', 'policies_of', 'present_tables', 'purge_alerts',
-        'purge_batch', 'purge_before', 'queue_share', 'raise_alert', 'raise_missing', 'read_events', 'read_order',
-        'read_refusal', 'read_row', 'readable_snapshot', 'reconcile_orders', 'record_order', 'refresh_alert',
-        'repeat_alert', 'repeat_for', 'resolve_alert', 'resolve_by_dedupe_key', 'resolve_ended', 'resolve_raised_alert',
-        'retry_order', 'revoke_access', 'runs_foreign_code', 'sentence', 'settled', 'severity_rank', 'shut_out_api_roles',
-        'snooze_alert', 'sync_alert', 'sync_arguments', 'sync_deleted_order', 'sync_order', 'sync_stored_order',
-        'sync_unusual_write', 'table_name', 'table_of_order', 'table_tree', 'tell_failure', 'text_expression',
-        'tg_alert_events__append_only', 'tg_alert_events__protect_commit', 'tg_alerts__check_lifecycle',
-        'tg_alerts__delete_events', 'tg_alerts__tell_delete', 'tg_ddl__follow', 'tg_ddl__forget',
-        'tg_order_actions__append_only', 'tg_watched__truncated', 'to_run', 'told_error', 'type_name', 'types_of',
-        'unchanged_expression', 'unread_tables', 'unreadable_facts', 'unused_xid', 'unwatch_orders', 'unwatched_successors',
-        'utc', 'waited', 'waiting_reason', 'watch_orders', 'watched_root', 'write_guard'
+        'accept_insert', 'accept_update', 'acknowledge_alert', 'act_on_order', 'actor_or_user', 'add_waiting',
+        'alert_condition', 'alert_order_id', 'alerted_order_id', 'alerts_since', 'append_event', 'base_type', 'batch_query',
+        'build_event_detail', 'can_hide_orders', 'can_read_orders', 'can_run_foreign_code', 'cancel_order',
+        'changed_alerts', 'chart_errors', 'chart_open', 'chart_raised', 'chart_response', 'chart_times', 'chart_tokens',
+        'check_role', 'check_table', 'check_watchable', 'choose_error', 'claim_dedupe_key', 'clear_faults', 'clip',
+        'close_alert', 'cluster_id', 'column_types', 'complete_alert', 'complete_alert_data', 'complete_order_alerts',
+        'cursor_origin', 'enable_row_security', 'error_family', 'event_cursor', 'existing_guard_name',
+        'existing_watched_tables', 'fact_expression', 'fact_length', 'fact_names', 'find_named_alerts', 'find_order',
+        'find_order_table', 'first_text', 'follow_columns', 'format_sentence', 'format_utc', 'grant_access',
+        'granted_functions', 'granted_policies', 'guard_name', 'guard_source', 'has_alert', 'has_foreign_owner',
+        'has_other_rights', 'health', 'history_condition', 'is_order_alert', 'is_resolve_in_force', 'is_trusted',
+        'known_faults', 'limit_amount', 'limit_lock_wait', 'list_alerts', 'list_place', 'lock_alert', 'map_columns',
+        'matching_columns', 'median_seconds_to_acknowledge', 'missing_triggers', 'narrow_grants', 'normalize_alert',
+        'normalize_lifecycle', 'notification_queue_share', 'notify_event', 'one_line', 'open_alert', 'open_alert_states',
+        'open_order_alerts', 'order_action_refusal', 'order_actions_refusal', 'order_dedupe_key', 'order_facts_of',
+        'order_message', 'order_of_alert', 'order_outcome', 'own_functions', 'own_relations', 'parse_int',
+        'parse_is_simulated', 'parse_number', 'parse_time', 'plan_watch', 'purge_alerts', 'purge_batch', 'purge_cutoff',
+        'raise_alert', 'raise_missing', 'raise_swallowed_cancel', 'read_events', 'read_order', 'read_order_unchecked',
+        'read_refusal', 'readable_snapshot', 'reconcile_orders', 'record_fault', 'record_missing_event',
+        'record_order_state', 'refresh_alert', 'remaining_lock_wait', 'repeat_alert', 'repeat_open_alert', 'resolve_alert',
+        'resolve_by_dedupe_key', 'resolve_ended', 'resolve_raised_alert', 'retry_order', 'revoke_access',
+        'revoke_api_roles', 'run_instruction', 'severity_rank', 'snooze_alert', 'sync_alert', 'sync_arguments',
+        'sync_deleted_order', 'sync_order', 'sync_stored_order', 'sync_unusual_write', 'table_name', 'table_tree',
+        'text_expression', 'tg_alert_events__append_only', 'tg_alert_events__protect_commit',
+        'tg_alerts__append_delete_event', 'tg_alerts__check_lifecycle', 'tg_alerts__delete_events', 'tg_ddl__follow',
+        'tg_ddl__forget', 'tg_order_actions__append_only', 'tg_watched__truncated', 'trigger_search_path', 'trim_to_null',
+        'type_name', 'types_unchanged_expression', 'unchanged_expression', 'unread_tables', 'unreadable_facts',
+        'unused_xid', 'unwatch_orders', 'unwatched_successors', 'waiting_reason', 'waiting_totals', 'watch_orders',
+        'watched_root', 'write_guard'
       )
       or p.prosrc like '%walltrack.sync_order(%'
     )
@@ -111,7 +114,7 @@ $$;
 comment on function walltrack.check_role(regrole) is 'Refuses the number of a role that does not exist (WT003).';
 
 
-create or replace function walltrack.policies_of(p_role regrole) returns setof name
+create or replace function walltrack.granted_policies(p_role regrole) returns setof name
 language sql
 stable
 security invoker
@@ -119,10 +122,10 @@ set search_path = pg_catalog, pg_temp
 as $$
   select p.polname
   from pg_policy as p
-  where p.polrelid = 'walltrack.alerts'::regclass and starts_with(p.polname, 'whoever_was_granted_select_') and p.polroles = array[p_role::oid]
+  where p.polrelid = 'walltrack.alerts'::regclass and starts_with(p.polname, 'grants_decide_select_') and p.polroles = array[p_role::oid]
 $$;
 
-comment on function walltrack.policies_of(regrole) is
+comment on function walltrack.granted_policies(regrole) is
 'The policies on alerts of grant_access() for a role, found by the role: a restored dump gives it another number.';
 
 
@@ -158,10 +161,10 @@ begin
   if (select c.relrowsecurity from pg_class as c where c.oid = 'walltrack.alerts'::regclass) and not exists (
     select from pg_policy as p
     where p.polrelid = 'walltrack.alerts'::regclass
-      and (p.polname = 'whoever_was_granted_select' or p.polname in (select walltrack.policies_of(p_role)))
+      and (p.polname = 'grants_decide_select' or p.polname in (select walltrack.granted_policies(p_role)))
   ) then
     execute format(
-      'create policy %I on walltrack.alerts for select to %s using (true)', 'whoever_was_granted_select_' || gen_random_uuid(), p_role
+      'create policy %I on walltrack.alerts for select to %s using (true)', 'grants_decide_select_' || gen_random_uuid(), p_role
     );
   end if;
   execute format('grant select on sequence walltrack.alert_events_event_id_seq to %s', p_role);
@@ -219,7 +222,7 @@ begin
   for v_function in select walltrack.own_functions() loop
     execute format('revoke all on function %s from %s', v_function, p_role);
   end loop;
-  for v_policy in select walltrack.policies_of(p_role) loop
+  for v_policy in select walltrack.granted_policies(p_role) loop
     execute format('drop policy %I on walltrack.alerts', v_policy);
   end loop;
   delete from walltrack.given_usage as g using pg_roles as r where r.oid = p_role and g.role_name = r.rolname;
@@ -234,7 +237,7 @@ comment on function walltrack.revoke_access(regrole) is
 'Takes every right on alerting from a role, and usage on the schema where grant_access() gave it (WT003).';
 
 
-create or replace function walltrack.shut_out_api_roles() returns void
+create or replace function walltrack.revoke_api_roles() returns void
 language plpgsql
 volatile
 security invoker
@@ -245,7 +248,7 @@ begin
 end
 $$;
 
-comment on function walltrack.shut_out_api_roles() is
+comment on function walltrack.revoke_api_roles() is
 'Takes every right on alerting from anon and authenticated, which default privileges may have given them.';
 
 
@@ -300,7 +303,7 @@ begin
     cross join lateral aclexplode(p.proacl) as a
     where a.grantee <> p.proowner
       and p.proname <> all (walltrack.granted_functions('operator') || walltrack.granted_functions('raiser') || array[
-        'reconcile_orders', 'known_faults', 'raise_missing', 'resolve_ended', 'clear_faults', 'purge_alerts', 'purge_before', 'purge_batch'
+        'reconcile_orders', 'known_faults', 'raise_missing', 'resolve_ended', 'clear_faults', 'purge_alerts', 'purge_cutoff', 'purge_batch'
       ])
   loop
     execute format(
@@ -342,13 +345,13 @@ begin
         where c.conrelid = v_table and c.contype = 'p'
           and starts_with(obj_description(c.oid, 'pg_constraint'), 'adopted with row level security')
       );
-    if not exists (select from pg_policy as p where p.polrelid = v_table and p.polname = 'whoever_was_granted_select') then
-      execute format('create policy whoever_was_granted_select on %s for select using (true)', v_table);
+    if not exists (select from pg_policy as p where p.polrelid = v_table and p.polname = 'grants_decide_select') then
+      execute format('create policy grants_decide_select on %s for select using (true)', v_table);
     end if;
     if v_table = 'walltrack.alerts'::regclass
-      and not exists (select from pg_policy as p where p.polrelid = v_table and p.polname = 'whoever_was_granted_writing')
+      and not exists (select from pg_policy as p where p.polrelid = v_table and p.polname = 'grants_decide_writing')
     then
-      create policy whoever_was_granted_writing on walltrack.alerts using (true);
+      create policy grants_decide_writing on walltrack.alerts using (true);
     end if;
   end loop;
 end

@@ -12,7 +12,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 -- The guard keeps its name when its table is renamed. A name has at most 63 bytes, and another function may have it already.
 declare
-  v_name text := walltrack.guard_of(p_table);
+  v_name text := walltrack.existing_guard_name(p_table);
   v_table text := (
     select case n.nspname when 'walltrack' then '' else n.nspname || '_' end || c.relname
     from pg_class as c
@@ -64,7 +64,7 @@ comment on function walltrack.unchanged_expression(regclass, jsonb) is
 'The SQL that says whether an UPDATE has changed no watched column of a table.';
 
 
-create or replace function walltrack.as_written_expression(p_table regclass, p_columns jsonb, p_facts text[]) returns text
+create or replace function walltrack.types_unchanged_expression(p_table regclass, p_columns jsonb, p_facts text[]) returns text
 language sql
 stable
 security invoker
@@ -81,7 +81,7 @@ as $$
   where walltrack.base_type(p_table, p_columns ->> f.name)::oid < 16384
 $$;
 
-comment on function walltrack.as_written_expression(regclass, jsonb, text[]) is
+comment on function walltrack.types_unchanged_expression(regclass, jsonb, text[]) is
 'The SQL that says whether the columns that the guard casts have the types that they had when it was written.';
 
 
@@ -136,7 +136,7 @@ begin
   -- query_canceled and assert_failure out).
   if pg_catalog.current_setting('walltrack.canceled', true) operator(pg_catalog.<>) '' then
     begin
-      perform walltrack.honor_cancel();
+      perform walltrack.raise_swallowed_cancel();
     exception
       when query_canceled then raise;
       when others then null;
@@ -155,7 +155,7 @@ begin
     then
       v_action := nullif(walltrack.sync_unusual_write(
         %12$s, %11$L, %7$s, v_order_id, p_cancel_pattern => %9$L, p_notify => %10$L, p_former_error => %8$s,
-        p_was_exhausted => (%3$s) is true, p_may_move => %13$s
+        p_was_exhausted => (%3$s) is true, p_can_move => %13$s
       ), 'unread');
     end if;
     if v_action is null then
@@ -175,7 +175,7 @@ begin
     if pg_catalog.clock_timestamp() operator(pg_catalog.-) v_began operator(pg_catalog.>) interval '1 ms'
       or pg_catalog.current_setting('walltrack.protect_commit', true) operator(pg_catalog.<>) ''
     then
-      perform walltrack.add_waited(v_began);
+      perform walltrack.add_waiting(v_began);
       perform pg_catalog.set_config('lock_timeout', '0', true)
       where pg_catalog.current_setting('walltrack.protect_commit', true) operator(pg_catalog.<>) '';
     end if;
@@ -188,7 +188,7 @@ begin
       -- A column has gone or has another type since the guard was written, or another writer has raised an alert of the same key
       -- at this moment: the order is read as it is stored.
       if v_sqlstate operator(pg_catalog.=) any (array['42703', '42804', '55000', 'WT008']) then
-        perform walltrack.add_waited(v_began);
+        perform walltrack.add_waiting(v_began);
         v_began := pg_catalog.clock_timestamp();
         perform pg_catalog.set_config('walltrack.nested', 'yes', true) where pg_catalog.pg_trigger_depth() operator(pg_catalog.>) 1;
         v_action := coalesce(walltrack.sync_stored_order(%12$s, %11$L, v_order_id, %9$L, %10$L), 'none');
@@ -198,7 +198,7 @@ begin
     end;
     if v_action operator(pg_catalog.=) 'unread' then
       begin
-        perform walltrack.keep_fault(tg_relid, v_order_id, v_sqlstate, v_message, v_began);
+        perform walltrack.record_fault(tg_relid, v_order_id, v_sqlstate, v_message, v_began);
       exception when query_canceled or assert_failure or others then
         -- The last resort: alerting is gone, or its owner has lost its rights.
         raise warning 'walltrack_alerts: order %% of %% was written but its alert was not (%%)',
@@ -234,14 +234,14 @@ begin
     p_cancel_pattern, p_notify, p_columns,
     case when v_is_partitioned then 'walltrack.watched_root(tg_relid)' else 'tg_relid' end,
     v_is_partitioned::text,
-    walltrack.types_of(p_table, p_columns),
+    walltrack.column_types(p_table, p_columns),
     walltrack.fact_expression(p_table, p_columns, 'status', 'old'),
     walltrack.fact_expression(p_table, p_columns, 'attempt_count', 'old'),
     case when v_is_partitioned then 'tg_op operator(pg_catalog.<>) ''INSERT''' else 'true' end,
-    walltrack.as_written_expression(p_table, p_columns, array['attempt_count', 'max_attempts', 'status']),
+    walltrack.types_unchanged_expression(p_table, p_columns, array['attempt_count', 'max_attempts', 'status']),
     format('pg_catalog.format(''%%s'', new.%I)', p_columns ->> 'order_id'),
     format('pg_catalog.format(''%%s'', old.%I)', p_columns ->> 'order_id'),
-    walltrack.as_written_expression(p_table, p_columns, array[
+    walltrack.types_unchanged_expression(p_table, p_columns, array[
       'order_id', 'order_type', 'last_error', 'token_address', 'token_symbol', 'position_id', 'side', 'amount_sol', 'is_simulated'
     ])
   );
@@ -264,7 +264,7 @@ declare
   v_name text := walltrack.guard_name(p_table);
   v_function regprocedure := to_regprocedure(format('walltrack.%I()', v_name));
   v_source text := walltrack.guard_source(p_table, v_watched.columns, v_watched.cancel_pattern, v_watched.notify);
-  v_types jsonb := walltrack.types_of(p_table, v_watched.columns);
+  v_types jsonb := walltrack.column_types(p_table, v_watched.columns);
 begin
   if not (select walltrack.is_trusted(p.proowner) from pg_proc as p where p.oid = v_function) then
     raise exception 'function % belongs to another role', v_function using errcode = 'WT004', hint = 'Drop it, and watch the table again.';

@@ -14,16 +14,16 @@ as $$
 -- statement, NULL when none was renamed: the facts that had their column until now are read from there.
 declare
   v_before walltrack.watched_tables := (select w from walltrack.watched_tables as w where w.table_id = p_table);
-  v_types jsonb := walltrack.types_of(p_table, v_before.columns);
+  v_types jsonb := walltrack.column_types(p_table, v_before.columns);
   v_renamed jsonb;
   v_lost text;
 begin
   select jsonb_object_agg(f.key, p_renamed) into v_renamed
   from jsonb_each_text(v_before.column_types) as f
-  where v_types -> f.key is null and f.value = walltrack.types_of(p_table, jsonb_build_object('it', p_renamed)) ->> 'it';
+  where v_types -> f.key is null and f.value = walltrack.column_types(p_table, jsonb_build_object('it', p_renamed)) ->> 'it';
   if v_renamed is not null then
     update walltrack.watched_tables as w set columns = w.columns || v_renamed where w.table_id = p_table;
-    v_types := walltrack.types_of(p_table, v_before.columns || v_renamed);
+    v_types := walltrack.column_types(p_table, v_before.columns || v_renamed);
   end if;
 
   -- What is lost by this statement; what was lost before was told then.
@@ -59,11 +59,11 @@ as $$
   from (
     -- A table that has the name under which another one was watched: copied, and swapped by two renames.
     select w.table_name as name, w.table_id as watched, to_regclass(w.table_name) as id
-    from walltrack.present_tables() as w
+    from walltrack.existing_watched_tables() as w
     union all
     -- A table that inherits from a watched one: triggers of the parent do not see its rows.
     select walltrack.table_name(i.inhrelid), w.table_id, i.inhrelid::regclass
-    from walltrack.present_tables() as w
+    from walltrack.existing_watched_tables() as w
     inner join pg_inherits as i on i.inhparent = w.table_id
     inner join pg_class as c on c.oid = i.inhrelid and not c.relispartition
   ) as n
@@ -89,7 +89,7 @@ declare
   v_unwatched record;
 begin
   for v_table in
-    select w.table_id from walltrack.present_tables() as w where walltrack.types_of(w.table_id, w.columns) <> w.column_types
+    select w.table_id from walltrack.existing_watched_tables() as w where walltrack.column_types(w.table_id, w.columns) <> w.column_types
   loop
     -- Renamed here or, with the same name, in the table that this one inherits the column from.
     select a.attname::text into v_renamed

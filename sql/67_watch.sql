@@ -20,7 +20,7 @@ $$;
 comment on function walltrack.fact_names() is 'What can be known of an order: the keys of p_columns of watch_orders().';
 
 
-create or replace function walltrack.own_columns(p_table regclass) returns jsonb
+create or replace function walltrack.matching_columns(p_table regclass) returns jsonb
 language sql
 stable
 security invoker
@@ -40,7 +40,7 @@ as $$
   ) as f
 $$;
 
-comment on function walltrack.own_columns(regclass) is 'Fact of an order -> column of a table, as the names of the columns say.';
+comment on function walltrack.matching_columns(regclass) is 'Fact of an order -> column of a table, as the names of the columns say.';
 
 
 create or replace function walltrack.map_columns(p_table regclass, p_columns jsonb, p_former jsonb) returns jsonb
@@ -76,7 +76,7 @@ begin
       using errcode = 'WT004', hint = 'p_columns maps facts of an order to existing columns, e.g. {"attempt_count": "retry_count"}.';
   end if;
 
-  v_columns := walltrack.own_columns(p_table) || coalesce((
+  v_columns := walltrack.matching_columns(p_table) || coalesce((
     select jsonb_object_agg(f.key, f.value)
     from jsonb_each_text(p_former) as f
     inner join pg_attribute as a on a.attrelid = p_table and a.attname = f.value and not a.attisdropped
@@ -165,7 +165,7 @@ declare
     '; ',
     case when not has_schema_privilege(v_schema, 'usage') then format('grant usage on schema %s to %I', v_schema, current_user) end,
     case
-      when not has_table_privilege(p_table, 'select') or (walltrack.guard_of(p_table) is null and not has_table_privilege(p_table, 'trigger'))
+      when not has_table_privilege(p_table, 'select') or (walltrack.existing_guard_name(p_table) is null and not has_table_privilege(p_table, 'trigger'))
         then format('grant select, trigger on %s to %I', walltrack.table_name(p_table), current_user)
     end
   );
@@ -185,7 +185,7 @@ $$;
 comment on function walltrack.check_table(regclass) is 'Refuses what is no table, and a table on which the role that watches it may not create triggers (WT004).';
 
 
-create or replace function walltrack.planned_watch(
+create or replace function walltrack.plan_watch(
     p_table regclass,
     p_columns jsonb default '{}',
     p_cancel_pattern text default null,
@@ -208,14 +208,14 @@ begin
   v_watch.table_name := walltrack.table_name(p_table);
   v_watch.columns := walltrack.map_columns(p_table, p_columns, v_watch.columns);
   v_watch.cancel_pattern := coalesce(p_cancel_pattern, v_watch.cancel_pattern, '^Max retries reached');
-  v_watch.order_actions := coalesce(p_order_actions, v_watch.order_actions, walltrack.action_refusal(p_table) is null);
+  v_watch.order_actions := coalesce(p_order_actions, v_watch.order_actions, walltrack.order_actions_refusal(p_table) is null);
   v_watch.notify := coalesce(p_notify, v_watch.notify, 'event');
   perform walltrack.check_watchable(p_table, v_watch.columns, v_watch.cancel_pattern, v_watch.notify);
   return v_watch;
 end
 $$;
 
-comment on function walltrack.planned_watch(regclass, jsonb, text, boolean, text) is
+comment on function walltrack.plan_watch(regclass, jsonb, text, boolean, text) is
 'The row of watched_tables that watch_orders() would write; changes and locks nothing (WT003, WT004).';
 
 
@@ -256,7 +256,7 @@ begin
   -- After an ALTER TABLE that another session has not committed yet, the columns are others.
   execute format('lock table %s in access share mode', p_table);
   perform from walltrack.watched_tables as w where w.table_id = p_table for update;
-  v_watch := walltrack.planned_watch(p_table, p_columns, p_cancel_pattern, p_order_actions, p_notify);
+  v_watch := walltrack.plan_watch(p_table, p_columns, p_cancel_pattern, p_order_actions, p_notify);
   insert into walltrack.watched_tables (table_id, table_name, columns, cancel_pattern, order_actions, notify)
   values (p_table, v_watch.table_name, v_watch.columns, v_watch.cancel_pattern, v_watch.order_actions, v_watch.notify)
   on conflict (table_id) do update
@@ -291,7 +291,7 @@ as $$
 -- alert. Those of the table stay open: the reconciler resolves only what it can look up in a watched table.
 declare
   v_event text;
-  v_guard text := walltrack.guard_of(p_table);
+  v_guard text := walltrack.existing_guard_name(p_table);
   v_owner regrole := (select c.relowner::regrole from pg_class as c where c.oid = p_table);
 begin
   delete from walltrack.watched_tables as w where w.table_id = p_table;

@@ -6,7 +6,7 @@
 --
 -- During an action, the triggers of the table run with the rights of alerting's owner. So alerting's owner has to own the table.
 
-create or replace function walltrack.order_id_of(p_alert walltrack.alerts) returns text
+create or replace function walltrack.alert_order_id(p_alert walltrack.alerts) returns text
 language plpgsql
 immutable
 security invoker
@@ -16,16 +16,16 @@ begin
   -- Both have to name it: whoever may raise alerts must not make one that shows one order and acts on another one.
   return case
     when p_alert.alert_type = 'order_failed_permanently'
-      and p_alert.dedupe_key = walltrack.order_key(p_alert.data ->> 'order_id')
+      and p_alert.dedupe_key = walltrack.order_dedupe_key(p_alert.data ->> 'order_id')
       then p_alert.data ->> 'order_id'
   end;
 end
 $$;
 
-comment on function walltrack.order_id_of(walltrack.alerts) is 'The id of the order an alert is about, NULL when it is about none.';
+comment on function walltrack.alert_order_id(walltrack.alerts) is 'The id of the order an alert is about, NULL when it is about none.';
 
 
-create or replace function walltrack.table_of_order(p_order_table regclass, p_order_id text) returns walltrack.watched_tables
+create or replace function walltrack.find_order_table(p_order_table regclass, p_order_id text) returns walltrack.watched_tables
 language plpgsql
 volatile
 security invoker
@@ -36,7 +36,7 @@ declare
   v_found walltrack.watched_tables;
 begin
   for v_table in
-    select w.* from walltrack.present_tables() as w where p_order_table is null or w.table_id = p_order_table
+    select w.* from walltrack.existing_watched_tables() as w where p_order_table is null or w.table_id = p_order_table
   loop
     continue when walltrack.read_refusal(v_table.table_id) is not null
       or (walltrack.find_order(v_table, p_order_id)).order_id is null;
@@ -53,7 +53,7 @@ exception when undefined_column then
 end
 $$;
 
-comment on function walltrack.table_of_order(regclass, text) is
+comment on function walltrack.find_order_table(regclass, text) is
 'The watched table that has this order, a row of NULLs when none has. Several: WT011.';
 
 
@@ -65,13 +65,13 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_alert walltrack.alerts := (select a from walltrack.alerts as a where a.id = p_alert_id);
-  v_order_id text := walltrack.order_id_of(v_alert);
+  v_order_id text := walltrack.alert_order_id(v_alert);
   v_table walltrack.watched_tables;
   v_order jsonb;
 begin
   for v_table in
     select w.*
-    from walltrack.present_tables() as w
+    from walltrack.existing_watched_tables() as w
     where v_order_id is not null and (v_alert.order_table is null or w.table_id = v_alert.order_table)
     order by w.watched_since
   loop
@@ -103,12 +103,12 @@ as $$
 -- The worker takes an order that is due and that no other worker has locked.
 declare
   v_due text := p_row ->> 'next_retry_at';
-  v_due_at timestamptz := walltrack.as_time(v_due);
+  v_due_at timestamptz := walltrack.parse_time(v_due);
 begin
   return case
-    when v_due_at > clock_timestamp() then format('it is due at %s and not before', walltrack.utc(v_due_at))
+    when v_due_at > clock_timestamp() then format('it is due at %s and not before', walltrack.format_utc(v_due_at))
     when v_due is not null and v_due_at is null then format('whether it is due cannot be told: its next retry says %s', walltrack.clip(v_due, 50))
-    else format('it is due%s, but no worker has taken it yet: is the worker running?', ' since ' || walltrack.utc(v_due_at))
+    else format('it is due%s, but no worker has taken it yet: is the worker running?', ' since ' || walltrack.format_utc(v_due_at))
   end;
 end
 $$;
@@ -131,9 +131,9 @@ as $$
 declare
   v_order walltrack.order_facts := walltrack.order_facts_of(p_row);
   v_lock text := p_row ->> 'locked_until';
-  v_locked_until timestamptz := walltrack.as_time(v_lock);
+  v_locked_until timestamptz := walltrack.parse_time(v_lock);
   v_worker text := coalesce(walltrack.clip(p_row ->> 'locked_by', 50), 'a worker');
-  v_filled_at timestamptz := walltrack.as_time(p_row ->> 'filled_at');
+  v_filled_at timestamptz := walltrack.parse_time(p_row ->> 'filled_at');
   v_is_never_due boolean := p_table.columns ? 'next_retry_at' and coalesce(p_row ->> 'next_retry_at', 'infinity') = 'infinity';
   v_missing text := (
     select string_agg(c.value, ', ')
@@ -153,19 +153,19 @@ begin
   limit 1;
 
   if v_order.status in ('filled', 'executed') then
-    return format('the order was %s meanwhile%s', v_order.status, ', at ' || walltrack.utc(v_filled_at));
+    return format('the order was %s meanwhile%s', v_order.status, ', at ' || walltrack.format_utc(v_filled_at));
   elsif v_order.status = 'cancelled' and v_first.action = 'cancel' then
-    return format('%s cancelled the order at %s', v_first.actor, walltrack.utc(v_first.at));
+    return format('%s cancelled the order at %s', v_first.actor, walltrack.format_utc(v_first.at));
   elsif v_order.status = 'cancelled' and left(v_order.last_error, 1000) ~ p_table.cancel_pattern then
     return 'the retry worker gave up and cancelled the order, which is final: place a new order, then resolve the alert';
   elsif v_order.status = 'cancelled' then
-    return format('the order is cancelled, which is final: %s', walltrack.clip(coalesce(walltrack.nonblank(v_order.last_error), 'no reason given'), 200));
+    return format('the order is cancelled, which is final: %s', walltrack.clip(coalesce(walltrack.trim_to_null(v_order.last_error), 'no reason given'), 200));
   elsif v_lock is not null and v_locked_until is null then
     return format('whether a worker holds the order cannot be told: its lock says %s', walltrack.clip(v_lock, 50));
   elsif v_locked_until > clock_timestamp() then
     return format(
       '%s is working on the order and holds it until %s', v_worker,
-      case when isfinite(v_locked_until) then walltrack.utc(v_locked_until) else 'it lets go' end
+      case when isfinite(v_locked_until) then walltrack.format_utc(v_locked_until) else 'it lets go' end
     );
   elsif v_order.status in ('submitted', 'confirming') then
     return format('an attempt is under way, the order is %s: wait until it is filled or failed', v_order.status);
@@ -175,7 +175,7 @@ begin
     return format(
       '%s, and %s',
       case v_first.action
-        when 'retry' then format('%s put the order back at %s', v_first.actor, walltrack.utc(v_first.at))
+        when 'retry' then format('%s put the order back at %s', v_first.actor, walltrack.format_utc(v_first.at))
         else 'the order is pending already'
       end,
       walltrack.waiting_reason(p_row)
@@ -193,7 +193,7 @@ comment on function walltrack.order_action_refusal(walltrack.watched_tables, jso
 'Why an order cannot be retried or cancelled as it is, in words for a trader; NULL when it can.';
 
 
-create or replace function walltrack.path_of_triggers(p_table regclass) returns text
+create or replace function walltrack.trigger_search_path(p_table regclass) returns text
 language sql
 stable
 security invoker
@@ -209,7 +209,7 @@ as $$
     )
 $$;
 
-comment on function walltrack.path_of_triggers(regclass) is
+comment on function walltrack.trigger_search_path(regclass) is
 'The search_path of an order action: the schema of the table and public, each where no other role may create objects in it.';
 
 
@@ -233,21 +233,21 @@ declare
   v_old_word text;
   v_word text := case p_action when 'retry' then 'pending' else 'cancelled' end;
   v_written text;
-  v_why text;
+  v_refusal text;
 begin
   select a.* into v_alert from walltrack.alerts as a where a.id = p_alert_id;
   if not found then
-    perform walltrack.locked_alert(p_alert_id);  -- says so
+    perform walltrack.lock_alert(p_alert_id);  -- says so
   end if;
-  v_order_id := walltrack.order_id_of(v_alert);
+  v_order_id := walltrack.alert_order_id(v_alert);
   if v_order_id is null then
     raise exception 'this alert is about no order' using errcode = 'WT011';
   end if;
-  v_table := walltrack.table_of_order(v_alert.order_table, v_order_id);
+  v_table := walltrack.find_order_table(v_alert.order_table, v_order_id);
   if v_table.table_id is null and walltrack.unread_tables() is not null then
     raise exception 'the order may be in %, whose orders are not read: %', walltrack.unread_tables(), (
       select walltrack.read_refusal(w.table_id)
-      from walltrack.present_tables() as w
+      from walltrack.existing_watched_tables() as w
       where walltrack.read_refusal(w.table_id) is not null
       limit 1
     )
@@ -259,8 +259,8 @@ begin
     raise exception 'order actions are switched off for %', v_table.table_id
       using errcode = 'WT011', hint = 'The owner of alerting can switch them on: watch_orders(..., p_order_actions => true).';
   end if;
-  if walltrack.action_refusal(v_table.table_id) is not null then
-    raise exception 'orders of % cannot be changed from their alerts: %', v_table.table_id, walltrack.action_refusal(v_table.table_id)
+  if walltrack.order_actions_refusal(v_table.table_id) is not null then
+    raise exception 'orders of % cannot be changed from their alerts: %', v_table.table_id, walltrack.order_actions_refusal(v_table.table_id)
       using errcode = 'WT011', hint = 'Let one role own both; `walltrack-alerts doctor` says how.';
   end if;
 
@@ -275,23 +275,23 @@ begin
     raise exception 'somebody is writing % at this moment', case when v_row is null then 'the order' else 'the alert' end
       using errcode = 'WT011', hint = 'Nothing was changed. Look at the order and try again.';
   end;
-  v_why := case
+  v_refusal := case
     when v_row is not null then walltrack.order_action_refusal(v_table, v_row, v_order_id, p_action)
     else 'the order is gone: it was deleted'
   end;
-  if v_why is not null then
-    raise exception '%', v_why using errcode = 'WT011';
+  if v_refusal is not null then
+    raise exception '%', v_refusal using errcode = 'WT011';
   end if;
 
   insert into walltrack.order_actions (alert_id, table_id, order_id, action, actor, reason)
-  values (p_alert_id, v_table.table_id, v_order_id, p_action, walltrack.actor(p_by), p_reason);
+  values (p_alert_id, v_table.table_id, v_order_id, p_action, walltrack.actor_or_user(p_by), p_reason);
 
   -- A table may write its words in upper case.
   v_old_word := rtrim(v_row ->> 'status');
   v_word := case v_old_word when upper(v_old_word) then upper(v_word) when initcap(v_old_word) then initcap(v_word) else v_word end;
   begin
     -- The triggers of the table run as after any other write, but find no names in schemas where a stranger may make some.
-    perform set_config('search_path', walltrack.path_of_triggers(v_table.table_id), true);
+    perform set_config('search_path', walltrack.trigger_search_path(v_table.table_id), true);
     execute format(
       'update %s as o set %I = %L%s where o.%I = $1::%s returning pg_catalog.format(''%%s'', o.%2$I)',
       v_table.table_id, v_table.columns ->> 'status', v_word,
@@ -308,7 +308,7 @@ begin
         end
         else format(', %I = %L', v_table.columns ->> 'last_error', p_reason)
       end,
-      v_table.columns ->> 'order_id', walltrack.types_of(v_table.table_id, v_table.columns) ->> 'order_id'
+      v_table.columns ->> 'order_id', walltrack.column_types(v_table.table_id, v_table.columns) ->> 'order_id'
     ) into v_written using v_order_id;
     perform set_config('search_path', 'pg_catalog, pg_temp', true);
   exception
@@ -355,7 +355,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_reason text := coalesce(walltrack.clip(walltrack.nonblank(p_reason), 500), 'Manually cancelled');
+  v_reason text := coalesce(walltrack.clip(walltrack.trim_to_null(p_reason), 500), 'Manually cancelled');
 begin
   -- The order would look as if the worker had given up, and the alert would stay open.
   if exists (select from walltrack.watched_tables as w where v_reason ~ w.cancel_pattern) then

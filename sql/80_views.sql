@@ -12,7 +12,7 @@ order by array_position(array['critical', 'high', 'warning', 'info'], a.severity
 comment on view walltrack.open_alerts is 'Alerts that are not resolved: critical first, the oldest first within a severity.';
 
 
-create or replace function walltrack.open_states() returns table (severity text, status text, snoozed_until timestamptz)
+create or replace function walltrack.open_alert_states() returns table (severity text, status text, snoozed_until timestamptz)
 language sql
 stable
 security invoker
@@ -26,7 +26,7 @@ as $$
   where a.status in ('active', 'acknowledged')
 $$;
 
-comment on function walltrack.open_states() is
+comment on function walltrack.open_alert_states() is
 'What is counted of the open alerts, read by their index, however many are resolved and whatever the statistics say.';
 
 
@@ -39,7 +39,7 @@ select
     count(*) filter (where a.status = 'acknowledged') as acknowledged,
     count(a.status) as total
 from (values ('critical', 1), ('high', 2), ('warning', 3), ('info', 4)) as s (severity, place)
-left join walltrack.open_states() as a on s.severity = a.severity
+left join walltrack.open_alert_states() as a on s.severity = a.severity
 group by s.severity, s.place
 order by s.place;
 
@@ -65,7 +65,7 @@ from (
         a.status,
         a.snoozed_until,
         coalesce(a.snoozed_until <= now(), true) as awake
-    from walltrack.open_states() as a
+    from walltrack.open_alert_states() as a
 ) as o;
 
 comment on view walltrack.alert_summary is

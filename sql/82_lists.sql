@@ -8,7 +8,7 @@
 -- most. When they are through, the page ends early, maybe empty, and says where to go on. A text that is exactly an alert's
 -- id, dedupe key or order id is found by index, however long ago it was.
 
-create or replace function walltrack.named_alerts(p_text text) returns uuid[]
+create or replace function walltrack.find_named_alerts(p_text text) returns uuid[]
 language plpgsql
 stable
 security invoker
@@ -17,14 +17,14 @@ set enable_seqscan = off
 set jit = off
 as $$
 declare
-  v_text text := walltrack.nonblank(p_text);
+  v_text text := walltrack.trim_to_null(p_text);
   v_keys text[];
 begin
   -- Shorter ones, e.g. the order 7, are not worth leaving out everything else that has a 7.
   if v_text is null or length(v_text) not between 8 and 1000 then
     return array[]::uuid[];
   end if;
-  v_keys := array[v_text, walltrack.order_key(v_text), lower(v_text), walltrack.order_key(lower(v_text))];
+  v_keys := array[v_text, walltrack.order_dedupe_key(v_text), lower(v_text), walltrack.order_dedupe_key(lower(v_text))];
   return array(
     select a.id from walltrack.alerts as a
     where v_text ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
@@ -42,7 +42,7 @@ begin
 end
 $$;
 
-comment on function walltrack.named_alerts(text) is
+comment on function walltrack.find_named_alerts(text) is
 'The alerts whose id, dedupe key or order id a text of 8 to 1,000 characters is; of each key the newest 1,000.';
 
 
@@ -61,7 +61,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_awake text := 'coalesce(a.snoozed_until <= now(), true)';
-  v_text text := walltrack.nonblank(p_text);
+  v_text text := walltrack.trim_to_null(p_text);
   -- The locale of the database may know no letters but ASCII.
   v_collation text := (
     select format('collate %I', c.collname)
@@ -160,7 +160,7 @@ as $$
 declare
   c_looked_at constant int := 20000;
   v_limit int := least(greatest(coalesce(p_limit, 100), 1), 1000);
-  v_named uuid[] := walltrack.named_alerts(p_text);
+  v_named uuid[] := walltrack.find_named_alerts(p_text);
   v_condition text := walltrack.alert_condition(p_severities, p_status, p_order_type, p_simulated, p_text, v_named);
   v_after text[];
   v_section text;
@@ -294,7 +294,7 @@ begin
         case when a.status <> 'resolved' then a.id end,
         a.id desc
     $query$,
-    walltrack.alert_condition(p_severities, p_status, p_order_type, p_simulated, p_text, walltrack.named_alerts(p_text))
+    walltrack.alert_condition(p_severities, p_status, p_order_type, p_simulated, p_text, walltrack.find_named_alerts(p_text))
   ) using p_ids;
 end
 $$;

@@ -76,14 +76,14 @@ set jit = off
 as $$
 -- One bounded batch of a watched table, by its index on the id: the p_limit orders after p_after (NULL: from the first).
 declare
-  v_table walltrack.watched_tables := (select w from walltrack.present_tables() as w where w.table_id = p_table);
+  v_table walltrack.watched_tables := (select w from walltrack.existing_watched_tables() as w where w.table_id = p_table);
   v_began timestamptz;
   v_ids text[];
   v_id text;
 begin
   raised := 0;
   scanned := 0;
-  if not walltrack.may_read(p_table) then
+  if not walltrack.can_read_orders(p_table) then
     return;  -- health() reports it
   end if;
   begin
@@ -119,7 +119,7 @@ begin
       )::int;
     exception when others then
       -- One order that cannot be healed does not keep the others from it.
-      perform walltrack.add_waited(v_began);
+      perform walltrack.add_waiting(v_began);
       insert into walltrack.alert_faults (table_id, order_id, sqlstate, message)
       values (p_table, left(v_id, 200), sqlstate, left(sqlerrm, 2000));
     end;
@@ -161,7 +161,7 @@ begin
       v_resolved := v_resolved + 1;
     exception when others then
       -- One alert that cannot be healed does not keep the others from it.
-      perform walltrack.add_waited(v_began, 1);
+      perform walltrack.add_waiting(v_began, 1);
       insert into walltrack.alert_faults (order_id, sqlstate, message)
       values (left(v_alert.order_id, 200), sqlstate, left(sqlerrm, 2000));
     end;
@@ -200,7 +200,7 @@ begin
   delete from walltrack.alert_faults as f
   where f.fault_id = any (p_known)
     and not exists (
-      select from walltrack.present_tables() as w
+      select from walltrack.existing_watched_tables() as w
       where walltrack.read_refusal(w.table_id) is not null
         and (w.table_id = f.table_id or w.table_id in (select r.relid from pg_partition_ancestors(f.table_id) as r))
     )
@@ -243,7 +243,7 @@ begin
   raised := 0;
   resolved := walltrack.resolve_ended(p_dry_run);
   for v_table in
-    select w.table_id from walltrack.present_tables() as w
+    select w.table_id from walltrack.existing_watched_tables() as w
   loop
     v_last_id := null;
     loop

@@ -5,7 +5,7 @@
 -- It waits for nobody and nobody waits for it: rows that somebody holds are passed over, and order writes lock only open
 -- alerts. `walltrack-alerts purge` commits after each batch.
 
-create or replace function walltrack.purge_before(p_older_than interval) returns timestamptz
+create or replace function walltrack.purge_cutoff(p_older_than interval) returns timestamptz
 language plpgsql
 stable
 security invoker
@@ -20,10 +20,10 @@ begin
 end
 $$;
 
-comment on function walltrack.purge_before(interval) is 'The time so long ago (WT003).';
+comment on function walltrack.purge_cutoff(interval) is 'The time so long ago (WT003).';
 
 
-create or replace function walltrack.keeps_a_resolve(p_alert walltrack.alerts) returns boolean
+create or replace function walltrack.is_resolve_in_force(p_alert walltrack.alerts) returns boolean
 language plpgsql
 stable
 security invoker
@@ -38,7 +38,7 @@ begin
         and (a.resolved_at is null or (a.resolved_at, a.id) > (p_alert.resolved_at, p_alert.id))
     )
     and exists (
-      select from walltrack.present_tables() as w
+      select from walltrack.existing_watched_tables() as w
       cross join lateral walltrack.find_order(
         w, coalesce(p_alert.data ->> 'order_id', substr(p_alert.dedupe_key, length('order_failed_') + 1))
       ) as o
@@ -52,7 +52,7 @@ exception when others then
 end
 $$;
 
-comment on function walltrack.keeps_a_resolve(walltrack.alerts) is
+comment on function walltrack.is_resolve_in_force(walltrack.alerts) is
 'Whether a resolved alert is the newest of an order that is still exhausted: without it, a person''s resolve would not hold.';
 
 
@@ -98,7 +98,7 @@ begin
     select a.id
     from walltrack.alerts as a
     where a.id = any (v_ids)
-      and (a.resolved_by = 'system' or not starts_with(a.dedupe_key, 'order_failed_') is true or not walltrack.keeps_a_resolve(a))
+      and (a.resolved_by = 'system' or not starts_with(a.dedupe_key, 'order_failed_') is true or not walltrack.is_resolve_in_force(a))
       and not exists (
         select from walltrack.alerts as o
         where o.dedupe_key = a.dedupe_key and o.resolved_at < a.resolved_at
@@ -123,7 +123,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_before timestamptz := walltrack.purge_before(p_older_than);
+  v_before timestamptz := walltrack.purge_cutoff(p_older_than);
   v_last_at timestamptz;
   v_last_id uuid;
   v_purged int;

@@ -3,7 +3,7 @@
 --
 -- Whoever reads it may not be able to do what it advises: every command stands beside the role that can run it.
 
-create or replace function walltrack.to_run(p_reader regrole, p_actor regrole, p_command text) returns text
+create or replace function walltrack.run_instruction(p_reader regrole, p_actor regrole, p_command text) returns text
 language plpgsql
 stable
 security invoker
@@ -24,11 +24,11 @@ begin
 end
 $$;
 
-comment on function walltrack.to_run(regrole, regrole, text) is
+comment on function walltrack.run_instruction(regrole, regrole, text) is
 'How a reader of health() gets a command run that only p_actor can run, as a clause; NULL for no command.';
 
 
-create or replace function walltrack.sentence(variadic p_steps text[]) returns text
+create or replace function walltrack.format_sentence(variadic p_steps text[]) returns text
 language sql
 immutable
 security invoker
@@ -37,7 +37,7 @@ as $$
   select upper(left(s.text, 1)) || substr(s.text, 2) || '.' from (select array_to_string(p_steps, ', then ') as text) as s
 $$;
 
-comment on function walltrack.sentence(text[]) is 'Steps, of which some may be NULL, as one sentence.';
+comment on function walltrack.format_sentence(text[]) is 'Steps, of which some may be NULL, as one sentence.';
 
 
 create or replace function walltrack.health() returns table (name text, ok boolean, found text, advice text)
@@ -53,7 +53,7 @@ declare
   v_reader regrole := quote_ident(coalesce(nullif(current_setting('role'), 'none'), session_user))::regrole;
   v_owner regrole := quote_ident(current_user)::regrole;
   v_is_superuser boolean := (select r.rolsuper from pg_roles as r where r.rolname = current_user);
-  v_reconcile text := walltrack.to_run(
+  v_reconcile text := walltrack.run_instruction(
     v_reader,
     case when has_function_privilege(v_reader, 'walltrack.reconcile_orders(boolean)', 'execute') then v_reader else v_owner end,
     'walltrack-alerts reconcile'
@@ -65,7 +65,7 @@ begin
   if not exists (select from walltrack.watched_tables) then
     return query select
       'guard', false, 'no table is watched: failed orders raise no alerts',
-      walltrack.sentence(walltrack.to_run(
+      walltrack.format_sentence(walltrack.run_instruction(
         v_reader, v_owner,
         -- Where the table of orders has another name, migrate would make an empty one.
         case when to_regclass('walltrack.orders') is null then 'walltrack-alerts watch TABLE' else 'walltrack-alerts migrate' end
@@ -75,7 +75,7 @@ begin
   then
     return query select
       'guard on walltrack.orders', false, 'not watched: its failed orders raise no alerts',
-      walltrack.sentence(walltrack.to_run(v_reader, v_owner, 'walltrack-alerts migrate'))
+      walltrack.format_sentence(walltrack.run_instruction(v_reader, v_owner, 'walltrack-alerts migrate'))
       || ' If the table is out of use, rename or drop it.';
   end if;
 
@@ -86,10 +86,10 @@ begin
       (select c.relowner::regrole from pg_class as c where c.oid = p.table_id) as table_owner,
       format('walltrack.watch_orders(%L', coalesce(p.table_id::text, w.table_name)) as watch,
       case when p.table_id is not null then w.table_id::text else w.table_name end as table_name,
-      walltrack.guard_of(p.table_id) as guard,
+      walltrack.existing_guard_name(p.table_id) as guard,
       walltrack.guard_source(p.table_id, w.columns, w.cancel_pattern, w.notify) as source
     from walltrack.watched_tables as w
-    left join walltrack.present_tables() as p on p.table_id = w.table_id
+    left join walltrack.existing_watched_tables() as p on p.table_id = w.table_id
   ),
 
   triggers as (
@@ -124,7 +124,7 @@ begin
   unread as (
     select g.table_id, format('column %s is not read', f.value) as ill
     from guarded as g
-    cross join lateral jsonb_each_text(walltrack.own_columns(g.table_id)) as f
+    cross join lateral jsonb_each_text(walltrack.matching_columns(g.table_id)) as f
     where g.is_there and not g.columns ? f.key
   ),
 
@@ -169,23 +169,23 @@ begin
     case when g.is_there then coalesce(i.found, 'in place and enabled') else 'the table does not exist any more' end,
     case
       when not g.is_there
-        then walltrack.sentence(walltrack.to_run(v_reader, v_owner, format('select walltrack.unwatch_orders(%s)', g.table_id::oid)))
+        then walltrack.format_sentence(walltrack.run_instruction(v_reader, v_owner, format('select walltrack.unwatch_orders(%s)', g.table_id::oid)))
       when exists (select from gone as n where n.table_id = g.table_id)
-        then walltrack.sentence(
-          'give the new name at once: ' || walltrack.to_run(v_reader, v_owner, format('select %s, ''{"fact": "new_name"}'')', g.watch))
+        then walltrack.format_sentence(
+          'give the new name at once: ' || walltrack.run_instruction(v_reader, v_owner, format('select %s, ''{"fact": "new_name"}'')', g.watch))
         )
-      else walltrack.sentence(variadic array[
-        walltrack.to_run(v_reader, g.table_owner, s.enable),
+      else walltrack.format_sentence(variadic array[
+        walltrack.run_instruction(v_reader, g.table_owner, s.enable),
         case
           when not has_table_privilege(g.table_id, 'trigger')
             and exists (select from triggers as t where t.table_id = g.table_id and t.tgname is null)
-            then walltrack.to_run(v_reader, g.table_owner, format('grant trigger on %s to %s', g.table_name, v_owner))
+            then walltrack.run_instruction(v_reader, g.table_owner, format('grant trigger on %s to %s', g.table_name, v_owner))
         end,
         case
           when exists (select from triggers as t where t.table_id = g.table_id and t.tgname is null)
             or exists (select from unread as u where u.table_id = g.table_id)
             or exists (select from rewritten as w where w.table_id = g.table_id)
-            then walltrack.to_run(v_reader, v_owner, format('select %s)', g.watch))
+            then walltrack.run_instruction(v_reader, v_owner, format('select %s)', g.watch))
               || ', which puts back what is missing and changes nothing else'
         end,
         v_reconcile
@@ -199,23 +199,23 @@ begin
     'order actions on ' || g.table_name,
     false,
     coalesce(
-      walltrack.action_refusal(g.table_id), format('%s, which owns alerting, may not read and update the table', current_user)
+      walltrack.order_actions_refusal(g.table_id), format('%s, which owns alerting, may not read and update the table', current_user)
     ),
-    walltrack.sentence(
+    walltrack.format_sentence(
       case
-        when walltrack.action_refusal(g.table_id) is null
-          then walltrack.to_run(v_reader, g.table_owner, format('grant select, update on %s to %s', g.table_name, v_owner))
-        when g.table_owner <> v_owner then walltrack.to_run(
+        when walltrack.order_actions_refusal(g.table_id) is null
+          then walltrack.run_instruction(v_reader, g.table_owner, format('grant select, update on %s to %s', g.table_name, v_owner))
+        when g.table_owner <> v_owner then walltrack.run_instruction(
           v_reader, case when pg_has_role(g.table_owner, v_owner, 'member') then g.table_owner end,
           format('alter table %s owner to %s', g.table_name, v_owner)
         )
         else 'take from the table what belongs to other roles'
-      end || ', or switch them off: ' || walltrack.to_run(v_reader, v_owner, format('select %s, p_order_actions => false)', g.watch))
+      end || ', or switch them off: ' || walltrack.run_instruction(v_reader, v_owner, format('select %s, p_order_actions => false)', g.watch))
     )
   from guarded as g
   where g.is_there and g.order_actions
     and (
-      walltrack.action_refusal(g.table_id) is not null
+      walltrack.order_actions_refusal(g.table_id) is not null
       or not (has_table_privilege(g.table_id, 'select') and has_table_privilege(g.table_id, 'update'))
     )
   union all
@@ -223,15 +223,15 @@ begin
     'orders of ' || g.table_name,
     false,
     format('%s: what was missed is not healed, deleted orders keep their alerts', walltrack.read_refusal(g.table_id)),
-    walltrack.sentence(
+    walltrack.format_sentence(
       case
         when not has_table_privilege(g.table_id, 'select')
-          then walltrack.to_run(v_reader, g.table_owner, format('grant select on %s to %s', g.table_name, v_owner))
-        when walltrack.hides_orders(g.table_id) then walltrack.to_run(
+          then walltrack.run_instruction(v_reader, g.table_owner, format('grant select on %s to %s', g.table_name, v_owner))
+        when walltrack.can_hide_orders(g.table_id) then walltrack.run_instruction(
           v_reader, g.table_owner, format('create policy walltrack_alerts on %s to %s using (true)', g.table_name, v_owner)
         )
         else case
-          when g.table_owner <> v_owner then walltrack.to_run(
+          when g.table_owner <> v_owner then walltrack.run_instruction(
             v_reader, case when pg_has_role(g.table_owner, v_owner, 'member') then g.table_owner end,
             format('alter table %s owner to %s', g.table_name, v_owner)
           ) || ', or '
@@ -246,7 +246,7 @@ begin
     'orders of ' || u.name,
     false,
     format('not watched, its failed orders raise no alerts: the guard is on %s', u.watched),
-    walltrack.sentence(walltrack.to_run(v_reader, v_owner, format('select walltrack.watch_orders(%L)', u.name)), v_reconcile)
+    walltrack.format_sentence(walltrack.run_instruction(v_reader, v_owner, format('select walltrack.watch_orders(%L)', u.name)), v_reconcile)
   from walltrack.unwatched_successors() as u
   order by 1;
 
@@ -262,10 +262,10 @@ begin
       else format('not possible: %s is no superuser and may not create an event trigger', v_owner)
     end,
     case
-      when t.evtenabled is not null then walltrack.sentence(
-        walltrack.to_run(v_reader, t.evtowner, 'alter event trigger walltrack_alerts_follow_ddl enable always')
+      when t.evtenabled is not null then walltrack.format_sentence(
+        walltrack.run_instruction(v_reader, t.evtowner, 'alter event trigger walltrack_alerts_follow_ddl enable always')
       )
-      when v_is_superuser then walltrack.sentence(walltrack.to_run(v_reader, v_owner, 'walltrack-alerts migrate'))
+      when v_is_superuser then walltrack.format_sentence(walltrack.run_instruction(v_reader, v_owner, 'walltrack-alerts migrate'))
       else 'The role that renames, drops or retypes a column of the orders calls walltrack.watch_orders() in the same transaction.'
     end
   from (select) as one
@@ -276,7 +276,7 @@ begin
     'schema walltrack',
     false,
     format('%s may create objects in it', string_agg(r.rolname, ', ' order by r.rolname)),
-    walltrack.sentence(walltrack.to_run(
+    walltrack.format_sentence(walltrack.run_instruction(
       v_reader, v_owner,
       format('revoke create on schema walltrack from %s', string_agg(quote_ident(r.rolname), ', ' order by r.rolname))
     ))
@@ -299,8 +299,8 @@ begin
     end,
     case
       when has_table_privilege(r.oid, 'walltrack.alerts', 'select')
-        then walltrack.sentence(walltrack.to_run(v_reader, null, format('alter role %I bypassrls', r.rolname)))
-      else walltrack.sentence(walltrack.to_run(
+        then walltrack.format_sentence(walltrack.run_instruction(v_reader, null, format('alter role %I bypassrls', r.rolname)))
+      else walltrack.format_sentence(walltrack.run_instruction(
         v_reader, v_owner, format('select walltrack.grant_access(%L, ''reader'')', quote_ident(r.rolname))
       ))
     end
@@ -310,7 +310,7 @@ begin
       when has_table_privilege(r.oid, 'walltrack.alerts', 'select')
         then not r.rolbypassrls and pg_has_role(r.oid, 'pg_read_all_data', 'usage')
           and (select c.relrowsecurity from pg_class as c where c.oid = 'walltrack.alerts'::regclass)
-      else exists (select from walltrack.present_tables()) and not exists (
+      else exists (select from walltrack.existing_watched_tables()) and not exists (
         select from pg_class as c
         inner join pg_namespace as n on n.oid = c.relnamespace
         where c.relkind in ('r', 'p') and n.nspname not in ('pg_catalog', 'information_schema') and c.relpersistence <> 't'
@@ -327,7 +327,7 @@ begin
   from walltrack.alert_faults as f;
   return query select
     'faults', v_faults = 0, format('%s in walltrack.alert_faults', v_faults),
-    walltrack.sentence('read them, mend the cause', v_reconcile);
+    walltrack.format_sentence('read them, mend the cause', v_reconcile);
   return query
   select
     'notification queue', v_usage <= 0.5,
@@ -339,8 +339,8 @@ begin
         o.pid, o.state, date_trunc('second', clock_timestamp() - o.xact_start), coalesce(nullif(o.application_name, ''), 'unnamed')
       )
     end,
-    walltrack.sentence(
-      'a listener in a long transaction holds the queue: end it, ' || walltrack.to_run(
+    walltrack.format_sentence(
+      'a listener in a long transaction holds the queue: end it, ' || walltrack.run_instruction(
         v_reader,
         case
           when pg_has_role(v_reader, 'pg_signal_backend', 'usage') and not (select r.rolsuper from pg_roles as r where r.oid = o.usesysid)

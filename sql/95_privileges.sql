@@ -8,7 +8,7 @@ begin
     execute format('revoke all on function %s from public', v_function);
   end loop;
   revoke all on type walltrack.order_facts, walltrack.order_alert_data, walltrack.event_detail from public;
-  perform walltrack.shut_out_api_roles();
+  perform walltrack.revoke_api_roles();
   perform walltrack.narrow_grants();
   if exists (select from pg_roles as r where r.rolname in ('anon', 'authenticated')) then
     perform walltrack.enable_row_security();

@@ -4,10 +4,10 @@
 do $$
 begin
   delete from walltrack.watched_tables as w
-  where w.table_id not in (select p.table_id from walltrack.present_tables() as p);
+  where w.table_id not in (select p.table_id from walltrack.existing_watched_tables() as p);
   update walltrack.watched_tables as w
-  set columns = walltrack.own_columns(w.table_id) || w.columns
-  where not w.columns ?& array(select jsonb_object_keys(walltrack.own_columns(w.table_id)));
+  set columns = walltrack.matching_columns(w.table_id) || w.columns
+  where not w.columns ?& array(select jsonb_object_keys(walltrack.matching_columns(w.table_id)));
   perform walltrack.write_guard(w.table_id)
   from walltrack.watched_tables as w;
 end

@@ -16,12 +16,12 @@ OURS = "n.nspname = 'walltrack' and p.proname not in ('tg_orders__touch_updated_
 DEFINERS = {
     "acknowledge_alert", "cancel_order", "clear_faults", "cluster_id", "health", "known_faults", "order_of_alert", "raise_alert",
     "raise_missing", "reconcile_orders", "resolve_alert", "resolve_ended", "resolve_raised_alert", "retry_order", "snooze_alert",
-    "tg_alerts__check_lifecycle", "tg_alerts__delete_events", "tg_alerts__tell_delete", "tg_ddl__follow", "tg_ddl__forget",
+    "tg_alerts__check_lifecycle", "tg_alerts__delete_events", "tg_alerts__append_delete_event", "tg_ddl__follow", "tg_ddl__forget",
     "tg_orders__guard", "tg_watched__truncated",
 }  # fmt: skip
 INHERITING = {
-    "close_alert", "event_detail", "limit_waiting", "lock_limit", "notify_event", "one_line", "open_alert", "order_message",
-    "order_outcome", "repeat_alert", "told_error", "waited",
+    "close_alert", "build_event_detail", "limit_lock_wait", "remaining_lock_wait", "notify_event", "one_line", "open_alert", "order_message",
+    "order_outcome", "repeat_alert", "choose_error", "waiting_totals",
 }  # fmt: skip
 """On the path of each failed order, where a search_path of their own would cost 1 us each: their callers have fixed it."""
 QUALIFIED = {"tg_alerts__check_lifecycle", "tg_alert_events__protect_commit", "tg_orders__guard"}
@@ -168,10 +168,10 @@ def test_plpgsql_check_finds_nothing(db: psycopg.Connection) -> None:
           p.oid, coalesce(t.tgrelid, 0), all_warnings => true) as c
         where p.pronamespace = 'walltrack'::regnamespace
           -- They read and lock by dynamic SQL, which the check cannot see.
-          and (p.proname, c.level) not in (('read_row', 'performance'), ('may_read', 'performance'))
+          and (p.proname, c.level) not in (('read_order_unchecked', 'performance'), ('can_read_orders', 'performance'))
           -- Their queries are put together of quoted literals and names, or of words of the catalogue and of the source.
           and (p.proname, c.level) not in (
-            ('list_alerts', 'security'), ('changed_alerts', 'security'), ('read_row', 'security'),
+            ('list_alerts', 'security'), ('changed_alerts', 'security'), ('read_order_unchecked', 'security'),
             ('narrow_grants', 'security')
           )
           -- It returns from within its loop; alert and place are two columns; a transition table exists while the trigger runs.
@@ -180,7 +180,7 @@ def test_plpgsql_check_finds_nothing(db: psycopg.Connection) -> None:
             ('list_alerts', 'cannot determinate a result of dynamic SQL'),
             ('list_alerts', 'composite OUT variable "alert" is not single argument'),
             ('tg_alerts__delete_events', 'relation "deleted_alerts" does not exist'),
-            ('tg_alerts__tell_delete', 'relation "deleted_alerts" does not exist')
+            ('tg_alerts__append_delete_event', 'relation "deleted_alerts" does not exist')
           )
           -- An assignment calls a function in a third of the time of PERFORM.
           and c.message not in ('never read variable "v_is_notified"', 'never read variable "v_lifted"', 'never read variable "v_limit"', 'never read variable "v_set"')

@@ -27,7 +27,7 @@ OWN: LiteralString = """
 select p.proname, p.proargnames[1:p.pronargs], array(select format_type(t, null) from unnest(p.proargtypes) as t)
 from pg_proc as p
 where p.pronamespace = 'walltrack'::regnamespace and p.proname in (
-  'watch_orders', 'planned_watch', 'unwatch_orders', 'reconcile_orders', 'purge_alerts', 'grant_access', 'revoke_access'
+  'watch_orders', 'plan_watch', 'unwatch_orders', 'reconcile_orders', 'purge_alerts', 'grant_access', 'revoke_access'
 )
 order by 1
 """

@@ -152,7 +152,7 @@ def test_a_lock_that_has_run_out_holds_nobody(bot: Bot) -> None:
 )
 def test_the_time_of_a_lock(db: psycopg.Connection, text: str | None, time: str | None) -> None:
     db.execute("set timezone = 'Asia/Tokyo'")
-    assert db.execute("select walltrack.as_time(%s) is not distinct from %s::timestamptz", (text, time)).fetchone() == (True,)
+    assert db.execute("select walltrack.parse_time(%s) is not distinct from %s::timestamptz", (text, time)).fetchone() == (True,)
 
 
 @pytest.mark.parametrize(("word", "becomes"), [("FAILED", "PENDING"), ("Failed", "Pending"), ("failed", "pending")])
@@ -396,7 +396,7 @@ def test_public_is_no_place_for_names_where_everybody_may_create(bot: Bot) -> No
         ("drop schema public cascade", "pg_catalog, walltrack, pg_temp"),
     ):
         bot.execute(statement)
-        assert bot.execute("select walltrack.path_of_triggers('walltrack.orders')").fetchone() == (path,)
+        assert bot.execute("select walltrack.trigger_search_path('walltrack.orders')").fetchone() == (path,)
 
 
 def test_what_was_done_is_never_edited(bot: Bot) -> None:

@@ -24,7 +24,7 @@ COMPARED = ("attempt_count", "max_attempts", "status", "order_type", "last_error
 
 
 BROKEN_TYPES = (
-    "create or replace function walltrack.types_of(p_table regclass, p_columns jsonb) returns jsonb language plpgsql as "
+    "create or replace function walltrack.column_types(p_table regclass, p_columns jsonb) returns jsonb language plpgsql as "
     "$$ begin assert false; end $$"
 )
 
@@ -328,7 +328,7 @@ def test_other_changes_do_not_touch_the_guard(writer: Writer, admin: psycopg.Con
     "broken",
     [
         "drop function walltrack.follow_columns",
-        "drop function walltrack.types_of",
+        "drop function walltrack.column_types",
         "drop function walltrack.write_guard",
         "drop table walltrack.watched_tables cascade",
         BROKEN_TYPES,
