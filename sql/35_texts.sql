@@ -114,17 +114,51 @@ comment on function walltrack.format_utc(timestamptz) is 'A time for people, e.g
 
 
 create or replace function walltrack.severity_rank(p_severity text) returns int
-language plpgsql
+language sql
 immutable
 security invoker
-set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return array_position(array['info', 'warning', 'high', 'critical'], p_severity);
-end
+  -- The one order of severities. PostgreSQL puts the expression into its caller's query, where it matches the index
+  -- alerts_open_in_order. The index repeats the expression, because the text of a function would be parsed at every write of alerts.
+  select pg_catalog.array_position(array['critical', 'high', 'warning', 'info'], p_severity)
 $$;
 
-comment on function walltrack.severity_rank(text) is 'info 1, warning 2, high 3, critical 4; NULL for anything else.';
+comment on function walltrack.severity_rank(text) is 'critical 1, high 2, warning 3, info 4; NULL for anything else.';
+
+
+create or replace function walltrack.is_open(p_status text) returns boolean
+language sql
+immutable
+security invoker
+as $$
+  -- The condition of the index alerts_open_in_order. Look-ups by dedupe key use "resolved_at is null" instead, see 30_alerts.table.sql.
+  select p_status operator(pg_catalog.=) any (array['active', 'acknowledged'])
+$$;
+
+comment on function walltrack.is_open(text) is 'Whether an alert of this status is open: active or acknowledged.';
+
+
+create or replace function walltrack.is_awake(p_snoozed_until timestamptz) returns boolean
+language sql
+stable
+security invoker
+as $$
+  select coalesce(p_snoozed_until operator(pg_catalog.<=) pg_catalog.now(), true)
+$$;
+
+comment on function walltrack.is_awake(timestamptz) is 'Whether an alert is not snoozed now.';
+
+
+create or replace function walltrack.is_ringing(p_severity text, p_status text, p_snoozed_until timestamptz) returns boolean
+language sql
+stable
+security invoker
+as $$
+  select p_severity operator(pg_catalog.=) 'critical' and p_status operator(pg_catalog.=) 'active' and walltrack.is_awake(p_snoozed_until)
+$$;
+
+comment on function walltrack.is_ringing(text, text, timestamptz) is
+'Whether an alert sounds the alarm of the panel: critical, not acknowledged and not snoozed.';
 
 
 create or replace function walltrack.actor_or_user(p_by text) returns text

@@ -80,7 +80,7 @@ begin
     else
       v_alert_id := walltrack.repeat_alert(
         v_alert.id, v_alert_type, v_severity, v_title, v_message, v_data, coalesce(p_requires_action, false), v_key,
-        null, null, null, walltrack.severity_rank(v_severity) > walltrack.severity_rank(v_alert.severity), session_user, 'event'
+        null, null, null, walltrack.severity_rank(v_severity) < walltrack.severity_rank(v_alert.severity), session_user, 'event'
       );
     end if;
     if v_alert_id is not null then

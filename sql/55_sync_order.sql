@@ -256,7 +256,7 @@ begin
       if not p_dry_run then
         v_alert_id := walltrack.refresh_alert(
           v_alert.id, v_severity, v_title, v_message, v_data, p_table, p_status, p_attempt_count,
-          walltrack.severity_rank(v_severity) > walltrack.severity_rank(v_alert.severity)
+          walltrack.severity_rank(v_severity) < walltrack.severity_rank(v_alert.severity)
         );
       end if;
       return 'refreshed';
@@ -266,7 +266,7 @@ begin
     v_alert_id := walltrack.repeat_alert(
       v_alert.id, 'order_failed_permanently', v_severity, v_title, v_message, v_data, true, v_key,
       p_table, p_status, p_attempt_count,
-      v_severity <> v_alert.severity and walltrack.severity_rank(v_severity) > walltrack.severity_rank(v_alert.severity),
+      v_severity <> v_alert.severity and walltrack.severity_rank(v_severity) < walltrack.severity_rank(v_alert.severity),
       'system', p_notify
     );
     if v_alert_id is not null then

@@ -237,7 +237,7 @@ set jit = off
 as $$
   select a.id, coalesce(a.data ->> 'order_id', substr(a.dedupe_key, length('order_failed_') + 1)), a.order_table
   from walltrack.alerts as a
-  where a.status in ('active', 'acknowledged') and a.alert_type = 'order_failed_permanently' and starts_with(a.dedupe_key, 'order_failed_')
+  where walltrack.is_open(a.status) and a.alert_type = 'order_failed_permanently' and starts_with(a.dedupe_key, 'order_failed_')
 $$;
 
 comment on function walltrack.open_order_alerts() is 'The open alerts of orders, each with the id of its order and the table it is in.';

@@ -165,7 +165,7 @@ begin
   if not walltrack.is_order_alert(p_alert) then
     perform walltrack.repeat_alert(
       a.id, p_alert.alert_type, p_alert.severity, p_alert.title, p_alert.message, p_alert.data, p_alert.requires_action, p_alert.dedupe_key,
-      null, null, null, walltrack.severity_rank(p_alert.severity) > walltrack.severity_rank(a.severity), walltrack.actor_or_user(null), 'event'
+      null, null, null, walltrack.severity_rank(p_alert.severity) < walltrack.severity_rank(a.severity), walltrack.actor_or_user(null), 'event'
     )
     from walltrack.alerts as a
     where a.id = p_open_id;
@@ -293,7 +293,7 @@ begin
       v_alert.occurrences := p_former.occurrences + 1;
       v_alert.last_seen_at := v_alert.notified_at;
     end if;
-    if walltrack.severity_rank(v_alert.severity) > walltrack.severity_rank(p_former.severity) then
+    if walltrack.severity_rank(v_alert.severity) < walltrack.severity_rank(p_former.severity) then
       v_alert.status := 'active';  -- who acknowledged it acknowledged something less severe
       v_alert.snoozed_until := null;
     end if;
@@ -305,7 +305,7 @@ begin
         v_alert,
         case
           when v_is_later then v_alert.status
-          when walltrack.severity_rank(v_alert.severity) > walltrack.severity_rank(p_former.severity) then 'escalated'
+          when walltrack.severity_rank(v_alert.severity) < walltrack.severity_rank(p_former.severity) then 'escalated'
           else 'repeated'
         end,
         case when v_is_later then coalesce(v_alert.resolved_by, v_alert.acknowledged_by) else walltrack.actor_or_user(null) end

@@ -223,6 +223,7 @@ begin
       v_exhausted, walltrack.fact_expression(p_table, p_columns, 'attempt_count', 'old'),
       walltrack.fact_expression(p_table, p_columns, 'max_attempts', 'old')
     ),
+    -- The statuses that order_outcome() calls filled or cancelled: a call would cost every order write.
     format(
       '%s operator(pg_catalog.=) any (array[''filled'', ''executed'', ''cancelled''])',
       walltrack.fact_expression(p_table, p_columns, 'status', 'new')

@@ -152,7 +152,7 @@ begin
   order by o.action_id desc
   limit 1;
 
-  if v_order.status in ('filled', 'executed') then
+  if walltrack.order_outcome(v_order.status, false, false) = 'filled' then
     return format('the order was %s meanwhile%s', v_order.status, ', at ' || walltrack.format_utc(v_filled_at));
   elsif v_order.status = 'cancelled' and v_first.action = 'cancel' then
     return format('%s cancelled the order at %s', v_first.actor, walltrack.format_utc(v_first.at));

@@ -5,9 +5,8 @@ with (security_invoker = true)
 as
 select a.*
 from walltrack.alerts as a
-where a.status in ('active', 'acknowledged')
--- The expressions of the index alerts_open_in_order.
-order by array_position(array['critical', 'high', 'warning', 'info'], a.severity) asc, a.created_at asc, a.id asc;
+where walltrack.is_open(a.status)
+order by walltrack.severity_rank(a.severity) asc, a.created_at asc, a.id asc;
 
 comment on view walltrack.open_alerts is 'Alerts that are not resolved: critical first, the oldest first within a severity.';
 
@@ -23,7 +22,7 @@ set jit = off
 as $$
   select a.severity, a.status, a.snoozed_until
   from walltrack.alerts as a
-  where a.status in ('active', 'acknowledged')
+  where walltrack.is_open(a.status)
 $$;
 
 comment on function walltrack.open_alert_states() is
@@ -38,10 +37,10 @@ select
     count(*) filter (where a.status = 'active') as active,
     count(*) filter (where a.status = 'acknowledged') as acknowledged,
     count(a.status) as total
-from (values ('critical', 1), ('high', 2), ('warning', 3), ('info', 4)) as s (severity, place)
+from (values ('critical'), ('high'), ('warning'), ('info')) as s (severity)
 left join walltrack.open_alert_states() as a on s.severity = a.severity
-group by s.severity, s.place
-order by s.place;
+group by s.severity
+order by walltrack.severity_rank(s.severity);
 
 comment on view walltrack.alert_counts is 'How many alerts are open, one row per severity, all four always, critical first.';
 
@@ -50,21 +49,21 @@ create or replace view walltrack.alert_summary
 with (security_invoker = true)
 as
 select
-    count(*) filter (where o.awake and o.severity = 'critical') as critical,
-    count(*) filter (where o.awake and o.severity = 'high') as high,
-    count(*) filter (where o.awake and o.severity = 'warning') as warning,
-    count(*) filter (where o.awake and o.severity = 'info') as info,
-    count(*) filter (where o.awake) as unresolved,
-    count(*) filter (where o.awake and o.status = 'active') as waiting,
-    count(*) filter (where o.awake and o.status = 'acknowledged') as acknowledged,
-    count(*) filter (where not o.awake) as snoozed,
-    min(o.snoozed_until) filter (where not o.awake) as next_wake
+    count(*) filter (where o.is_awake and o.severity = 'critical') as critical,
+    count(*) filter (where o.is_awake and o.severity = 'high') as high,
+    count(*) filter (where o.is_awake and o.severity = 'warning') as warning,
+    count(*) filter (where o.is_awake and o.severity = 'info') as info,
+    count(*) filter (where o.is_awake) as unresolved,
+    count(*) filter (where o.is_awake and o.status = 'active') as waiting,
+    count(*) filter (where o.is_awake and o.status = 'acknowledged') as acknowledged,
+    count(*) filter (where not o.is_awake) as snoozed,
+    min(o.snoozed_until) filter (where not o.is_awake) as next_wake
 from (
     select
         a.severity,
         a.status,
         a.snoozed_until,
-        coalesce(a.snoozed_until <= now(), true) as awake
+        walltrack.is_awake(a.snoozed_until) as is_awake
     from walltrack.open_alert_states() as a
 ) as o;
 
@@ -107,7 +106,7 @@ set jit = off
 as $$
   -- What was created or acknowledged since then is open or was resolved since then: so the alerts of failed orders pay for no index
   -- on those times.
-  select a.* from walltrack.alerts as a where a.status in ('active', 'acknowledged')
+  select a.* from walltrack.alerts as a where walltrack.is_open(a.status)
   union all
   select a.*
   from walltrack.alerts as a

@@ -60,7 +60,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_awake text := 'coalesce(a.snoozed_until <= now(), true)';
+  v_awake text := 'walltrack.is_awake(a.snoozed_until)';
   v_text text := walltrack.trim_to_null(p_text);
   -- The locale of the database may know no letters but ASCII.
   v_collation text := (
@@ -83,10 +83,10 @@ begin
   return concat_ws(
     ' and ',
     case p_status
-      when 'open' then 'a.status in (''active'', ''acknowledged'')'
+      when 'open' then 'walltrack.is_open(a.status)'
       when 'active' then 'a.status = ''active'' and ' || v_awake
       when 'acknowledged' then 'a.status = ''acknowledged'' and ' || v_awake
-      when 'snoozed' then 'a.snoozed_until > now()'
+      when 'snoozed' then 'not ' || v_awake
       when 'resolved' then 'a.status = ''resolved'''
       else 'true'
     end,
@@ -127,7 +127,7 @@ begin
   return format(
     '%s/%s/%s/%s',
     case when p_alert.status = 'resolved' then 'resolved' else 'open' end,
-    array_position(array['critical', 'high', 'warning', 'info'], p_alert.severity),
+    walltrack.severity_rank(p_alert.severity),
     to_char(
       case when p_alert.status = 'resolved' then p_alert.resolved_at else p_alert.created_at end at time zone 'UTC',
       'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'
@@ -196,10 +196,10 @@ begin
       $query$
         select a.*
         from walltrack.alerts as a
-        where a.status in ('active', 'acknowledged')
-          and (array_position(array['critical', 'high', 'warning', 'info'], a.severity), a.created_at, a.id) > (%s, %L, %L)
+        where walltrack.is_open(a.status)
+          and (walltrack.severity_rank(a.severity), a.created_at, a.id) > (%s, %L, %L)
           and %s
-        order by array_position(array['critical', 'high', 'warning', 'info'], a.severity), a.created_at, a.id
+        order by walltrack.severity_rank(a.severity), a.created_at, a.id
         limit %s
       $query$,
       v_rank, v_time, v_id, v_condition, v_limit + 1
@@ -288,7 +288,7 @@ begin
       where a.id = any ($1) and %s
       order by
         a.status = 'resolved',
-        case when a.status <> 'resolved' then array_position(array['critical', 'high', 'warning', 'info'], a.severity) end,
+        case when a.status <> 'resolved' then walltrack.severity_rank(a.severity) end,
         case when a.status <> 'resolved' then a.created_at end,
         a.resolved_at desc,
         case when a.status <> 'resolved' then a.id end,

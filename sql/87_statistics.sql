@@ -115,7 +115,7 @@ begin
   v_times := trim_array(v_times, (select count(*)::int from unnest(v_times) as t (at) where t.at > now()) - 1);
   return query
   with seen as materialized (
-    select a.severity, a.created_at, a.resolved_at from walltrack.alerts as a where a.status in ('active', 'acknowledged')
+    select a.severity, a.created_at, a.resolved_at from walltrack.alerts as a where walltrack.is_open(a.status)
     union all
     select a.severity, a.created_at, a.resolved_at
     from walltrack.alerts as a

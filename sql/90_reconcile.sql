@@ -35,7 +35,7 @@ begin
         array(
           select %2$s::text
           from batch as o
-          where %4$s > 0 and %4$s >= %5$s and (%6$s) in ('filled', 'executed') is not true
+          where %4$s > 0 and %4$s >= %5$s and walltrack.order_outcome(%6$s, true, true) <> 'filled'
             and %8$s
         )
     $query$,

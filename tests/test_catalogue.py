@@ -20,12 +20,14 @@ DEFINERS = {
     "tg_orders__guard", "tg_watched__truncated",
 }  # fmt: skip
 INHERITING = {
-    "close_alert", "build_event_detail", "limit_lock_wait", "remaining_lock_wait", "notify_event", "one_line", "open_alert", "order_message",
-    "order_outcome", "repeat_alert", "choose_error", "waiting_totals",
+    "build_event_detail", "choose_error", "close_alert", "limit_lock_wait", "notify_event", "one_line", "open_alert", "order_message",
+    "order_outcome", "remaining_lock_wait", "repeat_alert", "waiting_totals",
 }  # fmt: skip
 """On the path of each failed order, where a search_path of their own would cost 1 us each: their callers have fixed it."""
 QUALIFIED = {"tg_alerts__check_lifecycle", "tg_alert_events__protect_commit", "tg_orders__guard"}
 """Triggers on that path, which qualify every name instead."""
+INLINED = {"is_awake", "is_open", "is_ringing", "severity_rank"}
+"""Expressions that become part of the queries that call them; they qualify every name."""
 
 
 def names(db: psycopg.Connection, query: str) -> set[str]:
@@ -40,7 +42,7 @@ def functions(db: psycopg.Connection, condition: str) -> set[str]:
 
 def test_every_function_fixes_its_search_path(db: psycopg.Connection) -> None:
     unfixed = functions(db, "not coalesce(p.proconfig @> array['search_path=pg_catalog, pg_temp'], false)")
-    assert unfixed == INHERITING | QUALIFIED
+    assert unfixed == INHERITING | QUALIFIED | INLINED
 
 
 def test_only_fixed_functions_call_those_that_inherit_a_search_path(db: psycopg.Connection) -> None:
@@ -50,9 +52,9 @@ def test_only_fixed_functions_call_those_that_inherit_a_search_path(db: psycopg.
         assert functions(db, f"p.proname = '{name}' and (p.prosecdef or p.proacl::text like '%=X/%,%')") == set()
 
 
-def test_triggers_without_a_search_path_qualify_every_name(db: psycopg.Connection) -> None:
+def test_other_functions_without_a_search_path_qualify_every_name(db: psycopg.Connection) -> None:
     """Under any search_path, with operators and functions of another role in front, they resolve to PostgreSQL's own."""
-    for name in QUALIFIED:
+    for name in QUALIFIED | INLINED:
         (source,) = db.execute("select prosrc from pg_proc where proname = %s", (name,)).fetchone() or ("",)
         code = re.sub(r"--[^\n]*|'(?:[^']|'')*'", "", source)
         code = re.sub(r"raise (warning|exception)[^;]*;", "", code)
@@ -121,6 +123,24 @@ def test_nothing_is_readable_by_public(db: psycopg.Connection) -> None:
         "select relname from pg_class where relnamespace = 'walltrack'::regnamespace and relkind in ('r', 'v') "
         "and has_table_privilege('public', oid, 'select, insert, update, delete')",
     ) == set()  # fmt: skip
+
+
+def test_the_index_of_open_alerts_repeats_their_order(db: psycopg.Connection) -> None:
+    """What is_open() and severity_rank() say stands in the index once more: only then can a list be read along it."""
+    for query in ("select * from walltrack.open_alerts", "select * from walltrack.open_alerts limit 1"):
+        with db.transaction():
+            db.execute("set local enable_seqscan = off; set local enable_sort = off")
+            plan = "\n".join(row[0] for row in db.execute(f"explain {query}"))
+            assert "Index Scan using alerts_open_in_order" in plan and "Sort" not in plan and "Filter" not in plan
+
+
+def test_the_guard_and_order_outcome_agree_on_terminal_statuses(db: psycopg.Connection) -> None:
+    (source,) = db.execute("select prosrc from pg_proc where proname = 'tg_orders__guard'").fetchone() or ("",)
+    (terminal,) = re.findall(r"operator\(pg_catalog\.=\) any \(array\[('filled'[^]]*)\]\)", source)
+    statuses = {"pending", "submitted", "confirming", "failed", *re.findall(r"'(\w+)'", terminal)}
+    outcomes = {status: db.execute("select walltrack.order_outcome(%s, false, false)", (status,)).fetchone() for status in statuses}
+    assert {status for status, outcome in outcomes.items() if outcome != ("open",)} == {"filled", "executed", "cancelled"}
+    assert set(re.findall(r"'(\w+)'", terminal)) == {"filled", "executed", "cancelled"}
 
 
 def test_every_foreign_key_has_an_index(db: psycopg.Connection) -> None:
