@@ -63,8 +63,8 @@
 do $$
 begin
   if getdatabaseencoding() <> 'UTF8' then
-    raise exception 'the encoding of database % is %: alerts need UTF8', current_database(), getdatabaseencoding()
-      using errcode = 'feature_not_supported', hint = 'Load a dump of it into one that is made with: create database ... encoding ''UTF8'' template template0.';
+    raise exception 'database % has encoding %, but alerting requires UTF8', current_database(), getdatabaseencoding()
+      using errcode = 'feature_not_supported', hint = 'Restore a dump of it into a database created with: create database ... encoding ''UTF8'' template template0.';
   end if;
 end
 $$;

@@ -39,8 +39,8 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  raise exception 'alert_events is append only: an event cannot be edited'
-    using errcode = 'WT006', hint = 'Write what happened as a new event; purge_alerts() removes old ones.';
+  raise exception 'alert_events is append-only'
+    using errcode = 'WT006', hint = 'Record what happened as a new event; purge_alerts() removes old events.';
 end
 $$;
 

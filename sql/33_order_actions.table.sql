@@ -23,8 +23,8 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  raise exception 'order_actions is append only: what was done cannot be edited'
-    using errcode = 'WT006', hint = 'It goes away with its alert.';
+  raise exception 'order_actions is append-only'
+    using errcode = 'WT006', hint = 'An order action is deleted with its alert.';
 end
 $$;
 

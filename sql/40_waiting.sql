@@ -128,7 +128,7 @@ begin
     if v_limit = 0 then
       lock table walltrack.alerts, walltrack.alert_events in row exclusive mode nowait;
     elsif v_limit < 0 then
-      raise exception 'this transaction has waited for alerting as long as it may' using errcode = 'lock_not_available';
+      raise exception 'the waiting time that alerting has in a transaction is used up' using errcode = 'lock_not_available';
     end if;
     v_set := set_config('lock_timeout', greatest(v_limit, 1)::text, true);
   end if;
@@ -165,7 +165,7 @@ begin
   begin
     v_failures := walltrack.add_waiting(p_since, 1);
     if v_failures >= 900 then
-      raise exception 'faults cannot be kept without waiting' using errcode = 'lock_not_available';
+      raise exception 'the fault cannot be recorded without waiting' using errcode = 'lock_not_available';
     elsif (walltrack.waiting_totals()).ms > 230 then
       lock table walltrack.alert_faults in row exclusive mode nowait;
     else
@@ -180,7 +180,7 @@ begin
     begin
       raise warning 'walltrack_alerts: order % of % was written but its alert was not: % (%)',
         left(p_order_id, 200), p_table, left(p_message, 500), p_sqlstate
-        using hint = 'Run `walltrack-alerts reconcile`; the error is kept in walltrack.alert_faults.';
+        using hint = 'Run `walltrack-alerts reconcile`; the error is recorded in walltrack.alert_faults.';
     exception when query_canceled or assert_failure or others then  -- e.g. a text the client's encoding does not have
       raise warning 'walltrack_alerts: an order was written but its alert was not (%)', p_sqlstate;
     end;
@@ -211,7 +211,7 @@ begin
   if v_timeout > interval '0' and v_took >= v_timeout and v_took - (walltrack.waiting_totals()).ms * interval '1 ms' < v_timeout then
     return;
   end if;
-  raise exception 'canceling statement: it was canceled while it wrote an alert' using errcode = 'query_canceled';
+  raise exception 'canceling statement because of a cancel request that arrived during alerting' using errcode = 'query_canceled';
 end
 $$;
 

@@ -11,7 +11,7 @@ declare
 begin
   select a.* into v_alert from walltrack.alerts as a where a.id = p_alert_id for update;
   if not found then
-    raise exception 'there is no alert %', coalesce(p_alert_id::text, 'NULL')
+    raise exception 'alert % does not exist', coalesce(p_alert_id::text, 'NULL')
       using errcode = 'WT001', hint = 'It may have been purged; look at walltrack.open_alerts.';
   end if;
   return v_alert;
@@ -62,7 +62,7 @@ begin
       using errcode = 'WT003', hint = 'Use the id of what the alert is about.';
   end if;
   if v_alert_type = 'order_failed_permanently' or starts_with(v_key, 'order_failed_') then
-    raise exception 'only an order write raises the alert of an order' using errcode = 'WT003',
+    raise exception 'order alerts are raised by order writes only' using errcode = 'WT003',
       hint = 'Use another alert type than order_failed_permanently, and a dedupe key that does not begin with order_failed_.';
   end if;
   if octet_length(v_data::text) > 100000 then
@@ -141,7 +141,7 @@ declare
   v_alert walltrack.alerts := walltrack.lock_alert(p_alert_id);
 begin
   if walltrack.trim_to_null(p_resolution) is null then
-    raise exception 'resolving needs a resolution' using errcode = 'WT003', hint = 'Say in a few words how it ended.';
+    raise exception 'a resolution is required' using errcode = 'WT003', hint = 'Describe the outcome in a few words.';
   end if;
   if v_alert.status = 'resolved' then
     raise notice 'already resolved by % at %', v_alert.resolved_by, walltrack.format_utc(v_alert.resolved_at);
@@ -172,7 +172,7 @@ begin
     where a.id = p_alert_id
       and (a.alert_type = 'order_failed_permanently' or starts_with(a.dedupe_key, 'order_failed_'))
   ) then
-    raise exception 'an order alert is resolved by an operator or by its order only' using errcode = 'WT003';
+    raise exception 'only an operator or the order itself can resolve an order alert' using errcode = 'WT003';
   end if;
   return walltrack.resolve_alert(p_alert_id, p_resolution, p_by);
 end

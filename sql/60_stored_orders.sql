@@ -13,7 +13,7 @@ declare
   v_row jsonb;
 begin
   if v_id_type is null then
-    raise exception 'table % has no column % any more; watch it again with the new name', p_table, p_columns ->> 'order_id'
+    raise exception 'table % no longer has column %; watch it again with the new name', p_table, p_columns ->> 'order_id'
       using errcode = 'undefined_column';
   end if;
   select string_agg(
@@ -60,7 +60,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if not walltrack.can_read_orders(p_table) then
-    raise exception 'the orders of % are not read now: %', p_table, coalesce(walltrack.read_refusal(p_table), 'its definition is being changed')
+    raise exception 'orders of % cannot be read: %', p_table, coalesce(walltrack.read_refusal(p_table), 'its definition is being changed')
       using errcode = 'insufficient_privilege';
   end if;
   return walltrack.read_order_unchecked(p_table, p_columns, p_order_id, p_lock);

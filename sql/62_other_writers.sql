@@ -143,10 +143,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   insert into walltrack.alert_faults (sqlstate, message)
-  values (p_sqlstate, left(format('no event tells what another program did to alert %s: %s', p_alert_id, p_message), 2000));
-  raise warning 'walltrack_alerts: no event tells of the write of alert %: % (%)', p_alert_id, left(p_message, 500), p_sqlstate;
+  values (p_sqlstate, left(format('the event of another program''s write to alert %s is missing: %s', p_alert_id, p_message), 2000));
+  raise warning 'walltrack_alerts: the event of a write to alert % is missing: % (%)', p_alert_id, left(p_message, 500), p_sqlstate;
 exception when others then
-  raise warning 'walltrack_alerts: no event tells of the write of alert %', p_alert_id;
+  raise warning 'walltrack_alerts: the event of a write to alert % is missing', p_alert_id;
 end
 $$;
 

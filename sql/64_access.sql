@@ -106,7 +106,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if not exists (select from pg_roles as r where r.oid = p_role) then
-    raise exception 'there is no role %', coalesce(p_role::text, 'NULL') using errcode = 'WT003';
+    raise exception 'role % does not exist', coalesce(p_role::text, 'NULL') using errcode = 'WT003';
   end if;
 end
 $$;

@@ -145,7 +145,7 @@ begin
   v_began := pg_catalog.clock_timestamp();
   begin
     if not v_is_as_written or not (%21$s) then
-      raise exception 'a column has another type than when the guard was written' using errcode = '42804';
+      raise exception 'the type of a column has changed since the guard was written' using errcode = '42804';
     end if;
     v_order_id := %6$s;
     if tg_op operator(pg_catalog.=) 'DELETE'

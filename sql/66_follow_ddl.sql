@@ -32,15 +32,15 @@ begin
   where v_types -> f.name is distinct from v_before.column_types -> f.name;
   if v_lost ~ 'order_id|status|attempt_count|max_attempts' then
     insert into walltrack.alert_faults (table_id, sqlstate, message)
-    values (p_table, 'WT004', format('the guard has no column any more that it can read as: %s', v_lost));
-    raise warning 'walltrack_alerts: the orders of % are written, but not watched as they should be: no column can be read as %',
+    values (p_table, 'WT004', format('the guard can no longer find a column for: %s', v_lost));
+    raise warning 'walltrack_alerts: orders of % are written but not fully watched: no column can be read as %',
       p_table, v_lost
       using hint = format(
         'Name the column that takes its place: select walltrack.watch_orders(%L, ''{"fact": "column"}''). '
         'Then run `walltrack-alerts reconcile`.', p_table
       );
   elsif v_lost is not null then
-    raise notice 'walltrack_alerts: the alerts of % go on without %', p_table, v_lost;
+    raise notice 'walltrack_alerts: the alerts of % continue without %', p_table, v_lost;
   end if;
 end
 $$;

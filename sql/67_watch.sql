@@ -55,14 +55,14 @@ declare
   v_columns jsonb;
 begin
   if jsonb_typeof(p_columns) is distinct from 'object' then
-    raise exception 'p_columns is no JSON object'
+    raise exception 'p_columns must be a JSON object'
       using errcode = 'WT004', hint = 'It maps facts of an order to columns, e.g. {"attempt_count": "retry_count"}.';
   end if;
   select string_agg(quote_literal(walltrack.clip(c.key, 50)), ', ') into v_found
   from jsonb_object_keys(p_columns) as c (key)
   where c.key not in (select walltrack.fact_names());
   if v_found is not null then
-    raise exception 'an order has no fact %', v_found
+    raise exception 'unknown order fact %', v_found
       using errcode = 'WT004', hint = 'The facts are ' || (select string_agg(n.name, ', ') from walltrack.fact_names() as n (name)) || '.';
   end if;
   select string_agg(format('%s %L', c.key, walltrack.clip(c.value, 100)), ', ') into v_found
@@ -72,7 +72,7 @@ begin
     where a.attrelid = p_table and a.attname = c.value and a.attnum > 0 and not a.attisdropped
   );
   if v_found is not null then
-    raise exception 'table % has no column for: %', p_table, v_found
+    raise exception 'table % has no column for %', p_table, v_found
       using errcode = 'WT004', hint = 'p_columns maps facts of an order to existing columns, e.g. {"attempt_count": "retry_count"}.';
   end if;
 
@@ -86,7 +86,7 @@ begin
   from unnest(array['order_id', 'order_type', 'status', 'attempt_count', 'max_attempts', 'last_error']) as f (name)
   where v_columns ->> f.name is null;
   if v_found is not null then
-    raise exception 'table % cannot be watched, it has no column for: %', p_table, v_found
+    raise exception 'table % cannot be watched: it has no column for %', p_table, v_found
       using errcode = 'WT004', hint = 'Name the columns in p_columns, e.g. {"attempt_count": "retry_count"}.';
   end if;
   return v_columns;
@@ -112,7 +112,7 @@ begin
   inner join pg_class as c on c.oid = i.inhrelid
   where i.inhparent = p_table and not c.relispartition;
   if v_found is not null then
-    raise exception 'table % cannot be watched, triggers do not see the rows of the tables that inherit from it: %', p_table, v_found
+    raise exception 'table % cannot be watched: its triggers do not see the rows of inheriting tables: %', p_table, v_found
       using errcode = 'WT004', hint = 'Watch each of them, after `alter table ... no inherit`, or use partitions.';
   end if;
   select string_agg(a.attname, ', ') into v_found
@@ -122,19 +122,19 @@ begin
     p_columns ->> 'max_attempts', p_columns ->> 'last_error'
   );
   if v_found is not null then
-    raise exception 'table % cannot be watched, a trigger sees nothing in a virtual generated column: %', p_table, v_found
+    raise exception 'table % cannot be watched: triggers cannot read a virtual generated column: %', p_table, v_found
       using errcode = 'WT004', hint = 'Make it a stored one, or name another column in p_columns.';
   end if;
   select string_agg(format('%s is %s', p_columns ->> f.name, walltrack.base_type(p_table, p_columns ->> f.name)), ', ') into v_found
   from unnest(array['attempt_count', 'max_attempts']) as f (name)
   where starts_with(walltrack.fact_expression(p_table, p_columns, f.name, 'new'), 'null');
   if v_found is not null then
-    raise exception 'table % cannot be watched, attempts are numbers: %', p_table, v_found
+    raise exception 'table % cannot be watched: attempts must be numbers, but %', p_table, v_found
       using errcode = 'WT004', hint = 'Change the type of the column, or name another one in p_columns.';
   end if;
   v_found := walltrack.base_type(p_table, p_columns ->> 'order_id')::text;
   if v_found in ('bytea', 'date', 'timestamp without time zone', 'timestamp with time zone', 'interval', 'money') then
-    raise exception 'table % cannot be watched, the text of its id depends on settings of the session: it is %', p_table, v_found
+    raise exception 'table % cannot be watched: the text of an id of type % depends on session settings', p_table, v_found
       using errcode = 'WT004', hint = 'Name another unique column as order_id in p_columns.';
   end if;
   if coalesce(p_notify not in ('event', 'transaction', 'off'), true) then
@@ -171,12 +171,12 @@ declare
   );
 begin
   if v_schema is null then
-    raise exception 'there is no table %', coalesce(p_table::text, 'NULL')
-      using errcode = 'WT004', hint = 'Name one with its schema, e.g. public.trades.';
+    raise exception 'table % does not exist', coalesce(p_table::text, 'NULL')
+      using errcode = 'WT004', hint = 'Name a table with its schema, e.g. public.trades.';
   elsif not exists (select from pg_class as c where c.oid = p_table and c.relkind in ('r', 'p')) then
-    raise exception '% cannot be watched, it is no table', walltrack.table_name(p_table) using errcode = 'WT004';
+    raise exception '% cannot be watched: it is not a table', walltrack.table_name(p_table) using errcode = 'WT004';
   elsif v_grants <> '' then
-    raise exception 'table % cannot be watched, % lacks rights on it', walltrack.table_name(p_table), current_user
+    raise exception 'table % cannot be watched: role % lacks privileges on it', walltrack.table_name(p_table), current_user
       using errcode = 'WT004', hint = format('Ask %s to run: %s', (select c.relowner::regrole from pg_class as c where c.oid = p_table), v_grants);
   end if;
 end
@@ -298,7 +298,7 @@ begin
   if v_guard is null then
     return;  -- the table was dropped, and its triggers with it
   elsif not pg_has_role(v_owner, 'usage') then
-    raise exception 'only %, which owns table %, may take its triggers off', v_owner, p_table
+    raise exception 'only %, the owner of table %, can drop its triggers', v_owner, p_table
       using errcode = 'WT004', hint = format('Run `grant %s to %I`, then try again.', v_owner, current_user);
   end if;
   foreach v_event in array array['insert', 'update', 'delete', 'truncate'] loop

@@ -41,7 +41,7 @@ begin
     continue when walltrack.read_refusal(v_table.table_id) is not null
       or (walltrack.find_order(v_table, p_order_id)).order_id is null;
     if v_found.table_id is not null then
-      raise exception 'both % and % have an order %: which one the alert means cannot be told', v_found.table_id, v_table.table_id,
+      raise exception 'the alert is ambiguous: % and % both have an order %', v_found.table_id, v_table.table_id,
         walltrack.clip(p_order_id, 100)
         using errcode = 'WT011';
     end if;
@@ -107,7 +107,7 @@ declare
 begin
   return case
     when v_due_at > clock_timestamp() then format('it is due at %s and not before', walltrack.format_utc(v_due_at))
-    when v_due is not null and v_due_at is null then format('whether it is due cannot be told: its next retry says %s', walltrack.clip(v_due, 50))
+    when v_due is not null and v_due_at is null then format('its due time cannot be read: %s', walltrack.clip(v_due, 50))
     else format('it is due%s, but no worker has taken it yet: is the worker running?', ' since ' || walltrack.format_utc(v_due_at))
   end;
 end
@@ -143,7 +143,7 @@ declare
   v_first walltrack.order_actions;
 begin
   if v_missing is not null then
-    return format('table %s has no column %s any more: `walltrack-alerts doctor` says what to do', p_table.table_id, v_missing);
+    return format('table %s no longer has column %s: `walltrack-alerts doctor` says what to do', p_table.table_id, v_missing);
   end if;
   -- Who was first, when it was another operator.
   select o.* into v_first
@@ -161,7 +161,7 @@ begin
   elsif v_order.status = 'cancelled' then
     return format('the order is cancelled, which is final: %s', walltrack.clip(coalesce(walltrack.trim_to_null(v_order.last_error), 'no reason given'), 200));
   elsif v_lock is not null and v_locked_until is null then
-    return format('whether a worker holds the order cannot be told: its lock says %s', walltrack.clip(v_lock, 50));
+    return format('a worker may hold the order, its lock cannot be read: %s', walltrack.clip(v_lock, 50));
   elsif v_locked_until > clock_timestamp() then
     return format(
       '%s is working on the order and holds it until %s', v_worker,
@@ -241,11 +241,11 @@ begin
   end if;
   v_order_id := walltrack.alert_order_id(v_alert);
   if v_order_id is null then
-    raise exception 'this alert is about no order' using errcode = 'WT011';
+    raise exception 'the alert does not belong to an order' using errcode = 'WT011';
   end if;
   v_table := walltrack.find_order_table(v_alert.order_table, v_order_id);
   if v_table.table_id is null and walltrack.unread_tables() is not null then
-    raise exception 'the order may be in %, whose orders are not read: %', walltrack.unread_tables(), (
+    raise exception 'the order may be in %, whose orders cannot be read: %', walltrack.unread_tables(), (
       select walltrack.read_refusal(w.table_id)
       from walltrack.existing_watched_tables() as w
       where walltrack.read_refusal(w.table_id) is not null
@@ -253,7 +253,7 @@ begin
     )
       using errcode = 'WT011', hint = '`walltrack-alerts doctor` says what to do.';
   elsif v_table.table_id is null then
-    raise exception 'the order is gone: it was deleted, or its table is not watched any more' using errcode = 'WT011';
+    raise exception 'the order no longer exists: it was deleted, or its table is no longer watched' using errcode = 'WT011';
   end if;
   if not v_table.order_actions then
     raise exception 'order actions are switched off for %', v_table.table_id
@@ -272,12 +272,12 @@ begin
     order by a.id
     for update;
   exception when lock_not_available or serialization_failure or deadlock_detected then
-    raise exception 'somebody is writing % at this moment', case when v_row is null then 'the order' else 'the alert' end
+    raise exception 'another session is writing %', case when v_row is null then 'the order' else 'the alert' end
       using errcode = 'WT011', hint = 'Nothing was changed. Look at the order and try again.';
   end;
   v_refusal := case
     when v_row is not null then walltrack.order_action_refusal(v_table, v_row, v_order_id, p_action)
-    else 'the order is gone: it was deleted'
+    else 'the order no longer exists: it was deleted'
   end;
   if v_refusal is not null then
     raise exception '%', v_refusal using errcode = 'WT011';
@@ -313,14 +313,14 @@ begin
     perform set_config('search_path', 'pg_catalog, pg_temp', true);
   exception
     when lock_not_available or serialization_failure or deadlock_detected then
-      raise exception 'somebody is writing what the order depends on at this moment'
+      raise exception 'another session is writing rows that the order depends on'
         using errcode = 'WT011', hint = 'Nothing was changed. Look at the order and try again.';
     when others then
-      raise exception 'table % refuses it: %', v_table.table_id, walltrack.clip(sqlerrm, 1000)
+      raise exception 'table % refused the change: %', v_table.table_id, walltrack.clip(sqlerrm, 1000)
         using errcode = 'WT011', hint = 'Nothing was changed.';
   end;
   if rtrim(v_written) is distinct from v_word then
-    raise exception 'a trigger of table % does not let the order become %', v_table.table_id, v_word
+    raise exception 'a trigger of table % kept the order from becoming %', v_table.table_id, v_word
       using errcode = 'WT011', hint = 'Nothing was changed.';
   end if;
   select a.* into v_alert from walltrack.alerts as a where a.id = p_alert_id;
@@ -359,8 +359,8 @@ declare
 begin
   -- The order would look as if the worker had given up, and the alert would stay open.
   if exists (select from walltrack.watched_tables as w where v_reason ~ w.cancel_pattern) then
-    raise exception 'this reason is what the retry worker writes when it gives up: %', v_reason
-      using errcode = 'WT011', hint = 'Say it in other words.';
+    raise exception 'the reason matches what the retry worker writes when it gives up: %', v_reason
+      using errcode = 'WT011', hint = 'Use different words.';
   end if;
   return walltrack.act_on_order(p_alert_id, 'cancel', v_reason, p_by);
 end

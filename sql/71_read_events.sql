@@ -57,7 +57,7 @@ begin
     v_step := v_step * 16;
   end loop;
 exception when numeric_value_out_of_range then
-  raise exception 'this is no snapshot of this cluster: %', walltrack.clip(p_snapshot::text, 100) using errcode = 'WT009';
+  raise exception 'invalid snapshot for this cluster: %', walltrack.clip(p_snapshot::text, 100) using errcode = 'WT009';
 end
 $$;
 
@@ -173,11 +173,11 @@ begin
         raise invalid_text_representation;
       end if;
     exception when invalid_text_representation or numeric_value_out_of_range then
-      raise exception 'this is no cursor: %', walltrack.clip(p_after, 100)
+      raise exception 'invalid cursor: %', walltrack.clip(p_after, 100)
         using errcode = 'WT009', hint = 'Pass a cursor as read_events() returned it, ''now'', or null for all events.';
     end;
     if not starts_with(p_after, v_origin) then
-      raise exception 'this cursor comes from another database or cluster (was this one restored from a dump?)'
+      raise exception 'the cursor belongs to another database or cluster'
         using errcode = 'WT010',
         hint = format(
           'The last event read there was %s. Event ids survive a restore: read from the beginning (null) and pass over '
@@ -192,7 +192,7 @@ begin
         where e.event_id = v_place and (extract(epoch from e.at) * 1000000)::bigint <> v_time
       )
     ) then
-      raise exception 'this cursor is ahead of this database: it has lost its latest transactions'
+      raise exception 'the cursor is ahead of this database, which has lost its latest transactions'
         using errcode = 'WT012',
         hint = format(
           'Go on with an older cursor, or read from the beginning (null) and pass over what happened before %s; what is '

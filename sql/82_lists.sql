@@ -186,7 +186,7 @@ begin
     if v_section is null or (v_section = 'open' and p_status = 'resolved')
       or (v_section = 'resolved' and p_status not in ('resolved', 'all'))
     then
-      raise exception '% is no place of this list', quote_literal(walltrack.clip(p_after, 100))
+      raise exception '% is not a place in this list', quote_literal(walltrack.clip(p_after, 100))
         using errcode = 'WT009', hint = 'Pass the place that list_alerts() returned for the same filter, or NULL.';
     end if;
   end if;

@@ -21,7 +21,7 @@ declare
   v_lost text := walltrack.unreadable_facts(p_table.table_id, p_table.columns);
 begin
   if v_lost ~ 'order_id|status|attempt_count|max_attempts' then
-    raise exception 'the guard has no column any more that it can read as: %', v_lost
+    raise exception 'the guard can no longer find a column for: %', v_lost
       using errcode = 'WT004', hint = 'Watch the table again with the new name in p_columns.';
   end if;
   return format(

@@ -13,8 +13,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if (p_older_than between interval '0' and interval '1000 years') is not true then
-    raise exception 'alerts cannot be older than %', coalesce(p_older_than::text, 'NULL')
-      using errcode = 'WT003', hint = 'Say how long ago they were resolved, e.g. interval ''90 days''.';
+    raise exception 'invalid age of alerts: %', coalesce(p_older_than::text, 'NULL')
+      using errcode = 'WT003', hint = 'Give an interval from 0 to 1000 years, e.g. interval ''90 days''.';
   end if;
   return now() - p_older_than;
 end

@@ -113,7 +113,7 @@ begin
   ),
 
   gone as (
-    select g.table_id, format('column %s (%s) does not exist any more', f.value, f.key) as ill
+    select g.table_id, format('column %s (%s) no longer exists', f.value, f.key) as ill
     from guarded as g
     cross join lateral jsonb_each_text(g.columns) as f
     where g.is_there and not exists (
@@ -129,7 +129,7 @@ begin
   ),
 
   rewritten as (
-    select g.table_id, format('function %s is not the one that was written for it', g.guard) as ill
+    select g.table_id, format('function %s has been replaced since it was written', g.guard) as ill
     from guarded as g
     inner join pg_proc as p on p.pronamespace = 'walltrack'::regnamespace and p.proname = g.guard
     where p.prosrc <> g.source
@@ -166,7 +166,7 @@ begin
   select
     'guard on ' || g.table_name,
     g.is_there and i.found is null,
-    case when g.is_there then coalesce(i.found, 'in place and enabled') else 'the table does not exist any more' end,
+    case when g.is_there then coalesce(i.found, 'in place and enabled') else 'the table no longer exists' end,
     case
       when not g.is_there
         then walltrack.format_sentence(walltrack.run_instruction(v_reader, v_owner, format('select walltrack.unwatch_orders(%s)', g.table_id::oid)))
@@ -186,7 +186,7 @@ begin
             or exists (select from unread as u where u.table_id = g.table_id)
             or exists (select from rewritten as w where w.table_id = g.table_id)
             then walltrack.run_instruction(v_reader, v_owner, format('select %s)', g.watch))
-              || ', which puts back what is missing and changes nothing else'
+              || ', which restores what is missing and changes nothing else'
         end,
         v_reconcile
       ])
@@ -209,7 +209,7 @@ begin
           v_reader, case when pg_has_role(g.table_owner, v_owner, 'member') then g.table_owner end,
           format('alter table %s owner to %s', g.table_name, v_owner)
         )
-        else 'take from the table what belongs to other roles'
+        else 'drop what other roles have attached to the table'
       end || ', or switch them off: ' || walltrack.run_instruction(v_reader, v_owner, format('select %s, p_order_actions => false)', g.watch))
     )
   from guarded as g
@@ -222,7 +222,7 @@ begin
   select
     'orders of ' || g.table_name,
     false,
-    format('%s: what was missed is not healed, deleted orders keep their alerts', walltrack.read_refusal(g.table_id)),
+    format('%s: missed alerts are not healed, deleted orders keep their alerts', walltrack.read_refusal(g.table_id)),
     walltrack.format_sentence(
       case
         when not has_table_privilege(g.table_id, 'select')
@@ -327,7 +327,7 @@ begin
   from walltrack.alert_faults as f;
   return query select
     'faults', v_faults = 0, format('%s in walltrack.alert_faults', v_faults),
-    walltrack.format_sentence('read them, mend the cause', v_reconcile);
+    walltrack.format_sentence('read them, fix the cause', v_reconcile);
   return query
   select
     'notification queue', v_usage <= 0.5,

@@ -262,7 +262,7 @@ def test_an_order_that_is_gone(bot: Bot) -> None:
     order = failed(bot)
     alert = bot.alert(order)
     bot.delete(order)
-    refused(bot, alert, "retry", "the order is gone")
+    refused(bot, alert, "retry", "the order no longer exists")
 
 
 @pytest.mark.parametrize("what", ["retry", "cancel"])
@@ -298,13 +298,13 @@ def test_alerts_about_something_else(bot: Bot) -> None:
     ):
         alert = bot.call("raise_alert", *arguments)
         assert alert is not None
-        refused(bot, alert, "retry", "this alert is about no order")
+        refused(bot, alert, "retry", "the alert does not belong to an order")
     # It shows one order and names another one.
     bot.execute(
         "update walltrack.alerts set data = data || %s, own_writes = own_writes + 1 where id = %s",
         (Jsonb({"order_id": str(other)}), bot.alert(order).id),
     )
-    refused(bot, bot.alert(order), "retry", "this alert is about no order")
+    refused(bot, bot.alert(order), "retry", "the alert does not belong to an order")
     with pytest.raises(psycopg.Error) as caught:
         bot.call("cancel_order", uuid.uuid4(), None, "ada")
     assert caught.value.sqlstate == "WT001"
@@ -333,13 +333,13 @@ def test_a_column_that_is_gone(bot: Bot, harm: str, match: str) -> None:
 @pytest.mark.parametrize(
     ("harm", "what", "match"),
     [
-        ("add constraint no_cancel check (status <> 'cancelled')", "cancel", 'refuses it: .*"no_cancel"'),
+        ("add constraint no_cancel check (status <> 'cancelled')", "cancel", 'refused the change: .*"no_cancel"'),
         (
             "add constraint no_retry check (next_retry_at > now() + interval '1 day') not valid",
             "retry",
-            'refuses it: .*"no_retry"',
+            'refused the change: .*"no_retry"',
         ),
-        ("alter column last_error type varchar(5) using 'x'", "cancel", "refuses it: value too long"),
+        ("alter column last_error type varchar(5) using 'x'", "cancel", "refused the change: value too long"),
     ],
 )
 def test_the_reason_of_a_constraint_reaches_the_operator(bot: Bot, harm: str, what: str, match: str) -> None:
@@ -351,11 +351,11 @@ def test_the_reason_of_a_constraint_reaches_the_operator(bot: Bot, harm: str, wh
 @pytest.mark.parametrize(
     ("body", "match"),
     [
-        ("raise exception 'trading is halted until %', 9", "refuses it: trading is halted until 9"),
-        ("return null", "a trigger of table walltrack.orders does not let the order become"),
+        ("raise exception 'trading is halted until %', 9", "refused the change: trading is halted until 9"),
+        ("return null", "a trigger of table walltrack.orders kept the order from becoming"),
         ("new.status := old.status; return new", "a trigger of table walltrack.orders does not let"),
-        ("perform pg_sleep(0); raise sqlstate 'WT001' using message = 'no'", "refuses it: no"),
-        ("raise unique_violation", "refuses it: unique_violation"),
+        ("perform pg_sleep(0); raise sqlstate 'WT001' using message = 'no'", "refused the change: no"),
+        ("raise unique_violation", "refused the change: unique_violation"),
     ],
 )
 @pytest.mark.parametrize("what", ["retry", "cancel"])
@@ -476,7 +476,7 @@ def test_two_tables_that_have_the_order(bot: Bot) -> None:
     bot.execute("select walltrack.watch_orders('public.orders')")
     bot.execute("alter table public.orders disable trigger user; insert into public.orders select * from walltrack.orders")
     bot.execute("update walltrack.alerts set order_table = null")  # as of an adopted alert
-    refused(bot, alert, "retry", "which one the alert means cannot be told")
+    refused(bot, alert, "retry", "the alert is ambiguous")
     bot.execute("select walltrack.reconcile_orders()")  # records the table
     retry(bot, alert)
 
@@ -491,7 +491,7 @@ def test_a_row_that_is_being_written_is_refused(database_url: str, bot: Bot) -> 
     with psycopg.connect(database_url) as worker:
         worker.execute("select from walltrack.orders where id = %s for update", (order,))
         for what in ("retry", "cancel"):
-            refused(bot, alert, what, "somebody is writing the order at this moment")
+            refused(bot, alert, what, "another session is writing the order")
     retry(bot, alert)
 
 
@@ -501,7 +501,7 @@ def test_an_alert_that_is_being_written_is_refused(database_url: str, bot: Bot) 
     alert = bot.alert(order)
     with psycopg.connect(database_url) as operator:
         operator.execute("select walltrack.acknowledge_alert(%s, 'bob')", (alert.id,))
-        refused(bot, alert, "cancel", "somebody is writing the alert at this moment")
+        refused(bot, alert, "cancel", "another session is writing the alert")
     assert cancel(bot, alert).status == "resolved"
 
 

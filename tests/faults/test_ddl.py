@@ -120,7 +120,7 @@ def test_a_dropped_column(writer: Writer, admin: psycopg.Connection, heard: list
     assert not writer.bot.alert(writer.order).is_open
     assert (heard, writer.bot.faults()) == ([], [])
     assert told == (
-        [] if column == "token_symbol" else [f"NOTICE walltrack_alerts: the alerts of walltrack.orders go on without {column}"]
+        [] if column == "token_symbol" else [f"NOTICE walltrack_alerts: the alerts of walltrack.orders continue without {column}"]
     )
 
 
@@ -140,7 +140,7 @@ def test_an_indispensable_column_is_dropped(writer: Writer, admin: psycopg.Conne
     assert len(told) == 1  # once
     reconcile(writer.bot)
     kept = writer.bot.faults()
-    assert ("WT004", f"the guard has no column any more that it can read as: {fact}") in kept
+    assert ("WT004", f"the guard can no longer find a column for: {fact}") in kept
     reconcile(writer.bot)
     assert writer.bot.faults() == kept  # as many as before
 
