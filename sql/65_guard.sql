@@ -85,26 +85,14 @@ comment on function walltrack.types_unchanged_expression(regclass, jsonb, text[]
 'The SQL that says whether the columns that the guard casts have the types that they had when it was written.';
 
 
-create or replace function walltrack.guard_source(
-    p_table regclass,
-    p_columns jsonb,
-    p_cancel_pattern text,
-    p_notify text
-) returns text
-language plpgsql
-stable
+create or replace function walltrack.guard_template() returns text
+language sql
+immutable
 security invoker
 set search_path = pg_catalog, pg_temp
-as $$
--- %1$s: whether no watched column has changed; %2$s, %3$s: whether NEW, OLD is exhausted; %4$s: whether NEW has ended; %5$s: the
--- facts of NEW; %6$s, %7$s: the id of NEW, OLD; %8$s: last_error of OLD; %9$L, %10$L, %11$L: settings of the table; %12$s: the
--- watched table; %13$s: whether its rows may move between partitions; %14$s: the types of its columns, so that the guard is
--- another one where a type has changed; %15$s, %16$s: status and attempts of OLD; %17$s: whether
--- OLD is what the order was: not where an INSERT may be half of a move between partitions; %18$s: whether the columns have the
--- types of %14$s; %19$s, %20$s: the id of NEW, OLD, whatever its type;
--- %21$s: %18$s for the columns that only sync_order() casts, one of which may be gone.
-declare
-  c_template constant text := $guard$
+as $template$
+  -- {{...}} stands for an expression or a literal of guard_source(). One text, because it is one function.
+  select $guard$
 declare
   v_began pg_catalog.timestamptz;
   v_action pg_catalog.text;
@@ -113,20 +101,20 @@ declare
   v_order_id pg_catalog.text;
   v_is_as_written pg_catalog.bool;
 begin
-  -- Written for the columns %14$s
+  -- Written for the columns {{column_types}}
   -- The fast path. OLD of an INSERT and NEW of a DELETE are rows of NULLs.
-  if %1$s
+  if {{is_unchanged}}
   then
     return null;
   end if;
   -- The rest casts columns to the types that they had when the guard was written. A column whose type has changed since then
   -- may belong to another role: nothing of it is evaluated.
-  v_is_as_written := %18$s;
+  v_is_as_written := {{has_same_types}};
   if v_is_as_written then
     if tg_op operator(pg_catalog.<>) 'DELETE'
-      and (%2$s) is not true
-      and (%4$s) is not true
-      and (%3$s) is not true
+      and ({{new_is_exhausted}}) is not true
+      and ({{new_has_ended}}) is not true
+      and ({{old_is_exhausted}}) is not true
     then
       return null;
     end if;
@@ -144,32 +132,32 @@ begin
   end if;
   v_began := pg_catalog.clock_timestamp();
   begin
-    if not v_is_as_written or not (%21$s) then
+    if not v_is_as_written or not ({{has_same_other_types}}) then
       raise exception 'the type of a column has changed since the guard was written' using errcode = '42804';
     end if;
-    v_order_id := %6$s;
+    v_order_id := {{new_id}};
     if tg_op operator(pg_catalog.=) 'DELETE'
       or pg_catalog.pg_trigger_depth() operator(pg_catalog.>) 1
       or pg_catalog.current_setting('walltrack.nested', true) operator(pg_catalog.<>) ''
-      or (tg_op operator(pg_catalog.=) 'UPDATE' and v_order_id operator(pg_catalog.<>) (%7$s))
+      or (tg_op operator(pg_catalog.=) 'UPDATE' and v_order_id operator(pg_catalog.<>) ({{old_id}}))
     then
       v_action := nullif(walltrack.sync_unusual_write(
-        %12$s, %11$L, %7$s, v_order_id, p_cancel_pattern => %9$L, p_notify => %10$L, p_former_error => %8$s,
-        p_was_exhausted => (%3$s) is true, p_can_move => %13$s
+        {{table}}, {{columns}}, {{old_id}}, v_order_id, p_cancel_pattern => {{cancel_pattern}}, p_notify => {{notify}}, p_former_error => {{old_error}},
+        p_was_exhausted => ({{old_is_exhausted}}) is true, p_can_move => {{can_move}}
       ), 'unread');
     end if;
     if v_action is null then
       v_action := walltrack.sync_order(
-        %12$s,
+        {{table}},
         v_order_id,
-        %5$s,
-        p_cancel_pattern => %9$L,
-        p_notify => %10$L,
-        p_is_write => %17$s,
-        p_former_status => %15$s,
-        p_former_attempts => %16$s,
-        p_former_error => %8$s,
-        p_was_exhausted => (%3$s) is true
+        {{new_facts}},
+        p_cancel_pattern => {{cancel_pattern}},
+        p_notify => {{notify}},
+        p_is_write => {{is_write}},
+        p_former_status => {{old_status}},
+        p_former_attempts => {{old_attempts}},
+        p_former_error => {{old_error}},
+        p_was_exhausted => ({{old_is_exhausted}}) is true
       );
     end if;
     if pg_catalog.clock_timestamp() operator(pg_catalog.-) v_began operator(pg_catalog.>) interval '1 ms'
@@ -184,14 +172,14 @@ begin
     v_message := sqlerrm;
     v_action := 'unread';
     begin
-      v_order_id := case when tg_op operator(pg_catalog.=) 'DELETE' then %20$s else %19$s end;
+      v_order_id := case when tg_op operator(pg_catalog.=) 'DELETE' then {{old_id_text}} else {{new_id_text}} end;
       -- A column has gone or has another type since the guard was written, or another writer has raised an alert of the same key
       -- at this moment: the order is read as it is stored.
       if v_sqlstate operator(pg_catalog.=) any (array['42703', '42804', '55000', 'WT008']) then
         perform walltrack.add_waiting(v_began);
         v_began := pg_catalog.clock_timestamp();
         perform pg_catalog.set_config('walltrack.nested', 'yes', true) where pg_catalog.pg_trigger_depth() operator(pg_catalog.>) 1;
-        v_action := coalesce(walltrack.sync_stored_order(%12$s, %11$L, v_order_id, %9$L, %10$L), 'none');
+        v_action := coalesce(walltrack.sync_stored_order({{table}}, {{columns}}, v_order_id, {{cancel_pattern}}, {{notify}}), 'none');
       end if;
     exception when query_canceled or assert_failure or others then
       v_sqlstate := case when v_order_id is null then 'WT004' else v_sqlstate end;
@@ -201,50 +189,75 @@ begin
         perform walltrack.record_fault(tg_relid, v_order_id, v_sqlstate, v_message, v_began);
       exception when query_canceled or assert_failure or others then
         -- The last resort: alerting is gone, or its owner has lost its rights.
-        raise warning 'walltrack_alerts: order %% of %% was written but its alert was not (%%)',
+        raise warning 'walltrack_alerts: order % of % was written but its alert was not (%)',
           v_order_id, tg_relid::pg_catalog.regclass, v_sqlstate;
       end;
     end if;
   end;
   return null;
 end
-$guard$;
+$guard$
+$template$;
+
+comment on function walltrack.guard_template() is 'The body of every guard, with {{placeholders}} for what guard_source() writes into it.';
+
+
+create or replace function walltrack.guard_source(
+    p_table regclass,
+    p_columns jsonb,
+    p_cancel_pattern text,
+    p_notify text
+) returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
   v_is_partitioned boolean := (select c.relkind = 'p' from pg_class as c where c.oid = p_table);
   v_exhausted text := '%1$s operator(pg_catalog.>=) %2$s and %1$s operator(pg_catalog.>) 0';
-begin
-  return format(
-    c_template,
-    walltrack.unchanged_expression(p_table, p_columns),
-    format(
+  v_values jsonb := jsonb_build_object(
+    'column_types', walltrack.column_types(p_table, p_columns),  -- so that the guard is another one where a type has changed
+    'is_unchanged', walltrack.unchanged_expression(p_table, p_columns),
+    'new_is_exhausted', format(
       v_exhausted, walltrack.fact_expression(p_table, p_columns, 'attempt_count', 'new'),
       walltrack.fact_expression(p_table, p_columns, 'max_attempts', 'new')
     ),
-    format(
+    'old_is_exhausted', format(
       v_exhausted, walltrack.fact_expression(p_table, p_columns, 'attempt_count', 'old'),
       walltrack.fact_expression(p_table, p_columns, 'max_attempts', 'old')
     ),
     -- The statuses that order_outcome() calls filled or cancelled: a call would cost every order write.
-    format(
+    'new_has_ended', format(
       '%s operator(pg_catalog.=) any (array[''filled'', ''executed'', ''cancelled''])',
       walltrack.fact_expression(p_table, p_columns, 'status', 'new')
     ),
-    walltrack.sync_arguments(p_table, p_columns, 'new'),
-    walltrack.fact_expression(p_table, p_columns, 'order_id', 'new'),
-    walltrack.fact_expression(p_table, p_columns, 'order_id', 'old'),
-    walltrack.text_expression(p_table, p_columns, 'last_error', 'old'),
-    p_cancel_pattern, p_notify, p_columns,
-    case when v_is_partitioned then 'walltrack.watched_root(tg_relid)' else 'tg_relid' end,
-    v_is_partitioned::text,
-    walltrack.column_types(p_table, p_columns),
-    walltrack.fact_expression(p_table, p_columns, 'status', 'old'),
-    walltrack.fact_expression(p_table, p_columns, 'attempt_count', 'old'),
-    case when v_is_partitioned then 'tg_op operator(pg_catalog.<>) ''INSERT''' else 'true' end,
-    walltrack.types_unchanged_expression(p_table, p_columns, array['attempt_count', 'max_attempts', 'status']),
-    format('pg_catalog.format(''%%s'', new.%I)', p_columns ->> 'order_id'),
-    format('pg_catalog.format(''%%s'', old.%I)', p_columns ->> 'order_id'),
-    walltrack.types_unchanged_expression(p_table, p_columns, array[
+    'new_facts', walltrack.sync_arguments(p_table, p_columns, 'new'),
+    'new_id', walltrack.fact_expression(p_table, p_columns, 'order_id', 'new'),
+    'old_id', walltrack.fact_expression(p_table, p_columns, 'order_id', 'old'),
+    'new_id_text', format('pg_catalog.format(''%%s'', new.%I)', p_columns ->> 'order_id'),  -- whatever its type is by now
+    'old_id_text', format('pg_catalog.format(''%%s'', old.%I)', p_columns ->> 'order_id'),
+    'old_error', walltrack.text_expression(p_table, p_columns, 'last_error', 'old'),
+    'old_status', walltrack.fact_expression(p_table, p_columns, 'status', 'old'),
+    'old_attempts', walltrack.fact_expression(p_table, p_columns, 'attempt_count', 'old'),
+    'cancel_pattern', quote_nullable(p_cancel_pattern),
+    'notify', quote_nullable(p_notify),
+    'columns', quote_nullable(p_columns::text),
+    'table', case when v_is_partitioned then 'walltrack.watched_root(tg_relid)' else 'tg_relid' end,
+    'can_move', v_is_partitioned::text,
+    -- An INSERT may be half of a move between partitions: its OLD is not what the order was.
+    'is_write', case when v_is_partitioned then 'tg_op operator(pg_catalog.<>) ''INSERT''' else 'true' end,
+    'has_same_types', walltrack.types_unchanged_expression(p_table, p_columns, array['attempt_count', 'max_attempts', 'status']),
+    -- The columns that only sync_order() casts, one of which may be gone.
+    'has_same_other_types', walltrack.types_unchanged_expression(p_table, p_columns, array[
       'order_id', 'order_type', 'last_error', 'token_address', 'token_symbol', 'position_id', 'side', 'amount_sol', 'is_simulated'
     ])
+  );
+begin
+  -- In one pass: what is written into the template may contain {{...}} itself.
+  return (
+    select string_agg(case when p.place % 2 = 1 then p.part else v_values ->> p.part end, '' order by p.place)
+    from regexp_split_to_table(walltrack.guard_template(), '[{][{]|[}][}]') with ordinality as p (part, place)
   );
 end
 $$;
