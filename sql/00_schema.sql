@@ -35,6 +35,7 @@
 --   87_statistics.sql            what the charts show
 --   90_reconcile.sql             compares orders with alerts and heals what is missing
 --   92_purge.sql                 retention: deletes what was resolved long ago
+--   93_health_checks.sql         the checks of health(), each with advice for the role that asks
 --   94_health.sql                whether alerting itself works
 --   95_privileges.sql            takes from PUBLIC, and from the roles of a public API, what new objects give them
 --   99_refresh_guards.sql        writes the guards of all watched tables again after an upgrade
