@@ -13,14 +13,16 @@ as $$
   select k.functions || array[
     'severity_rank', 'is_open', 'is_awake', 'is_ringing', 'clip', 'cluster_id', 'readable_snapshot', 'unused_xid', 'cursor_origin',
     'parse_event_cursor', 'check_event_cursor', 'late_events', 'event_cursor', 'read_events',
-    'trim_to_null', 'order_dedupe_key', 'find_named_alerts', 'alert_condition', 'list_place', 'list_alerts', 'changed_alerts',
+    'trim_to_null', 'order_dedupe_key', 'find_named_alerts', 'text_condition', 'alert_condition', 'list_place', 'parse_list_place',
+    'open_page_query', 'resolved_page_query', 'list_alerts', 'changed_alerts',
     'median_seconds_to_acknowledge', 'open_alert_states',
     'chart_times', 'alerts_since', 'chart_raised', 'chart_open', 'chart_response', 'chart_tokens', 'chart_errors', 'error_family'
   ]
   from (values
     ('reader', array['order_of_alert', 'health']),
     ('operator', array[
-      'order_of_alert', 'health', 'acknowledge_alert', 'snooze_alert', 'resolve_alert', 'resolve_by_dedupe_key', 'retry_order', 'cancel_order'
+      'order_of_alert', 'health', 'acknowledge_alert', 'snooze_alert', 'resolve_alert', 'resolve_by_dedupe_key',
+      'retry_order', 'cancel_order'
     ]),
     ('raiser', array['raise_alert', 'resolve_raised_alert', 'resolve_by_dedupe_key']),
     ('relay', array[]::text[])
@@ -79,16 +81,17 @@ as $$
         'limit_lock_wait', 'list_alerts', 'list_place', 'lock_alert', 'map_columns', 'matching_columns',
         'median_seconds_to_acknowledge', 'missing_triggers', 'narrow_grants', 'normalize_alert', 'normalize_lifecycle',
         'notification_queue_share', 'notify_event', 'one_line', 'open_alert', 'open_alert_states', 'open_order_alerts',
-        'order_action_refusal', 'order_actions_refusal', 'order_dedupe_key', 'order_facts_of', 'order_message',
-        'order_of_alert', 'order_outcome', 'own_functions', 'own_relations', 'ownership_instruction', 'parse_event_cursor',
-        'parse_int', 'parse_is_simulated', 'parse_number', 'parse_time', 'plan_watch', 'purge_alerts', 'purge_batch',
-        'purge_cutoff', 'raise_alert', 'raise_missing', 'raise_swallowed_cancel', 'read_events', 'read_order',
-        'read_order_unchecked', 'read_refusal', 'readable_snapshot', 'reconcile_instruction', 'reconcile_orders',
-        'record_fault', 'record_missing_event', 'record_order_state', 'refresh_alert', 'remaining_lock_wait',
-        'repeat_alert', 'repeat_open_alert', 'resolve_alert', 'resolve_by_dedupe_key', 'resolve_ended',
-        'resolve_raised_alert', 'retry_order', 'revoke_access', 'revoke_api_roles', 'run_instruction', 'severity_rank',
-        'snooze_alert', 'sync_alert', 'sync_arguments', 'sync_deleted_order', 'sync_order', 'sync_stored_order',
-        'sync_unusual_write', 'table_name', 'table_tree', 'text_expression', 'tg_alert_events__append_only',
+        'open_page_query', 'order_action_refusal', 'order_actions_refusal', 'order_dedupe_key', 'order_facts_of',
+        'order_message', 'order_of_alert', 'order_outcome', 'own_functions', 'own_relations', 'ownership_instruction',
+        'parse_event_cursor', 'parse_int', 'parse_is_simulated', 'parse_list_place', 'parse_number', 'parse_time',
+        'plan_watch', 'purge_alerts', 'purge_batch', 'purge_cutoff', 'raise_alert', 'raise_missing',
+        'raise_swallowed_cancel', 'read_events', 'read_order', 'read_order_unchecked', 'read_refusal', 'readable_snapshot',
+        'reconcile_instruction', 'reconcile_orders', 'record_fault', 'record_missing_event', 'record_order_state',
+        'refresh_alert', 'remaining_lock_wait', 'repeat_alert', 'repeat_open_alert', 'resolve_alert',
+        'resolve_by_dedupe_key', 'resolve_ended', 'resolve_raised_alert', 'resolved_page_query', 'retry_order',
+        'revoke_access', 'revoke_api_roles', 'run_instruction', 'severity_rank', 'snooze_alert', 'sync_alert',
+        'sync_arguments', 'sync_deleted_order', 'sync_order', 'sync_stored_order', 'sync_unusual_write', 'table_name',
+        'table_tree', 'text_condition', 'text_expression', 'tg_alert_events__append_only',
         'tg_alert_events__protect_commit', 'tg_alerts__append_delete_event', 'tg_alerts__check_lifecycle',
         'tg_alerts__delete_events', 'tg_ddl__follow', 'tg_ddl__forget', 'tg_order_actions__append_only',
         'tg_watched__truncated', 'trigger_search_path', 'trim_to_null', 'type_name', 'types_unchanged_expression',
@@ -295,7 +298,8 @@ begin
       and not (c.relname = 'alerts' and a.privilege_type = 'DELETE')
   loop
     execute format(
-      'revoke %s on %s %s from %s cascade', v_right.privilege, case v_right.relkind when 'S' then 'sequence' else 'table' end, v_right.relation,
+      'revoke %s on %s %s from %s cascade', v_right.privilege,
+      case v_right.relkind when 'S' then 'sequence' else 'table' end, v_right.relation,
       case v_right.grantee when 0 then 'public' else v_right.grantee::regrole::text end
     );
   end loop;
