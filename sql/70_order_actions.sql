@@ -1,10 +1,11 @@
--- What an operator does to the order of an alert, through alerting: an operator needs no right on orders.
+-- Order actions: how an operator retries or cancels the order of an alert. An operator needs no right on orders.
 --
--- The allowed transitions of an order: retry puts it from failed back to pending, due now, and makes a pending one due that has no
--- time of the next retry, which the worker never takes; cancel ends an order from pending or failed. Everything else is refused with a reason a trader understands (WT011), and nothing has happened then. Lock order as
--- everywhere: orders, then alerts. The alert follows by the guard, as after any other write of the order.
+-- The allowed transitions of an order: a retry puts a failed order back to pending, due now, and makes a pending order due that has no
+-- next_retry_at, which the worker would never take; a cancel ends a pending or failed order. Everything else is refused with a reason
+-- that a trader understands (WT011), and nothing is changed. Lock order as everywhere: orders, then alerts. The guard updates the
+-- alert, as after any other write of the order.
 --
--- During an action, the triggers of the table run with the rights of alerting's owner. So alerting's owner has to own the table.
+-- During an action, the triggers of the table run with the rights of the owner of alerting, so that role has to own the table too.
 
 create or replace function walltrack.alert_order_id(p_alert walltrack.alerts) returns text
 language plpgsql
@@ -13,7 +14,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- Both have to name it: whoever may raise alerts must not make one that shows one order and acts on another one.
+  -- Type and key have to agree: a role that may raise alerts must not create one that shows one order and acts on another.
   return case
     when p_alert.alert_type = 'order_failed_permanently'
       and p_alert.dedupe_key = walltrack.order_dedupe_key(p_alert.data ->> 'order_id')
@@ -22,7 +23,8 @@ begin
 end
 $$;
 
-comment on function walltrack.alert_order_id(walltrack.alerts) is 'The id of the order an alert is about, NULL when it is about none.';
+comment on function walltrack.alert_order_id(walltrack.alerts) is
+'The id of the order of an alert; NULL when the alert does not belong to an order.';
 
 
 create or replace function walltrack.find_order_table(p_order_table regclass, p_order_id text) returns walltrack.watched_tables
@@ -54,7 +56,7 @@ end
 $$;
 
 comment on function walltrack.find_order_table(regclass, text) is
-'The watched table that has this order, a row of NULLs when none has. Several: WT011.';
+'The watched table that has an order; a row of NULLs when there is none. Several: WT011.';
 
 
 create or replace function walltrack.order_of_alert(p_alert_id uuid) returns jsonb
@@ -90,8 +92,8 @@ end
 $$;
 
 comment on function walltrack.order_of_alert(uuid) is
-'The order an alert is about, as it is now: its mapped columns, by their names and by the names of their facts, e.g. '
-'attempt_count. NULL when there is none.';
+'The order of an alert as it is now: its mapped columns, by their names and by the names of their facts, e.g. attempt_count. '
+'NULL when there is none.';
 
 
 create or replace function walltrack.waiting_reason(p_row jsonb) returns text
@@ -100,7 +102,7 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- The worker takes an order that is due and that no other worker has locked.
+-- The retry worker takes an order that is due and not locked by another worker.
 declare
   v_due text := p_row ->> 'next_retry_at';
   v_due_at timestamptz := walltrack.parse_time(v_due);
@@ -114,15 +116,36 @@ end
 $$;
 
 comment on function walltrack.waiting_reason(jsonb) is
-'Why no worker has taken a pending order that none holds, in words for a trader.';
+'Why no worker has taken a pending order that is not locked, in words for a trader.';
 
 
-create or replace function walltrack.order_action_refusal(
-    p_table walltrack.watched_tables,
-    p_row jsonb,
-    p_order_id text,
-    p_action text
-) returns text
+create or replace function walltrack.lock_refusal(p_row jsonb) returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_lock text := p_row ->> 'locked_until';
+  v_locked_until timestamptz := walltrack.parse_time(v_lock);
+begin
+  return case
+    when v_lock is not null and v_locked_until is null
+      then format('a worker may hold the order, its lock cannot be read: %s', walltrack.clip(v_lock, 50))
+    when v_locked_until > clock_timestamp() then format(
+      '%s is working on the order and holds it until %s', coalesce(walltrack.clip(p_row ->> 'locked_by', 50), 'a worker'),
+      case when isfinite(v_locked_until) then walltrack.format_utc(v_locked_until) else 'it lets go' end
+    )
+  end;
+end
+$$;
+
+comment on function walltrack.lock_refusal(jsonb) is
+'Why a worker''s lock keeps an order from being changed, in words for a trader; NULL when it is not locked.';
+
+
+create or replace function walltrack.order_action_refusal(p_table walltrack.watched_tables, p_row jsonb, p_order_id text, p_action text)
+returns text
 language plpgsql
 volatile
 security invoker
@@ -130,9 +153,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_order walltrack.order_facts := walltrack.order_facts_of(p_row);
-  v_lock text := p_row ->> 'locked_until';
-  v_locked_until timestamptz := walltrack.parse_time(v_lock);
-  v_worker text := coalesce(walltrack.clip(p_row ->> 'locked_by', 50), 'a worker');
+  v_locked text := walltrack.lock_refusal(p_row);
   v_filled_at timestamptz := walltrack.parse_time(p_row ->> 'filled_at');
   v_is_never_due boolean := p_table.columns ? 'next_retry_at' and coalesce(p_row ->> 'next_retry_at', 'infinity') = 'infinity';
   v_missing text := (
@@ -145,7 +166,7 @@ begin
   if v_missing is not null then
     return format('table %s no longer has column %s: `walltrack-alerts doctor` says what to do', p_table.table_id, v_missing);
   end if;
-  -- Who was first, when it was another operator.
+  -- The newest action: another operator may have been first.
   select o.* into v_first
   from walltrack.order_actions as o
   where o.order_id = p_order_id and o.table_id = p_table.table_id
@@ -159,27 +180,21 @@ begin
   elsif v_order.status = 'cancelled' and left(v_order.last_error, 1000) ~ p_table.cancel_pattern then
     return 'the retry worker gave up and cancelled the order, which is final: place a new order, then resolve the alert';
   elsif v_order.status = 'cancelled' then
-    return format('the order is cancelled, which is final: %s', walltrack.clip(coalesce(walltrack.trim_to_null(v_order.last_error), 'no reason given'), 200));
-  elsif v_lock is not null and v_locked_until is null then
-    return format('a worker may hold the order, its lock cannot be read: %s', walltrack.clip(v_lock, 50));
-  elsif v_locked_until > clock_timestamp() then
     return format(
-      '%s is working on the order and holds it until %s', v_worker,
-      case when isfinite(v_locked_until) then walltrack.format_utc(v_locked_until) else 'it lets go' end
+      'the order is cancelled, which is final: %s',
+      walltrack.clip(coalesce(walltrack.trim_to_null(v_order.last_error), 'no reason given'), 200)
     );
+  elsif v_locked is not null then
+    return v_locked;
   elsif v_order.status in ('submitted', 'confirming') then
     return format('an attempt is under way, the order is %s: wait until it is filled or failed', v_order.status);
   elsif v_order.status = 'failed' or (v_order.status = 'pending' and (p_action = 'cancel' or v_is_never_due)) then
     return null;
   elsif v_order.status = 'pending' then
-    return format(
-      '%s, and %s',
-      case v_first.action
-        when 'retry' then format('%s put the order back at %s', v_first.actor, walltrack.format_utc(v_first.at))
-        else 'the order is pending already'
-      end,
-      walltrack.waiting_reason(p_row)
-    );
+    return format('%s, and %s', coalesce(
+      case v_first.action when 'retry' then format('%s put the order back at %s', v_first.actor, walltrack.format_utc(v_first.at)) end,
+      'the order is pending already'
+    ), walltrack.waiting_reason(p_row));
   end if;
   return format(
     'the order is %s, and only %s order can be %s', coalesce(quote_literal(walltrack.clip(v_order.status, 50)), 'without a status'),
@@ -199,7 +214,7 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  -- Only schemas in which no other role can create what a trigger of the table would find first.
+  -- Only schemas in which no other role can create an object that a trigger would find first.
   select concat_ws(', ', 'pg_catalog', string_agg(quote_ident(n.nspname), ', ' order by n.nspname = 'public'), 'pg_temp')
   from pg_namespace as n
   where (n.nspname = 'public' or n.oid = (select c.relnamespace from pg_class as c where c.oid = p_table))
@@ -211,6 +226,142 @@ $$;
 
 comment on function walltrack.trigger_search_path(regclass) is
 'The search_path of an order action: the schema of the table and public, each where no other role may create objects in it.';
+
+
+create or replace function walltrack.find_actionable_table(p_order_table regclass, p_order_id text) returns walltrack.watched_tables
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_table walltrack.watched_tables := walltrack.find_order_table(p_order_table, p_order_id);
+begin
+  if v_table.table_id is null and walltrack.unread_tables() is not null then
+    raise exception 'the order may be in %, whose orders cannot be read: %', walltrack.unread_tables(), (
+      select walltrack.read_refusal(w.table_id)
+      from walltrack.existing_watched_tables() as w
+      where walltrack.read_refusal(w.table_id) is not null
+      limit 1
+    )
+      using errcode = 'WT011', hint = '`walltrack-alerts doctor` says what to do.';
+  elsif v_table.table_id is null then
+    raise exception 'the order no longer exists: it was deleted, or its table is no longer watched' using errcode = 'WT011';
+  end if;
+  if not v_table.order_actions then
+    raise exception 'order actions are switched off for %', v_table.table_id
+      using errcode = 'WT011', hint = 'The owner of alerting can switch them on: watch_orders(..., p_order_actions => true).';
+  end if;
+  if walltrack.order_actions_refusal(v_table.table_id) is not null then
+    raise exception 'orders of % cannot be changed from their alerts: %', v_table.table_id,
+      walltrack.order_actions_refusal(v_table.table_id)
+      using errcode = 'WT011', hint = 'Let one role own both; `walltrack-alerts doctor` says how.';
+  end if;
+  return v_table;
+end
+$$;
+
+comment on function walltrack.find_actionable_table(regclass, text) is
+'The watched table that has an order, if its orders can be retried and cancelled (WT011).';
+
+
+create or replace function walltrack.lock_order_of_alert(p_alert walltrack.alerts, p_table walltrack.watched_tables, p_order_id text)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- The order first, then the alert that its write will change.
+declare
+  v_row jsonb;
+begin
+  v_row := walltrack.read_order(p_table.table_id, p_table.columns, p_order_id, 'wait');
+  perform from walltrack.alerts as a
+  where a.id = p_alert.id or (a.dedupe_key = p_alert.dedupe_key and a.resolved_at is null)
+  order by a.id
+  for update;
+  return v_row;
+exception when lock_not_available or serialization_failure or deadlock_detected then
+  raise exception 'another session is writing %', case when v_row is null then 'the order' else 'the alert' end
+    using errcode = 'WT011', hint = 'Nothing was changed. Look at the order and try again.';
+end
+$$;
+
+comment on function walltrack.lock_order_of_alert(walltrack.alerts, walltrack.watched_tables, text) is
+'Locks an order and its alert and returns the order as read_order() does; NULL when it no longer exists (WT011).';
+
+
+create or replace function walltrack.due_assignment(p_table walltrack.watched_tables) returns text
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  -- The worker skips an order whose next_retry_at is NULL. A time without a zone is in UTC.
+  select format(
+    case walltrack.base_type(p_table.table_id, p_table.columns ->> 'next_retry_at')
+      when 'timestamp'::regtype then ', %I = pg_catalog.timezone(''UTC'', pg_catalog.now())'
+      else ', %I = pg_catalog.now()'
+    end,
+    p_table.columns ->> 'next_retry_at'
+  )
+  where p_table.columns ? 'next_retry_at'
+$$;
+
+comment on function walltrack.due_assignment(walltrack.watched_tables) is
+'The SQL that makes an order due now, after other assignments of an UPDATE; NULL where the table has no such column.';
+
+
+create or replace function walltrack.write_order_status(
+    p_table walltrack.watched_tables,
+    p_row jsonb,
+    p_order_id text,
+    p_action text,
+    p_reason text
+) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_status text := case p_action when 'retry' then 'pending' else 'cancelled' end;
+  v_former text := rtrim(p_row ->> 'status');
+  v_written text;
+begin
+  -- A table may write its statuses in upper case.
+  v_status := case v_former when upper(v_former) then upper(v_status) when initcap(v_former) then initcap(v_status) else v_status end;
+  begin
+    -- The triggers of the table run as after any other write, but resolve no names in schemas where other roles may create objects.
+    perform set_config('search_path', walltrack.trigger_search_path(p_table.table_id), true);
+    execute format(
+      'update %s as o set %I = %L%s where o.%I = $1::%s returning pg_catalog.format(''%%s'', o.%2$I)',
+      p_table.table_id, p_table.columns ->> 'status', v_status,
+      case p_action
+        when 'retry' then walltrack.due_assignment(p_table)
+        else format(', %I = %L', p_table.columns ->> 'last_error', p_reason)
+      end,
+      p_table.columns ->> 'order_id', walltrack.column_types(p_table.table_id, p_table.columns) ->> 'order_id'
+    ) into v_written using p_order_id;
+    perform set_config('search_path', 'pg_catalog, pg_temp', true);
+  exception
+    when lock_not_available or serialization_failure or deadlock_detected then
+      raise exception 'another session is writing rows that the order depends on'
+        using errcode = 'WT011', hint = 'Nothing was changed. Look at the order and try again.';
+    when others then
+      raise exception 'table % refused the change: %', p_table.table_id, walltrack.clip(sqlerrm, 1000)
+        using errcode = 'WT011', hint = 'Nothing was changed.';
+  end;
+  if rtrim(v_written) is distinct from v_status then
+    raise exception 'a trigger of table % kept the order from becoming %', p_table.table_id, v_status
+      using errcode = 'WT011', hint = 'Nothing was changed.';
+  end if;
+end
+$$;
+
+comment on function walltrack.write_order_status(walltrack.watched_tables, jsonb, text, text, text) is
+'Writes a retry or a cancel to an order, in the letter case of its former status (WT011).';
 
 
 create or replace function walltrack.act_on_order(
@@ -230,51 +381,18 @@ declare
   v_order_id text;
   v_table walltrack.watched_tables;
   v_row jsonb;
-  v_old_word text;
-  v_word text := case p_action when 'retry' then 'pending' else 'cancelled' end;
-  v_written text;
   v_refusal text;
 begin
   select a.* into v_alert from walltrack.alerts as a where a.id = p_alert_id;
   if not found then
-    perform walltrack.lock_alert(p_alert_id);  -- says so
+    perform walltrack.lock_alert(p_alert_id);  -- raises WT001
   end if;
   v_order_id := walltrack.alert_order_id(v_alert);
   if v_order_id is null then
     raise exception 'the alert does not belong to an order' using errcode = 'WT011';
   end if;
-  v_table := walltrack.find_order_table(v_alert.order_table, v_order_id);
-  if v_table.table_id is null and walltrack.unread_tables() is not null then
-    raise exception 'the order may be in %, whose orders cannot be read: %', walltrack.unread_tables(), (
-      select walltrack.read_refusal(w.table_id)
-      from walltrack.existing_watched_tables() as w
-      where walltrack.read_refusal(w.table_id) is not null
-      limit 1
-    )
-      using errcode = 'WT011', hint = '`walltrack-alerts doctor` says what to do.';
-  elsif v_table.table_id is null then
-    raise exception 'the order no longer exists: it was deleted, or its table is no longer watched' using errcode = 'WT011';
-  end if;
-  if not v_table.order_actions then
-    raise exception 'order actions are switched off for %', v_table.table_id
-      using errcode = 'WT011', hint = 'The owner of alerting can switch them on: watch_orders(..., p_order_actions => true).';
-  end if;
-  if walltrack.order_actions_refusal(v_table.table_id) is not null then
-    raise exception 'orders of % cannot be changed from their alerts: %', v_table.table_id, walltrack.order_actions_refusal(v_table.table_id)
-      using errcode = 'WT011', hint = 'Let one role own both; `walltrack-alerts doctor` says how.';
-  end if;
-
-  -- The order, then the alert that its write will change.
-  begin
-    v_row := walltrack.read_order(v_table.table_id, v_table.columns, v_order_id, 'wait');
-    perform from walltrack.alerts as a
-    where a.id = p_alert_id or (a.dedupe_key = v_alert.dedupe_key and a.resolved_at is null)
-    order by a.id
-    for update;
-  exception when lock_not_available or serialization_failure or deadlock_detected then
-    raise exception 'another session is writing %', case when v_row is null then 'the order' else 'the alert' end
-      using errcode = 'WT011', hint = 'Nothing was changed. Look at the order and try again.';
-  end;
+  v_table := walltrack.find_actionable_table(v_alert.order_table, v_order_id);
+  v_row := walltrack.lock_order_of_alert(v_alert, v_table, v_order_id);
   v_refusal := case
     when v_row is not null then walltrack.order_action_refusal(v_table, v_row, v_order_id, p_action)
     else 'the order no longer exists: it was deleted'
@@ -285,51 +403,14 @@ begin
 
   insert into walltrack.order_actions (alert_id, table_id, order_id, action, actor, reason)
   values (p_alert_id, v_table.table_id, v_order_id, p_action, walltrack.actor_or_user(p_by), p_reason);
-
-  -- A table may write its words in upper case.
-  v_old_word := rtrim(v_row ->> 'status');
-  v_word := case v_old_word when upper(v_old_word) then upper(v_word) when initcap(v_old_word) then initcap(v_word) else v_word end;
-  begin
-    -- The triggers of the table run as after any other write, but find no names in schemas where a stranger may make some.
-    perform set_config('search_path', walltrack.trigger_search_path(v_table.table_id), true);
-    execute format(
-      'update %s as o set %I = %L%s where o.%I = $1::%s returning pg_catalog.format(''%%s'', o.%2$I)',
-      v_table.table_id, v_table.columns ->> 'status', v_word,
-      case p_action
-        when 'retry' then case
-          -- The worker takes no order whose time of the next retry is NULL. A time without a zone is in UTC.
-          when v_table.columns ? 'next_retry_at' then format(
-            case walltrack.base_type(v_table.table_id, v_table.columns ->> 'next_retry_at')
-              when 'timestamp'::regtype then ', %I = pg_catalog.timezone(''UTC'', pg_catalog.now())'
-              else ', %I = pg_catalog.now()'
-            end,
-            v_table.columns ->> 'next_retry_at'
-          )
-        end
-        else format(', %I = %L', v_table.columns ->> 'last_error', p_reason)
-      end,
-      v_table.columns ->> 'order_id', walltrack.column_types(v_table.table_id, v_table.columns) ->> 'order_id'
-    ) into v_written using v_order_id;
-    perform set_config('search_path', 'pg_catalog, pg_temp', true);
-  exception
-    when lock_not_available or serialization_failure or deadlock_detected then
-      raise exception 'another session is writing rows that the order depends on'
-        using errcode = 'WT011', hint = 'Nothing was changed. Look at the order and try again.';
-    when others then
-      raise exception 'table % refused the change: %', v_table.table_id, walltrack.clip(sqlerrm, 1000)
-        using errcode = 'WT011', hint = 'Nothing was changed.';
-  end;
-  if rtrim(v_written) is distinct from v_word then
-    raise exception 'a trigger of table % kept the order from becoming %', v_table.table_id, v_word
-      using errcode = 'WT011', hint = 'Nothing was changed.';
-  end if;
+  perform walltrack.write_order_status(v_table, v_row, v_order_id, p_action, p_reason);
   select a.* into v_alert from walltrack.alerts as a where a.id = p_alert_id;
   return v_alert;
 end
 $$;
 
 comment on function walltrack.act_on_order(uuid, text, text, text) is
-'Retries or cancels the order of an alert and writes it down, or refuses with WT011; returns the alert as it is then.';
+'Retries or cancels the order of an alert and records it, or refuses (WT011); returns the alert after that.';
 
 
 create or replace function walltrack.retry_order(p_alert_id uuid, p_by text) returns walltrack.alerts
@@ -357,7 +438,7 @@ as $$
 declare
   v_reason text := coalesce(walltrack.clip(walltrack.trim_to_null(p_reason), 500), 'Manually cancelled');
 begin
-  -- The order would look as if the worker had given up, and the alert would stay open.
+  -- The order would look as if the retry worker had given up, and the alert would stay open.
   if exists (select from walltrack.watched_tables as w where v_reason ~ w.cancel_pattern) then
     raise exception 'the reason matches what the retry worker writes when it gives up: %', v_reason
       using errcode = 'WT011', hint = 'Use different words.';
