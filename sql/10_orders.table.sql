@@ -1,4 +1,4 @@
--- The orders of the trading bot. They belong to the bot: alerting reads them and never writes them.
+-- The orders of the trading bot. The table belongs to the bot: alerting reads it, and writes only order actions of operators.
 -- This file runs only where the table is missing, so that the product can be tried on an empty database.
 
 create table walltrack.orders (
@@ -98,7 +98,7 @@ create trigger orders_log_status
 after update on walltrack.orders
 for each row execute function walltrack.tg_orders__log_status();
 
--- Default privileges may have given the new tables to the roles behind a public API.
+-- Default privileges may have granted rights on the new objects to the roles behind a public API.
 do $$
 declare
   v_role regrole;

@@ -1,4 +1,4 @@
--- What needs a person. The lifecycle is enforced by a trigger (63_check_lifecycle.sql), for every writer:
+-- The alerts: what needs an operator. The lifecycle is enforced by a trigger (63_check_lifecycle.sql), for every writer:
 --
 --     active  -- acknowledge -->  acknowledged
 --     active | acknowledged  -- resolve -->  resolved, and nothing leaves resolved
@@ -29,7 +29,7 @@ create table walltrack.alerts (
     order_attempts int,
     order_exhausted boolean,
     own_writes bigint not null default 0
-) with (fillfactor = 70);  -- room for the new versions of a row on its page, which need no new index entries then
+) with (fillfactor = 70);  -- new versions of a row that fit on its page need no new index entries
 
 -- At every upgrade:
 
@@ -40,7 +40,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
--- In place of a foreign key with a cascade, whose check would cost every event 5 us and every session a plan.
+-- Replaces a foreign key with a cascade, whose check would cost each event 5 us and each session a plan.
 begin
   delete from walltrack.alert_events as e
   using deleted_alerts as d
@@ -76,24 +76,25 @@ begin
 end
 $$;
 
-comment on table walltrack.alerts is 'What needs a person: at most one open alert (active or acknowledged) per dedupe_key.';
-comment on column walltrack.alerts.alert_type is 'The kind of trouble, e.g. order_failed_permanently.';
+comment on table walltrack.alerts is 'What needs an operator: at most one open alert (active or acknowledged) per dedupe_key.';
+comment on column walltrack.alerts.alert_type is 'The kind of problem, e.g. order_failed_permanently.';
 comment on column walltrack.alerts.severity is 'info, warning, high or critical.';
 comment on column walltrack.alerts.status is 'active, acknowledged or resolved; the first two are open.';
-comment on column walltrack.alerts.data is 'The facts of the alert for machines; of an order its id, token, attempts, error ...';
-comment on column walltrack.alerts.requires_action is 'True when the trouble does not go away by itself.';
-comment on column walltrack.alerts.dedupe_key is 'What the alert is about; NULL never deduplicates. An order''s: order_failed_<id>.';
-comment on column walltrack.alerts.occurrences is 'How often it happened while the alert was open, the first time included.';
-comment on column walltrack.alerts.last_seen_at is 'When it happened last.';
-comment on column walltrack.alerts.resolved_by is 'The actor of the resolve; system when the order write itself resolved it.';
-comment on column walltrack.alerts.resolution is 'How it ended, e.g. Order filled, or the note of the operator who resolved it.';
-comment on column walltrack.alerts.notified_at is 'When the newest event of this alert was emitted.';
-comment on column walltrack.alerts.snoozed_until is 'Keeps an open alert quiet until this time.';
-comment on column walltrack.alerts.order_table is 'Of an order alert: the watched table of the order.';
+comment on column walltrack.alerts.data is 'The facts of the alert for programs; for an order its id, token, attempts, error ...';
+comment on column walltrack.alerts.requires_action is 'Whether the problem needs an operator to go away.';
+comment on column walltrack.alerts.dedupe_key is 'What the alert is about; NULL never deduplicates. For an order: order_failed_<id>.';
+comment on column walltrack.alerts.occurrences is 'How often the problem occurred while the alert was open, the first time included.';
+comment on column walltrack.alerts.last_seen_at is 'When the problem last occurred.';
+comment on column walltrack.alerts.resolved_by is 'Who resolved it; system when the order write itself did.';
+comment on column walltrack.alerts.resolution is 'The outcome, e.g. Order filled, or the note of the operator who resolved it.';
+comment on column walltrack.alerts.notified_at is 'When the newest event of the alert was emitted.';
+comment on column walltrack.alerts.snoozed_until is 'An open alert is snoozed until this time.';
+comment on column walltrack.alerts.order_table is 'For an order alert: the watched table of the order.';
 comment on column walltrack.alerts.order_status is
-'Of an order alert: the status of the order when alerting last followed it. With order_attempts it tells a further failure.';
-comment on column walltrack.alerts.order_attempts is 'Of an order alert: attempt_count of the order when alerting last followed it.';
+'For an order alert: the status of the order when alerting last synchronized it. With order_attempts it shows whether the order '
+'has failed again.';
+comment on column walltrack.alerts.order_attempts is 'For an order alert: attempt_count of the order when alerting last synchronized it.';
 comment on column walltrack.alerts.order_exhausted is
-'Of an order alert: whether the order had used up its attempts then. A resolve by a person holds only while it has.';
+'For an order alert: whether the order had used up its attempts then. The resolve of an operator holds only while that is so.';
 comment on column walltrack.alerts.own_writes is
-'How often alerting itself has written the row: a write that does not count here is another program''s.';
+'How often alerting itself has written the row: a write that leaves the count unchanged is another program''s.';

@@ -1,8 +1,8 @@
--- Texts, numbers and times as alerts need them. Error texts and token symbols come from strangers: a value that cannot be
--- read becomes NULL, and a long one is cut.
+-- Texts, numbers and times as alerts need them. Error texts and token symbols are untrusted: a value that cannot be parsed becomes
+-- NULL, and a long one is cut.
 --
--- Here and below, an SQL function without a search_path is one that each failed order needs: PostgreSQL puts its expression
--- into the caller's, whose search_path is fixed, instead of calling it.
+-- Here and below, an SQL function without a search_path is part of the path of each failed order or of the lists: PostgreSQL puts
+-- its expression into the caller's query instead of calling it.
 
 create or replace function walltrack.trim_to_null(p_text text) returns text
 language plpgsql
@@ -15,7 +15,7 @@ begin
 end
 $$;
 
-comment on function walltrack.trim_to_null(text) is 'The text without surrounding white space; NULL when nothing is left.';
+comment on function walltrack.trim_to_null(text) is 'A text without surrounding white space; NULL when nothing is left.';
 
 
 create or replace function walltrack.clip(p_text text, p_length int) returns text
@@ -46,7 +46,7 @@ begin
 end
 $$;
 
-comment on function walltrack.parse_number(text) is 'The number that a text spells; NULL when it spells none.';
+comment on function walltrack.parse_number(text) is 'The number in a text; NULL when it is not a number.';
 
 
 create or replace function walltrack.limit_amount(p_number numeric) returns numeric
@@ -60,7 +60,8 @@ begin
 end
 $$;
 
-comment on function walltrack.limit_amount(numeric) is 'An amount with at most 40 digits on each side of the point; NULL where there are more, or no number.';
+comment on function walltrack.limit_amount(numeric) is
+'An amount with at most 40 digits on each side of the point; NULL where it has more digits before the point, or is not finite.';
 
 
 create or replace function walltrack.parse_int(p_text text) returns int
@@ -77,7 +78,7 @@ begin
 end
 $$;
 
-comment on function walltrack.parse_int(text) is 'The whole number that a text spells; the largest int where it does not fit.';
+comment on function walltrack.parse_int(text) is 'The number in a text, truncated to a whole one; the nearest int where it does not fit.';
 
 
 create or replace function walltrack.parse_time(p_text text) returns timestamptz
@@ -92,11 +93,12 @@ begin
     when p_text ~ '^([0-9]{4,6}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}|-?infinity$)' then p_text::timestamptz
   end;
 exception when data_exception then
-  return null;  -- a text column may hold the 31st of February
+  return null;  -- e.g. the 31st of February
 end
 $$;
 
-comment on function walltrack.parse_time(text) is 'The time that a text spells in ISO 8601, in UTC unless it names a zone; NULL when it spells none.';
+comment on function walltrack.parse_time(text) is
+'The time in an ISO 8601 text, in UTC unless it names a zone; NULL when it is not a time.';
 
 
 create or replace function walltrack.format_utc(p_time timestamptz) returns text
@@ -110,7 +112,7 @@ begin
 end
 $$;
 
-comment on function walltrack.format_utc(timestamptz) is 'A time for people, e.g. 2026-11-25 07:41:05 UTC.';
+comment on function walltrack.format_utc(timestamptz) is 'A time for messages, e.g. 2026-11-25 07:41:05 UTC.';
 
 
 create or replace function walltrack.severity_rank(p_severity text) returns int
@@ -172,7 +174,7 @@ begin
 end
 $$;
 
-comment on function walltrack.actor_or_user(text) is 'The name of the actor; the user of the session where none is given.';
+comment on function walltrack.actor_or_user(text) is 'The name of an actor; the session user where none is given.';
 
 
 create or replace function walltrack.order_dedupe_key(p_order_id text) returns text
@@ -182,7 +184,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- An index entry has a maximum size.
+  -- The size of an index entry is limited.
   return 'order_failed_' || case when length(p_order_id) > 200 then left(p_order_id, 160) || md5(p_order_id) else p_order_id end;
 end
 $$;
@@ -218,4 +220,4 @@ end
 $$;
 
 comment on function walltrack.parse_is_simulated(text) is
-'Whether a text says that an order is simulated, e.g. true, simulation, paper; false or live; NULL for anything else.';
+'Whether a text marks an order as simulated, e.g. true, simulation, paper; false for e.g. live; NULL for any other text.';

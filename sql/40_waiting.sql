@@ -1,11 +1,12 @@
--- How long order writes may wait for alerting, and what is kept when alerting fails.
+-- How long order writes may wait for alerting, and the record of errors.
 --
 -- All waiting that alerting causes in one transaction adds up to at most 250 ms, whatever is locked and however many orders,
--- savepoints or tables it writes. One write takes up to three locks that may be held (two tables, the row or the key of an
--- alert), so each may take a third of what is left of 240 ms, at first 80. Then nothing is waited for, and after 30 locks that
--- could not be had no further one is tried. The sums have to outlive a ROLLBACK TO SAVEPOINT, so they are kept in the session's own value of a sequence, which
--- no rollback resets: the start of the transaction in ms since 1970, times 1,000,000, plus the ms that it has waited, times
--- 1,000, plus the failures. currval() shows each session its own value.
+-- savepoints or tables the transaction writes. One write takes up to three locks that may be held (two tables, the row or the key
+-- of an alert), so each gets a third of what is left of 240 ms, at first 80. After that alerting waits for no lock, and after 30
+-- unavailable locks it tries no further one.
+--
+-- The totals must survive a ROLLBACK TO SAVEPOINT, so they are in the session's own value of a sequence, which no rollback resets: the
+-- start of the transaction in ms since 1970, times 1,000,000, plus the ms that it has waited, times 1,000, plus the failures.
 
 create sequence if not exists walltrack.waited_in_transaction as bigint;
 
@@ -36,10 +37,10 @@ begin
   end if;
 exception
   when object_not_in_prerequisite_state then
-    perform setval('walltrack.waited_in_transaction', 1);  -- the session's first look
+    perform setval('walltrack.waited_in_transaction', 1);  -- the first call in this session
     perform set_config('walltrack.has_looked', 'yes', false);
   when lock_not_available then
-    -- The sequence itself is locked: this transaction waits for nothing any more.
+    -- The sequence itself is locked: alerting waits for no lock any more in this transaction.
     perform set_config('walltrack.waits_no_more', now()::text, true), set_config('walltrack.has_looked', '', true);
     ms := 999;
     failures := 999;
@@ -47,8 +48,8 @@ end
 $$;
 
 comment on function walltrack.waiting_totals() is
-'How many ms this transaction has waited for alerting so far, at most 999; how many alerts (at most 99) plus 100 times how many '
-'faults it could not write.';
+'How many ms this transaction has waited for alerting, at most 999; the number of alerts (at most 99) plus 100 times the number of '
+'faults that could not be written.';
 
 
 create or replace function walltrack.add_waiting(p_since timestamptz, p_failures int default 0) returns int
@@ -80,7 +81,7 @@ end
 $$;
 
 comment on function walltrack.add_waiting(timestamptz, int) is
-'Adds the time since a moment to what this transaction has waited; returns how often alerting failed in it.';
+'Adds the time since a moment to the waiting of this transaction; returns the failures so far.';
 
 
 create or replace function walltrack.remaining_lock_wait() returns int
@@ -89,8 +90,8 @@ volatile
 security invoker
 set lock_timeout = '1ms'
 as $$
--- Called for each order of a bulk write, so mostly without the exception block of waiting_totals(). Of an earlier transaction the value of
--- the sequence is smaller. 10 ms and three locks of 80 ms are 250 ms.
+-- Called for each order of a bulk write, so mostly without the exception block of waiting_totals(). A value that an earlier
+-- transaction left in the sequence is smaller. 10 ms and three locks of 80 ms are 250 ms.
 declare
   v_waited record;
   v_sums bigint;
@@ -111,8 +112,8 @@ end
 $$;
 
 comment on function walltrack.remaining_lock_wait() is
-'How many ms this transaction may still wait for one lock: 80 at first, then less, then 0, and -1 after 30 locks that could not be had. '
-'55000 where the session has forgotten what it has waited: waiting_totals() mends that.';
+'How many ms this transaction may still wait for one lock: 80 at first, then less, then 0, and -1 after 30 unavailable locks. 55000 '
+'where the session has lost its value of the sequence: waiting_totals() restores it.';
 
 
 create or replace function walltrack.limit_lock_wait() returns int
@@ -137,7 +138,7 @@ end
 $$;
 
 comment on function walltrack.limit_lock_wait() is
-'Sets lock_timeout, which is 80 ms, to what this transaction may still wait for a lock; 55P03 where the tables cannot be had without '
+'Lowers lock_timeout from 80 ms to what this transaction may still wait for a lock; 55P03 where the tables cannot be locked without '
 'waiting.';
 
 
@@ -154,7 +155,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1ms'
 as $$
--- p_since: when the attempt that failed began.
+-- p_since: when the failed attempt began.
 declare
   v_began timestamptz := clock_timestamp();
   v_failures int := 1;
@@ -174,9 +175,9 @@ begin
     insert into walltrack.alert_faults (table_id, order_id, sqlstate, message)
     values (p_table, left(p_order_id, 200), p_sqlstate, left(p_message, 2000));
   exception when query_canceled or assert_failure or others then
-    v_failures := walltrack.add_waiting(v_began, case when sqlstate = '55P03' then 100 else 0 end);  -- the warning below remains
+    v_failures := walltrack.add_waiting(v_began, case when sqlstate = '55P03' then 100 else 0 end);  -- only the warning below is left
   end;
-  if v_failures % 100 <= 20 then  -- a bulk write does not print as many warnings as it has orders
+  if v_failures % 100 <= 20 then  -- a bulk write must not print a warning for each order
     begin
       raise warning 'walltrack_alerts: order % of % was written but its alert was not: % (%)',
         left(p_order_id, 200), p_table, left(p_message, 500), p_sqlstate
@@ -189,7 +190,7 @@ end
 $$;
 
 comment on function walltrack.record_fault(regclass, text, text, text, timestamptz) is
-'Keeps what went wrong with the alert of an order write, where that is possible, and warns the writer.';
+'Records an error of alerting in an order write, where that is possible, and warns the writer.';
 
 
 create or replace function walltrack.raise_swallowed_cancel() returns void
@@ -198,15 +199,15 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- The guard swallows a cancel that arrives while alerting works, or the order write would fail because of alerting. The
--- statement of the host does not become uncancelable by that: at its next order it is canceled after all, if an operator
--- asked for it or if the statement without its waiting for alerting has outlived its statement_timeout.
+-- The guard swallows a cancel that arrives during alerting, or the order write would fail because of alerting. The host's statement
+-- stays cancelable: at its next order it is canceled after all, if an operator requested it or if the statement without its waiting
+-- for alerting has exceeded its statement_timeout.
 declare
   v_timeout interval := current_setting('statement_timeout')::interval;
   v_took interval := clock_timestamp() - statement_timestamp();
 begin
   if current_setting('walltrack.canceled', true) is distinct from statement_timestamp()::text then
-    return;  -- that was another statement
+    return;  -- another statement was canceled
   end if;
   if v_timeout > interval '0' and v_took >= v_timeout and v_took - (walltrack.waiting_totals()).ms * interval '1 ms' < v_timeout then
     return;
@@ -215,4 +216,4 @@ begin
 end
 $$;
 
-comment on function walltrack.raise_swallowed_cancel() is 'Cancels a statement (57014) whose cancel the guard has swallowed.';
+comment on function walltrack.raise_swallowed_cancel() is 'Cancels a statement (57014) whose cancel request the guard has swallowed.';
