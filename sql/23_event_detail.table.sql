@@ -11,4 +11,5 @@ create type walltrack.event_detail as (
 
 -- At every upgrade:
 
-comment on type walltrack.event_detail is 'The keys of alert_events.detail that every event may have; keys without a value are left out.';
+comment on type walltrack.event_detail is
+'The keys of alert_events.detail that every event may have; keys without a value are left out.';

@@ -82,8 +82,10 @@ comment on column walltrack.alerts.severity is 'info, warning, high or critical.
 comment on column walltrack.alerts.status is 'active, acknowledged or resolved; the first two are open.';
 comment on column walltrack.alerts.data is 'The facts of the alert for programs; for an order its id, token, attempts, error ...';
 comment on column walltrack.alerts.requires_action is 'Whether the problem needs an operator to go away.';
-comment on column walltrack.alerts.dedupe_key is 'What the alert is about; NULL never deduplicates. For an order: order_failed_<id>.';
-comment on column walltrack.alerts.occurrences is 'How often the problem occurred while the alert was open, the first time included.';
+comment on column walltrack.alerts.dedupe_key is
+'What the alert is about; NULL never deduplicates. For an order: order_failed_<id>.';
+comment on column walltrack.alerts.occurrences is
+'How often the problem occurred while the alert was open, the first time included.';
 comment on column walltrack.alerts.last_seen_at is 'When the problem last occurred.';
 comment on column walltrack.alerts.resolved_by is 'Who resolved it; system when the order write itself did.';
 comment on column walltrack.alerts.resolution is 'The outcome, e.g. Order filled, or the note of the operator who resolved it.';
@@ -93,7 +95,8 @@ comment on column walltrack.alerts.order_table is 'For an order alert: the watch
 comment on column walltrack.alerts.order_status is
 'For an order alert: the status of the order when alerting last synchronized it. With order_attempts it shows whether the order '
 'has failed again.';
-comment on column walltrack.alerts.order_attempts is 'For an order alert: attempt_count of the order when alerting last synchronized it.';
+comment on column walltrack.alerts.order_attempts is
+'For an order alert: attempt_count of the order when alerting last synchronized it.';
 comment on column walltrack.alerts.order_exhausted is
 'For an order alert: whether the order had used up its attempts then. The resolve of an operator holds only while that is so.';
 comment on column walltrack.alerts.own_writes is

@@ -72,7 +72,8 @@ begin
 end
 $$;
 
-comment on function walltrack.tg_alert_events__protect_commit() is 'Lifts lock_timeout for the COMMIT of a transaction that has notified.';
+comment on function walltrack.tg_alert_events__protect_commit() is
+'Lifts lock_timeout for the COMMIT of a transaction that has notified.';
 
 do $$
 begin

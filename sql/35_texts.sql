@@ -78,7 +78,8 @@ begin
 end
 $$;
 
-comment on function walltrack.parse_int(text) is 'The number in a text, truncated to a whole one; the nearest int where it does not fit.';
+comment on function walltrack.parse_int(text) is
+'The number in a text, truncated to a whole one; the nearest int where it does not fit.';
 
 
 create or replace function walltrack.parse_time(p_text text) returns timestamptz
@@ -200,7 +201,8 @@ as $$
   select nullif(btrim(regexp_replace(left(p_text, 64), '[[:cntrl:]]+', ' ', 'g')), '')
 $$;
 
-comment on function walltrack.one_line(text) is 'The first 64 characters of a text without control characters; NULL when nothing is left.';
+comment on function walltrack.one_line(text) is
+'The first 64 characters of a text without control characters; NULL when nothing is left.';
 
 
 create or replace function walltrack.parse_is_simulated(p_text text) returns boolean

@@ -216,4 +216,5 @@ begin
 end
 $$;
 
-comment on function walltrack.raise_swallowed_cancel() is 'Cancels a statement (57014) whose cancel request the guard has swallowed.';
+comment on function walltrack.raise_swallowed_cancel() is
+'Cancels a statement (57014) whose cancel request the guard has swallowed.';

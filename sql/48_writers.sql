@@ -1,5 +1,5 @@
--- The only functions that write alerts for an order, one per transition: each changes the alert and appends its event. What
--- people and services call is in 50_lifecycle.sql.
+-- The functions that write alerts, one per transition: each changes the alert and appends its event. Operators and services call
+-- those of 50_lifecycle.sql.
 
 create or replace function walltrack.open_alert(
     p_alert_type text,
@@ -52,7 +52,7 @@ $$;
 
 comment on function walltrack.open_alert(
     text, text, text, text, jsonb, boolean, text, regclass, text, int, text, text
-) is 'Inserts an alert with its event and returns its id; NULL where one is open for the dedupe key already.';
+) is 'Inserts an alert with its event and returns its id; NULL where an alert is open for the dedupe key already.';
 
 
 create or replace function walltrack.repeat_alert(
@@ -75,7 +75,7 @@ language plpgsql
 volatile
 security invoker
 as $$
--- p_severity_rises: the severity does. Then the alert is active again: who acknowledged it acknowledged something less severe.
+-- p_severity_rises makes the alert active again: the acknowledgement was of a less severe alert.
 declare
   v_now timestamptz := clock_timestamp();
   v_status text;
@@ -127,7 +127,7 @@ $$;
 
 comment on function walltrack.repeat_alert(
     uuid, text, text, text, text, jsonb, boolean, text, regclass, text, int, boolean, text, text
-) is 'Updates an open alert that happened once more, with its event; NULL where it is not open any more.';
+) is 'Updates an open alert for one more occurrence, with its event; NULL where it is no longer open.';
 
 
 create or replace function walltrack.refresh_alert(
@@ -178,7 +178,7 @@ end
 $$;
 
 comment on function walltrack.refresh_alert(uuid, text, text, text, jsonb, regclass, text, int, boolean) is
-'Updates what an open order alert says without counting an occurrence; NULL where it is not open any more.';
+'Updates what an open order alert says without counting an occurrence; NULL where it is no longer open.';
 
 
 create or replace function walltrack.close_alert(
@@ -227,4 +227,4 @@ end
 $$;
 
 comment on function walltrack.close_alert(uuid, text, text, text, jsonb, boolean, text, text, text, text) is
-'Resolves an open alert, with its event; NULL where it is not open any more.';
+'Resolves an open alert, with its event; NULL where it is no longer open.';

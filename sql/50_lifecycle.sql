@@ -1,4 +1,5 @@
--- What people and services call. Each is compare-and-set: the first writer wins, a repeat changes nothing and says so in a NOTICE.
+-- What operators and services call. Each function is a compare-and-set: the first writer wins, a repeat changes nothing and raises a
+-- NOTICE.
 
 create or replace function walltrack.lock_alert(p_alert_id uuid) returns walltrack.alerts
 language plpgsql
@@ -19,7 +20,7 @@ end
 $$;
 
 comment on function walltrack.lock_alert(uuid) is
-'The alert of an id, locked until the transaction ends: the first writer wins (WT001).';
+'Locks an alert until the transaction ends, so that the first writer wins, and returns it (WT001).';
 
 
 create or replace function walltrack.raise_alert(
@@ -69,7 +70,7 @@ begin
     v_data := jsonb_build_object('too_large', true, 'excerpt', walltrack.clip(v_data::text, 4000));
   end if;
 
-  -- Two callers may both find none open: the unique index lets one insert, the other one comes round again and updates.
+  -- Two callers may both find no open alert: the unique index lets one insert, the other tries again and updates.
   for v_try in 1 .. 10 loop
     select a.* into v_alert from walltrack.alerts as a where a.dedupe_key = v_key and a.resolved_at is null for update;
     if not found then
@@ -93,7 +94,7 @@ end
 $$;
 
 comment on function walltrack.raise_alert(text, text, text, text, jsonb, boolean, text) is
-'Opens an alert; while one is open for the dedupe key, updates it and counts the occurrence. The type and the keys of order '
+'Opens an alert; while an alert is open for the dedupe key, updates it and counts the occurrence. The type and the keys of order '
 'alerts are reserved (WT003).';
 
 
@@ -179,7 +180,7 @@ end
 $$;
 
 comment on function walltrack.resolve_raised_alert(uuid, text, text) is
-'resolve_alert() for services that raise alerts of their own: it refuses order alerts (WT003).';
+'resolve_alert() for services that raise their own alerts: refuses order alerts (WT003).';
 
 
 create or replace function walltrack.snooze_alert(p_alert_id uuid, p_until timestamptz, p_by text) returns walltrack.alerts
@@ -189,7 +190,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
--- Quiet until a time; nothing has to happen then, the alert is snoozed while snoozed_until > now(). NULL wakes it at once.
+-- The alert is snoozed while snoozed_until > now(): no job has to wake it. NULL wakes it at once.
 declare
   v_alert walltrack.alerts := walltrack.lock_alert(p_alert_id);
   v_by text := walltrack.actor_or_user(p_by);
@@ -237,8 +238,8 @@ end
 $$;
 
 comment on function walltrack.snooze_alert(uuid, timestamptz, text) is
-'Keeps an open alert quiet until a time within a year; NULL wakes it. Replaces a snooze and says whose in a NOTICE. The same '
-'time again: unchanged, with a NOTICE. Resolved: WT002. Another time: WT003. No such alert: WT001.';
+'Snoozes an open alert until a time within a year; NULL wakes it. Replaces an earlier snooze and names its actor in a NOTICE. The '
+'same time again: unchanged, with a NOTICE. Resolved: WT002. Time out of range: WT003. No such alert: WT001.';
 
 
 create or replace function walltrack.resolve_by_dedupe_key(
@@ -252,7 +253,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
--- With the rights of the caller, because an operator may resolve every alert and a raiser none of an order.
+-- With the rights of the caller: an operator may resolve every alert, a raiser no order alert.
 declare
   v_alert_id uuid;
 begin
@@ -273,4 +274,4 @@ end
 $$;
 
 comment on function walltrack.resolve_by_dedupe_key(text, text, text) is
-'Resolves the open alert of a dedupe key; NULL, with a NOTICE, when none is open. A raiser resolves no order alerts (WT003).';
+'Resolves the open alert of a dedupe key; NULL, with a NOTICE, when none is open. A raiser cannot resolve order alerts (WT003).';

@@ -1,6 +1,6 @@
--- Other roles may own a watched table and attach code to it: functions in its indexes, constraints and policies, and triggers.
--- None of it may run with the rights of alerting's owner. So these functions ask first, and where it could, the table is not
--- queried at all: alerting knows then only what its triggers see.
+-- Other roles may own a watched table and attach code to it: functions in its indexes, constraints and policies, and triggers. None of
+-- that code may run with the rights of the owner of alerting. These functions check that first; where it could run, the table is not
+-- queried at all, and alerting knows only what its triggers see.
 
 create or replace function walltrack.can_hide_orders(p_table regclass) returns boolean
 language plpgsql
@@ -25,7 +25,7 @@ end
 $$;
 
 comment on function walltrack.can_hide_orders(regclass) is
-'Whether row level security may hide orders of a table from alerting''s owner: an order that is not found may exist all the same.';
+'Whether row level security may hide orders of a table from the owner of alerting: an order that is not found may still exist.';
 
 
 create or replace function walltrack.is_trusted(p_role oid) returns boolean
@@ -38,14 +38,15 @@ as $$
     select from pg_roles as r
     where (r.rolsuper or r.rolname = current_user)
       and r.oid = case
-        -- The owner of schema public: a role that stands for the owner of the database.
+        -- The owner of schema public: it stands for the owner of the database.
         when p_role <> 'pg_database_owner'::regrole then p_role
         else (select d.datdba from pg_database as d where d.datname = current_database())
       end
   )
 $$;
 
-comment on function walltrack.is_trusted(oid) is 'Whether code of a role may run with the rights of alerting''s owner: its own, or a superuser''s.';
+comment on function walltrack.is_trusted(oid) is
+'Whether code of a role may run with the rights of the owner of alerting: its own code, or that of a superuser.';
 
 
 create or replace function walltrack.table_tree(p_table regclass) returns setof regclass
@@ -65,7 +66,7 @@ as $$
   select t.id::regclass from tree as t
 $$;
 
-comment on function walltrack.table_tree(regclass) is 'A table, its partitions and all that inherit from it.';
+comment on function walltrack.table_tree(regclass) is 'A table with its partitions and all tables that inherit from it.';
 
 
 create or replace function walltrack.can_run_foreign_code(p_table regclass, p_is_written boolean) returns boolean
@@ -74,8 +75,8 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  -- To plan a query, PostgreSQL evaluates immutable functions in the partition key and in the indexes, constraints and statistics of
-  -- a table, with the rights of the role that queries it; policies run with the query, triggers and domains with an UPDATE.
+  -- When PostgreSQL plans a query, it evaluates immutable functions in the partition key, the indexes, the constraints and the statistics
+  -- of a table with the rights of the querying role. Policies run with the query, triggers and domains with an UPDATE.
   with tree as (
     select c.oid, c.relkind from walltrack.table_tree(p_table) as t inner join pg_class as c on c.oid = t
   ), attached as (
@@ -93,7 +94,7 @@ as $$
     union all
     select 'pg_rewrite'::regclass, r.oid from tree as t inner join pg_rewrite as r on r.ev_class = t.oid
   ), owners as (
-    -- PostgreSQL's own functions and operators are pinned, and not listed.
+    -- PostgreSQL's own functions and operators are pinned and therefore not listed.
     select coalesce(f.proowner, o.oprowner) as id
     from attached as a
     inner join pg_depend as d on d.classid = a.class and d.objid = a.id
@@ -120,7 +121,7 @@ as $$
 $$;
 
 comment on function walltrack.can_run_foreign_code(regclass, boolean) is
-'Whether a query of a table (p_is_written: an UPDATE) could run code of another role with the rights of alerting''s owner.';
+'Whether a query of a table (p_is_written: an UPDATE) could run code of another role with the rights of the owner of alerting.';
 
 
 create or replace function walltrack.has_foreign_owner(p_table regclass) returns boolean
@@ -136,7 +137,8 @@ as $$
   )
 $$;
 
-comment on function walltrack.has_foreign_owner(regclass) is 'Whether a table, or a part of it, belongs to a role that may attach code to it.';
+comment on function walltrack.has_foreign_owner(regclass) is
+'Whether a table, or a part of it, belongs to a role whose code must not run with the rights of the owner of alerting.';
 
 
 create or replace function walltrack.read_refusal(p_table regclass) returns text
@@ -157,7 +159,7 @@ end
 $$;
 
 comment on function walltrack.read_refusal(regclass) is
-'Why the orders of a table are not read, beside what its triggers see; NULL where they are.';
+'Why the orders of a table are not read except by its triggers; NULL where they are.';
 
 
 create or replace function walltrack.can_read_orders(p_table regclass) returns boolean
@@ -167,8 +169,8 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '10ms'
 as $$
--- The owner of a table could attach code to it between this answer and the query. So a table of another role is read only where
--- this transaction sees what the planner sees, and under a lock that keeps such changes out, but no writer.
+-- The owner of a table could attach code to it between this check and the query. So a table of another role is read only where this
+-- transaction sees what the planner sees, and under a lock that blocks such changes but no writer.
 begin
   if not walltrack.has_foreign_owner(p_table) then
     return walltrack.read_refusal(p_table) is null;
@@ -184,7 +186,8 @@ exception when lock_not_available or insufficient_privilege then
 end
 $$;
 
-comment on function walltrack.can_read_orders(regclass) is 'Whether the orders of a table may be read now.';
+comment on function walltrack.can_read_orders(regclass) is
+'Whether the orders of a table can be read now; locks a table of another role against changes of its definition.';
 
 
 create or replace function walltrack.order_actions_refusal(p_table regclass) returns text
@@ -207,7 +210,7 @@ as $$
 $$;
 
 comment on function walltrack.order_actions_refusal(regclass) is
-'Why no order of a table can be retried or cancelled from its alert; NULL where they can.';
+'Why no order of a table can be retried or cancelled from its alert; NULL where orders can.';
 
 
 create or replace function walltrack.unread_tables() returns text

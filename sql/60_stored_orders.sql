@@ -1,4 +1,4 @@
--- Reads orders as they are stored, and brings their alerts in line.
+-- Reads orders as they are stored and synchronizes their alerts.
 
 create or replace function walltrack.read_order_unchecked(p_table regclass, p_columns jsonb, p_order_id text, p_lock text) returns jsonb
 language plpgsql
@@ -6,7 +6,7 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- p_lock: no, wait or nowait. Only where can_read_orders().
+-- p_lock: no, wait or nowait. The caller has checked can_read_orders().
 declare
   v_id_type regtype := walltrack.base_type(p_table, p_columns ->> 'order_id');
   v_facts text;
@@ -33,23 +33,24 @@ begin
     'select pg_catalog.jsonb_build_object(%s) from %s as o where %s %s',
     v_facts, p_table,
     case
-      when v_id_type::oid < 16384 then format('o.%I operator(pg_catalog.=) $1::%s', p_columns ->> 'order_id', walltrack.type_name(v_id_type))
+      when v_id_type::oid < 16384
+        then format('o.%I operator(pg_catalog.=) $1::%s', p_columns ->> 'order_id', walltrack.type_name(v_id_type))
       else format('pg_catalog.format(''%%s'', o.%I) operator(pg_catalog.=) $1', p_columns ->> 'order_id')
     end,
     case p_lock
       when 'nowait' then 'for update nowait'
-      when 'wait' then 'for no key update'  -- a foreign key check of the order neither waits nor is waited for
+      when 'wait' then 'for no key update'  -- does not conflict with foreign key checks
       else ''
     end
   ) into v_row using p_order_id;
   return v_row;
 exception when invalid_text_representation or numeric_value_out_of_range or invalid_datetime_format or datetime_field_overflow then
-  return null;  -- the text is no id of this table
+  return null;  -- the text is not an id of this table
 end
 $$;
 
 comment on function walltrack.read_order_unchecked(regclass, jsonb, text, text) is
-'The mapped columns of one order, by fact; NULL when the table has none of this id. With p_lock wait or nowait it is locked.';
+'The mapped columns of one order, by fact; NULL when the table does not have it. With p_lock wait or nowait the order is locked.';
 
 
 create or replace function walltrack.read_order(p_table regclass, p_columns jsonb, p_order_id text, p_lock text) returns jsonb
@@ -60,14 +61,16 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if not walltrack.can_read_orders(p_table) then
-    raise exception 'orders of % cannot be read: %', p_table, coalesce(walltrack.read_refusal(p_table), 'its definition is being changed')
+    raise exception 'orders of % cannot be read: %', p_table,
+      coalesce(walltrack.read_refusal(p_table), 'its definition is being changed')
       using errcode = 'insufficient_privilege';
   end if;
   return walltrack.read_order_unchecked(p_table, p_columns, p_order_id, p_lock);
 end
 $$;
 
-comment on function walltrack.read_order(regclass, jsonb, text, text) is 'read_order_unchecked() where the table may be read; 42501 where not.';
+comment on function walltrack.read_order(regclass, jsonb, text, text) is
+'read_order_unchecked() where the table can be read; 42501 where it cannot.';
 
 
 create or replace function walltrack.order_facts_of(p_row jsonb) returns walltrack.order_facts
@@ -76,13 +79,13 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- Lower case is taken under the collation "C": under a Turkish one 'FILLED' would not become 'filled'.
+-- lower() under the collation "C": under a Turkish one 'FILLED' would not become 'filled'. JSON keeps the padding of char(n).
 declare
   v_order walltrack.order_facts;
 begin
   v_order.order_id := p_row ->> 'order_id';
   v_order.order_type := lower(rtrim(walltrack.clip(p_row ->> 'order_type', walltrack.fact_length('order_type'))) collate "C");
-  v_order.status := lower(rtrim(walltrack.clip(p_row ->> 'status', walltrack.fact_length('status'))) collate "C");  -- JSON keeps the padding of char(n)
+  v_order.status := lower(rtrim(walltrack.clip(p_row ->> 'status', walltrack.fact_length('status'))) collate "C");
   v_order.attempt_count := walltrack.parse_int(p_row ->> 'attempt_count');
   v_order.max_attempts := walltrack.parse_int(p_row ->> 'max_attempts');
   v_order.last_error := walltrack.clip(p_row ->> 'last_error', walltrack.fact_length('last_error'));
@@ -98,7 +101,7 @@ end
 $$;
 
 comment on function walltrack.order_facts_of(jsonb) is
-'The facts of an order from what read_order() returned; a value that cannot be read becomes NULL.';
+'The facts of an order from the result of read_order(); a value that cannot be parsed becomes NULL.';
 
 
 create or replace function walltrack.sync_stored_order(
@@ -133,7 +136,7 @@ begin
     end if;
     v_row := walltrack.read_order_unchecked(p_table, p_columns, p_order_id, p_lock);
     if p_lock = 'no' then
-      raise exception using errcode = 'WTEND';  -- the next writer need not wait for the lock of can_read_orders() until COMMIT
+      raise exception using errcode = 'WTEND';  -- releases the lock of can_read_orders(), so that the next writer does not wait for COMMIT
     end if;
   exception when sqlstate 'WTEND' then
     null;
@@ -155,7 +158,8 @@ $$;
 comment on function walltrack.sync_stored_order(
     regclass, jsonb, text, text, text, text, boolean, timestamptz, text, boolean
 ) is
-'sync_order() for an order as it is stored now; unread where its table is not read. What was cancelled before p_watched_since raises nothing.';
+'sync_order() for an order as it is stored now; unread where its table cannot be read. An order that was cancelled before '
+'p_watched_since raises nothing.';
 
 
 create or replace function walltrack.sync_unusual_write(
@@ -174,9 +178,9 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- A DELETE (p_new_id is NULL), a changed id, or a write in a transaction in which triggers have written orders. Another write
--- of the order may have come after this one then: NEW is history, and the order counts as it is stored. Where its table is
--- not read, NEW has to be believed: unread.
+-- A DELETE (p_new_id is NULL), a changed id, or a write in a transaction in which triggers have written orders. In the last case another
+-- write of the order may have come after this one, so NEW may be outdated and the stored order counts. Where its table cannot be read,
+-- only NEW is left: unread.
 declare
   v_is_nested boolean;
   v_action text := 'unread';
@@ -186,7 +190,7 @@ begin
   end if;
   v_is_nested := coalesce(current_setting('walltrack.nested', true) <> '', false);
   if p_old_id <> coalesce(p_new_id, '') then
-    -- Without an alert there is nothing to resolve; where the order is a row of another partition now, the INSERT of that row counts.
+    -- Without an alert there is nothing to resolve. Where the order has moved to another partition, the INSERT there counts.
     if (v_is_nested or p_can_move or p_new_id is not null) and walltrack.has_alert(p_old_id) then
       v_action := walltrack.sync_stored_order(
         p_table, p_columns, p_old_id, p_cancel_pattern, p_notify, p_former_error, p_was_exhausted
@@ -208,7 +212,7 @@ end
 $$;
 
 comment on function walltrack.sync_unusual_write(regclass, jsonb, text, text, text, text, text, boolean, boolean) is
-'Brings alerts in line after a write that NEW alone does not describe; unread where NEW is to be believed.';
+'Synchronizes alerts after a write that NEW alone does not describe; unread where only NEW is known.';
 
 
 create or replace function walltrack.find_order(p_table walltrack.watched_tables, p_order_id text) returns walltrack.order_facts
@@ -223,7 +227,7 @@ end
 $$;
 
 comment on function walltrack.find_order(walltrack.watched_tables, text) is
-'The facts of one order of a watched table; a row of NULLs when it has none of this id.';
+'The facts of one order of a watched table; a row of NULLs when the table does not have it.';
 
 
 create or replace function walltrack.open_order_alerts()
@@ -237,10 +241,11 @@ set jit = off
 as $$
   select a.id, coalesce(a.data ->> 'order_id', substr(a.dedupe_key, length('order_failed_') + 1)), a.order_table
   from walltrack.alerts as a
-  where walltrack.is_open(a.status) and a.alert_type = 'order_failed_permanently' and starts_with(a.dedupe_key, 'order_failed_')
+  where walltrack.is_open(a.status)
+    and a.alert_type = 'order_failed_permanently' and starts_with(a.dedupe_key, 'order_failed_')
 $$;
 
-comment on function walltrack.open_order_alerts() is 'The open alerts of orders, each with the id of its order and the table it is in.';
+comment on function walltrack.open_order_alerts() is 'The open order alerts, each with the id of its order and its table.';
 
 
 create or replace function walltrack.sync_alert(p_order_id text, p_order_table regclass, p_dry_run boolean) returns text
@@ -252,9 +257,12 @@ as $$
 declare
   v_table walltrack.watched_tables;
 begin
-  -- The table of an adopted alert is not known: the first one that has the order counts.
+  -- The table of an adopted alert is unknown: the first table that has the order counts.
   for v_table in
-    select w.* from walltrack.existing_watched_tables() as w where p_order_table is null or w.table_id = p_order_table order by w.watched_since
+    select w.*
+    from walltrack.existing_watched_tables() as w
+    where p_order_table is null or w.table_id = p_order_table
+    order by w.watched_since
   loop
     continue when p_order_table is null
       and (walltrack.read_refusal(v_table.table_id) is not null or (walltrack.find_order(v_table, p_order_id)).order_id is null);
@@ -263,7 +271,7 @@ begin
       case when p_dry_run then 'no' else 'nowait' end, p_dry_run
     );
   end loop;
-  -- Whether an order exists can be said only where every table that may have it is read.
+  -- An order is deleted only if no table that can be read, and no unreadable one, may have it.
   if (
     case
       when p_order_table is not null then not exists (select from pg_class as c where c.oid = p_order_table)
@@ -277,4 +285,4 @@ end
 $$;
 
 comment on function walltrack.sync_alert(text, regclass, boolean) is
-'Brings the alert of an order in line with the order, wherever it is stored; NULL where that cannot be known.';
+'Synchronizes the alert of an order with the order, wherever it is stored; NULL where that is unknown.';

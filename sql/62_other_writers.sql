@@ -150,7 +150,8 @@ exception when others then
 end
 $$;
 
-comment on function walltrack.record_missing_event(uuid, text, text) is 'Records as a fault that an event is missing, with a WARNING.';
+comment on function walltrack.record_missing_event(uuid, text, text) is
+'Records as a fault that an event is missing, with a WARNING.';
 
 
 create or replace function walltrack.repeat_open_alert(p_open_id uuid, p_alert walltrack.alerts) returns void
@@ -165,7 +166,8 @@ begin
   if not walltrack.is_order_alert(p_alert) then
     perform walltrack.repeat_alert(
       a.id, p_alert.alert_type, p_alert.severity, p_alert.title, p_alert.message, p_alert.data, p_alert.requires_action, p_alert.dedupe_key,
-      null, null, null, walltrack.severity_rank(p_alert.severity) < walltrack.severity_rank(a.severity), walltrack.actor_or_user(null), 'event'
+      null, null, null, walltrack.severity_rank(p_alert.severity) < walltrack.severity_rank(a.severity),
+      walltrack.actor_or_user(null), 'event'
     )
     from walltrack.alerts as a
     where a.id = p_open_id;
@@ -368,7 +370,8 @@ begin
 end
 $$;
 
-comment on function walltrack.tg_alerts__append_delete_event() is 'Appends the event resolved for open alerts that another program deleted.';
+comment on function walltrack.tg_alerts__append_delete_event() is
+'Appends the event resolved for open alerts that another program deleted.';
 
 
 do $$

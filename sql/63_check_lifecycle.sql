@@ -1,12 +1,13 @@
+-- The rules of the lifecycle of an alert, for every writer. Rows of other programs are normalized first (62_other_writers.sql).
+
 create or replace function walltrack.tg_alerts__check_lifecycle() returns trigger
 language plpgsql
 volatile
 security definer
 as $$
--- The rules of one row. As eleven CHECK constraints they cost 22 us of each write, because PostgreSQL parses the text of a
--- CHECK at every statement; the trigger costs 0.3 us. It names the broken rule as a constraint would. It has no search_path
--- of its own, which would cost another us: every name, operators and types included, is qualified. What another program writes
--- is brought into form first (62_other_writers.sql).
+-- As eleven CHECK constraints these rules would cost each write 22 us, because PostgreSQL parses the text of a CHECK at every
+-- statement; the trigger costs 0.3 us. It names the violated rule as a constraint would. It has no search_path, which would cost
+-- 1 us: every name, operators and types included, is qualified. It stays one function, because a call would cost every write.
 declare
   v_is_resolved pg_catalog.bool;
   v_broken pg_catalog.text;
@@ -18,7 +19,7 @@ begin
       new := walltrack.accept_update(old, new);
     end if;
   end if;
-  -- What nearly every write leaves: an active alert.
+  -- Most writes leave an active alert ...
   if new.status operator(pg_catalog.=) 'active'
     and new.severity operator(pg_catalog.=) any (array['info', 'warning', 'high', 'critical'])
     and new.occurrences operator(pg_catalog.>=) 1
@@ -29,7 +30,7 @@ begin
   then
     return new;
   end if;
-  -- And what a resolve leaves.
+  -- ... or a resolved one.
   if new.status operator(pg_catalog.=) 'resolved'
     and new.severity operator(pg_catalog.=) any (array['info', 'warning', 'high', 'critical'])
     and new.occurrences operator(pg_catalog.>=) 1
@@ -64,7 +65,7 @@ end
 $$;
 
 comment on function walltrack.tg_alerts__check_lifecycle() is
-'Refuses a row of alerts that breaks a rule of its lifecycle (23514); one that another program writes is brought into form first.';
+'Refuses a row of alerts that violates a rule of the lifecycle (23514); a row that another program writes is normalized first.';
 
 
 do $$

@@ -1,8 +1,8 @@
--- Who may do what. Nobody by default: not PUBLIC, and not the roles behind a public API (anon and authenticated of
--- Supabase), whatever the default privileges of the database hand out.
+-- Least privilege. By default no role has any right: not PUBLIC, and not the roles behind a public API (anon and authenticated of
+-- Supabase), whatever the default privileges of the database grant.
 --
--- The trading bot needs no right here: the guard runs with the rights of its owner. Whoever reads alerts or acts on them
--- gets a role by grant_access(); acting is possible only through the functions.
+-- The trading bot needs no right on alerts: the guard runs with the rights of its owner. Roles that read alerts or act on them get their
+-- rights by grant_access(), and act through functions only.
 
 create or replace function walltrack.granted_functions(p_as text) returns text[]
 language sql
@@ -31,7 +31,7 @@ as $$
 $$;
 
 comment on function walltrack.granted_functions(text) is
-'The functions that a reader, operator, raiser or relay may call; NULL for another kind of access.';
+'The functions that a reader, operator, raiser or relay may call; NULL for any other kind of access.';
 
 
 create or replace function walltrack.own_relations() returns setof regclass
@@ -49,7 +49,8 @@ as $$
   )
 $$;
 
-comment on function walltrack.own_relations() is 'The tables, views and sequences of alerting, without what the host keeps in the schema.';
+comment on function walltrack.own_relations() is
+'The tables, views and sequences of alerting, without those that the host keeps in the schema.';
 
 
 create or replace function walltrack.own_functions() returns setof regprocedure
@@ -103,7 +104,7 @@ as $$
     )
 $$;
 
-comment on function walltrack.own_functions() is 'The functions of alerting, without what the host keeps in the schema.';
+comment on function walltrack.own_functions() is 'The functions of alerting, without those that the host keeps in the schema.';
 
 
 create or replace function walltrack.check_role(p_role regrole) returns void
@@ -119,7 +120,7 @@ begin
 end
 $$;
 
-comment on function walltrack.check_role(regrole) is 'Refuses the number of a role that does not exist (WT003).';
+comment on function walltrack.check_role(regrole) is 'Refuses an oid that is not a role (WT003).';
 
 
 create or replace function walltrack.granted_policies(p_role regrole) returns setof name
@@ -134,7 +135,7 @@ as $$
 $$;
 
 comment on function walltrack.granted_policies(regrole) is
-'The policies on alerts of grant_access() for a role, found by the role: a restored dump gives it another number.';
+'The policies on alerts that grant_access() created for a role; found by the role, because a restored dump changes its oid.';
 
 
 create or replace function walltrack.grant_access(p_role regrole, p_as text) returns void
@@ -165,7 +166,7 @@ begin
     'walltrack.watched_tables, walltrack.open_alerts, walltrack.alert_counts, walltrack.alert_summary, walltrack.alert_timeline '
     'to %s', p_role
   );
-  -- Where the host's own row level security decides about an adopted table, this role sees all of it none the less.
+  -- This role sees all alerts also where an adopted table has the row level security of the host.
   if (select c.relrowsecurity from pg_class as c where c.oid = 'walltrack.alerts'::regclass) and not exists (
     select from pg_policy as p
     where p.polrelid = 'walltrack.alerts'::regclass
@@ -186,7 +187,7 @@ end
 $$;
 
 comment on function walltrack.grant_access(regrole, text) is
-'Lets a role read alerts (reader, relay), act on them (operator) or raise its own (raiser), beside what it may already (WT003).';
+'Lets a role read alerts (reader, relay), act on them (operator) or raise its own (raiser), in addition to its other rights (WT003).';
 
 
 create or replace function walltrack.has_other_rights(p_role regrole) returns boolean
@@ -209,7 +210,7 @@ as $$
 $$;
 
 comment on function walltrack.has_other_rights(regrole) is
-'Whether a role was granted rights on what the host keeps in the schema, e.g. the orders.';
+'Whether a role has rights on objects of the host in the schema, e.g. the orders.';
 
 
 create or replace function walltrack.revoke_access(p_role regrole) returns void
@@ -234,7 +235,7 @@ begin
     execute format('drop policy %I on walltrack.alerts', v_policy);
   end loop;
   delete from walltrack.given_usage as g using pg_roles as r where r.oid = p_role and g.role_name = r.rolname;
-  -- The host may have given it rights on tables of its own since.
+  -- The host may have granted the role rights on its own tables since.
   if found and not walltrack.has_other_rights(p_role) then
     execute format('revoke usage on schema walltrack from %s', p_role);
   end if;
@@ -242,7 +243,7 @@ end
 $$;
 
 comment on function walltrack.revoke_access(regrole) is
-'Takes every right on alerting from a role, and usage on the schema where grant_access() gave it (WT003).';
+'Revokes every right on alerting from a role, and usage on the schema where grant_access() gave it (WT003).';
 
 
 create or replace function walltrack.revoke_api_roles() returns void
@@ -257,7 +258,7 @@ end
 $$;
 
 comment on function walltrack.revoke_api_roles() is
-'Takes every right on alerting from anon and authenticated, which default privileges may have given them.';
+'Revokes every right on alerting from anon and authenticated, which default privileges may have granted.';
 
 
 create or replace function walltrack.narrow_grants() returns void
@@ -266,9 +267,9 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- Default privileges of the database may have given any role more than grant_access() ever gives: to write events, to call the
--- functions behind the guard, to attach triggers to alerts. The alerts table keeps INSERT, UPDATE and DELETE: a service that
--- wrote it before alerting adopted it goes on doing so, in the columns that it knows. The others are alerting's alone.
+-- Default privileges of the database may have granted roles more than grant_access() ever does: to write events, to call the functions
+-- behind the guard, to attach triggers to alerts. INSERT, UPDATE and DELETE on alerts stay: a service that wrote the table before alerting
+-- adopted it continues to do so, in the columns that it knows. Only alerting writes the other columns.
 declare
   v_right record;
   v_columns text := (
@@ -304,7 +305,7 @@ begin
       case v_right.grantee when 0 then 'public' else v_right.grantee::regrole::text end
     );
   end loop;
-  -- Scheduled jobs of a role of their own may have been granted the last ones.
+  -- A role for scheduled jobs may have been granted the functions of the reconciler and of retention.
   for v_right in
     select p.oid::regprocedure as function, a.grantee
     from walltrack.own_functions() as f
@@ -324,7 +325,7 @@ end
 $$;
 
 comment on function walltrack.narrow_grants() is
-'Takes from every role the rights on alerting that grant_access() never gives.';
+'Revokes from every role the rights on alerting that grant_access() never grants.';
 
 
 create or replace function walltrack.enable_row_security() returns void
@@ -333,8 +334,8 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- For databases whose API exposes whole schemas. It is not forced: the owner, with whose rights the guard runs, is not subject
--- to it. Reading is decided by grants, writing by functions. A role that dumps the database needs BYPASSRLS then.
+-- For databases whose API exposes whole schemas. Row level security is not forced, so that it does not apply to the owner, with whose
+-- rights the guard runs. Grants decide about reading, functions about writing. A role that dumps the database then needs BYPASSRLS.
 declare
   v_table regclass;
 begin
@@ -347,7 +348,7 @@ begin
     if not (select c.relrowsecurity from pg_class as c where c.oid = v_table) then
       execute format('alter table %s enable row level security', v_table);
     end if;
-    -- The row level security that an adopted table had goes on deciding: a policy that lets everybody read would defeat it.
+    -- The row level security of an adopted table stays in force: a policy that lets all roles read would defeat it.
     continue when v_table = 'walltrack.alerts'::regclass
       and exists (
         select from pg_constraint as c

@@ -1,8 +1,8 @@
--- The guard: the triggers on the orders table, and the only place that knows the columns of that table.
+-- The guard: the trigger function of an orders table.
 --
--- Every order write passes here, so it has to leave within 2 us when the write does not matter: no WHEN condition (it is
--- parsed again at every statement), no column list (it misses what BEFORE triggers change), no search_path (each name is
--- qualified instead), and no exception block and no query before it has decided that the write matters.
+-- Every order write runs through it, so it returns within 2 us when the write does not matter: no WHEN condition (PostgreSQL parses it at
+-- every statement), no column list (it misses what BEFORE triggers change), no search_path (each name is qualified instead), and no
+-- exception block and no query before the guard has decided that the write matters.
 
 create or replace function walltrack.guard_name(p_table regclass) returns text
 language plpgsql
@@ -10,7 +10,7 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- The guard keeps its name when its table is renamed. A name has at most 63 bytes, and another function may have it already.
+-- A guard keeps its name when its table is renamed. A name has at most 63 bytes, and another function may have it already.
 declare
   v_name text := walltrack.existing_guard_name(p_table);
   v_table text := (
@@ -38,7 +38,7 @@ end
 $$;
 
 comment on function walltrack.guard_name(regclass) is
-'The name of the guard''s trigger function, e.g. tg_orders__guard for walltrack.orders; NULL for a table that was dropped.';
+'The name of the guard of a table, e.g. tg_orders__guard for walltrack.orders; NULL for a dropped table.';
 
 
 create or replace function walltrack.unchanged_expression(p_table regclass, p_columns jsonb) returns text
@@ -47,7 +47,7 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  -- Byte by byte, which calls nothing of a type, whatever the types are by now.
+  -- A comparison of bytes, which calls no function of a type, whatever the types are by now.
   select coalesce(
     format(
       'pg_catalog.record_image_eq(row(%s), row(%s))',
@@ -70,7 +70,7 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  -- Only where an expression casts: the values of other types pass through their output functions, whatever the type.
+  -- Only columns that the guard casts: values of other types pass through their output functions, whatever the type.
   select case when count(*) = 0 then 'true' else format(
     'array[%s]::pg_catalog.oid[] operator(pg_catalog.=) %L::pg_catalog.oid[]',
     string_agg(format('pg_catalog.pg_typeof(new.%I)', a.attname), ', ' order by f.place), array_agg(a.atttypid order by f.place)
@@ -91,7 +91,7 @@ immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $template$
-  -- {{...}} stands for an expression or a literal of guard_source(). One text, because it is one function.
+  -- {{...}} stands for an expression or a literal of guard_source(). Longer than a screen, because each call costs an order write.
   select $guard$
 declare
   v_began pg_catalog.timestamptz;
@@ -107,8 +107,8 @@ begin
   then
     return null;
   end if;
-  -- The rest casts columns to the types that they had when the guard was written. A column whose type has changed since then
-  -- may belong to another role: nothing of it is evaluated.
+  -- The rest casts columns to the types that they had when the guard was written. A type that has changed since then may belong to
+  -- another role: such a column is not evaluated.
   v_is_as_written := {{has_same_types}};
   if v_is_as_written then
     if tg_op operator(pg_catalog.<>) 'DELETE'
@@ -120,8 +120,8 @@ begin
     end if;
   end if;
 
-  -- This write matters. From here on nothing that goes wrong may reach it, not even a statement_timeout ("others" leaves
-  -- query_canceled and assert_failure out).
+  -- This write matters. From here on no error may reach it, not even a statement_timeout ("others" does not include query_canceled
+  -- and assert_failure).
   if pg_catalog.current_setting('walltrack.canceled', true) operator(pg_catalog.<>) '' then
     begin
       perform walltrack.raise_swallowed_cancel();
@@ -142,7 +142,8 @@ begin
       or (tg_op operator(pg_catalog.=) 'UPDATE' and v_order_id operator(pg_catalog.<>) ({{old_id}}))
     then
       v_action := nullif(walltrack.sync_unusual_write(
-        {{table}}, {{columns}}, {{old_id}}, v_order_id, p_cancel_pattern => {{cancel_pattern}}, p_notify => {{notify}}, p_former_error => {{old_error}},
+        {{table}}, {{columns}}, {{old_id}}, v_order_id, p_cancel_pattern => {{cancel_pattern}}, p_notify => {{notify}},
+        p_former_error => {{old_error}},
         p_was_exhausted => ({{old_is_exhausted}}) is true, p_can_move => {{can_move}}
       ), 'unread');
     end if;
@@ -173,8 +174,8 @@ begin
     v_action := 'unread';
     begin
       v_order_id := case when tg_op operator(pg_catalog.=) 'DELETE' then {{old_id_text}} else {{new_id_text}} end;
-      -- A column has gone or has another type since the guard was written, or another writer has raised an alert of the same key
-      -- at this moment: the order is read as it is stored.
+      -- A column was dropped or has changed its type since the guard was written, or another writer has just raised an alert of the
+      -- same key: the order is read as it is stored.
       if v_sqlstate operator(pg_catalog.=) any (array['42703', '42804', '55000', 'WT008']) then
         perform walltrack.add_waiting(v_began);
         v_began := pg_catalog.clock_timestamp();
@@ -188,7 +189,7 @@ begin
       begin
         perform walltrack.record_fault(tg_relid, v_order_id, v_sqlstate, v_message, v_began);
       exception when query_canceled or assert_failure or others then
-        -- The last resort: alerting is gone, or its owner has lost its rights.
+        -- The last resort: alerting was dropped, or its owner has lost its rights.
         raise warning 'walltrack_alerts: order % of % was written but its alert was not (%)',
           v_order_id, tg_relid::pg_catalog.regclass, v_sqlstate;
       end;
@@ -199,7 +200,8 @@ end
 $guard$
 $template$;
 
-comment on function walltrack.guard_template() is 'The body of every guard, with {{placeholders}} for what guard_source() writes into it.';
+comment on function walltrack.guard_template() is
+'The body of every guard, with {{placeholders}} for what guard_source() writes into it.';
 
 
 create or replace function walltrack.guard_source(
@@ -272,7 +274,7 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- Takes no lock on the table, and leaves a guard alone that is as it would be written.
+-- Takes no lock on the table, and keeps a guard that is up to date.
 declare
   v_watched walltrack.watched_tables := (select w from walltrack.watched_tables as w where w.table_id = p_table);
   v_name text := walltrack.guard_name(p_table);
@@ -281,7 +283,8 @@ declare
   v_types jsonb := walltrack.column_types(p_table, v_watched.columns);
 begin
   if not (select walltrack.is_trusted(p.proowner) from pg_proc as p where p.oid = v_function) then
-    raise exception 'function % belongs to another role', v_function using errcode = 'WT004', hint = 'Drop it, and watch the table again.';
+    raise exception 'function % belongs to another role', v_function
+      using errcode = 'WT004', hint = 'Drop the function and watch the table again.';
   end if;
   if v_source is distinct from (select p.prosrc from pg_proc as p where p.oid = v_function) then
     -- security definer: a role that writes orders needs no right on alerts.
@@ -303,4 +306,4 @@ end
 $$;
 
 comment on function walltrack.write_guard(regclass) is
-'Writes the guard of a watched table for its columns and settings as they are now; returns the facts that no column can be read as.';
+'Writes the guard of a watched table for its columns and settings as they are now; returns the facts that no column provides.';

@@ -1,4 +1,4 @@
--- Puts a table under guard, and takes it off again.
+-- Starts and stops watching a table of orders.
 
 create or replace function walltrack.fact_names() returns setof text
 language sql
@@ -10,14 +10,14 @@ as $$
   from pg_attribute as f
   where f.attrelid = 'walltrack.order_facts'::regclass and f.attnum > 0 and not f.attisdropped
   union all
-  -- What the alert does not need, but operators who look at the order or retry it.
+  -- Not needed by the alert, but by operators who look at the order or retry it.
   select unnest(array[
     'locked_until', 'locked_by', 'next_retry_at', 'filled_at', 'created_at', 'tx_signature', 'signal_id',
     'amount_tokens', 'expected_price', 'actual_price', 'max_slippage_bps'
   ])
 $$;
 
-comment on function walltrack.fact_names() is 'What can be known of an order: the keys of p_columns of watch_orders().';
+comment on function walltrack.fact_names() is 'The facts of an order: the keys of p_columns of watch_orders().';
 
 
 create or replace function walltrack.matching_columns(p_table regclass) returns jsonb
@@ -40,7 +40,7 @@ as $$
   ) as f
 $$;
 
-comment on function walltrack.matching_columns(regclass) is 'Fact of an order -> column of a table, as the names of the columns say.';
+comment on function walltrack.matching_columns(regclass) is 'Fact of an order -> column of a table with the name of the fact.';
 
 
 create or replace function walltrack.map_columns(p_table regclass, p_columns jsonb, p_former jsonb) returns jsonb
@@ -49,14 +49,14 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- For each fact: the column that is named in p_columns, else the former one, else the one of the fact's own name.
+-- For each fact: the column that p_columns names, else the former column, else the column with the name of the fact.
 declare
   v_found text;
   v_columns jsonb;
 begin
   if jsonb_typeof(p_columns) is distinct from 'object' then
     raise exception 'p_columns must be a JSON object'
-      using errcode = 'WT004', hint = 'It maps facts of an order to columns, e.g. {"attempt_count": "retry_count"}.';
+      using errcode = 'WT004', hint = 'p_columns maps facts of an order to columns, e.g. {"attempt_count": "retry_count"}.';
   end if;
   select string_agg(quote_literal(walltrack.clip(c.key, 50)), ', ') into v_found
   from jsonb_object_keys(p_columns) as c (key)
@@ -94,7 +94,7 @@ end
 $$;
 
 comment on function walltrack.map_columns(regclass, jsonb, jsonb) is
-'Fact of an order -> column of a table, from what is named, what was mapped before and the facts'' own names (WT004).';
+'Fact of an order -> column of a table, from p_columns, the former mapping and the names of the facts (WT004).';
 
 
 create or replace function walltrack.check_watchable(p_table regclass, p_columns jsonb, p_cancel_pattern text, p_notify text)
@@ -149,7 +149,7 @@ end
 $$;
 
 comment on function walltrack.check_watchable(regclass, jsonb, text, text) is
-'Refuses what would not work in a trigger of a table (WT004, WT003).';
+'Refuses columns and settings with which the guard of a table would not work (WT003, WT004).';
 
 
 create or replace function walltrack.check_table(p_table regclass) returns void
@@ -158,14 +158,15 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- Says it before PostgreSQL does, with what helps. Where the triggers are there already, none has to be created.
+-- Fails before PostgreSQL would, with a hint. TRIGGER is needed only where the triggers are missing.
 declare
   v_schema regnamespace := (select c.relnamespace::regnamespace from pg_class as c where c.oid = p_table);
   v_grants text := concat_ws(
     '; ',
     case when not has_schema_privilege(v_schema, 'usage') then format('grant usage on schema %s to %I', v_schema, current_user) end,
     case
-      when not has_table_privilege(p_table, 'select') or (walltrack.existing_guard_name(p_table) is null and not has_table_privilege(p_table, 'trigger'))
+      when not has_table_privilege(p_table, 'select')
+        or (walltrack.existing_guard_name(p_table) is null and not has_table_privilege(p_table, 'trigger'))
         then format('grant select, trigger on %s to %I', walltrack.table_name(p_table), current_user)
     end
   );
@@ -177,12 +178,14 @@ begin
     raise exception '% cannot be watched: it is not a table', walltrack.table_name(p_table) using errcode = 'WT004';
   elsif v_grants <> '' then
     raise exception 'table % cannot be watched: role % lacks privileges on it', walltrack.table_name(p_table), current_user
-      using errcode = 'WT004', hint = format('Ask %s to run: %s', (select c.relowner::regrole from pg_class as c where c.oid = p_table), v_grants);
+      using errcode = 'WT004',
+      hint = format('Ask %s to run: %s', (select c.relowner::regrole from pg_class as c where c.oid = p_table), v_grants);
   end if;
 end
 $$;
 
-comment on function walltrack.check_table(regclass) is 'Refuses what is no table, and a table on which the role that watches it may not create triggers (WT004).';
+comment on function walltrack.check_table(regclass) is
+'Refuses what is not a table, and a table on which the watching role may not create triggers (WT004).';
 
 
 create or replace function walltrack.plan_watch(
@@ -197,9 +200,9 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- Settings that are not given stay as they were when the table is watched already. Defaults: the column of a fact has the
--- fact's name, a cancel with '^Max retries reached' is the worker's, operators may act on orders if alerting's owner owns the
--- table, each event notifies.
+-- A NULL setting keeps its value when the table is watched already. Defaults: the column of a fact has the name of the fact, a cancel
+-- with '^Max retries reached' is the retry worker's, operators may act on orders if the owner of alerting owns the table, each event
+-- notifies.
 declare
   v_watch walltrack.watched_tables := (select w from walltrack.watched_tables as w where w.table_id = p_table);
 begin
@@ -216,7 +219,7 @@ end
 $$;
 
 comment on function walltrack.plan_watch(regclass, jsonb, text, boolean, text) is
-'The row of watched_tables that watch_orders() would write; changes and locks nothing (WT003, WT004).';
+'The row of watched_tables that watch_orders() would write; changes nothing and takes no locks (WT003, WT004).';
 
 
 create or replace function walltrack.missing_triggers(p_table regclass) returns setof text
@@ -231,7 +234,8 @@ as $$
   order by e.place
 $$;
 
-comment on function walltrack.missing_triggers(regclass) is 'The operations for which a table lacks the trigger walltrack_alerts_...';
+comment on function walltrack.missing_triggers(regclass) is
+'The operations for which a table lacks the trigger walltrack_alerts_...';
 
 
 create or replace function walltrack.watch_orders(
@@ -246,14 +250,14 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- CREATE TRIGGER queues behind every writer of the table and holds up the next ones: call this alone in a transaction
--- that has a lock_timeout, and try again.
+-- CREATE TRIGGER waits for every writer of the table and blocks the next ones: call this alone in a transaction with a lock_timeout,
+-- and retry.
 declare
   v_event text;
   v_watch walltrack.watched_tables;
 begin
   perform walltrack.check_table(p_table);
-  -- After an ALTER TABLE that another session has not committed yet, the columns are others.
+  -- Another session may have an uncommitted ALTER TABLE, after which the columns differ.
   execute format('lock table %s in access share mode', p_table);
   perform from walltrack.watched_tables as w where w.table_id = p_table for update;
   v_watch := walltrack.plan_watch(p_table, p_columns, p_cancel_pattern, p_order_actions, p_notify);
@@ -277,7 +281,7 @@ end
 $$;
 
 comment on function walltrack.watch_orders(regclass, jsonb, text, boolean, text) is
-'Guards a table of orders: from now on its writes open, update and resolve alerts. Again: puts missing triggers back and '
+'Watches a table of orders: from now on its writes open, update and resolve alerts. A repeated call restores missing triggers and '
 'changes the settings that are given (WT003, WT004).';
 
 
@@ -287,8 +291,8 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- DROP TRIGGER locks out even readers of the table until the transaction ends: call it like watch_orders(). It looks at no
--- alert. Those of the table stay open: the reconciler resolves only what it can look up in a watched table.
+-- DROP TRIGGER blocks even readers of the table until the transaction ends: call this like watch_orders(). It reads no alerts. The
+-- alerts of the table stay open: the reconciler resolves only alerts whose orders it finds in a watched table.
 declare
   v_event text;
   v_guard text := walltrack.existing_guard_name(p_table);
@@ -296,7 +300,7 @@ declare
 begin
   delete from walltrack.watched_tables as w where w.table_id = p_table;
   if v_guard is null then
-    return;  -- the table was dropped, and its triggers with it
+    return;  -- the table was dropped with its triggers
   elsif not pg_has_role(v_owner, 'usage') then
     raise exception 'only %, the owner of table %, can drop its triggers', v_owner, p_table
       using errcode = 'WT004', hint = format('Run `grant %s to %I`, then try again.', v_owner, current_user);
@@ -308,4 +312,5 @@ begin
 end
 $$;
 
-comment on function walltrack.unwatch_orders(regclass) is 'Takes the guard off a table; its alerts stay as they are (WT004).';
+comment on function walltrack.unwatch_orders(regclass) is
+'Stops watching a table: drops its guard; its alerts stay as they are (WT004).';

@@ -147,7 +147,8 @@ exception when invalid_text_representation or numeric_value_out_of_range then
 end
 $$;
 
-comment on function walltrack.parse_event_cursor(text) is 'The parts of a cursor; NULL is the cursor before the first event (WT009).';
+comment on function walltrack.parse_event_cursor(text) is
+'The parts of a cursor; NULL is the cursor before the first event (WT009).';
 
 
 create or replace function walltrack.check_event_cursor(p_cursor text) returns void

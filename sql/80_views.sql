@@ -1,4 +1,4 @@
--- What people and panels read.
+-- Views for operators, dashboards and the panel.
 
 create or replace view walltrack.open_alerts
 with (security_invoker = true)
@@ -8,7 +8,7 @@ from walltrack.alerts as a
 where walltrack.is_open(a.status)
 order by walltrack.severity_rank(a.severity) asc, a.created_at asc, a.id asc;
 
-comment on view walltrack.open_alerts is 'Alerts that are not resolved: critical first, the oldest first within a severity.';
+comment on view walltrack.open_alerts is 'Open alerts: critical first, the oldest first within a severity.';
 
 
 create or replace function walltrack.open_alert_states() returns table (severity text, status text, snoozed_until timestamptz)
@@ -26,7 +26,7 @@ as $$
 $$;
 
 comment on function walltrack.open_alert_states() is
-'What is counted of the open alerts, read by their index, however many are resolved and whatever the statistics say.';
+'What is counted of the open alerts, read by their index whatever the statistics say.';
 
 
 create or replace view walltrack.alert_counts
@@ -68,7 +68,7 @@ from (
 ) as o;
 
 comment on view walltrack.alert_summary is
-'One row: the open alerts that are awake, by severity and status, how many are snoozed, and when the next one wakes.';
+'One row: the number of open alerts that are awake, by severity and status, the number of snoozed ones, and when the next of them wakes.';
 
 
 create or replace view walltrack.alert_timeline
@@ -104,8 +104,8 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
 as $$
-  -- What was created or acknowledged since then is open or was resolved since then: so the alerts of failed orders pay for no index
-  -- on those times.
+  -- An alert that was created or acknowledged since then is open or was resolved since then. So no index on those times is needed,
+  -- which each failed order would pay for.
   select a.* from walltrack.alerts as a where walltrack.is_open(a.status)
   union all
   select a.*
@@ -115,7 +115,7 @@ as $$
 $$;
 
 comment on function walltrack.alerts_since(timestamptz) is
-'The alerts that are open or were resolved since a time, without duplicates: among them all that were created or acknowledged since.';
+'The alerts that are open or were resolved since a time, without duplicates. They include all that were created or acknowledged since.';
 
 
 create or replace function walltrack.median_seconds_to_acknowledge() returns double precision
@@ -137,4 +137,4 @@ as $$
 $$;
 
 comment on function walltrack.median_seconds_to_acknowledge() is
-'Half of the newest 1,000 acknowledgements within 7 days took so long; NULL when there was none.';
+'The median time to acknowledge of the newest 1,000 acknowledgements within 7 days; NULL when there was none.';

@@ -1,9 +1,8 @@
--- Forgets alerts that were resolved long ago, and with them, by a trigger, their events and order actions. An open alert is
--- never touched, nor is the one that keeps a person's resolve in force. Faults are not its business: the reconciler
--- forgets those that are healed.
+-- Retention: deletes alerts that were resolved long ago, with their events and order actions. It never deletes an open alert, nor the one
+-- that keeps the resolve of an operator in force. The reconciler deletes healed faults.
 --
--- It waits for nobody and nobody waits for it: rows that somebody holds are passed over, and order writes lock only open
--- alerts. `walltrack-alerts purge` commits after each batch.
+-- It skips locked rows, and order writes lock only open alerts, so neither waits for the other. `walltrack-alerts purge` commits after
+-- each batch.
 
 create or replace function walltrack.purge_cutoff(p_older_than interval) returns timestamptz
 language plpgsql
@@ -20,7 +19,8 @@ begin
 end
 $$;
 
-comment on function walltrack.purge_cutoff(interval) is 'The time so long ago (WT003).';
+comment on function walltrack.purge_cutoff(interval) is
+'The time before which alerts must have been resolved to be purged (WT003).';
 
 
 create or replace function walltrack.is_resolve_in_force(p_alert walltrack.alerts) returns boolean
@@ -29,7 +29,7 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- A person's resolve holds while the order goes on being exhausted, and the newest alert of the order is how that is known.
+-- The resolve of an operator holds while the order stays exhausted, and the newest alert of the order is the record of it.
 begin
   return p_alert.resolved_by <> 'system'
     and not exists (
@@ -48,12 +48,12 @@ begin
         ) = 'exhausted'
     );
 exception when others then
-  return true;  -- an order that cannot be read now may be exhausted
+  return true;  -- an order that cannot be read may be exhausted
 end
 $$;
 
 comment on function walltrack.is_resolve_in_force(walltrack.alerts) is
-'Whether a resolved alert is the newest of an order that is still exhausted: without it, a person''s resolve would not hold.';
+'Whether a resolved alert is the newest of an order that is still exhausted: without it, the resolve of an operator would not hold.';
 
 
 create or replace function walltrack.purge_batch(
@@ -74,8 +74,8 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
 as $$
--- One bounded batch, the longest resolved first: the p_limit alerts after the place (p_after_at, p_after_id), NULL: from
--- the first. Returns where it stopped, NULL at the end.
+-- One bounded batch, oldest resolution first: the p_limit alerts after the place (p_after_at, p_after_id), NULL for the first. Returns
+-- where it stopped, NULL at the end.
 declare
   v_ids uuid[];
 begin
@@ -93,7 +93,7 @@ begin
   if not p_dry_run then
     v_ids := array(select a.id from walltrack.alerts as a where a.id = any (v_ids) for update skip locked);
   end if;
-  -- One of the system's that stands after a person's which is passed over stays too: the newest one is believed.
+  -- The newest alert of an order counts: one that the system resolved after an operator's that is kept has to stay too.
   v_ids := array(
     select a.id
     from walltrack.alerts as a
@@ -113,7 +113,7 @@ end
 $$;
 
 comment on function walltrack.purge_batch(timestamptz, timestamptz, uuid, int, boolean) is
-'Deletes what may go among the next p_limit alerts that were resolved before a time; returns where it stopped and how many.';
+'Deletes the unneeded alerts among the next p_limit that were resolved before a time; returns where it stopped and how many.';
 
 
 create or replace function walltrack.purge_alerts(p_older_than interval, p_limit int default 100000) returns int

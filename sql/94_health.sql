@@ -1,7 +1,8 @@
 -- Whether alerting itself works, for the panel's banner and `walltrack-alerts doctor`. It shows process ids and application names,
 -- but no query texts.
 
-create or replace function walltrack.check_notification_queue(p_reader regrole, p_usage float8) returns table (name text, ok boolean, found text, advice text)
+create or replace function walltrack.check_notification_queue(p_reader regrole, p_usage float8)
+returns table (name text, ok boolean, found text, advice text)
 language sql
 stable
 security invoker

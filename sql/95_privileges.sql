@@ -1,5 +1,5 @@
--- PostgreSQL lets PUBLIC execute every new function and use every new type. The migration is one transaction, so no other session has
--- seen them before this.
+-- Revokes what new objects grant by default: PUBLIC may execute every new function and use every new type. The migration is one
+-- transaction, so no other session has seen them before this.
 do $$
 declare
   v_function regprocedure;

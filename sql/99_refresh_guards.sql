@@ -1,5 +1,5 @@
--- After an upgrade the guards of all watched tables are written again, by guard_source(), and read the facts that are new in it
--- where the tables have columns of their names. Rows whose table is gone are forgotten.
+-- An upgrade rewrites the guards of all watched tables. They also read facts that are new in this version, where the tables have columns
+-- with the names of the facts. Rows of dropped tables are deleted.
 
 do $$
 begin
