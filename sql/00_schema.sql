@@ -17,7 +17,7 @@
 --   45_events.sql                events and their notifications
 --   48_writers.sql               the functions that write alerts, one per transition, each with its event
 --   50_lifecycle.sql             what operators and services call: raise, acknowledge, snooze, resolve
---   55_sync_order.sql            brings the alert of one order in line with the order: raise, repeat, refresh, resolve or nothing
+--   55_sync_order.sql            synchronizes the alert of one order with the order: raise, repeat, refresh, resolve or nothing
 --   57_facts.sql                 the facts of an order, and the SQL that reads them from its table
 --   58_foreign_tables.sql        which tables are not read, so that no code of other roles runs with the rights of alerting
 --   60_stored_orders.sql         sync_order() for an order as it is stored, e.g. after nested writes

@@ -267,6 +267,7 @@ set enable_sort = off
 set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
+-- Longer than a screen: a query returns its rows directly only where it stands in here; another function would hold them twice.
 declare
   v_origin text := walltrack.cursor_origin();
   v_cluster bigint := split_part(v_origin, '/', 2)::bigint;

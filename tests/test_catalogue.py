@@ -94,6 +94,11 @@ def test_no_two_functions_share_a_name(db: psycopg.Connection) -> None:
     assert functions(db, "true group by p.proname having count(*) > 1") == set()
 
 
+def test_functions_fit_on_a_screen_unless_they_say_why(db: psycopg.Connection) -> None:
+    long = functions(db, "length(p.prosrc) - length(replace(p.prosrc, e'\\n', '')) > 61 and p.proname <> 'tg_orders__guard'")
+    assert long == functions(db, "p.prosrc like '%Longer than a screen%'") - {"tg_orders__guard"} != set()
+
+
 def test_every_function_is_written_once() -> None:
     """The second of two would replace the first without a word."""
     written = [name for path in SQL for name in re.findall(r"create or replace function (\S+)\(", path.read_text())]
