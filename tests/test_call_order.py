@@ -8,7 +8,9 @@ from pathlib import Path
 from walltrack_alerts import migrations
 
 SQL = sorted((Path(migrations.__file__).parent.parent / "sql").glob("*.sql"))
-DEFINED = re.compile(r"^create or replace function walltrack\.(\w+)\(|^do \$|^create (?:or replace )?view walltrack\.(\w+)", re.MULTILINE)
+DEFINED = re.compile(
+    r"^create or replace function walltrack\.(\w+)\(|^do \$|^create (?:or replace )?view walltrack\.(\w+)", re.MULTILINE
+)
 NOT_CALLED = re.compile(
     r"--[^\n]*"  # comments
     r"|^comment on [^;]*;"

@@ -16,12 +16,12 @@ OURS = "n.nspname = 'walltrack' and p.proname not in ('tg_orders__touch_updated_
 DEFINERS = {
     "acknowledge_alert", "cancel_order", "clear_faults", "cluster_id", "health", "known_faults", "order_of_alert", "raise_alert",
     "raise_missing", "reconcile_orders", "resolve_alert", "resolve_ended", "resolve_raised_alert", "retry_order", "snooze_alert",
-    "tg_alerts__check_lifecycle", "tg_alerts__delete_events", "tg_alerts__append_delete_event", "tg_ddl__follow", "tg_ddl__forget",
-    "tg_orders__guard", "tg_watched__truncated",
+    "tg_alerts__append_delete_event", "tg_alerts__check_lifecycle", "tg_alerts__delete_events", "tg_ddl__follow",
+    "tg_ddl__forget", "tg_orders__guard", "tg_watched__truncated",
 }  # fmt: skip
 INHERITING = {
-    "build_event_detail", "choose_error", "close_alert", "limit_lock_wait", "notify_event", "one_line", "open_alert", "order_message",
-    "order_outcome", "remaining_lock_wait", "repeat_alert", "waiting_totals",
+    "build_event_detail", "choose_error", "close_alert", "limit_lock_wait", "notify_event", "one_line", "open_alert",
+    "order_message", "order_outcome", "remaining_lock_wait", "repeat_alert", "waiting_totals",
 }  # fmt: skip
 """On the path of each failed order, where a search_path of their own would cost 1 us each: their callers have fixed it."""
 QUALIFIED = {"tg_alerts__check_lifecycle", "tg_alert_events__protect_commit", "tg_orders__guard"}
@@ -143,7 +143,9 @@ def test_the_guard_and_order_outcome_agree_on_terminal_statuses(db: psycopg.Conn
     (source,) = db.execute("select prosrc from pg_proc where proname = 'tg_orders__guard'").fetchone() or ("",)
     (terminal,) = re.findall(r"operator\(pg_catalog\.=\) any \(array\[('filled'[^]]*)\]\)", source)
     statuses = {"pending", "submitted", "confirming", "failed", *re.findall(r"'(\w+)'", terminal)}
-    outcomes = {status: db.execute("select walltrack.order_outcome(%s, false, false)", (status,)).fetchone() for status in statuses}
+    outcomes = {
+        status: db.execute("select walltrack.order_outcome(%s, false, false)", (status,)).fetchone() for status in statuses
+    }
     assert {status for status, outcome in outcomes.items() if outcome != ("open",)} == {"filled", "executed", "cancelled"}
     assert set(re.findall(r"'(\w+)'", terminal)) == {"filled", "executed", "cancelled"}
 
@@ -208,7 +210,10 @@ def test_plpgsql_check_finds_nothing(db: psycopg.Connection) -> None:
             ('tg_alerts__append_delete_event', 'relation "deleted_alerts" does not exist')
           )
           -- An assignment calls a function in a third of the time of PERFORM.
-          and c.message not in ('never read variable "v_is_notified"', 'never read variable "v_lifted"', 'never read variable "v_limit"', 'never read variable "v_set"')
+          and c.message not in (
+            'never read variable "v_is_notified"', 'never read variable "v_lifted"', 'never read variable "v_limit"',
+            'never read variable "v_set"'
+          )
         """
     ).fetchall()
     assert found == []
