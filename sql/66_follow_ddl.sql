@@ -33,7 +33,7 @@ begin
   if v_lost ~ 'order_id|status|attempt_count|max_attempts' then
     insert into walltrack.alert_faults (table_id, sqlstate, message)
     values (p_table, 'WT004', format('the guard can no longer find a column for: %s', v_lost));
-    raise warning 'walltrack_alerts: orders of % are written but not fully watched: no column can be read as %',
+    raise warning 'walltrack_alerts: the orders of % are written but not fully watched: no column can be read as %',
       p_table, v_lost
       using hint = format(
         'Name the column that takes its place: select walltrack.watch_orders(%L, ''{"fact": "column"}''). '
