@@ -230,6 +230,37 @@ comment on function walltrack.find_order(walltrack.watched_tables, text) is
 'The facts of one order of a watched table; a row of NULLs when the table does not have it.';
 
 
+create or replace function walltrack.find_stored_orders(p_order_id text, p_order_table regclass, p_lock text default 'no')
+returns table (watched walltrack.watched_tables, stored jsonb)
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- p_order_table: the only table to look in; NULL for all. p_lock as in read_order().
+declare
+  v_watched walltrack.watched_tables;
+begin
+  for v_watched in
+    select w.*
+    from walltrack.existing_watched_tables() as w
+    where p_order_table is null or w.table_id = p_order_table
+    order by w.watched_since
+  loop
+    continue when walltrack.read_refusal(v_watched.table_id) is not null;
+    watched := v_watched;
+    stored := walltrack.read_order(v_watched.table_id, v_watched.columns, p_order_id, p_lock);
+    if stored is not null then
+      return next;
+    end if;
+  end loop;
+end
+$$;
+
+comment on function walltrack.find_stored_orders(text, regclass, text) is
+'The watched tables that have an order and can be read, each with the order as read_order() returns it; first the one watched longest.';
+
+
 create or replace function walltrack.open_order_alerts()
 returns table (alert_id uuid, order_id text, order_table regclass)
 language sql
@@ -257,20 +288,18 @@ as $$
 declare
   v_table walltrack.watched_tables;
 begin
-  -- The table of an adopted alert is unknown: the first table that has the order counts.
-  for v_table in
-    select w.*
-    from walltrack.existing_watched_tables() as w
-    where p_order_table is null or w.table_id = p_order_table
-    order by w.watched_since
-  loop
-    continue when p_order_table is null
-      and (walltrack.read_refusal(v_table.table_id) is not null or (walltrack.find_order(v_table, p_order_id)).order_id is null);
+  if p_order_table is not null then
+    select w.* into v_table from walltrack.existing_watched_tables() as w where w.table_id = p_order_table;
+  else
+    -- The table of an adopted alert is unknown: the first table that has the order counts.
+    select (f.watched).* into v_table from walltrack.find_stored_orders(p_order_id, null) as f limit 1;
+  end if;
+  if v_table.table_id is not null then
     return walltrack.sync_stored_order(
       v_table.table_id, v_table.columns, p_order_id, v_table.cancel_pattern, 'event', null, true, v_table.watched_since,
       case when p_dry_run then 'no' else 'nowait' end, p_dry_run
     );
-  end loop;
+  end if;
   -- An order is deleted only if no table that can be read, and no unreadable one, may have it.
   if (
     case

@@ -102,22 +102,15 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_alert walltrack.alerts := p_alert;
-  v_table walltrack.watched_tables;
-  v_order walltrack.order_facts;
+  v_stored jsonb;
 begin
-  for v_table in
-    select w.*
-    from walltrack.existing_watched_tables() as w
-    order by w.table_id is distinct from p_alert.order_table, w.watched_since
-  loop
-    continue when walltrack.read_refusal(v_table.table_id) is not null;
-    v_order := walltrack.find_order(v_table, walltrack.alerted_order_id(p_alert));
-    if v_order.order_id is not null then
-      v_alert.order_table := v_table.table_id;
-      exit;
-    end if;
-  end loop;
-  v_alert.data := walltrack.complete_alert_data(p_alert, v_order);
+  select coalesce((f.watched).table_id, p_alert.order_table), f.stored
+  into v_alert.order_table, v_stored
+  from (select) as one
+  left join walltrack.find_stored_orders(walltrack.alerted_order_id(p_alert), null) as f on true
+  order by (f.watched).table_id is distinct from p_alert.order_table, (f.watched).watched_since
+  limit 1;
+  v_alert.data := walltrack.complete_alert_data(p_alert, walltrack.order_facts_of(v_stored));
   return v_alert;
 end
 $$;

@@ -26,7 +26,6 @@ as $$
 -- violate the unique index. So programs take turns and wait for the write of the order, at most 200 ms each.
 declare
   v_alert_id uuid;
-  v_table walltrack.watched_tables;
 begin
   begin
     perform pg_advisory_xact_lock(hashtextextended('walltrack.alerts ' || p_key, 0));
@@ -38,10 +37,7 @@ begin
     return v_alert_id;
   end if;
   begin
-    for v_table in select w.* from walltrack.existing_watched_tables() as w loop
-      continue when walltrack.read_refusal(v_table.table_id) is not null;
-      perform walltrack.read_order(v_table.table_id, v_table.columns, substr(p_key, length('order_failed_') + 1), 'wait');
-    end loop;
+    perform from walltrack.find_stored_orders(substr(p_key, length('order_failed_') + 1), null, 'wait');
     raise exception using errcode = 'WTEND';  -- releases the lock, so that the next writer of the order does not wait for COMMIT
   exception when others then
     null;
@@ -242,7 +238,7 @@ comment on function walltrack.accept_insert(walltrack.alerts) is
 create or replace function walltrack.restrict_update(p_former walltrack.alerts, p_alert walltrack.alerts, p_normal walltrack.alerts)
 returns walltrack.alerts
 language plpgsql
-volatile
+stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$

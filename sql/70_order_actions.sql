@@ -37,11 +37,7 @@ declare
   v_table walltrack.watched_tables;
   v_found walltrack.watched_tables;
 begin
-  for v_table in
-    select w.* from walltrack.existing_watched_tables() as w where p_order_table is null or w.table_id = p_order_table
-  loop
-    continue when walltrack.read_refusal(v_table.table_id) is not null
-      or (walltrack.find_order(v_table, p_order_id)).order_id is null;
+  for v_table in select (f.watched).* from walltrack.find_stored_orders(p_order_id, p_order_table) as f loop
     if v_found.table_id is not null then
       raise exception 'the alert is ambiguous: % and % both have an order %', v_found.table_id, v_table.table_id,
         walltrack.clip(p_order_id, 100)
@@ -68,26 +64,16 @@ as $$
 declare
   v_alert walltrack.alerts := (select a from walltrack.alerts as a where a.id = p_alert_id);
   v_order_id text := walltrack.alert_order_id(v_alert);
-  v_table walltrack.watched_tables;
   v_order jsonb;
 begin
-  for v_table in
-    select w.*
-    from walltrack.existing_watched_tables() as w
-    where v_order_id is not null and (v_alert.order_table is null or w.table_id = v_alert.order_table)
-    order by w.watched_since
-  loop
-    continue when walltrack.read_refusal(v_table.table_id) is not null;
-    begin
-      v_order := walltrack.read_order(v_table.table_id, v_table.columns, v_order_id, 'no');
-    exception when undefined_column then
-      continue;  -- health() reports it
-    end;
-    if v_order is not null then
-      return v_order || (select jsonb_object_agg(c.value, v_order -> c.key) from jsonb_each_text(v_table.columns) as c);
-    end if;
-  end loop;
-  return null;
+  select f.stored || (select jsonb_object_agg(c.value, f.stored -> c.key) from jsonb_each_text((f.watched).columns) as c)
+  into v_order
+  from walltrack.find_stored_orders(v_order_id, v_alert.order_table) as f
+  where v_order_id is not null
+  limit 1;
+  return v_order;
+exception when undefined_column then
+  return null;  -- health() reports it
 end
 $$;
 
@@ -121,7 +107,7 @@ comment on function walltrack.waiting_reason(jsonb) is
 
 create or replace function walltrack.lock_refusal(p_row jsonb) returns text
 language plpgsql
-stable
+volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$

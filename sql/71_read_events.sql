@@ -114,7 +114,7 @@ create or replace function walltrack.parse_event_cursor(
     out late_id bigint
 )
 language plpgsql
-stable
+immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
@@ -207,7 +207,7 @@ declare
   v_cluster bigint := walltrack.cluster_id();
   v_xids xid8[] := array(select pg_snapshot_xip(p_seen));
   v_xid xid8 := (pg_snapshot_xmax(p_seen)::text::numeric - 1)::text::xid8;
-  v_late bigint[] := '{}';
+  v_late bigint[] := array[]::bigint[];
 begin
   loop
     v_xid := (

@@ -201,13 +201,19 @@ def test_plpgsql_check_finds_nothing(db: psycopg.Connection) -> None:
             ('list_alerts', 'security'), ('changed_alerts', 'security'), ('read_order_unchecked', 'security'),
             ('narrow_grants', 'security')
           )
-          -- It returns from within its loop; alert and place are two columns; a transition table exists while the trigger runs.
+          -- It returns from within its loop; alert and place, watched and stored are two columns; a transition table exists while the trigger runs.
           and (p.proname, c.message) not in (
             ('unused_xid', 'control reached end of function without RETURN'),
             ('list_alerts', 'cannot determinate a result of dynamic SQL'),
             ('list_alerts', 'composite OUT variable "alert" is not single argument'),
+            ('find_stored_orders', 'composite OUT variable "watched" is not single argument'),
             ('tg_alerts__delete_events', 'relation "deleted_alerts" does not exist'),
             ('tg_alerts__append_delete_event', 'relation "deleted_alerts" does not exist')
+          )
+          -- On the path of each failed order, where a cast that is written out costs as much.
+          and (p.proname, c.message) not in (
+            ('notify_event', 'target type is different type than source type'),
+            ('remaining_lock_wait', 'target type is different type than source type')
           )
           -- An assignment calls a function in a third of the time of PERFORM.
           and c.message not in (
