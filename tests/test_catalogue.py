@@ -201,7 +201,8 @@ def test_plpgsql_check_finds_nothing(db: psycopg.Connection) -> None:
             ('list_alerts', 'security'), ('changed_alerts', 'security'), ('read_order_unchecked', 'security'),
             ('narrow_grants', 'security')
           )
-          -- It returns from within its loop; alert and place, watched and stored are two columns; a transition table exists while the trigger runs.
+          -- It returns from within its loop; alert and place, watched and stored are two columns; a transition table exists while
+          -- the trigger runs.
           and (p.proname, c.message) not in (
             ('unused_xid', 'control reached end of function without RETURN'),
             ('list_alerts', 'cannot determinate a result of dynamic SQL'),
