@@ -1,41 +1,44 @@
--- walltrack_alerts: the database itself raises the alarm when an order has finally failed.
+-- walltrack_alerts: the database itself raises an alert when an order has finally failed.
 --
 -- Read the files in their order: what a function calls stands above it, so each page builds on the pages before.
 --
---   10_orders.table.sql          the table of the trading bot (created here only where there is none)
---   20_watched_tables.table.sql  which tables are guarded, and what their columns are called
+--   10_orders.table.sql          the orders of the trading bot (created only where the table is missing)
+--   20_watched_tables.table.sql  which tables are watched, and what their columns are called
 --   21_order_facts.table.sql     one order, whatever its table looks like
---   22_order_alert_data.table.sql  what an alert keeps of its order
---   23_event_detail.table.sql    what an event keeps of its alert
---   30_alerts.table.sql          what needs a person: at most one open alert per dedupe key
+--   22_order_alert_data.table.sql  the data of an order alert
+--   23_event_detail.table.sql    the detail of an event
+--   30_alerts.table.sql          alerts: at most one open alert per dedupe key
 --   31_alert_events.table.sql    what happened to each alert, never edited
---   32_alert_faults.table.sql    what went wrong in alerting itself
+--   32_alert_faults.table.sql    errors of alerting itself
 --   33_order_actions.table.sql   what operators did to orders
---   34_given_usage.table.sql     which roles may use the schema because of grant_access()
---   35_texts.sql                 texts, numbers and times
---   40_waiting.sql               how long an order write may wait for alerting, and what is kept when alerting fails
---   45_events.sql                the notification of an event, and whether it may be sent
+--   34_given_usage.table.sql     the roles to which grant_access() gave usage on the schema
+--   35_texts.sql                 texts, numbers and times; what severities and statuses mean
+--   40_waiting.sql               how long an order write may wait for alerting, and the record of its errors
+--   45_events.sql                events and their notifications
 --   48_writers.sql               the functions that write alerts, one per transition, each with its event
---   50_lifecycle.sql             what people and services call: raise, acknowledge, snooze, resolve
---   55_sync_order.sql            brings the alert of one order in line with the order: raise, repeat, refresh, resolve or nothing
---   57_facts.sql                 which column says what of an order, and the SQL that reads it
---   58_foreign_tables.sql        when a table of another role is not read, so that nothing of its owner runs with our rights
+--   50_lifecycle.sql             what operators and services call: raise, acknowledge, snooze, resolve
+--   55_sync_order.sql            synchronizes the alert of one order with the order: raise, repeat, refresh, resolve or nothing
+--   57_facts.sql                 the facts of an order, and the SQL that reads them from its table
+--   58_foreign_tables.sql        which tables are not read, so that no code of other roles runs with the rights of alerting
 --   60_stored_orders.sql         sync_order() for an order as it is stored, e.g. after nested writes
---   61_complete_alerts.sql       the facts of order alerts that another program wrote
---   62_other_writers.sql         what other programs write to alerts by plain statements
---   65_guard.sql                 the trigger: leaves at once unless the order write matters
---   66_follow_ddl.sql            writes the guard again when the columns of its table change
+--   61_complete_alerts.sql       fills in the facts of order alerts that another program wrote
+--   62_other_writers.sql         accepts what other programs write to alerts by plain statements
+--   63_check_lifecycle.sql       the trigger that enforces the lifecycle of an alert, for every writer
+--   64_access.sql                least privilege: no role may do anything until grant_access() says so
+--   65_guard.sql                 the trigger on orders: returns at once unless the write matters
+--   66_follow_ddl.sql            rewrites the guard when the columns of its table change
 --   67_watch.sql                 watch_orders() and unwatch_orders()
---   70_order_actions.sql         retry and cancel of the order of an alert
+--   70_order_actions.sql         retries or cancels the order of an alert
 --   71_read_events.sql           the stream: every event after a cursor, once, in order
 --   80_views.sql                 open_alerts, alert_counts, alert_summary, alert_timeline
 --   82_lists.sql                 lists with filters, page by page
---   85_health.sql                whether alerting itself works
---   87_statistics.sql            what the charts show
+--   87_statistics.sql            the data of the charts
 --   90_reconcile.sql             compares orders with alerts and heals what is missing
---   92_purge.sql                 retention: deletes what was resolved long ago
---   95_privileges.sql            least privilege: no role may do anything until grant_access() says so
---   99_refresh_guards.sql        writes the guards of all watched tables again after an upgrade
+--   92_purge.sql                 retention: deletes alerts that were resolved long ago
+--   93_health_checks.sql         the checks of health(), each with advice for the role that asks
+--   94_health.sql                whether alerting itself works
+--   95_privileges.sql            revokes what new objects grant to PUBLIC and to the roles of a public API
+--   99_refresh_guards.sql        rewrites the guards of all watched tables after an upgrade
 --
 -- The life of one alert, in the order of the calls:
 --
@@ -53,16 +56,17 @@
 -- Lock order: first the row of orders, then the row of alerts. A function that takes both takes them in this order, and
 -- the reconciler, which holds several, never waits for an order.
 --
--- A file NAME.table.sql holds one table (or type); what stands above its line "At every upgrade" is run only while the
--- table does not exist. Everything else can be run again at any time. The runner is `walltrack-alerts migrate` or
+-- A file NAME.table.sql holds one table (or type); what stands above its line "At every upgrade" runs only while the table
+-- does not exist. Everything else can run again at any time. The runner is `walltrack-alerts migrate` or
 -- `alembic upgrade head`.
 
--- Errors and symbols come from everywhere, and alerts quote them.
+-- Alerts quote error texts and token symbols, which may hold any character.
 do $$
 begin
   if getdatabaseencoding() <> 'UTF8' then
-    raise exception 'the encoding of database % is %: alerts need UTF8', current_database(), getdatabaseencoding()
-      using errcode = 'feature_not_supported', hint = 'Load a dump of it into one that is made with: create database ... encoding ''UTF8'' template template0.';
+    raise exception 'database % has encoding %, but alerting requires UTF8', current_database(), getdatabaseencoding()
+      using errcode = 'feature_not_supported',
+      hint = 'Restore a dump of it into a database created with: create database ... encoding ''UTF8'' template template0.';
   end if;
 end
 $$;

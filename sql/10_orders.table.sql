@@ -1,4 +1,4 @@
--- The orders of the trading bot. They belong to the bot: alerting reads them and never writes them.
+-- The orders of the trading bot. The table belongs to the bot: alerting reads it, and writes only order actions of operators.
 -- This file runs only where the table is missing, so that the product can be tried on an empty database.
 
 create table walltrack.orders (
@@ -87,8 +87,8 @@ $$;
 
 comment on function walltrack.tg_orders__log_status() is 'Writes order_status_log when an order''s status changes.';
 
-revoke all on function walltrack.tg_orders__touch_updated_at() from public;
-revoke all on function walltrack.tg_orders__log_status() from public;
+-- Not in the loop of 95_privileges.sql: where the bot brings its own table, functions of these names are the bot's.
+revoke all on function walltrack.tg_orders__touch_updated_at(), walltrack.tg_orders__log_status() from public;
 
 create trigger orders_touch_updated_at
 before update on walltrack.orders
@@ -98,7 +98,7 @@ create trigger orders_log_status
 after update on walltrack.orders
 for each row execute function walltrack.tg_orders__log_status();
 
--- Default privileges may have given the new tables to the roles behind a public API.
+-- Default privileges may have granted rights on the new objects to the roles behind a public API.
 do $$
 declare
   v_role regrole;
@@ -106,6 +106,9 @@ begin
   for v_role in select r.oid from pg_roles as r where r.rolname in ('anon', 'authenticated') loop
     execute format('revoke all on walltrack.orders, walltrack.order_status_log from %s', v_role);
     execute format('revoke all on sequence walltrack.order_status_log_log_id_seq from %s', v_role);
+    execute format(
+      'revoke all on function walltrack.tg_orders__touch_updated_at(), walltrack.tg_orders__log_status() from %s', v_role
+    );
   end loop;
 end
 $$;

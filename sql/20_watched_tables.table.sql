@@ -1,6 +1,6 @@
 -- Which tables are guarded. watch_orders() writes a row here, unwatch_orders() deletes it.
 --
--- No order write reads this table: what the guard needs of it is written into the guard.
+-- No order write reads this table: write_guard() puts what the guard needs into the guard itself.
 
 create table walltrack.watched_tables (
     table_id regclass primary key,
@@ -28,13 +28,13 @@ comment on column walltrack.watched_tables.columns is
 'walltrack.order_facts and the columns that only operators read or change, e.g. locked_until.';
 comment on column walltrack.watched_tables.column_types is
 'Fact -> type of its column when the guard was last written; a fact of columns that is missing here had no column then. By '
-'name and not by number, because a restored dump numbers columns anew.';
+'name, because a restored dump renumbers columns.';
 comment on column walltrack.watched_tables.cancel_pattern is
-'A cancel of an exhausted order whose last_error matches this regular expression is the retry worker giving up, '
-'not an operator''s decision: the alert stays open.';
+'A cancel of an exhausted order whose last_error matches this regular expression was written by the retry worker when it gave '
+'up. It is not the decision of an operator: the alert stays open.';
 comment on column walltrack.watched_tables.order_actions is
-'Whether operators may retry and cancel its orders from their alerts.';
+'Whether operators may retry and cancel the orders of the table from their alerts.';
 comment on column walltrack.watched_tables.notify is
-'What its order writes notify: event (each event), transaction (the first event of a transaction) or off (listeners poll).';
+'What order writes notify: event (each event), transaction (the first event of a transaction) or off (listeners poll).';
 comment on column walltrack.watched_tables.watched_since is
-'When the table was first watched. Orders that the retry worker cancelled before that are history and raise nothing.';
+'When the table was first watched. Orders that the retry worker cancelled before that are history and raise no alerts.';

@@ -1,4 +1,5 @@
--- What an order's alert keeps of the order. to_jsonb() of a row costs less than jsonb_build_object(), which looks up each key's type.
+-- The data of an order alert. It is a type because to_jsonb() of a row costs less than jsonb_build_object(), which looks up the
+-- type of each value.
 
 create type walltrack.order_alert_data as (
     order_id text,
@@ -17,5 +18,3 @@ create type walltrack.order_alert_data as (
 -- At every upgrade:
 
 comment on type walltrack.order_alert_data is 'The keys of alerts.data of an order alert.';
-
-revoke all on type walltrack.order_alert_data from public;

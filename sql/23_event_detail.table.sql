@@ -1,4 +1,4 @@
--- What an event keeps of its alert at that moment.
+-- The detail of an event: its alert at that moment.
 
 create type walltrack.event_detail as (
     severity text,
@@ -11,6 +11,5 @@ create type walltrack.event_detail as (
 
 -- At every upgrade:
 
-comment on type walltrack.event_detail is 'The keys of alert_events.detail that every event may have; those without a value are left out.';
-
-revoke all on type walltrack.event_detail from public;
+comment on type walltrack.event_detail is
+'The keys of alert_events.detail that every event may have; keys without a value are left out.';

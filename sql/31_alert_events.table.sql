@@ -1,7 +1,7 @@
--- What happened to each alert. Append only: a NOTIFY is a wake-up, this table is the truth.
+-- What happened to each alert. Append-only: a NOTIFY is a wake-up, this table is the truth.
 --
--- append_event() is the only writer, so no CHECK repeats the kinds it knows; alerts_delete_events deletes the events of an
--- alert with it.
+-- Only functions of alerting write events, so no CHECK repeats their kinds; the trigger alerts_delete_events deletes the events of
+-- deleted alerts.
 
 create or replace function walltrack.cluster_id() returns bigint
 language plpgsql
@@ -9,16 +9,14 @@ immutable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
--- With the rights of the owner, so that readers get what writers got: whatever else they compare would differ.
--- Immutable, so that a session looks it up once: it opens a file, and a server never changes its identity.
+-- With the rights of the owner, so that readers and writers get the same value. Immutable, so that a session looks it up once: it
+-- opens a file, and a server never changes its identity.
 begin
   return (select c.system_identifier from pg_control_system() as c);
 exception when insufficient_privilege then
-  return 0::bigint;  -- a host that keeps it secret: a restored dump cannot be told from its origin then
+  return 0::bigint;  -- the host hides it: then a restored dump looks like its origin
 end
 $$;
-
-revoke all on function walltrack.cluster_id() from public;
 
 create table walltrack.alert_events (
     event_id bigint generated always as identity primary key,
@@ -41,12 +39,10 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  raise exception 'alert_events is append only: an event cannot be edited'
-    using errcode = 'WT006', hint = 'Write what happened as a new event; purge_alerts() removes old ones.';
+  raise exception 'alert_events is append-only'
+    using errcode = 'WT006', hint = 'Record what happened as a new event; purge_alerts() removes old events.';
 end
 $$;
-
-revoke all on function walltrack.tg_alert_events__append_only() from public;
 
 create trigger alert_events_append_only
 before update on walltrack.alert_events
@@ -62,23 +58,22 @@ volatile
 security invoker
 as $$
 -- A COMMIT that sends notifications takes a lock that all such commits of the cluster share, and the session's lock_timeout
--- applies to it: the COMMIT, and with it the order write, would fail where no handler reaches. This runs as the last thing
--- before COMMIT and lifts the timeout for the COMMIT alone. It has no search_path, which would cost 1 us: every
--- name, operators and types included, is qualified.
+-- applies to it: the COMMIT, and with it the order write, would fail where no handler can catch it. This trigger runs last before
+-- COMMIT and lifts the timeout for the COMMIT alone. It has no search_path, which would cost 1 us: every name, operators and types
+-- included, is qualified.
 declare
   v_lifted pg_catalog.text := pg_catalog.set_config('lock_timeout', '0', true);
 begin
   if pg_catalog.pg_trigger_depth() operator(pg_catalog.>) 1 then
-    -- After SET CONSTRAINTS ... IMMEDIATE it runs inside the order write, which restores the timeout: the guard lifts it again.
+    -- After SET CONSTRAINTS ... IMMEDIATE this runs inside the order write, which restores the timeout: the guard lifts it again.
     v_lifted := pg_catalog.set_config('walltrack.protect_commit', 'yes', true);
   end if;
   return null;
 end
 $$;
 
-comment on function walltrack.tg_alert_events__protect_commit() is 'Lifts lock_timeout for the COMMIT of a transaction that has notified.';
-
-revoke all on function walltrack.tg_alert_events__protect_commit() from public;
+comment on function walltrack.tg_alert_events__protect_commit() is
+'Lifts lock_timeout for the COMMIT of a transaction that has notified.';
 
 do $$
 begin
@@ -93,11 +88,13 @@ begin
 end
 $$;
 
-comment on table walltrack.alert_events is 'What happened to each alert, in the transaction of the change. Append only.';
-comment on column walltrack.alert_events.xid is 'The writing transaction; with it a reader finds what was committed late.';
-comment on column walltrack.alert_events.actor is 'Who did it: system for the order trigger, else the name given by the caller.';
-comment on column walltrack.alert_events.detail is 'The alert at that moment: severity, status, occurrences, attempts, error, resolution; of a snooze snoozed_until, null when it was woken.';
+comment on table walltrack.alert_events is 'What happened to each alert, written in the transaction of the change. Append-only.';
+comment on column walltrack.alert_events.xid is 'The writing transaction; by it readers find events that were committed late.';
+comment on column walltrack.alert_events.actor is 'Who did it: system for an order write, else the name that the caller gave.';
+comment on column walltrack.alert_events.detail is
+'The alert at that moment: severity, status, occurrences, attempts, error, resolution; for a snooze also snoozed_until, null when '
+'the snooze was ended.';
 comment on function walltrack.tg_alert_events__append_only() is 'Refuses UPDATE of events (WT006).';
 comment on column walltrack.alert_events.cluster_id is
-'Where xid was assigned: in a restored dump it differs, and xid means nothing there.';
-comment on function walltrack.cluster_id() is 'The identity of this cluster; a standby shares it, a restored dump does not.';
+'The cluster that assigned xid. In a restored dump it differs from the present one, and xid means nothing.';
+comment on function walltrack.cluster_id() is 'The identity of this cluster; a standby has the same, a restored dump another one.';

@@ -1,5 +1,5 @@
--- What went wrong in alerting itself. Alerting never fails an order write: the write is committed, the error is kept
--- here, and the reconciler makes up for it.
+-- Errors of alerting itself. Alerting never fails an order write: the write commits, the error is recorded here, and the reconciler
+-- heals the alert.
 
 create table walltrack.alert_faults (
     fault_id bigint generated always as identity primary key,
@@ -12,6 +12,7 @@ create table walltrack.alert_faults (
 
 -- At every upgrade:
 
-comment on table walltrack.alert_faults is 'Errors while raising or resolving the alert of an order; the order write itself committed.';
+comment on table walltrack.alert_faults is
+'Errors while raising or resolving the alert of an order; the order write itself was committed.';
 comment on column walltrack.alert_faults.sqlstate is
-'The SQLSTATE of the error that was caught; WT007 for a notification that was skipped because the queue was half full.';
+'The SQLSTATE of the caught error; WT007 for a notification that was skipped because the queue was more than half full.';

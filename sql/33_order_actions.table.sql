@@ -1,4 +1,4 @@
--- What operators did to orders: every retry and cancel that was done. Append only; the order itself shows only its last state.
+-- What operators did to orders: every retry and every cancel. Append-only; the order itself shows only its last state.
 
 create table walltrack.order_actions (
     action_id bigint generated always as identity primary key,
@@ -23,12 +23,10 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  raise exception 'order_actions is append only: what was done cannot be edited'
-    using errcode = 'WT006', hint = 'It goes away with its alert.';
+  raise exception 'order_actions is append-only'
+    using errcode = 'WT006', hint = 'An order action is deleted with its alert.';
 end
 $$;
-
-revoke all on function walltrack.tg_order_actions__append_only() from public;
 
 create trigger order_actions_append_only
 before update on walltrack.order_actions
@@ -36,8 +34,8 @@ for each row execute function walltrack.tg_order_actions__append_only();
 
 -- At every upgrade:
 
-comment on table walltrack.order_actions is 'Every retry and cancel of an order that an operator did from its alert. Append only.';
+comment on table walltrack.order_actions is 'Every retry and every cancel of an order from its alert. Append-only.';
 comment on column walltrack.order_actions.table_id is 'The watched table of the order.';
-comment on column walltrack.order_actions.actor is 'Who did it, as the caller named them.';
-comment on column walltrack.order_actions.reason is 'Why an order was cancelled, as it was written to the order.';
-comment on function walltrack.tg_order_actions__append_only() is 'Refuses UPDATE of what was done (WT006).';
+comment on column walltrack.order_actions.actor is 'Who did it: the name that the caller gave.';
+comment on column walltrack.order_actions.reason is 'The reason of a cancel, as written to the order.';
+comment on function walltrack.tg_order_actions__append_only() is 'Refuses UPDATE of order actions (WT006).';

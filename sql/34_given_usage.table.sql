@@ -1,4 +1,4 @@
--- Which roles may use the schema because of grant_access(). The host may have let others use it, for tables of its own.
+-- The roles to which grant_access() gave usage on the schema. The host may have granted it to other roles, for tables of its own.
 
 create table walltrack.given_usage (
     role_name name primary key
@@ -7,4 +7,4 @@ create table walltrack.given_usage (
 -- At every upgrade:
 
 comment on table walltrack.given_usage is
-'The roles to which grant_access() gave usage on the schema: revoke_access() and a downgrade take it back from no other.';
+'The roles to which grant_access() gave usage on the schema: revoke_access() and a downgrade revoke it from no other role.';

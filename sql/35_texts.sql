@@ -1,10 +1,10 @@
--- Texts, numbers and times as alerts need them. Error texts and token symbols come from strangers: a value that cannot be
--- read becomes NULL, and a long one is cut.
+-- Texts, numbers and times as alerts need them. Error texts and token symbols are untrusted: a value that cannot be parsed becomes
+-- NULL, and a long one is cut.
 --
--- Here and below, an SQL function without a search_path is one that each failed order needs: PostgreSQL puts its expression
--- into the caller's, whose search_path is fixed, instead of calling it.
+-- Here and below, an SQL function without a search_path is part of the path of each failed order or of the lists: PostgreSQL puts
+-- its expression into the caller's query instead of calling it.
 
-create or replace function walltrack.nonblank(p_text text) returns text
+create or replace function walltrack.trim_to_null(p_text text) returns text
 language plpgsql
 immutable
 security invoker
@@ -15,9 +15,7 @@ begin
 end
 $$;
 
-comment on function walltrack.nonblank(text) is 'The text without surrounding white space; NULL when nothing is left.';
-
-revoke all on function walltrack.nonblank(text) from public;
+comment on function walltrack.trim_to_null(text) is 'A text without surrounding white space; NULL when nothing is left.';
 
 
 create or replace function walltrack.clip(p_text text, p_length int) returns text
@@ -33,10 +31,8 @@ $$;
 
 comment on function walltrack.clip(text, int) is 'At most p_length characters of a text; an ellipsis marks the cut.';
 
-revoke all on function walltrack.clip(text, int) from public;
 
-
-create or replace function walltrack.as_number(p_text text) returns numeric
+create or replace function walltrack.parse_number(p_text text) returns numeric
 language plpgsql
 immutable
 security invoker
@@ -50,12 +46,10 @@ begin
 end
 $$;
 
-comment on function walltrack.as_number(text) is 'The number that a text spells; NULL when it spells none.';
-
-revoke all on function walltrack.as_number(text) from public;
+comment on function walltrack.parse_number(text) is 'The number in a text; NULL when it is not a number.';
 
 
-create or replace function walltrack.as_amount(p_number numeric) returns numeric
+create or replace function walltrack.limit_amount(p_number numeric) returns numeric
 language plpgsql
 immutable
 security invoker
@@ -66,31 +60,29 @@ begin
 end
 $$;
 
-comment on function walltrack.as_amount(numeric) is 'An amount with at most 40 digits on each side of the point; NULL where there are more, or no number.';
+comment on function walltrack.limit_amount(numeric) is
+'An amount with at most 40 digits on each side of the point; NULL where it has more digits before the point, or is not finite.';
 
-revoke all on function walltrack.as_amount(numeric) from public;
 
-
-create or replace function walltrack.as_int(p_text text) returns int
+create or replace function walltrack.parse_int(p_text text) returns int
 language plpgsql
 immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_number numeric := walltrack.as_number(p_text);
+  v_number numeric := walltrack.parse_number(p_text);
 begin
   -- least() and greatest() ignore NULL.
   return case when v_number is not null then trunc(greatest(least(v_number, 2147483647), -2147483648))::int end;
 end
 $$;
 
-comment on function walltrack.as_int(text) is 'The whole number that a text spells; the largest int where it does not fit.';
+comment on function walltrack.parse_int(text) is
+'The number in a text, truncated to a whole one; the nearest int where it does not fit.';
 
-revoke all on function walltrack.as_int(text) from public;
 
-
-create or replace function walltrack.as_time(p_text text) returns timestamptz
+create or replace function walltrack.parse_time(p_text text) returns timestamptz
 language plpgsql
 stable
 security invoker
@@ -102,16 +94,15 @@ begin
     when p_text ~ '^([0-9]{4,6}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}|-?infinity$)' then p_text::timestamptz
   end;
 exception when data_exception then
-  return null;  -- a text column may hold the 31st of February
+  return null;  -- e.g. the 31st of February
 end
 $$;
 
-comment on function walltrack.as_time(text) is 'The time that a text spells in ISO 8601, in UTC unless it names a zone; NULL when it spells none.';
+comment on function walltrack.parse_time(text) is
+'The time in an ISO 8601 text, in UTC unless it names a zone; NULL when it is not a time.';
 
-revoke all on function walltrack.as_time(text) from public;
 
-
-create or replace function walltrack.utc(p_time timestamptz) returns text
+create or replace function walltrack.format_utc(p_time timestamptz) returns text
 language plpgsql
 stable
 security invoker
@@ -122,58 +113,84 @@ begin
 end
 $$;
 
-comment on function walltrack.utc(timestamptz) is 'A time for people, e.g. 2026-11-25 07:41:05 UTC.';
-
-revoke all on function walltrack.utc(timestamptz) from public;
+comment on function walltrack.format_utc(timestamptz) is 'A time for messages, e.g. 2026-11-25 07:41:05 UTC.';
 
 
 create or replace function walltrack.severity_rank(p_severity text) returns int
-language plpgsql
+language sql
 immutable
 security invoker
-set search_path = pg_catalog, pg_temp
 as $$
-begin
-  return array_position(array['info', 'warning', 'high', 'critical'], p_severity);
-end
+  -- The one order of severities. PostgreSQL puts the expression into its caller's query, where it matches the index
+  -- alerts_open_in_order. The index repeats the expression, because the text of a function would be parsed at every write of alerts.
+  select pg_catalog.array_position(array['critical', 'high', 'warning', 'info'], p_severity)
 $$;
 
-comment on function walltrack.severity_rank(text) is 'info 1, warning 2, high 3, critical 4; NULL for anything else.';
-
-revoke all on function walltrack.severity_rank(text) from public;
+comment on function walltrack.severity_rank(text) is 'critical 1, high 2, warning 3, info 4; NULL for anything else.';
 
 
-create or replace function walltrack.actor(p_by text) returns text
+create or replace function walltrack.is_open(p_status text) returns boolean
+language sql
+immutable
+security invoker
+as $$
+  -- The condition of the index alerts_open_in_order. Look-ups by dedupe key use "resolved_at is null" instead, see 30_alerts.table.sql.
+  select p_status operator(pg_catalog.=) any (array['active', 'acknowledged'])
+$$;
+
+comment on function walltrack.is_open(text) is 'Whether an alert of this status is open: active or acknowledged.';
+
+
+create or replace function walltrack.is_awake(p_snoozed_until timestamptz) returns boolean
+language sql
+stable
+security invoker
+as $$
+  select coalesce(p_snoozed_until operator(pg_catalog.<=) pg_catalog.now(), true)
+$$;
+
+comment on function walltrack.is_awake(timestamptz) is 'Whether an alert is not snoozed now.';
+
+
+create or replace function walltrack.is_ringing(p_severity text, p_status text, p_snoozed_until timestamptz) returns boolean
+language sql
+stable
+security invoker
+as $$
+  select p_severity operator(pg_catalog.=) 'critical' and p_status operator(pg_catalog.=) 'active' and walltrack.is_awake(p_snoozed_until)
+$$;
+
+comment on function walltrack.is_ringing(text, text, timestamptz) is
+'Whether an alert sounds the alarm of the panel: critical, not acknowledged and not snoozed.';
+
+
+create or replace function walltrack.actor_or_user(p_by text) returns text
 language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return walltrack.clip(coalesce(walltrack.nonblank(p_by), session_user), 200);
+  return walltrack.clip(coalesce(walltrack.trim_to_null(p_by), session_user), 200);
 end
 $$;
 
-comment on function walltrack.actor(text) is 'The name of the actor; the user of the session where none is given.';
-
-revoke all on function walltrack.actor(text) from public;
+comment on function walltrack.actor_or_user(text) is 'The name of an actor; the session user where none is given.';
 
 
-create or replace function walltrack.order_key(p_order_id text) returns text
+create or replace function walltrack.order_dedupe_key(p_order_id text) returns text
 language plpgsql
 immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- An index entry has a maximum size.
+  -- The size of an index entry is limited.
   return 'order_failed_' || case when length(p_order_id) > 200 then left(p_order_id, 160) || md5(p_order_id) else p_order_id end;
 end
 $$;
 
-comment on function walltrack.order_key(text) is 'The dedupe key of an order: order_failed_<id>.';
-
-revoke all on function walltrack.order_key(text) from public;
+comment on function walltrack.order_dedupe_key(text) is 'The dedupe key of an order: order_failed_<id>.';
 
 
 create or replace function walltrack.one_line(p_text text) returns text
@@ -184,12 +201,11 @@ as $$
   select nullif(btrim(regexp_replace(left(p_text, 64), '[[:cntrl:]]+', ' ', 'g')), '')
 $$;
 
-comment on function walltrack.one_line(text) is 'The first 64 characters of a text without control characters; NULL when nothing is left.';
+comment on function walltrack.one_line(text) is
+'The first 64 characters of a text without control characters; NULL when nothing is left.';
 
-revoke all on function walltrack.one_line(text) from public;
 
-
-create or replace function walltrack.as_simulated(p_text text) returns boolean
+create or replace function walltrack.parse_is_simulated(p_text text) returns boolean
 language plpgsql
 immutable
 security invoker
@@ -205,7 +221,5 @@ begin
 end
 $$;
 
-comment on function walltrack.as_simulated(text) is
-'Whether a text says that an order is simulated, e.g. true, simulation, paper; false or live; NULL for anything else.';
-
-revoke all on function walltrack.as_simulated(text) from public;
+comment on function walltrack.parse_is_simulated(text) is
+'Whether a text marks an order as simulated, e.g. true, simulation, paper; false for e.g. live; NULL for any other text.';

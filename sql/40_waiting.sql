@@ -1,11 +1,12 @@
--- How long order writes may wait for alerting, and what is kept when alerting fails.
+-- How long order writes may wait for alerting, and the record of errors.
 --
 -- All waiting that alerting causes in one transaction adds up to at most 250 ms, whatever is locked and however many orders,
--- savepoints or tables it writes. One write takes up to three locks that may be held (two tables, the row or the key of an
--- alert), so each may take a third of what is left of 240 ms, at first 80. Then nothing is waited for, and after 30 locks that
--- could not be had no further one is tried. The sums have to outlive a ROLLBACK TO SAVEPOINT, so they are kept in the session's own value of a sequence, which
--- no rollback resets: the start of the transaction in ms since 1970, times 1,000,000, plus the ms that it has waited, times
--- 1,000, plus the failures. currval() shows each session its own value.
+-- savepoints or tables the transaction writes. One write takes up to three locks that may be held (two tables, the row or the key
+-- of an alert), so each gets a third of what is left of 240 ms, at first 80. After that alerting waits for no lock, and after 30
+-- unavailable locks it tries no further one.
+--
+-- The totals must survive a ROLLBACK TO SAVEPOINT, so they are in the session's own value of a sequence, which no rollback resets: the
+-- start of the transaction in ms since 1970, times 1,000,000, plus the ms that it has waited, times 1,000, plus the failures.
 
 create sequence if not exists walltrack.waited_in_transaction as bigint;
 
@@ -13,7 +14,7 @@ comment on sequence walltrack.waited_in_transaction is
 'Each session''s currval(): start of its transaction (ms since 1970) * 1000000 + ms waited for alerting * 1000 + failures.';
 
 
-create or replace function walltrack.waited(out ms int, out failures int)
+create or replace function walltrack.waiting_totals(out ms int, out failures int)
 language plpgsql
 volatile
 security invoker
@@ -36,36 +37,34 @@ begin
   end if;
 exception
   when object_not_in_prerequisite_state then
-    perform setval('walltrack.waited_in_transaction', 1);  -- the session's first look
+    perform setval('walltrack.waited_in_transaction', 1);  -- the first call in this session
     perform set_config('walltrack.has_looked', 'yes', false);
   when lock_not_available then
-    -- The sequence itself is locked: this transaction waits for nothing any more.
+    -- The sequence itself is locked: alerting waits for no lock any more in this transaction.
     perform set_config('walltrack.waits_no_more', now()::text, true), set_config('walltrack.has_looked', '', true);
     ms := 999;
     failures := 999;
 end
 $$;
 
-comment on function walltrack.waited() is
-'How many ms this transaction has waited for alerting so far, at most 999; how many alerts (at most 99) plus 100 times how many '
-'faults it could not write.';
-
-revoke all on function walltrack.waited() from public;
+comment on function walltrack.waiting_totals() is
+'How many ms this transaction has waited for alerting, at most 999; the number of alerts (at most 99) plus 100 times the number of '
+'faults that could not be written.';
 
 
-create or replace function walltrack.add_waited(p_since timestamptz, p_failures int default 0) returns int
+create or replace function walltrack.add_waiting(p_since timestamptz, p_failures int default 0) returns int
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1ms'
 as $$
--- p_failures: 1 for an alert that was not written, 100 for a fault that was not; see waited().
+-- p_failures: 1 for an alert that was not written, 100 for a fault that was not; see waiting_totals().
 declare
   v_ms int;
   v_failures int;
 begin
-  select w.ms, w.failures into v_ms, v_failures from walltrack.waited() as w;
+  select w.ms, w.failures into v_ms, v_failures from walltrack.waiting_totals() as w;
   if v_failures = 999 then
     return v_failures;
   end if;
@@ -77,24 +76,22 @@ begin
   );
   return v_failures;
 exception when lock_not_available then
-  return (walltrack.waited()).failures;
+  return (walltrack.waiting_totals()).failures;
 end
 $$;
 
-comment on function walltrack.add_waited(timestamptz, int) is
-'Adds the time since a moment to what this transaction has waited; returns how often alerting failed in it.';
-
-revoke all on function walltrack.add_waited(timestamptz, int) from public;
+comment on function walltrack.add_waiting(timestamptz, int) is
+'Adds the time since a moment to the waiting of this transaction; returns the failures so far.';
 
 
-create or replace function walltrack.lock_limit() returns int
+create or replace function walltrack.remaining_lock_wait() returns int
 language plpgsql
 volatile
 security invoker
 set lock_timeout = '1ms'
 as $$
--- Called for each order of a bulk write, so mostly without the exception block of waited(). Of an earlier transaction the value of
--- the sequence is smaller. 10 ms and three locks of 80 ms are 250 ms.
+-- Called for each order of a bulk write, so mostly without the exception block of waiting_totals(). A value that an earlier
+-- transaction left in the sequence is smaller. 10 ms and three locks of 80 ms are 250 ms.
 declare
   v_waited record;
   v_sums bigint;
@@ -102,7 +99,7 @@ begin
   if current_setting('walltrack.has_looked', true) = 'yes' then
     v_sums := currval('walltrack.waited_in_transaction') - (extract(epoch from now()) * 1000)::bigint * 1000000;
   else
-    v_waited := walltrack.waited();
+    v_waited := walltrack.waiting_totals();
     v_sums := v_waited.ms * 1000 + v_waited.failures;
   end if;
   return case
@@ -114,27 +111,25 @@ begin
 end
 $$;
 
-comment on function walltrack.lock_limit() is
-'How many ms this transaction may still wait for one lock: 80 at first, then less, then 0, and -1 after 30 locks that could not be had. '
-'55000 where the session has forgotten what it has waited: waited() mends that.';
-
-revoke all on function walltrack.lock_limit() from public;
+comment on function walltrack.remaining_lock_wait() is
+'How many ms this transaction may still wait for one lock: 80 at first, then less, then 0, and -1 after 30 unavailable locks. 55000 '
+'where the session has lost its value of the sequence: waiting_totals() restores it.';
 
 
-create or replace function walltrack.limit_waiting() returns int
+create or replace function walltrack.limit_lock_wait() returns int
 language plpgsql
 volatile
 security invoker
 as $$
 declare
-  v_limit int := walltrack.lock_limit();
+  v_limit int := walltrack.remaining_lock_wait();
   v_set text;
 begin
   if v_limit < 80 then
     if v_limit = 0 then
       lock table walltrack.alerts, walltrack.alert_events in row exclusive mode nowait;
     elsif v_limit < 0 then
-      raise exception 'this transaction has waited for alerting as long as it may' using errcode = 'lock_not_available';
+      raise exception 'the waiting time that alerting has in a transaction is used up' using errcode = 'lock_not_available';
     end if;
     v_set := set_config('lock_timeout', greatest(v_limit, 1)::text, true);
   end if;
@@ -142,14 +137,12 @@ begin
 end
 $$;
 
-comment on function walltrack.limit_waiting() is
-'Sets lock_timeout, which is 80 ms, to what this transaction may still wait for a lock; 55P03 where the tables cannot be had without '
+comment on function walltrack.limit_lock_wait() is
+'Lowers lock_timeout from 80 ms to what this transaction may still wait for a lock; 55P03 where the tables cannot be locked without '
 'waiting.';
 
-revoke all on function walltrack.limit_waiting() from public;
 
-
-create or replace function walltrack.keep_fault(
+create or replace function walltrack.record_fault(
     p_table regclass,
     p_order_id text,
     p_sqlstate text,
@@ -162,33 +155,33 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1ms'
 as $$
--- p_since: when the attempt that failed began.
+-- p_since: when the failed attempt began.
 declare
   v_began timestamptz := clock_timestamp();
   v_failures int := 1;
 begin
   if p_sqlstate = '57014' then
-    perform set_config('walltrack.canceled', statement_timestamp()::text, true);  -- see honor_cancel()
+    perform set_config('walltrack.canceled', statement_timestamp()::text, true);  -- see raise_swallowed_cancel()
   end if;
   begin
-    v_failures := walltrack.add_waited(p_since, 1);
+    v_failures := walltrack.add_waiting(p_since, 1);
     if v_failures >= 900 then
-      raise exception 'faults cannot be kept without waiting' using errcode = 'lock_not_available';
-    elsif (walltrack.waited()).ms > 230 then
+      raise exception 'the fault cannot be recorded without waiting' using errcode = 'lock_not_available';
+    elsif (walltrack.waiting_totals()).ms > 230 then
       lock table walltrack.alert_faults in row exclusive mode nowait;
     else
-      perform set_config('lock_timeout', ((240 - (walltrack.waited()).ms) / 3)::text, true);
+      perform set_config('lock_timeout', ((240 - (walltrack.waiting_totals()).ms) / 3)::text, true);
     end if;
     insert into walltrack.alert_faults (table_id, order_id, sqlstate, message)
     values (p_table, left(p_order_id, 200), p_sqlstate, left(p_message, 2000));
   exception when query_canceled or assert_failure or others then
-    v_failures := walltrack.add_waited(v_began, case when sqlstate = '55P03' then 100 else 0 end);  -- the warning below remains
+    v_failures := walltrack.add_waiting(v_began, case when sqlstate = '55P03' then 100 else 0 end);  -- only the warning below is left
   end;
-  if v_failures % 100 <= 20 then  -- a bulk write does not print as many warnings as it has orders
+  if v_failures % 100 <= 20 then  -- a bulk write must not print a warning for each order
     begin
       raise warning 'walltrack_alerts: order % of % was written but its alert was not: % (%)',
         left(p_order_id, 200), p_table, left(p_message, 500), p_sqlstate
-        using hint = 'Run `walltrack-alerts reconcile`; the error is kept in walltrack.alert_faults.';
+        using hint = 'Run `walltrack-alerts reconcile`; the error is recorded in walltrack.alert_faults.';
     exception when query_canceled or assert_failure or others then  -- e.g. a text the client's encoding does not have
       raise warning 'walltrack_alerts: an order was written but its alert was not (%)', p_sqlstate;
     end;
@@ -196,35 +189,32 @@ begin
 end
 $$;
 
-comment on function walltrack.keep_fault(regclass, text, text, text, timestamptz) is
-'Keeps what went wrong with the alert of an order write, where that is possible, and warns the writer.';
-
-revoke all on function walltrack.keep_fault(regclass, text, text, text, timestamptz) from public;
+comment on function walltrack.record_fault(regclass, text, text, text, timestamptz) is
+'Records an error of alerting in an order write, where that is possible, and warns the writer.';
 
 
-create or replace function walltrack.honor_cancel() returns void
+create or replace function walltrack.raise_swallowed_cancel() returns void
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- The guard swallows a cancel that arrives while alerting works, or the order write would fail because of alerting. The
--- statement of the host does not become uncancelable by that: at its next order it is canceled after all, if an operator
--- asked for it or if the statement without its waiting for alerting has outlived its statement_timeout.
+-- The guard swallows a cancel that arrives during alerting, or the order write would fail because of alerting. The host's statement
+-- stays cancelable: at its next order it is canceled after all, if an operator requested it or if the statement without its waiting
+-- for alerting has exceeded its statement_timeout.
 declare
   v_timeout interval := current_setting('statement_timeout')::interval;
   v_took interval := clock_timestamp() - statement_timestamp();
 begin
   if current_setting('walltrack.canceled', true) is distinct from statement_timestamp()::text then
-    return;  -- that was another statement
+    return;  -- another statement was canceled
   end if;
-  if v_timeout > interval '0' and v_took >= v_timeout and v_took - (walltrack.waited()).ms * interval '1 ms' < v_timeout then
+  if v_timeout > interval '0' and v_took >= v_timeout and v_took - (walltrack.waiting_totals()).ms * interval '1 ms' < v_timeout then
     return;
   end if;
-  raise exception 'canceling statement: it was canceled while it wrote an alert' using errcode = 'query_canceled';
+  raise exception 'canceling statement because of a cancel request that arrived during alerting' using errcode = 'query_canceled';
 end
 $$;
 
-comment on function walltrack.honor_cancel() is 'Cancels a statement (57014) whose cancel the guard has swallowed.';
-
-revoke all on function walltrack.honor_cancel() from public;
+comment on function walltrack.raise_swallowed_cancel() is
+'Cancels a statement (57014) whose cancel request the guard has swallowed.';

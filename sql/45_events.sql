@@ -1,9 +1,9 @@
--- Appends what happened and wakes the listeners. Both commit or roll back with the order write.
+-- Appends events and notifies the listeners. Both commit or roll back with the order write.
 --
--- Each failed order passes here. PL/pgSQL prepares every expression anew in every transaction (0.3 us each), enters a function
--- with a search_path in 1 us and runs a PERFORM in 2 us more than an assignment: so expressions are few and long.
+-- Each failed order runs through these functions. PL/pgSQL prepares every expression again in every transaction (0.3 us each), enters
+-- a function with a search_path in 1 us and runs a PERFORM in 2 us more than an assignment: so expressions are few and long.
 
-create or replace function walltrack.event_detail(
+create or replace function walltrack.build_event_detail(
     p_severity text,
     p_status text,
     p_occurrences int,
@@ -19,9 +19,24 @@ as $$
   ))
 $$;
 
-comment on function walltrack.event_detail(text, text, int, jsonb, text) is 'What an event keeps of its alert at that moment.';
+comment on function walltrack.build_event_detail(text, text, int, jsonb, text) is
+'The detail of an event: its alert at that moment.';
 
-revoke all on function walltrack.event_detail(text, text, int, jsonb, text) from public;
+
+create or replace function walltrack.notification_queue_share(p_bytes bigint) returns float8
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- The smallest possible queue has 512 kB, the default one 8 GB. The setting exists since PostgreSQL 17.
+  return p_bytes / (coalesce(current_setting('max_notify_queue_pages', true), '1048576')::float8 * 8192);
+end
+$$;
+
+comment on function walltrack.notification_queue_share(bigint) is
+'The part of the notification queue that a number of bytes takes.';
 
 
 create or replace function walltrack.notify_event(
@@ -57,9 +72,8 @@ declare
   v_notified text := current_setting('walltrack.notified_bytes', true);
   v_pending bigint := octet_length(v_payload) + 100;
 begin
-  -- A full notification queue makes COMMIT itself fail, which no handler can catch. What this transaction has notified so far
-  -- enters the queue only then, so it is summed up, under the transaction's id: any other value that the session may have
-  -- given to the setting counts for nothing.
+  -- A full notification queue makes COMMIT itself fail, which no handler can catch. The notifications of this transaction enter the
+  -- queue only at COMMIT, so their bytes are summed up in a setting under the transaction's id; any other value is ignored.
   if v_notified <> '' then
     if starts_with(v_notified, v_xid) and translate(v_notified, '0123456789', '') = ':' then
       if p_notify = 'transaction' then
@@ -68,10 +82,12 @@ begin
       v_pending := v_pending + ('0' || substr(v_notified, length(v_xid) + 1, 15))::bigint;
     end if;
   end if;
-  if pg_notification_queue_usage() <= (case when v_pending > 20000 then 0.5 - walltrack.queue_share(v_pending) else 0.5 end) then
+  if pg_notification_queue_usage()
+    <= (case when v_pending > 20000 then 0.5 - walltrack.notification_queue_share(v_pending) else 0.5 end)
+  then
     return set_config('walltrack.notified_bytes', v_xid || v_pending, true) <> pg_notify('walltrack_alerts', v_payload)::text;
   end if;
-  -- The event is in the table, and listeners read it there.
+  -- Listeners read the event from the table.
   begin
     insert into walltrack.alert_faults (order_id, sqlstate, message)
     values (
@@ -79,7 +95,7 @@ begin
       format('the notification of event %s was skipped: the notification queue is more than half full', p_event_id)
     );
   exception when lock_not_available then
-    null;  -- a fault that cannot be kept must not cost the alert
+    null;  -- a fault that cannot be recorded must not cost the alert
   end;
   return false;
 end
@@ -88,29 +104,8 @@ $$;
 comment on function walltrack.notify_event(
     bigint, text, uuid, text, text, text, boolean, text, text, text, timestamptz, text
 ) is
-'Notifies channel walltrack_alerts of an event, unless the notification queue is half full; p_notify event or transaction (the '
-'first one of a transaction). Returns whether it did.';
-
-revoke all on function walltrack.notify_event(
-    bigint, text, uuid, text, text, text, boolean, text, text, text, timestamptz, text
-) from public;
-
-
-create or replace function walltrack.queue_share(p_bytes bigint) returns float8
-language plpgsql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  -- The smallest queue that can be configured has 512 kB, the usual one 8 GB. A setting since PostgreSQL 17.
-  return p_bytes / (coalesce(current_setting('max_notify_queue_pages', true), '1048576')::float8 * 8192);
-end
-$$;
-
-comment on function walltrack.queue_share(bigint) is 'Which part of the notification queue so many bytes take.';
-
-revoke all on function walltrack.queue_share(bigint) from public;
+'Sends an event to channel walltrack_alerts unless the notification queue is more than half full; p_notify: event, or transaction '
+'(the first event of a transaction). Returns whether it was sent.';
 
 
 create or replace function walltrack.append_event(p_alert walltrack.alerts, p_kind text, p_actor text) returns walltrack.alerts
@@ -119,14 +114,14 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- At notified_at: a trigger of the host may rewrite updated_at.
+-- The time is notified_at, because a trigger of the host may rewrite updated_at.
 declare
   v_event_id bigint;
 begin
   insert into walltrack.alert_events (alert_id, kind, actor, at, detail)
   values (
     p_alert.id, p_kind, p_actor, p_alert.notified_at,
-    walltrack.event_detail(p_alert.severity, p_alert.status, p_alert.occurrences, p_alert.data, p_alert.resolution)
+    walltrack.build_event_detail(p_alert.severity, p_alert.status, p_alert.occurrences, p_alert.data, p_alert.resolution)
     || case when p_kind = 'snoozed' then jsonb_build_object('snoozed_until', p_alert.snoozed_until) else '{}' end
   )
   returning event_id into v_event_id;
@@ -139,6 +134,4 @@ end
 $$;
 
 comment on function walltrack.append_event(walltrack.alerts, text, text) is
-'Appends an event of an alert, which it returns, and wakes the listeners.';
-
-revoke all on function walltrack.append_event(walltrack.alerts, text, text) from public;
+'Appends an event of an alert, notifies the listeners and returns the alert.';

@@ -1,5 +1,5 @@
--- The only functions that write alerts for an order, one per transition: each changes the alert and appends its event. What
--- people and services call is in 50_lifecycle.sql.
+-- The functions that write alerts, one per transition: each changes the alert and appends its event. Operators and services call
+-- those of 50_lifecycle.sql.
 
 create or replace function walltrack.open_alert(
     p_alert_type text,
@@ -38,7 +38,7 @@ begin
     return null;
   end if;
   insert into walltrack.alert_events (alert_id, kind, actor, at, detail)
-  values (v_alert_id, 'raised', p_actor, v_now, walltrack.event_detail(p_severity, 'active', 1, p_data))
+  values (v_alert_id, 'raised', p_actor, v_now, walltrack.build_event_detail(p_severity, 'active', 1, p_data))
   returning event_id into v_event_id;
   if p_notify <> 'off' then
     v_is_notified := walltrack.notify_event(
@@ -52,11 +52,7 @@ $$;
 
 comment on function walltrack.open_alert(
     text, text, text, text, jsonb, boolean, text, regclass, text, int, text, text
-) is 'Inserts an alert with its event and returns its id; NULL where one is open for the dedupe key already.';
-
-revoke all on function walltrack.open_alert(
-    text, text, text, text, jsonb, boolean, text, regclass, text, int, text, text
-) from public;
+) is 'Inserts an alert with its event and returns its id; NULL where an alert is open for the dedupe key already.';
 
 
 create or replace function walltrack.repeat_alert(
@@ -71,7 +67,7 @@ create or replace function walltrack.repeat_alert(
     p_order_table regclass,
     p_order_status text,
     p_order_attempts int,
-    p_rises boolean,
+    p_severity_rises boolean,
     p_actor text,
     p_notify text
 ) returns uuid
@@ -79,7 +75,7 @@ language plpgsql
 volatile
 security invoker
 as $$
--- p_rises: the severity does. Then the alert is active again: who acknowledged it acknowledged something less severe.
+-- p_severity_rises makes the alert active again: the acknowledgement was of a less severe alert.
 declare
   v_now timestamptz := clock_timestamp();
   v_status text;
@@ -87,7 +83,7 @@ declare
   v_event_id bigint;
   v_is_notified boolean;
 begin
-  if p_rises then
+  if p_severity_rises then
     update walltrack.alerts as a
     set status = 'active', acknowledged_at = null, acknowledged_by = null, snoozed_until = null, own_writes = a.own_writes + 1
     where a.id = p_alert_id and a.resolved_at is null;
@@ -114,7 +110,7 @@ begin
     return null;
   end if;
   insert into walltrack.alert_events (alert_id, kind, actor, at, detail)
-  values (p_alert_id, 'repeated', p_actor, v_now, walltrack.event_detail(p_severity, v_status, v_occurrences, p_data))
+  values (p_alert_id, 'repeated', p_actor, v_now, walltrack.build_event_detail(p_severity, v_status, v_occurrences, p_data))
   returning event_id into v_event_id;
   if p_notify <> 'off' then
     v_is_notified := walltrack.notify_event(
@@ -122,7 +118,7 @@ begin
       p_dedupe_key, p_data ->> 'order_id', p_title, v_now, p_notify
     );
   end if;
-  if p_rises then
+  if p_severity_rises then
     perform walltrack.append_event(a, 'escalated', p_actor) from walltrack.alerts as a where a.id = p_alert_id;
   end if;
   return p_alert_id;
@@ -131,11 +127,7 @@ $$;
 
 comment on function walltrack.repeat_alert(
     uuid, text, text, text, text, jsonb, boolean, text, regclass, text, int, boolean, text, text
-) is 'Updates an open alert that happened once more, with its event; NULL where it is not open any more.';
-
-revoke all on function walltrack.repeat_alert(
-    uuid, text, text, text, text, jsonb, boolean, text, regclass, text, int, boolean, text, text
-) from public;
+) is 'Updates an open alert for one more occurrence, with its event; NULL where it is no longer open.';
 
 
 create or replace function walltrack.refresh_alert(
@@ -147,7 +139,7 @@ create or replace function walltrack.refresh_alert(
     p_order_table regclass,
     p_order_status text,
     p_order_attempts int,
-    p_rises boolean
+    p_severity_rises boolean
 ) returns uuid
 language plpgsql
 volatile
@@ -168,17 +160,17 @@ begin
       order_status = p_order_status,
       order_attempts = p_order_attempts,
       order_exhausted = true,
-      status = case when p_rises then 'active' else a.status end,
-      acknowledged_at = case when not p_rises then a.acknowledged_at end,
-      acknowledged_by = case when not p_rises then a.acknowledged_by end,
-      snoozed_until = case when not p_rises then a.snoozed_until end,
-      notified_at = case when p_rises then n.now else a.notified_at end,
+      status = case when p_severity_rises then 'active' else a.status end,
+      acknowledged_at = case when not p_severity_rises then a.acknowledged_at end,
+      acknowledged_by = case when not p_severity_rises then a.acknowledged_by end,
+      snoozed_until = case when not p_severity_rises then a.snoozed_until end,
+      notified_at = case when p_severity_rises then n.now else a.notified_at end,
       updated_at = n.now,
       own_writes = a.own_writes + 1
   from (select clock_timestamp() as now) as n
   where a.id = p_alert_id and a.resolved_at is null
   returning a.* into v_alert;
-  if p_rises and v_alert.id is not null then
+  if p_severity_rises and v_alert.id is not null then
     perform walltrack.append_event(v_alert, 'escalated', 'system');
   end if;
   return v_alert.id;
@@ -186,9 +178,7 @@ end
 $$;
 
 comment on function walltrack.refresh_alert(uuid, text, text, text, jsonb, regclass, text, int, boolean) is
-'Updates what an open order alert says without counting an occurrence; NULL where it is not open any more.';
-
-revoke all on function walltrack.refresh_alert(uuid, text, text, text, jsonb, regclass, text, int, boolean) from public;
+'Updates what an open order alert says without counting an occurrence; NULL where it is no longer open.';
 
 
 create or replace function walltrack.close_alert(
@@ -223,7 +213,7 @@ begin
   end if;
   insert into walltrack.alert_events (alert_id, kind, actor, at, detail)
   values (
-    p_alert_id, 'resolved', p_actor, v_now, walltrack.event_detail(p_severity, 'resolved', v_occurrences, p_data, p_resolution)
+    p_alert_id, 'resolved', p_actor, v_now, walltrack.build_event_detail(p_severity, 'resolved', v_occurrences, p_data, p_resolution)
   )
   returning event_id into v_event_id;
   if p_notify <> 'off' then
@@ -237,6 +227,4 @@ end
 $$;
 
 comment on function walltrack.close_alert(uuid, text, text, text, jsonb, boolean, text, text, text, text) is
-'Resolves an open alert, with its event; NULL where it is not open any more.';
-
-revoke all on function walltrack.close_alert(uuid, text, text, text, jsonb, boolean, text, text, text, text) from public;
+'Resolves an open alert, with its event; NULL where it is no longer open.';

@@ -1,6 +1,7 @@
--- What people and services call. Each is compare-and-set: the first writer wins, a repeat changes nothing and says so in a NOTICE.
+-- What operators and services call. Each function is a compare-and-set: the first writer wins, a repeat changes nothing and raises a
+-- NOTICE.
 
-create or replace function walltrack.locked_alert(p_alert_id uuid) returns walltrack.alerts
+create or replace function walltrack.lock_alert(p_alert_id uuid) returns walltrack.alerts
 language plpgsql
 volatile
 security invoker
@@ -11,17 +12,15 @@ declare
 begin
   select a.* into v_alert from walltrack.alerts as a where a.id = p_alert_id for update;
   if not found then
-    raise exception 'there is no alert %', coalesce(p_alert_id::text, 'NULL')
+    raise exception 'alert % does not exist', coalesce(p_alert_id::text, 'NULL')
       using errcode = 'WT001', hint = 'It may have been purged; look at walltrack.open_alerts.';
   end if;
   return v_alert;
 end
 $$;
 
-comment on function walltrack.locked_alert(uuid) is
-'The alert of an id, locked until the transaction ends: the first writer wins (WT001).';
-
-revoke all on function walltrack.locked_alert(uuid) from public;
+comment on function walltrack.lock_alert(uuid) is
+'Locks an alert until the transaction ends, so that the first writer wins, and returns it (WT001).';
 
 
 create or replace function walltrack.raise_alert(
@@ -40,12 +39,12 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
-  v_alert_type text := walltrack.clip(walltrack.nonblank(p_alert_type), 100);
+  v_alert_type text := walltrack.clip(walltrack.trim_to_null(p_alert_type), 100);
   v_severity text := lower(p_severity);
-  v_title text := walltrack.clip(walltrack.nonblank(p_title), 200);
+  v_title text := walltrack.clip(walltrack.trim_to_null(p_title), 200);
   v_message text := coalesce(walltrack.clip(p_message, 10000), '');
   v_data jsonb := coalesce(p_data, '{}');
-  v_key text collate "default" := walltrack.nonblank(p_dedupe_key);
+  v_key text collate "default" := walltrack.trim_to_null(p_dedupe_key);
   v_alert walltrack.alerts;
   v_alert_id uuid;
 begin
@@ -64,14 +63,14 @@ begin
       using errcode = 'WT003', hint = 'Use the id of what the alert is about.';
   end if;
   if v_alert_type = 'order_failed_permanently' or starts_with(v_key, 'order_failed_') then
-    raise exception 'only an order write raises the alert of an order' using errcode = 'WT003',
+    raise exception 'order alerts are raised by order writes only' using errcode = 'WT003',
       hint = 'Use another alert type than order_failed_permanently, and a dedupe key that does not begin with order_failed_.';
   end if;
   if octet_length(v_data::text) > 100000 then
     v_data := jsonb_build_object('too_large', true, 'excerpt', walltrack.clip(v_data::text, 4000));
   end if;
 
-  -- Two callers may both find none open: the unique index lets one insert, the other one comes round again and updates.
+  -- Two callers may both find no open alert: the unique index lets one insert, the other tries again and updates.
   for v_try in 1 .. 10 loop
     select a.* into v_alert from walltrack.alerts as a where a.dedupe_key = v_key and a.resolved_at is null for update;
     if not found then
@@ -82,7 +81,7 @@ begin
     else
       v_alert_id := walltrack.repeat_alert(
         v_alert.id, v_alert_type, v_severity, v_title, v_message, v_data, coalesce(p_requires_action, false), v_key,
-        null, null, null, walltrack.severity_rank(v_severity) > walltrack.severity_rank(v_alert.severity), session_user, 'event'
+        null, null, null, walltrack.severity_rank(v_severity) < walltrack.severity_rank(v_alert.severity), session_user, 'event'
       );
     end if;
     if v_alert_id is not null then
@@ -95,10 +94,8 @@ end
 $$;
 
 comment on function walltrack.raise_alert(text, text, text, text, jsonb, boolean, text) is
-'Opens an alert; while one is open for the dedupe key, updates it and counts the occurrence. The type and the keys of order '
+'Opens an alert; while an alert is open for the dedupe key, updates it and counts the occurrence. The type and the keys of order '
 'alerts are reserved (WT003).';
-
-revoke all on function walltrack.raise_alert(text, text, text, text, jsonb, boolean, text) from public;
 
 
 create or replace function walltrack.acknowledge_alert(p_alert_id uuid, p_by text) returns walltrack.alerts
@@ -109,16 +106,16 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
-  v_alert walltrack.alerts := walltrack.locked_alert(p_alert_id);
-  v_by text := walltrack.actor(p_by);
+  v_alert walltrack.alerts := walltrack.lock_alert(p_alert_id);
+  v_by text := walltrack.actor_or_user(p_by);
   v_now timestamptz := clock_timestamp();
 begin
   if v_alert.status = 'resolved' then
-    raise exception 'the alert cannot be acknowledged: % resolved it at %', v_alert.resolved_by, walltrack.utc(v_alert.resolved_at)
+    raise exception 'the alert cannot be acknowledged: % resolved it at %', v_alert.resolved_by, walltrack.format_utc(v_alert.resolved_at)
       using errcode = 'WT002', detail = v_alert.resolution;
   end if;
   if v_alert.status = 'acknowledged' then
-    raise notice 'already acknowledged by % at %', v_alert.acknowledged_by, walltrack.utc(v_alert.acknowledged_at);
+    raise notice 'already acknowledged by % at %', v_alert.acknowledged_by, walltrack.format_utc(v_alert.acknowledged_at);
     return v_alert;
   end if;
   update walltrack.alerts as a
@@ -133,8 +130,6 @@ $$;
 comment on function walltrack.acknowledge_alert(uuid, text) is
 'active -> acknowledged. Already acknowledged: unchanged, with a NOTICE. Resolved: WT002. No such alert: WT001.';
 
-revoke all on function walltrack.acknowledge_alert(uuid, text) from public;
-
 
 create or replace function walltrack.resolve_alert(p_alert_id uuid, p_resolution text, p_by text) returns walltrack.alerts
 language plpgsql
@@ -144,18 +139,18 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 declare
-  v_alert walltrack.alerts := walltrack.locked_alert(p_alert_id);
+  v_alert walltrack.alerts := walltrack.lock_alert(p_alert_id);
 begin
-  if walltrack.nonblank(p_resolution) is null then
-    raise exception 'resolving needs a resolution' using errcode = 'WT003', hint = 'Say in a few words how it ended.';
+  if walltrack.trim_to_null(p_resolution) is null then
+    raise exception 'a resolution is required' using errcode = 'WT003', hint = 'Describe the outcome in a few words.';
   end if;
   if v_alert.status = 'resolved' then
-    raise notice 'already resolved by % at %', v_alert.resolved_by, walltrack.utc(v_alert.resolved_at);
+    raise notice 'already resolved by % at %', v_alert.resolved_by, walltrack.format_utc(v_alert.resolved_at);
     return v_alert;
   end if;
   perform walltrack.close_alert(
     p_alert_id, v_alert.alert_type, v_alert.severity, v_alert.title, v_alert.data, v_alert.requires_action, v_alert.dedupe_key,
-    walltrack.clip(walltrack.nonblank(p_resolution), 2000), walltrack.actor(p_by), 'event'
+    walltrack.clip(walltrack.trim_to_null(p_resolution), 2000), walltrack.actor_or_user(p_by), 'event'
   );
   return (select a from walltrack.alerts as a where a.id = p_alert_id);
 end
@@ -163,8 +158,6 @@ $$;
 
 comment on function walltrack.resolve_alert(uuid, text, text) is
 'active or acknowledged -> resolved. Already resolved: unchanged, with a NOTICE. No such alert: WT001. Blank: WT003.';
-
-revoke all on function walltrack.resolve_alert(uuid, text, text) from public;
 
 
 create or replace function walltrack.resolve_raised_alert(p_alert_id uuid, p_resolution text, p_by text) returns walltrack.alerts
@@ -180,16 +173,14 @@ begin
     where a.id = p_alert_id
       and (a.alert_type = 'order_failed_permanently' or starts_with(a.dedupe_key, 'order_failed_'))
   ) then
-    raise exception 'an order alert is resolved by an operator or by its order only' using errcode = 'WT003';
+    raise exception 'only an operator or the order itself can resolve an order alert' using errcode = 'WT003';
   end if;
   return walltrack.resolve_alert(p_alert_id, p_resolution, p_by);
 end
 $$;
 
 comment on function walltrack.resolve_raised_alert(uuid, text, text) is
-'resolve_alert() for services that raise alerts of their own: it refuses order alerts (WT003).';
-
-revoke all on function walltrack.resolve_raised_alert(uuid, text, text) from public;
+'resolve_alert() for services that raise their own alerts: refuses order alerts (WT003).';
 
 
 create or replace function walltrack.snooze_alert(p_alert_id uuid, p_until timestamptz, p_by text) returns walltrack.alerts
@@ -199,22 +190,22 @@ security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
--- Quiet until a time; nothing has to happen then, the alert is snoozed while snoozed_until > now(). NULL wakes it at once.
+-- The alert is snoozed while snoozed_until > now(): no job has to wake it. NULL wakes it at once.
 declare
-  v_alert walltrack.alerts := walltrack.locked_alert(p_alert_id);
-  v_by text := walltrack.actor(p_by);
+  v_alert walltrack.alerts := walltrack.lock_alert(p_alert_id);
+  v_by text := walltrack.actor_or_user(p_by);
   v_now timestamptz := clock_timestamp();
   v_before timestamptz := case when v_alert.snoozed_until > v_now then v_alert.snoozed_until end;
   v_who text;
 begin
   if v_alert.status = 'resolved' then
-    raise exception 'the alert cannot be snoozed: % resolved it at %', v_alert.resolved_by, walltrack.utc(v_alert.resolved_at)
+    raise exception 'the alert cannot be snoozed: % resolved it at %', v_alert.resolved_by, walltrack.format_utc(v_alert.resolved_at)
       using errcode = 'WT002', detail = v_alert.resolution;
   end if;
   if p_until <= v_now or p_until > v_now + interval '1 year' then
     raise exception 'an alert can be snoozed until a time within the next year, not until %',
-      case when isfinite(p_until) then walltrack.utc(p_until) else p_until::text end
-      using errcode = 'WT003', hint = format('It is %s now. NULL wakes the alert.', walltrack.utc(v_now));
+      case when isfinite(p_until) then walltrack.format_utc(p_until) else p_until::text end
+      using errcode = 'WT003', hint = format('It is %s now. NULL wakes the alert.', walltrack.format_utc(v_now));
   end if;
 
   if v_before is not null then
@@ -229,12 +220,12 @@ begin
     if v_before is null then
       raise notice 'already awake';
     else
-      raise notice 'already snoozed by % until %', v_who, walltrack.utc(v_before);
+      raise notice 'already snoozed by % until %', v_who, walltrack.format_utc(v_before);
     end if;
     return v_alert;
   end if;
   if v_before is not null then
-    raise notice '% had snoozed it until %', v_who, walltrack.utc(v_before);
+    raise notice '% had snoozed it until %', v_who, walltrack.format_utc(v_before);
   end if;
 
   update walltrack.alerts as a
@@ -247,10 +238,8 @@ end
 $$;
 
 comment on function walltrack.snooze_alert(uuid, timestamptz, text) is
-'Keeps an open alert quiet until a time within a year; NULL wakes it. Replaces a snooze and says whose in a NOTICE. The same '
-'time again: unchanged, with a NOTICE. Resolved: WT002. Another time: WT003. No such alert: WT001.';
-
-revoke all on function walltrack.snooze_alert(uuid, timestamptz, text) from public;
+'Snoozes an open alert until a time within a year; NULL wakes it. Replaces an earlier snooze and names its actor in a NOTICE. The '
+'same time again: unchanged, with a NOTICE. Resolved: WT002. Time out of range: WT003. No such alert: WT001.';
 
 
 create or replace function walltrack.resolve_by_dedupe_key(
@@ -264,13 +253,13 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
--- With the rights of the caller, because an operator may resolve every alert and a raiser none of an order.
+-- With the rights of the caller: an operator may resolve every alert, a raiser no order alert.
 declare
   v_alert_id uuid;
 begin
   select a.id into v_alert_id
   from walltrack.alerts as a
-  where a.dedupe_key in (p_dedupe_key collate "default", walltrack.nonblank(p_dedupe_key) collate "default") and a.resolved_at is null
+  where a.dedupe_key in (p_dedupe_key collate "default", walltrack.trim_to_null(p_dedupe_key) collate "default") and a.resolved_at is null
   order by a.dedupe_key = p_dedupe_key desc  -- an order's key keeps the white space of its id
   limit 1;
   if v_alert_id is null then
@@ -285,6 +274,4 @@ end
 $$;
 
 comment on function walltrack.resolve_by_dedupe_key(text, text, text) is
-'Resolves the open alert of a dedupe key; NULL, with a NOTICE, when none is open. A raiser resolves no order alerts (WT003).';
-
-revoke all on function walltrack.resolve_by_dedupe_key(text, text, text) from public;
+'Resolves the open alert of a dedupe key; NULL, with a NOTICE, when none is open. A raiser cannot resolve order alerts (WT003).';

@@ -1,7 +1,7 @@
--- Brings the alert of one order in line with the order. The guard, the reconciler and order actions all end here.
+-- Synchronizes the alert of one order with the order. The guard, the reconciler and order actions all end here.
 --
--- It decides by levels, not by edges: it compares the order as it is now with what the alert recorded when alerting last
--- followed the order (order_attempts, order_status, the error in data). So it does not matter in which order the triggers of a
+-- The decision looks at levels, not at edges: it compares the order as it is now with what the alert recorded when alerting last
+-- synchronized the order (order_attempts, order_status, the error in data). So it does not matter in which order the triggers of a
 -- table fire, how deep writes nest, whether a row moved between partitions, or whether a write was missed and is healed later.
 
 create or replace function walltrack.order_outcome(
@@ -15,7 +15,7 @@ security invoker
 as $$
   select case
     when p_status in ('filled', 'executed') then 'filled'
-    -- The retry worker giving up looks like a cancel, but no operator has decided anything: the trouble remains.
+    -- A retry worker that gives up writes a cancel too, but no operator has decided anything: the problem remains.
     when p_status = 'cancelled' and not (p_is_exhausted and p_was_given_up) then 'cancelled'
     when p_is_exhausted then 'exhausted'
     else 'open'
@@ -23,17 +23,15 @@ as $$
 $$;
 
 comment on function walltrack.order_outcome(text, boolean, boolean) is
-'filled, cancelled (by an operator), exhausted (an alert is to be open) or open.';
-
-revoke all on function walltrack.order_outcome(text, boolean, boolean) from public;
+'What has become of an order: filled, cancelled (by an operator), exhausted (an alert must be open) or open.';
 
 
-create or replace function walltrack.told_error(p_error text, p_alerted text, p_former text, p_cancel_pattern text) returns text
+create or replace function walltrack.choose_error(p_error text, p_alerted text, p_former text, p_cancel_pattern text) returns text
 language sql
 immutable
 security invoker
 as $$
-  -- What the worker writes when it gives up does not say why: then the error that the alert has tells it, or the one of before.
+  -- The text that the retry worker writes when it gives up is no cause: then the error of the alert or the former error of the order is.
   select coalesce(
     case when btrim(p_error, e' \t\n\r\f\v') <> '' and left(p_error, 1000) !~ p_cancel_pattern then p_error end,
     p_alerted,
@@ -42,10 +40,8 @@ as $$
   )
 $$;
 
-comment on function walltrack.told_error(text, text, text, text) is
-'The error that an alert tells; NULL when none is known.';
-
-revoke all on function walltrack.told_error(text, text, text, text) from public;
+comment on function walltrack.choose_error(text, text, text, text) is
+'The error for an alert: the cause of the failure where it is known, NULL when there is no error.';
 
 
 create or replace function walltrack.order_message(
@@ -63,7 +59,7 @@ language sql
 stable
 security invoker
 as $$
-  -- An order of an unknown type counts as an EXIT: it may be an open position. People tell UUIDs by their beginning; the
+  -- An order of an unknown type counts as an EXIT: it may be an open position. The beginning identifies a UUID for a reader; the
   -- beginning of a number is another number.
   select format(
     '%s%s order %s for %s failed after %s of %s attempts. Error: %s%s',
@@ -90,12 +86,10 @@ as $$
 $$;
 
 comment on function walltrack.order_message(text, text, text, text, text, int, int, text, boolean) is
-'The message of a failed order''s alert, for a person who is woken by it.';
-
-revoke all on function walltrack.order_message(text, text, text, text, text, int, int, text, boolean) from public;
+'The message of the alert of a failed order, for the operator who is woken by it.';
 
 
-create or replace function walltrack.record_order(p_alert_id uuid, p_status text, p_attempt_count int, p_is_exhausted boolean)
+create or replace function walltrack.record_order_state(p_alert_id uuid, p_status text, p_attempt_count int, p_is_exhausted boolean)
 returns text
 language plpgsql
 volatile
@@ -112,10 +106,8 @@ begin
 end
 $$;
 
-comment on function walltrack.record_order(uuid, text, int, boolean) is
-'Records the state of an order in its alert, where that says nothing to people; recorded, or NULL where it was there.';
-
-revoke all on function walltrack.record_order(uuid, text, int, boolean) from public;
+comment on function walltrack.record_order_state(uuid, text, int, boolean) is
+'Records the state of an order in its alert without an event; returns recorded, or NULL where it was recorded before.';
 
 
 create or replace function walltrack.sync_order(
@@ -149,14 +141,14 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '80ms'
 set enable_seqscan = off
 as $$
--- The facts as fact_expression() gives them. p_is_write: the order was just written, from the state p_former_..., by no other write
--- after that: R3 is about the write, e.g. lowering max_attempts is no further failure. Otherwise what the alert recorded stands
--- for the former state. p_former_error: it may be the last one that says why. p_was_exhausted: if the order was not, no resolved
--- alert matters. p_is_history: raise nothing. Returns raised, repeated, refreshed, resolved or recorded; NULL when the alert was
--- in line. Longer than a screen, because each function that it would be split into costs 1 to 2 us of each failure.
+-- The facts are as fact_expression() returns them. p_is_write: the order has just been written, its former state is p_former_..., and
+-- no other write came after that; otherwise the former state is what the alert recorded. A further failed attempt is a property of the
+-- write: lowering max_attempts is none. p_former_error: may be the last error that names the cause. p_was_exhausted: where the order was
+-- not exhausted before, no resolved alert matters. p_is_history: raise nothing. Returns raised, repeated, refreshed, resolved or
+-- recorded; NULL when the alert agreed with the order. Longer than a screen, because each function call costs each failure 1 to 2 us.
 declare
   v_key text collate "default" := case
-    when length(p_order_id) > 200 then walltrack.order_key(p_order_id) else 'order_failed_' || p_order_id
+    when length(p_order_id) > 200 then walltrack.order_dedupe_key(p_order_id) else 'order_failed_' || p_order_id
   end;
   v_is_exhausted boolean := coalesce(p_attempt_count > 0 and p_attempt_count >= p_max_attempts, false);
   v_was_given_up boolean := coalesce(left(p_last_error, 1000) ~ p_cancel_pattern, false);
@@ -180,11 +172,11 @@ begin
     raise exception 'the row has no order id' using errcode = 'WT004',
       hint = 'Was the column renamed or dropped? Watch the table again with its new name in p_columns.';
   end if;
-  -- Nothing can have waited for long in a transaction that is younger than this.
+  -- A younger transaction cannot have waited for long.
   if clock_timestamp() - now() > interval '20 ms' then
-    v_limit := walltrack.limit_waiting();
+    v_limit := walltrack.limit_lock_wait();
   end if;
-  -- The open alert, else the one that was resolved last. The INSERT below looks for itself where only an open one matters.
+  -- The open alert, else the one that was resolved last. Where only an open alert matters, the INSERT below finds it.
   if p_was_exhausted or not p_is_write or v_outcome <> 'exhausted' then
     select a.id, a.alert_type, a.severity, a.title, a.message, a.data, a.requires_action, a.resolved_at, a.resolved_by,
       a.order_table, a.order_status, a.order_attempts, a.order_exhausted
@@ -200,7 +192,7 @@ begin
     v_former_status := case when p_is_write then p_former_status else v_alert.order_status end;
     if v_is_open and (
       v_outcome = 'filled'
-      -- The error of an order that the worker had cancelled may be edited, which decides nothing.
+      -- An edited error of an order that the retry worker had cancelled is not a decision.
       or (v_outcome = 'cancelled' and v_former_status is distinct from 'cancelled')
     ) then
       if not p_dry_run then
@@ -212,25 +204,25 @@ begin
       return case when p_dry_run or v_alert_id is not null then 'resolved' end;  -- unless an operator was first
     end if;
 
-    v_alert.order_attempts := coalesce(v_alert.order_attempts, walltrack.as_int(v_alert.data ->> 'attempts'));
+    v_alert.order_attempts := coalesce(v_alert.order_attempts, walltrack.parse_int(v_alert.data ->> 'attempts'));
     v_fails_again := coalesce(
       p_attempt_count > case when p_is_write then coalesce(p_former_attempts, 0) else v_alert.order_attempts end, false
     ) or coalesce(p_status = 'failed' and (v_former_status <> 'failed' or (p_is_write and v_former_status is null)), false);
     if not v_is_open then
-      -- A person's resolve holds while the order goes on being exhausted.
+      -- The resolve of an operator holds while the order stays exhausted.
       v_is_held := not v_fails_again and v_alert.resolved_by <> 'system'
         and coalesce(case when p_is_write then p_was_exhausted else v_alert.order_exhausted end, true)
         and coalesce(p_attempt_count <= v_alert.order_attempts, true);
     end if;
   end if;
 
-  -- Nothing to tell people: the order can go on, or a person's resolve holds until it fails again.
+  -- No news: the order can continue, or the resolve of an operator holds until the order fails again.
   if not (
     (v_outcome = 'exhausted' and (v_is_open or not (v_is_held is true or p_is_history)))
     or (v_is_open and v_is_exhausted and v_outcome = 'cancelled')
   ) then
     if v_has_alert and not p_dry_run and (v_is_open or v_is_exhausted or p_was_exhausted) then
-      return walltrack.record_order(v_alert.id, p_status, p_attempt_count, v_is_exhausted);
+      return walltrack.record_order_state(v_alert.id, p_status, p_attempt_count, v_is_exhausted);
     end if;
     return null;
   end if;
@@ -244,7 +236,7 @@ begin
     if v_is_open then
       v_error := v_alert.data ->> 'error';
     end if;
-    v_error := walltrack.told_error(p_last_error, v_error, p_former_error, p_cancel_pattern);
+    v_error := walltrack.choose_error(p_last_error, v_error, p_former_error, p_cancel_pattern);
   end if;
   v_message := walltrack.order_message(
     p_order_id, p_order_type, v_kind, p_token_symbol, p_token_address, p_attempt_count, p_max_attempts, v_error, p_is_simulated
@@ -259,12 +251,12 @@ begin
       if v_alert.data = v_data and v_alert.message = v_message and v_alert.severity = v_severity and v_alert.title = v_title
         and v_alert.order_table = p_table
       then
-        return case when not p_dry_run then walltrack.record_order(v_alert.id, p_status, p_attempt_count, v_is_exhausted) end;
+        return case when not p_dry_run then walltrack.record_order_state(v_alert.id, p_status, p_attempt_count, v_is_exhausted) end;
       end if;
       if not p_dry_run then
         v_alert_id := walltrack.refresh_alert(
           v_alert.id, v_severity, v_title, v_message, v_data, p_table, p_status, p_attempt_count,
-          walltrack.severity_rank(v_severity) > walltrack.severity_rank(v_alert.severity)
+          walltrack.severity_rank(v_severity) < walltrack.severity_rank(v_alert.severity)
         );
       end if;
       return 'refreshed';
@@ -274,13 +266,13 @@ begin
     v_alert_id := walltrack.repeat_alert(
       v_alert.id, 'order_failed_permanently', v_severity, v_title, v_message, v_data, true, v_key,
       p_table, p_status, p_attempt_count,
-      v_severity <> v_alert.severity and walltrack.severity_rank(v_severity) > walltrack.severity_rank(v_alert.severity),
+      v_severity <> v_alert.severity and walltrack.severity_rank(v_severity) < walltrack.severity_rank(v_alert.severity),
       'system', p_notify
     );
     if v_alert_id is not null then
       return 'repeated';
     end if;
-    -- An operator has resolved it since it was read; the order failed again after that.
+    -- An operator has resolved the alert since it was read; the order failed again after that.
   elsif p_dry_run then
     return 'raised';
   end if;
@@ -294,7 +286,7 @@ begin
     raise exception 'the alert of % was not inserted', v_key
       using errcode = 'WT008', hint = 'Does a trigger on walltrack.alerts suppress the row?';
   end if;
-  -- One is open.
+  -- Another writer has just raised it.
   return walltrack.sync_order(
     p_table, p_order_id, p_order_type, p_status, p_attempt_count, p_max_attempts, p_last_error, p_token_address, p_token_symbol,
     p_position_id, p_side, p_amount_sol, p_is_simulated, p_cancel_pattern, p_notify, p_is_write, p_former_status, p_former_attempts,
@@ -304,15 +296,10 @@ end
 $$;
 
 comment on function walltrack.sync_order(
-    regclass, text, text, text, int, int, text, text, text, text, text, numeric, boolean, text, text, boolean, text, int, text, boolean, boolean,
-    boolean
+    regclass, text, text, text, int, int, text, text, text, text, text, numeric, boolean, text, text, boolean, text, int, text,
+    boolean, boolean, boolean
 ) is
-'Brings the alert of an order in line with the order: raises, repeats, refreshes or resolves it, or does nothing.';
-
-revoke all on function walltrack.sync_order(
-    regclass, text, text, text, int, int, text, text, text, text, text, numeric, boolean, text, text, boolean, text, int, text, boolean, boolean,
-    boolean
-) from public;
+'Synchronizes the alert of an order with the order: raises, repeats, refreshes or resolves it, or does nothing.';
 
 
 create or replace function walltrack.has_alert(p_order_id text) returns boolean
@@ -324,19 +311,17 @@ set lock_timeout = '80ms'
 set enable_seqscan = off
 as $$
 declare
-  v_key text collate "default" := walltrack.order_key(p_order_id);
+  v_key text collate "default" := walltrack.order_dedupe_key(p_order_id);
   v_limit int;
 begin
   if clock_timestamp() - now() > interval '20 ms' then
-    v_limit := walltrack.limit_waiting();
+    v_limit := walltrack.limit_lock_wait();
   end if;
   return exists (select from walltrack.alerts as a where a.dedupe_key = v_key);
 end
 $$;
 
 comment on function walltrack.has_alert(text) is 'Whether an order has an alert, open or not.';
-
-revoke all on function walltrack.has_alert(text) from public;
 
 
 create or replace function walltrack.sync_deleted_order(
@@ -353,13 +338,13 @@ set lock_timeout = '80ms'
 set enable_seqscan = off
 as $$
 declare
-  v_key text collate "default" := walltrack.order_key(p_order_id);
+  v_key text collate "default" := walltrack.order_dedupe_key(p_order_id);
   v_alert record;
   v_alert_id uuid;
   v_limit int;
 begin
   if clock_timestamp() - now() > interval '20 ms' then
-    v_limit := walltrack.limit_waiting();
+    v_limit := walltrack.limit_lock_wait();
   end if;
   select a.id, a.alert_type, a.severity, a.title, a.data, a.requires_action, a.resolved_at into v_alert
   from walltrack.alerts as a
@@ -375,12 +360,10 @@ begin
     end if;
     return case when p_dry_run or v_alert_id is not null then 'resolved' end;  -- unless an operator was first
   end if;
-  -- One that is inserted again with this id fails anew.
-  return case when p_was_exhausted and not p_dry_run then walltrack.record_order(v_alert.id, 'deleted', 0, false) end;
+  -- An order that is inserted again with this id starts from here.
+  return case when p_was_exhausted and not p_dry_run then walltrack.record_order_state(v_alert.id, 'deleted', 0, false) end;
 end
 $$;
 
 comment on function walltrack.sync_deleted_order(text, text, boolean, boolean) is
-'Resolves the alert of an order that does not exist any more; resolved or recorded, NULL where there was none.';
-
-revoke all on function walltrack.sync_deleted_order(text, text, boolean, boolean) from public;
+'Resolves the alert of an order that no longer exists; returns resolved or recorded, NULL where there was no alert.';

@@ -1,8 +1,8 @@
--- Which column says what of an order, and the SQL that reads it.
+-- The facts of an order, the columns that hold them, and the SQL that reads them.
 --
--- Other roles may own the table, its types and what is attached to it, and nothing of theirs may run with the rights of
--- alerting's owner. So only mapped columns are read, and values of types that are not PostgreSQL's own pass through their output
--- functions (format('%s', ...)), never through casts or operators.
+-- Other roles may own the table, its types and what is attached to it, and none of their code may run with the rights of the owner
+-- of alerting. So only mapped columns are read, and values of types that are not PostgreSQL's own pass through their output functions
+-- (format('%s', ...)), never through casts or operators.
 
 create or replace function walltrack.table_name(p_table regclass) returns text
 language sql
@@ -17,18 +17,16 @@ as $$
   where c.oid = p_table
 $$;
 
-comment on function walltrack.table_name(regclass) is 'The name of a table with its schema; NULL for a table that was dropped.';
-
-revoke all on function walltrack.table_name(regclass) from public;
+comment on function walltrack.table_name(regclass) is 'The name of a table with its schema; NULL for a dropped table.';
 
 
-create or replace function walltrack.guard_of(p_table regclass) returns text
+create or replace function walltrack.existing_guard_name(p_table regclass) returns text
 language sql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  -- The owner of the table may give any trigger our name: only a function of ours, which no other role can attach, counts.
+  -- The owner of the table may give any trigger this name. Only a function of alerting counts, which no other role can attach.
   select p.proname::text
   from pg_trigger as t
   inner join pg_proc as p on p.oid = t.tgfoid
@@ -37,9 +35,8 @@ as $$
   limit 1
 $$;
 
-comment on function walltrack.guard_of(regclass) is 'The name of the trigger function that guards a table; NULL where none does.';
-
-revoke all on function walltrack.guard_of(regclass) from public;
+comment on function walltrack.existing_guard_name(regclass) is
+'The name of the trigger function that guards a table; NULL where there is none.';
 
 
 create or replace function walltrack.watched_root(p_table regclass) returns regclass
@@ -48,40 +45,37 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  -- By the triggers, so that an order write needs no lock on watched_tables.
+  -- From the triggers, so that an order write needs no lock on watched_tables.
   select r.relid
   from pg_partition_ancestors(p_table) with ordinality as r (relid, distance)
   inner join pg_trigger as t on t.tgrelid = r.relid and t.tgname = 'walltrack_alerts_update' and t.tgparentid = 0
-  where walltrack.guard_of(r.relid) is not null
+  where walltrack.existing_guard_name(r.relid) is not null
   order by r.distance
   limit 1
 $$;
 
-comment on function walltrack.watched_root(regclass) is 'The watched table that a partition belongs to: the nearest one above it.';
+comment on function walltrack.watched_root(regclass) is
+'The watched table that a partition belongs to: its nearest watched ancestor.';
 
-revoke all on function walltrack.watched_root(regclass) from public;
 
-
-create or replace function walltrack.present_tables() returns setof walltrack.watched_tables
+create or replace function walltrack.existing_watched_tables() returns setof walltrack.watched_tables
 language sql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  -- A row whose table was dropped may name another object: after a restore, or once its number is used again.
+  -- The oid of a dropped table may belong to another object: after a restore, or once it is reused.
   select w.*
   from walltrack.watched_tables as w
   inner join pg_class as c on c.oid = w.table_id
   where c.relkind in ('r', 'p')
-    and (w.table_name = walltrack.table_name(w.table_id) or walltrack.guard_of(w.table_id) is not null)
+    and (w.table_name = walltrack.table_name(w.table_id) or walltrack.existing_guard_name(w.table_id) is not null)
 $$;
 
-comment on function walltrack.present_tables() is 'The rows of watched_tables whose table is still there.';
-
-revoke all on function walltrack.present_tables() from public;
+comment on function walltrack.existing_watched_tables() is 'The rows of watched_tables whose table exists.';
 
 
-create or replace function walltrack.types_of(p_table regclass, p_columns jsonb) returns jsonb
+create or replace function walltrack.column_types(p_table regclass, p_columns jsonb) returns jsonb
 language sql
 stable
 security invoker
@@ -93,10 +87,8 @@ as $$
   inner join pg_attribute as a on a.attrelid = p_table and a.attname = f.value and a.attnum > 0 and not a.attisdropped
 $$;
 
-comment on function walltrack.types_of(regclass, jsonb) is
-'Fact -> type of its column, without the facts whose column the table does not have (any more).';
-
-revoke all on function walltrack.types_of(regclass, jsonb) from public;
+comment on function walltrack.column_types(regclass, jsonb) is
+'Fact -> type of its column, without the facts whose column the table does not have.';
 
 
 create or replace function walltrack.base_type(p_table regclass, p_column text) returns regtype
@@ -124,9 +116,7 @@ end
 $$;
 
 comment on function walltrack.base_type(regclass, text) is
-'The type of a column, of a domain the type below it; NULL where a trigger cannot read such a column.';
-
-revoke all on function walltrack.base_type(regclass, text) from public;
+'The type of a column, for a domain its base type; NULL where a trigger cannot read the column.';
 
 
 create or replace function walltrack.type_name(p_type regtype) returns text
@@ -135,7 +125,7 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  -- Not as people write it: "character" would be character(1).
+  -- Not format_type(): "character" would be character(1).
   select format('%I.%I', n.nspname, t.typname)
   from pg_type as t
   inner join pg_namespace as n on n.oid = t.typnamespace
@@ -144,8 +134,6 @@ $$;
 
 comment on function walltrack.type_name(regtype) is 'The name of a type for a cast that keeps the whole value.';
 
-revoke all on function walltrack.type_name(regtype) from public;
-
 
 create or replace function walltrack.text_expression(p_table regclass, p_columns jsonb, p_fact text, p_record text) returns text
 language plpgsql
@@ -153,8 +141,8 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- Every name in it is qualified: it is evaluated under any search_path. 16384 is the first number of an object that is not
--- PostgreSQL's own.
+-- Every name in the expression is qualified, because it is evaluated under any search_path. 16384 is the first oid of an object that is
+-- not PostgreSQL's own.
 declare
   v_type regtype := walltrack.base_type(p_table, p_columns ->> p_fact);
 begin
@@ -174,8 +162,6 @@ $$;
 comment on function walltrack.text_expression(regclass, jsonb, text, text) is
 'The SQL that reads a fact of an order, as a text, from a record (new, old or an alias) of its table; null where it cannot be read.';
 
-revoke all on function walltrack.text_expression(regclass, jsonb, text, text) from public;
-
 
 create or replace function walltrack.fact_length(p_fact text) returns int
 language sql
@@ -194,9 +180,8 @@ as $$
   end
 $$;
 
-comment on function walltrack.fact_length(text) is 'How many characters of a fact an alert keeps; NULL where it is kept whole.';
-
-revoke all on function walltrack.fact_length(text) from public;
+comment on function walltrack.fact_length(text) is
+'The number of characters of a fact that an alert keeps; NULL where the fact is not cut.';
 
 
 create or replace function walltrack.fact_expression(p_table regclass, p_columns jsonb, p_fact text, p_record text) returns text
@@ -222,23 +207,25 @@ begin
   elsif v_type is null then
     return 'null';
   elsif p_fact = 'amount_sol' then
-    v_text := case when v_is_number then v_column || '::pg_catalog.numeric' else format('walltrack.as_number(%s)', v_text) end;
-    -- A type like numeric(20, 8) bounds it.
+    v_text := case when v_is_number then v_column || '::pg_catalog.numeric' else format('walltrack.parse_number(%s)', v_text) end;
+    -- A type such as numeric(20, 8) limits the amount by itself.
     return case when exists (
       select from pg_attribute as a
       where a.attrelid = p_table and a.attname = p_columns ->> p_fact and a.atttypid = 'numeric'::regtype
         and (a.atttypmod - 4) >> 16 between 1 and 40 and (a.atttypmod - 4) & 2047 <= 40
-    ) then v_text else format('walltrack.as_amount(%s)', v_text) end;
+    ) then v_text else format('walltrack.limit_amount(%s)', v_text) end;
   elsif p_fact = 'is_simulated' then
-    return case when v_type = 'bool'::regtype then v_column || '::pg_catalog.bool' else format('walltrack.as_simulated(%s)', v_text) end;
+    return case
+      when v_type = 'bool'::regtype then v_column || '::pg_catalog.bool' else format('walltrack.parse_is_simulated(%s)', v_text)
+    end;
   elsif p_fact = 'updated_at' then
     return case v_type
       when 'timestamptz'::regtype then v_column || '::pg_catalog.timestamptz'
       when 'timestamp'::regtype then format('pg_catalog.timezone(''UTC'', %s::pg_catalog.timestamp)', v_column)
-      else format('walltrack.as_time(%s)', v_text)
+      else format('walltrack.parse_time(%s)', v_text)
     end;
   end if;
-  -- A text is cut where its type does not see to that.
+  -- A text is cut unless its type limits the length.
   if walltrack.fact_length(p_fact) is not null and v_type not in ('uuid'::regtype, 'int4'::regtype, 'int8'::regtype) and not exists (
     select from pg_attribute as a
     where a.attrelid = p_table and a.attname = p_columns ->> p_fact and a.atttypid = 'varchar'::regtype
@@ -250,11 +237,9 @@ begin
     );
   end if;
   if p_fact in ('order_type', 'status') then
-    -- Under a Turkish collation 'FILLED' would not become 'filled'. Back to the default one, in which the function that gets it
-    -- looks for keys by an index.
-    return format(
-      'pg_catalog.lower((%s) collate pg_catalog."C") collate pg_catalog."default"', v_text
-    );
+    -- Under a Turkish collation 'FILLED' would not become 'filled'. The default collation of the result is that of the index by which
+    -- sync_order() finds keys.
+    return format('pg_catalog.lower((%s) collate pg_catalog."C") collate pg_catalog."default"', v_text);
   end if;
   return v_text;
 end
@@ -262,8 +247,6 @@ $$;
 
 comment on function walltrack.fact_expression(regclass, jsonb, text, text) is
 'The SQL that reads a fact of an order, in its type, from a record (new, old or an alias) of its table; null where it cannot be read.';
-
-revoke all on function walltrack.fact_expression(regclass, jsonb, text, text) from public;
 
 
 create or replace function walltrack.unreadable_facts(p_table regclass, p_columns jsonb) returns text
@@ -278,9 +261,7 @@ as $$
 $$;
 
 comment on function walltrack.unreadable_facts(regclass, jsonb) is
-'The facts that every alert needs and no column of a table can be read as; NULL when there is none.';
-
-revoke all on function walltrack.unreadable_facts(regclass, jsonb) from public;
+'The facts that every alert needs but that no column of the table provides; NULL when there is none.';
 
 
 create or replace function walltrack.sync_arguments(p_table regclass, p_columns jsonb, p_record text) returns text
@@ -289,16 +270,17 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  select string_agg(format('p_%s => %s', f.name, walltrack.fact_expression(p_table, p_columns, f.name, p_record)), e',\n      ' order by f.place)
+  select string_agg(
+    format('p_%s => %s', f.name, walltrack.fact_expression(p_table, p_columns, f.name, p_record)), e',\n      ' order by f.place
+  )
   from unnest(array[
-    'order_type', 'status', 'attempt_count', 'max_attempts', 'last_error', 'token_address', 'token_symbol', 'position_id', 'side', 'amount_sol', 'is_simulated'
+    'order_type', 'status', 'attempt_count', 'max_attempts', 'last_error', 'token_address', 'token_symbol', 'position_id', 'side',
+    'amount_sol', 'is_simulated'
   ]) with ordinality as f (name, place)
 $$;
 
 comment on function walltrack.sync_arguments(regclass, jsonb, text) is
-'The SQL of the arguments of sync_order() that are facts of an order, but for its id, from a record of its table.';
-
-revoke all on function walltrack.sync_arguments(regclass, jsonb, text) from public;
+'The SQL of the arguments of sync_order() that are facts of an order, except its id, from a record of its table.';
 
 
 create or replace function walltrack.history_condition(p_table walltrack.watched_tables, p_record text) returns text
@@ -318,6 +300,4 @@ end
 $$;
 
 comment on function walltrack.history_condition(walltrack.watched_tables, text) is
-'The SQL that says whether the retry worker gave an order up before its table was watched; without a time it counts as history.';
-
-revoke all on function walltrack.history_condition(walltrack.watched_tables, text) from public;
+'The SQL that says whether the retry worker gave up an order before its table was watched; without a time the order is history.';

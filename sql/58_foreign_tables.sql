@@ -1,8 +1,8 @@
--- Other roles may own a watched table and attach code to it: functions in its indexes, constraints and policies, and triggers.
--- None of it may run with the rights of alerting's owner. So these functions ask first, and where it could, the table is not
--- queried at all: alerting knows then only what its triggers see.
+-- Other roles may own a watched table and attach code to it: functions in its indexes, constraints and policies, and triggers. None of
+-- that code may run with the rights of the owner of alerting. These functions check that first; where it could run, the table is not
+-- queried at all, and alerting knows only what its triggers see.
 
-create or replace function walltrack.hides_orders(p_table regclass) returns boolean
+create or replace function walltrack.can_hide_orders(p_table regclass) returns boolean
 language plpgsql
 stable
 security invoker
@@ -24,10 +24,8 @@ begin
 end
 $$;
 
-comment on function walltrack.hides_orders(regclass) is
-'Whether row level security may hide orders of a table from alerting''s owner: an order that is not found may exist all the same.';
-
-revoke all on function walltrack.hides_orders(regclass) from public;
+comment on function walltrack.can_hide_orders(regclass) is
+'Whether row level security may hide orders of a table from the owner of alerting: an order that is not found may still exist.';
 
 
 create or replace function walltrack.is_trusted(p_role oid) returns boolean
@@ -40,16 +38,15 @@ as $$
     select from pg_roles as r
     where (r.rolsuper or r.rolname = current_user)
       and r.oid = case
-        -- The owner of schema public: a role that stands for the owner of the database.
+        -- The owner of schema public: it stands for the owner of the database.
         when p_role <> 'pg_database_owner'::regrole then p_role
         else (select d.datdba from pg_database as d where d.datname = current_database())
       end
   )
 $$;
 
-comment on function walltrack.is_trusted(oid) is 'Whether code of a role may run with the rights of alerting''s owner: its own, or a superuser''s.';
-
-revoke all on function walltrack.is_trusted(oid) from public;
+comment on function walltrack.is_trusted(oid) is
+'Whether code of a role may run with the rights of the owner of alerting: its own code, or that of a superuser.';
 
 
 create or replace function walltrack.table_tree(p_table regclass) returns setof regclass
@@ -69,19 +66,17 @@ as $$
   select t.id::regclass from tree as t
 $$;
 
-comment on function walltrack.table_tree(regclass) is 'A table, its partitions and all that inherit from it.';
-
-revoke all on function walltrack.table_tree(regclass) from public;
+comment on function walltrack.table_tree(regclass) is 'A table with its partitions and all tables that inherit from it.';
 
 
-create or replace function walltrack.runs_foreign_code(p_table regclass, p_is_written boolean) returns boolean
+create or replace function walltrack.can_run_foreign_code(p_table regclass, p_is_written boolean) returns boolean
 language sql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  -- To plan a query, PostgreSQL evaluates immutable functions in the partition key and in the indexes, constraints and statistics of
-  -- a table, with the rights of the role that queries it; policies run with the query, triggers and domains with an UPDATE.
+  -- When PostgreSQL plans a query, it evaluates immutable functions in the partition key, the indexes, the constraints and the statistics
+  -- of a table with the rights of the querying role. Policies run with the query, triggers and domains with an UPDATE.
   with tree as (
     select c.oid, c.relkind from walltrack.table_tree(p_table) as t inner join pg_class as c on c.oid = t
   ), attached as (
@@ -99,7 +94,7 @@ as $$
     union all
     select 'pg_rewrite'::regclass, r.oid from tree as t inner join pg_rewrite as r on r.ev_class = t.oid
   ), owners as (
-    -- PostgreSQL's own functions and operators are pinned, and not listed.
+    -- PostgreSQL's own functions and operators are pinned and therefore not listed.
     select coalesce(f.proowner, o.oprowner) as id
     from attached as a
     inner join pg_depend as d on d.classid = a.class and d.objid = a.id
@@ -125,10 +120,8 @@ as $$
   select exists (select from owners as o where not walltrack.is_trusted(o.id)) or exists (select from tree as t where t.relkind = 'f')
 $$;
 
-comment on function walltrack.runs_foreign_code(regclass, boolean) is
-'Whether a query of a table (p_is_written: an UPDATE) could run code of another role with the rights of alerting''s owner.';
-
-revoke all on function walltrack.runs_foreign_code(regclass, boolean) from public;
+comment on function walltrack.can_run_foreign_code(regclass, boolean) is
+'Whether a query of a table (p_is_written: an UPDATE) could run code of another role with the rights of the owner of alerting.';
 
 
 create or replace function walltrack.has_foreign_owner(p_table regclass) returns boolean
@@ -144,9 +137,8 @@ as $$
   )
 $$;
 
-comment on function walltrack.has_foreign_owner(regclass) is 'Whether a table, or a part of it, belongs to a role that may attach code to it.';
-
-revoke all on function walltrack.has_foreign_owner(regclass) from public;
+comment on function walltrack.has_foreign_owner(regclass) is
+'Whether a table, or a part of it, belongs to a role whose code must not run with the rights of the owner of alerting.';
 
 
 create or replace function walltrack.read_refusal(p_table regclass) returns text
@@ -158,8 +150,8 @@ as $$
 begin
   return case
     when not has_table_privilege(p_table, 'select') then format('%s, which owns alerting, may not read it', current_user)
-    when walltrack.hides_orders(p_table) then format('row level security may hide orders from %s, which owns alerting', current_user)
-    when walltrack.runs_foreign_code(p_table, false) then format(
+    when walltrack.can_hide_orders(p_table) then format('row level security may hide orders from %s, which owns alerting', current_user)
+    when walltrack.can_run_foreign_code(p_table, false) then format(
       'a query would run functions of another role, which are attached to it, with the rights of %s, which owns alerting', current_user
     )
   end;
@@ -167,20 +159,18 @@ end
 $$;
 
 comment on function walltrack.read_refusal(regclass) is
-'Why the orders of a table are not read, beside what its triggers see; NULL where they are.';
-
-revoke all on function walltrack.read_refusal(regclass) from public;
+'Why the orders of a table are not read except by its triggers; NULL where they are.';
 
 
-create or replace function walltrack.may_read(p_table regclass) returns boolean
+create or replace function walltrack.can_read_orders(p_table regclass) returns boolean
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '10ms'
 as $$
--- The owner of a table could attach code to it between this answer and the query. So a table of another role is read only where
--- this transaction sees what the planner sees, and under a lock that keeps such changes out, but no writer.
+-- The owner of a table could attach code to it between this check and the query. So a table of another role is read only where this
+-- transaction sees what the planner sees, and under a lock that blocks such changes but no writer.
 begin
   if not walltrack.has_foreign_owner(p_table) then
     return walltrack.read_refusal(p_table) is null;
@@ -188,7 +178,7 @@ begin
     return false;
   end if;
   execute format(
-    'lock table %s in share update exclusive mode %s', p_table, case when (walltrack.waited()).ms > 200 then 'nowait' end
+    'lock table %s in share update exclusive mode %s', p_table, case when (walltrack.waiting_totals()).ms > 200 then 'nowait' end
   );
   return walltrack.read_refusal(p_table) is null;
 exception when lock_not_available or insufficient_privilege then
@@ -196,12 +186,11 @@ exception when lock_not_available or insufficient_privilege then
 end
 $$;
 
-comment on function walltrack.may_read(regclass) is 'Whether the orders of a table may be read now.';
+comment on function walltrack.can_read_orders(regclass) is
+'Whether the orders of a table can be read now; locks a table of another role against changes of its definition.';
 
-revoke all on function walltrack.may_read(regclass) from public;
 
-
-create or replace function walltrack.action_refusal(p_table regclass) returns text
+create or replace function walltrack.order_actions_refusal(p_table regclass) returns text
 language sql
 stable
 security invoker
@@ -211,7 +200,7 @@ as $$
     when c.relowner::regrole::text <> quote_ident(current_user) then format(
       'its triggers would run with the rights of %s, which owns alerting; the table belongs to %s', current_user, c.relowner::regrole
     )
-    when walltrack.runs_foreign_code(p_table, true) then format(
+    when walltrack.can_run_foreign_code(p_table, true) then format(
       'triggers, types or functions of another role, which are attached to it, would run with the rights of %s, which owns alerting',
       current_user
     )
@@ -220,10 +209,8 @@ as $$
   where c.oid = p_table
 $$;
 
-comment on function walltrack.action_refusal(regclass) is
-'Why no order of a table can be retried or cancelled from its alert; NULL where they can.';
-
-revoke all on function walltrack.action_refusal(regclass) from public;
+comment on function walltrack.order_actions_refusal(regclass) is
+'Why no order of a table can be retried or cancelled from its alert; NULL where orders can.';
 
 
 create or replace function walltrack.unread_tables() returns text
@@ -233,11 +220,9 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
   select string_agg(w.table_id::text, ', ' order by w.table_id)
-  from walltrack.present_tables() as w
+  from walltrack.existing_watched_tables() as w
   where walltrack.read_refusal(w.table_id) is not null
 $$;
 
 comment on function walltrack.unread_tables() is
 'The watched tables whose orders are not read; NULL when there is none.';
-
-revoke all on function walltrack.unread_tables() from public;

@@ -1,19 +1,19 @@
--- Reads orders as they are stored, and brings their alerts in line.
+-- Reads orders as they are stored and synchronizes their alerts.
 
-create or replace function walltrack.read_row(p_table regclass, p_columns jsonb, p_order_id text, p_lock text) returns jsonb
+create or replace function walltrack.read_order_unchecked(p_table regclass, p_columns jsonb, p_order_id text, p_lock text) returns jsonb
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- p_lock: no, wait or nowait. Only where may_read().
+-- p_lock: no, wait or nowait. The caller has checked can_read_orders().
 declare
   v_id_type regtype := walltrack.base_type(p_table, p_columns ->> 'order_id');
   v_facts text;
   v_row jsonb;
 begin
   if v_id_type is null then
-    raise exception 'table % has no column % any more; watch it again with the new name', p_table, p_columns ->> 'order_id'
+    raise exception 'table % no longer has column %; watch it again with the new name', p_table, p_columns ->> 'order_id'
       using errcode = 'undefined_column';
   end if;
   select string_agg(
@@ -33,25 +33,24 @@ begin
     'select pg_catalog.jsonb_build_object(%s) from %s as o where %s %s',
     v_facts, p_table,
     case
-      when v_id_type::oid < 16384 then format('o.%I operator(pg_catalog.=) $1::%s', p_columns ->> 'order_id', walltrack.type_name(v_id_type))
+      when v_id_type::oid < 16384
+        then format('o.%I operator(pg_catalog.=) $1::%s', p_columns ->> 'order_id', walltrack.type_name(v_id_type))
       else format('pg_catalog.format(''%%s'', o.%I) operator(pg_catalog.=) $1', p_columns ->> 'order_id')
     end,
     case p_lock
       when 'nowait' then 'for update nowait'
-      when 'wait' then 'for no key update'  -- a foreign key check of the order neither waits nor is waited for
+      when 'wait' then 'for no key update'  -- does not conflict with foreign key checks
       else ''
     end
   ) into v_row using p_order_id;
   return v_row;
 exception when invalid_text_representation or numeric_value_out_of_range or invalid_datetime_format or datetime_field_overflow then
-  return null;  -- the text is no id of this table
+  return null;  -- the text is not an id of this table
 end
 $$;
 
-comment on function walltrack.read_row(regclass, jsonb, text, text) is
-'The mapped columns of one order, by fact; NULL when the table has none of this id. With p_lock wait or nowait it is locked.';
-
-revoke all on function walltrack.read_row(regclass, jsonb, text, text) from public;
+comment on function walltrack.read_order_unchecked(regclass, jsonb, text, text) is
+'The mapped columns of one order, by fact; NULL when the table does not have it. With p_lock wait or nowait the order is locked.';
 
 
 create or replace function walltrack.read_order(p_table regclass, p_columns jsonb, p_order_id text, p_lock text) returns jsonb
@@ -61,17 +60,17 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if not walltrack.may_read(p_table) then
-    raise exception 'the orders of % are not read now: %', p_table, coalesce(walltrack.read_refusal(p_table), 'its definition is being changed')
+  if not walltrack.can_read_orders(p_table) then
+    raise exception 'orders of % cannot be read: %', p_table,
+      coalesce(walltrack.read_refusal(p_table), 'its definition is being changed')
       using errcode = 'insufficient_privilege';
   end if;
-  return walltrack.read_row(p_table, p_columns, p_order_id, p_lock);
+  return walltrack.read_order_unchecked(p_table, p_columns, p_order_id, p_lock);
 end
 $$;
 
-comment on function walltrack.read_order(regclass, jsonb, text, text) is 'read_row() where the table may be read; 42501 where not.';
-
-revoke all on function walltrack.read_order(regclass, jsonb, text, text) from public;
+comment on function walltrack.read_order(regclass, jsonb, text, text) is
+'read_order_unchecked() where the table can be read; 42501 where it cannot.';
 
 
 create or replace function walltrack.order_facts_of(p_row jsonb) returns walltrack.order_facts
@@ -80,31 +79,29 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- Lower case is taken under the collation "C": under a Turkish one 'FILLED' would not become 'filled'.
+-- lower() under the collation "C": under a Turkish one 'FILLED' would not become 'filled'. JSON keeps the padding of char(n).
 declare
   v_order walltrack.order_facts;
 begin
   v_order.order_id := p_row ->> 'order_id';
   v_order.order_type := lower(rtrim(walltrack.clip(p_row ->> 'order_type', walltrack.fact_length('order_type'))) collate "C");
-  v_order.status := lower(rtrim(walltrack.clip(p_row ->> 'status', walltrack.fact_length('status'))) collate "C");  -- JSON keeps the padding of char(n)
-  v_order.attempt_count := walltrack.as_int(p_row ->> 'attempt_count');
-  v_order.max_attempts := walltrack.as_int(p_row ->> 'max_attempts');
+  v_order.status := lower(rtrim(walltrack.clip(p_row ->> 'status', walltrack.fact_length('status'))) collate "C");
+  v_order.attempt_count := walltrack.parse_int(p_row ->> 'attempt_count');
+  v_order.max_attempts := walltrack.parse_int(p_row ->> 'max_attempts');
   v_order.last_error := walltrack.clip(p_row ->> 'last_error', walltrack.fact_length('last_error'));
   v_order.token_address := walltrack.clip(p_row ->> 'token_address', walltrack.fact_length('token_address'));
   v_order.token_symbol := walltrack.clip(p_row ->> 'token_symbol', walltrack.fact_length('token_symbol'));
   v_order.position_id := walltrack.clip(p_row ->> 'position_id', walltrack.fact_length('position_id'));
   v_order.side := walltrack.clip(p_row ->> 'side', walltrack.fact_length('side'));
-  v_order.amount_sol := walltrack.as_amount(walltrack.as_number(p_row ->> 'amount_sol'));
-  v_order.is_simulated := walltrack.as_simulated(p_row ->> 'is_simulated');
-  v_order.updated_at := walltrack.as_time(p_row ->> 'updated_at');
+  v_order.amount_sol := walltrack.limit_amount(walltrack.parse_number(p_row ->> 'amount_sol'));
+  v_order.is_simulated := walltrack.parse_is_simulated(p_row ->> 'is_simulated');
+  v_order.updated_at := walltrack.parse_time(p_row ->> 'updated_at');
   return v_order;
 end
 $$;
 
 comment on function walltrack.order_facts_of(jsonb) is
-'The facts of an order from what read_order() returned; a value that cannot be read becomes NULL.';
-
-revoke all on function walltrack.order_facts_of(jsonb) from public;
+'The facts of an order from the result of read_order(); a value that cannot be parsed becomes NULL.';
 
 
 create or replace function walltrack.sync_stored_order(
@@ -131,15 +128,15 @@ declare
   v_limit int;
 begin
   if clock_timestamp() - now() > interval '20 ms' then
-    v_limit := walltrack.limit_waiting();
+    v_limit := walltrack.limit_lock_wait();
   end if;
   begin
-    if not walltrack.may_read(p_table) then
+    if not walltrack.can_read_orders(p_table) then
       return 'unread';
     end if;
-    v_row := walltrack.read_row(p_table, p_columns, p_order_id, p_lock);
+    v_row := walltrack.read_order_unchecked(p_table, p_columns, p_order_id, p_lock);
     if p_lock = 'no' then
-      raise exception using errcode = 'WTEND';  -- the next writer need not wait for the lock of may_read() until COMMIT
+      raise exception using errcode = 'WTEND';  -- releases the lock of can_read_orders(), so that the next writer does not wait for COMMIT
     end if;
   exception when sqlstate 'WTEND' then
     null;
@@ -161,11 +158,8 @@ $$;
 comment on function walltrack.sync_stored_order(
     regclass, jsonb, text, text, text, text, boolean, timestamptz, text, boolean
 ) is
-'sync_order() for an order as it is stored now; unread where its table is not read. What was cancelled before p_watched_since raises nothing.';
-
-revoke all on function walltrack.sync_stored_order(
-    regclass, jsonb, text, text, text, text, boolean, timestamptz, text, boolean
-) from public;
+'sync_order() for an order as it is stored now; unread where its table cannot be read. An order that was cancelled before '
+'p_watched_since raises nothing.';
 
 
 create or replace function walltrack.sync_unusual_write(
@@ -177,16 +171,16 @@ create or replace function walltrack.sync_unusual_write(
     p_notify text,
     p_former_error text,
     p_was_exhausted boolean,
-    p_may_move boolean
+    p_can_move boolean
 ) returns text
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- A DELETE (p_new_id is NULL), a changed id, or a write in a transaction in which triggers have written orders. Another write
--- of the order may have come after this one then: NEW is history, and the order counts as it is stored. Where its table is
--- not read, NEW has to be believed: unread.
+-- A DELETE (p_new_id is NULL), a changed id, or a write in a transaction in which triggers have written orders. In the last case another
+-- write of the order may have come after this one, so NEW may be outdated and the stored order counts. Where its table cannot be read,
+-- only NEW is left: unread.
 declare
   v_is_nested boolean;
   v_action text := 'unread';
@@ -196,8 +190,8 @@ begin
   end if;
   v_is_nested := coalesce(current_setting('walltrack.nested', true) <> '', false);
   if p_old_id <> coalesce(p_new_id, '') then
-    -- Without an alert there is nothing to resolve; where the order is a row of another partition now, the INSERT of that row counts.
-    if (v_is_nested or p_may_move or p_new_id is not null) and walltrack.has_alert(p_old_id) then
+    -- Without an alert there is nothing to resolve. Where the order has moved to another partition, the INSERT there counts.
+    if (v_is_nested or p_can_move or p_new_id is not null) and walltrack.has_alert(p_old_id) then
       v_action := walltrack.sync_stored_order(
         p_table, p_columns, p_old_id, p_cancel_pattern, p_notify, p_former_error, p_was_exhausted
       );
@@ -218,9 +212,7 @@ end
 $$;
 
 comment on function walltrack.sync_unusual_write(regclass, jsonb, text, text, text, text, text, boolean, boolean) is
-'Brings alerts in line after a write that NEW alone does not describe; unread where NEW is to be believed.';
-
-revoke all on function walltrack.sync_unusual_write(regclass, jsonb, text, text, text, text, text, boolean, boolean) from public;
+'Synchronizes alerts after a write that NEW alone does not describe; unread where only NEW is known.';
 
 
 create or replace function walltrack.find_order(p_table walltrack.watched_tables, p_order_id text) returns walltrack.order_facts
@@ -235,9 +227,38 @@ end
 $$;
 
 comment on function walltrack.find_order(walltrack.watched_tables, text) is
-'The facts of one order of a watched table; a row of NULLs when it has none of this id.';
+'The facts of one order of a watched table; a row of NULLs when the table does not have it.';
 
-revoke all on function walltrack.find_order(walltrack.watched_tables, text) from public;
+
+create or replace function walltrack.find_stored_orders(p_order_id text, p_order_table regclass, p_lock text default 'no')
+returns table (watched walltrack.watched_tables, stored jsonb)
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- p_order_table: the only table to look in; NULL for all. p_lock as in read_order().
+declare
+  v_watched walltrack.watched_tables;
+begin
+  for v_watched in
+    select w.*
+    from walltrack.existing_watched_tables() as w
+    where p_order_table is null or w.table_id = p_order_table
+    order by w.watched_since
+  loop
+    continue when walltrack.read_refusal(v_watched.table_id) is not null;
+    watched := v_watched;
+    stored := walltrack.read_order(v_watched.table_id, v_watched.columns, p_order_id, p_lock);
+    if stored is not null then
+      return next;
+    end if;
+  end loop;
+end
+$$;
+
+comment on function walltrack.find_stored_orders(text, regclass, text) is
+'The watched tables that have an order and can be read, each with the order as read_order() returns it; first the one watched longest.';
 
 
 create or replace function walltrack.open_order_alerts()
@@ -251,12 +272,11 @@ set jit = off
 as $$
   select a.id, coalesce(a.data ->> 'order_id', substr(a.dedupe_key, length('order_failed_') + 1)), a.order_table
   from walltrack.alerts as a
-  where a.status in ('active', 'acknowledged') and a.alert_type = 'order_failed_permanently' and starts_with(a.dedupe_key, 'order_failed_')
+  where walltrack.is_open(a.status)
+    and a.alert_type = 'order_failed_permanently' and starts_with(a.dedupe_key, 'order_failed_')
 $$;
 
-comment on function walltrack.open_order_alerts() is 'The open alerts of orders, each with the id of its order and the table it is in.';
-
-revoke all on function walltrack.open_order_alerts() from public;
+comment on function walltrack.open_order_alerts() is 'The open order alerts, each with the id of its order and its table.';
 
 
 create or replace function walltrack.sync_alert(p_order_id text, p_order_table regclass, p_dry_run boolean) returns text
@@ -268,22 +288,23 @@ as $$
 declare
   v_table walltrack.watched_tables;
 begin
-  -- The table of an adopted alert is not known: the first one that has the order counts.
-  for v_table in
-    select w.* from walltrack.present_tables() as w where p_order_table is null or w.table_id = p_order_table order by w.watched_since
-  loop
-    continue when p_order_table is null
-      and (walltrack.read_refusal(v_table.table_id) is not null or (walltrack.find_order(v_table, p_order_id)).order_id is null);
+  if p_order_table is not null then
+    select w.* into v_table from walltrack.existing_watched_tables() as w where w.table_id = p_order_table;
+  else
+    -- The table of an adopted alert is unknown: the first table that has the order counts.
+    select (f.watched).* into v_table from walltrack.find_stored_orders(p_order_id, null) as f limit 1;
+  end if;
+  if v_table.table_id is not null then
     return walltrack.sync_stored_order(
       v_table.table_id, v_table.columns, p_order_id, v_table.cancel_pattern, 'event', null, true, v_table.watched_since,
       case when p_dry_run then 'no' else 'nowait' end, p_dry_run
     );
-  end loop;
-  -- Whether an order exists can be said only where every table that may have it is read.
+  end if;
+  -- An order is deleted only if no table that can be read, and no unreadable one, may have it.
   if (
     case
       when p_order_table is not null then not exists (select from pg_class as c where c.oid = p_order_table)
-      else exists (select from walltrack.present_tables()) and walltrack.unread_tables() is null
+      else exists (select from walltrack.existing_watched_tables()) and walltrack.unread_tables() is null
     end
   ) then
     return walltrack.sync_deleted_order(p_order_id, 'event', true, p_dry_run);
@@ -293,6 +314,4 @@ end
 $$;
 
 comment on function walltrack.sync_alert(text, regclass, boolean) is
-'Brings the alert of an order in line with the order, wherever it is stored; NULL where that cannot be known.';
-
-revoke all on function walltrack.sync_alert(text, regclass, boolean) from public;
+'Synchronizes the alert of an order with the order, wherever it is stored; NULL where that is unknown.';

@@ -1,5 +1,5 @@
 -- Fills in the facts of order alerts that another program wrote: those of an adopted table, and those of a service that still writes
--- its own. Lists, searches and charts read them by our names.
+-- alerts. Lists, searches and charts read the facts under the names of alerting.
 
 create or replace function walltrack.is_order_alert(p_alert walltrack.alerts) returns boolean
 language sql
@@ -10,9 +10,8 @@ as $$
   select p_alert.alert_type = 'order_failed_permanently' or coalesce(starts_with(p_alert.dedupe_key, 'order_failed_'), false)
 $$;
 
-comment on function walltrack.is_order_alert(walltrack.alerts) is 'Whether the alert is that of an order, by its type or its dedupe key.';
-
-revoke all on function walltrack.is_order_alert(walltrack.alerts) from public;
+comment on function walltrack.is_order_alert(walltrack.alerts) is
+'Whether an alert is an order alert, by its type or its dedupe key.';
 
 
 create or replace function walltrack.first_text(p_data jsonb, variadic p_keys text[]) returns text
@@ -21,16 +20,14 @@ immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  select walltrack.clip(walltrack.nonblank(p_data ->> k.key), 2000)
+  select walltrack.clip(walltrack.trim_to_null(p_data ->> k.key), 2000)
   from unnest(p_keys) with ordinality as k (key, place)
-  where walltrack.nonblank(p_data ->> k.key) is not null
+  where walltrack.trim_to_null(p_data ->> k.key) is not null
   order by k.place
   limit 1
 $$;
 
-comment on function walltrack.first_text(jsonb, text[]) is 'The text under the first of some keys that has one.';
-
-revoke all on function walltrack.first_text(jsonb, text[]) from public;
+comment on function walltrack.first_text(jsonb, text[]) is 'The text of the first key that has one.';
 
 
 create or replace function walltrack.alerted_order_id(p_alert walltrack.alerts) returns text
@@ -39,9 +36,10 @@ immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  -- The key says which order it is, unless it is too long to hold the id.
+  -- The dedupe key names the order, unless the id is too long for it.
   select case
-    when starts_with(p_alert.dedupe_key, 'order_failed_') and p_alert.dedupe_key is distinct from walltrack.order_key(p_alert.data ->> 'order_id')
+    when starts_with(p_alert.dedupe_key, 'order_failed_')
+      and p_alert.dedupe_key is distinct from walltrack.order_dedupe_key(p_alert.data ->> 'order_id')
       then substr(p_alert.dedupe_key, length('order_failed_') + 1)
     else left(p_alert.data ->> 'order_id', 1000)
   end
@@ -50,17 +48,15 @@ $$;
 comment on function walltrack.alerted_order_id(walltrack.alerts) is
 'The id of the order of an order alert that another program wrote, from its dedupe key or its data.';
 
-revoke all on function walltrack.alerted_order_id(walltrack.alerts) from public;
 
-
-create or replace function walltrack.completed_data(p_alert walltrack.alerts, p_order walltrack.order_facts) returns jsonb
+create or replace function walltrack.complete_alert_data(p_alert walltrack.alerts, p_order walltrack.order_facts) returns jsonb
 language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- The order says what it is: an alert must not show another order than the one that is retried from it. Attempts and error are those
--- of the alert, which were true then, under the names that the bot and its services have used.
+-- The facts of the order come first: an alert must show the order that is retried from it. Attempts and error come from the alert,
+-- for which they were true, under any of the names that the bot and its services have used.
 declare
   v_data jsonb := p_alert.data;
   v_title_type text := split_part(lower(p_alert.title), ' ', 1);
@@ -69,7 +65,7 @@ declare
     lower(walltrack.first_text(v_data, 'order_type', 'type')),
     case when v_title_type in ('entry', 'exit') then v_title_type end
   );
-  v_amount numeric := coalesce(p_order.amount_sol, walltrack.as_number(walltrack.first_text(v_data, 'amount_sol', 'amount')));
+  v_amount numeric := coalesce(p_order.amount_sol, walltrack.parse_number(walltrack.first_text(v_data, 'amount_sol', 'amount')));
 begin
   return v_data || jsonb_build_object(
     'order_id', walltrack.alerted_order_id(p_alert),
@@ -78,26 +74,27 @@ begin
     'token_symbol', coalesce(p_order.token_symbol, walltrack.clip(walltrack.first_text(v_data, 'token_symbol', 'symbol'), 200)),
     'position_id', coalesce(p_order.position_id, walltrack.clip(walltrack.first_text(v_data, 'position_id'), 200)),
     'attempts', coalesce(
-      walltrack.as_int(walltrack.first_text(v_data, 'attempts', 'attempt_count', 'retry_count')), p_order.attempt_count
+      walltrack.parse_int(walltrack.first_text(v_data, 'attempts', 'attempt_count', 'retry_count')), p_order.attempt_count
     ),
-    'max_attempts', coalesce(walltrack.as_int(walltrack.first_text(v_data, 'max_attempts', 'max_retries')), p_order.max_attempts),
+    'max_attempts', coalesce(walltrack.parse_int(walltrack.first_text(v_data, 'max_attempts', 'max_retries')), p_order.max_attempts),
     'error', coalesce(walltrack.first_text(v_data, 'error', 'last_error', 'error_message', 'retry_reason'), p_order.last_error),
     'side', coalesce(
-      p_order.side, walltrack.clip(walltrack.first_text(v_data, 'side'), 20), case v_type when 'entry' then 'buy' when 'exit' then 'sell' end
+      p_order.side, walltrack.clip(walltrack.first_text(v_data, 'side'), 20),
+      case v_type when 'entry' then 'buy' when 'exit' then 'sell' end
     ),
     'amount_sol', case when abs(v_amount) < 1e40 and scale(v_amount) <= 40 then v_amount end,
-    'is_simulated', coalesce(p_order.is_simulated, walltrack.as_simulated(walltrack.first_text(v_data, 'is_simulated', 'simulated', 'mode')))
+    'is_simulated', coalesce(
+      p_order.is_simulated, walltrack.parse_is_simulated(walltrack.first_text(v_data, 'is_simulated', 'simulated', 'mode'))
+    )
   );
 end
 $$;
 
-comment on function walltrack.completed_data(walltrack.alerts, walltrack.order_facts) is
-'The data of an order alert with every fact that it knows itself or the order knows, under our names; an unknown one is null.';
-
-revoke all on function walltrack.completed_data(walltrack.alerts, walltrack.order_facts) from public;
+comment on function walltrack.complete_alert_data(walltrack.alerts, walltrack.order_facts) is
+'The data of an order alert with every fact that the alert or the order has, under the names of alerting; an unknown one is null.';
 
 
-create or replace function walltrack.completed_alert(p_alert walltrack.alerts) returns walltrack.alerts
+create or replace function walltrack.complete_alert(p_alert walltrack.alerts) returns walltrack.alerts
 language plpgsql
 volatile
 security invoker
@@ -105,26 +102,21 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_alert walltrack.alerts := p_alert;
-  v_table walltrack.watched_tables;
-  v_order walltrack.order_facts;
+  v_stored jsonb;
 begin
-  for v_table in select w.* from walltrack.present_tables() as w order by w.table_id is distinct from p_alert.order_table, w.watched_since loop
-    continue when walltrack.read_refusal(v_table.table_id) is not null;
-    v_order := walltrack.find_order(v_table, walltrack.alerted_order_id(p_alert));
-    if v_order.order_id is not null then
-      v_alert.order_table := v_table.table_id;
-      exit;
-    end if;
-  end loop;
-  v_alert.data := walltrack.completed_data(p_alert, v_order);
+  select coalesce((f.watched).table_id, p_alert.order_table), f.stored
+  into v_alert.order_table, v_stored
+  from (select) as one
+  left join walltrack.find_stored_orders(walltrack.alerted_order_id(p_alert), null) as f on true
+  order by (f.watched).table_id is distinct from p_alert.order_table, (f.watched).watched_since
+  limit 1;
+  v_alert.data := walltrack.complete_alert_data(p_alert, walltrack.order_facts_of(v_stored));
   return v_alert;
 end
 $$;
 
-comment on function walltrack.completed_alert(walltrack.alerts) is
-'An order alert that another program wrote, with the facts that its order knows where a watched table has it.';
-
-revoke all on function walltrack.completed_alert(walltrack.alerts) from public;
+comment on function walltrack.complete_alert(walltrack.alerts) is
+'An order alert that another program wrote, with the facts of its order where a watched table has it.';
 
 
 create or replace function walltrack.complete_order_alerts() returns int
@@ -141,10 +133,11 @@ begin
     select a.*
     from walltrack.alerts as a
     where walltrack.is_order_alert(a) and not a.data ?& array[
-      'order_id', 'order_type', 'token', 'token_symbol', 'position_id', 'attempts', 'max_attempts', 'error', 'side', 'amount_sol', 'is_simulated'
+      'order_id', 'order_type', 'token', 'token_symbol', 'position_id', 'attempts', 'max_attempts', 'error', 'side', 'amount_sol',
+      'is_simulated'
     ]
   loop
-    v_alert := walltrack.completed_alert(v_alert);
+    v_alert := walltrack.complete_alert(v_alert);
     update walltrack.alerts as a
     set data = v_alert.data, order_table = v_alert.order_table, own_writes = a.own_writes + 1
     where a.id = v_alert.id;
@@ -155,6 +148,4 @@ end
 $$;
 
 comment on function walltrack.complete_order_alerts() is
-'Fills the data of the order alerts that lack facts, e.g. those of an older table; returns how many. Again: finds none.';
-
-revoke all on function walltrack.complete_order_alerts() from public;
+'Fills in the data of order alerts that lack facts, e.g. those of an older table; returns how many. Idempotent.';

@@ -1,8 +1,8 @@
--- The guard: the triggers on the orders table, and the only place that knows the columns of that table.
+-- The guard: the trigger function of an orders table.
 --
--- Every order write passes here, so it has to leave within 2 us when the write does not matter: no WHEN condition (it is
--- parsed again at every statement), no column list (it misses what BEFORE triggers change), no search_path (each name is
--- qualified instead), and no exception block and no query before it has decided that the write matters.
+-- Every order write runs through it, so it returns within 2 us when the write does not matter: no WHEN condition (PostgreSQL parses it at
+-- every statement), no column list (it misses what BEFORE triggers change), no search_path (each name is qualified instead), and no
+-- exception block and no query before the guard has decided that the write matters.
 
 create or replace function walltrack.guard_name(p_table regclass) returns text
 language plpgsql
@@ -10,9 +10,9 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- The guard keeps its name when its table is renamed. A name has at most 63 bytes, and another function may have it already.
+-- A guard keeps its name when its table is renamed. A name has at most 63 bytes, and another function may have it already.
 declare
-  v_name text := walltrack.guard_of(p_table);
+  v_name text := walltrack.existing_guard_name(p_table);
   v_table text := (
     select case n.nspname when 'walltrack' then '' else n.nspname || '_' end || c.relname
     from pg_class as c
@@ -38,9 +38,7 @@ end
 $$;
 
 comment on function walltrack.guard_name(regclass) is
-'The name of the guard''s trigger function, e.g. tg_orders__guard for walltrack.orders; NULL for a table that was dropped.';
-
-revoke all on function walltrack.guard_name(regclass) from public;
+'The name of the guard of a table, e.g. tg_orders__guard for walltrack.orders; NULL for a dropped table.';
 
 
 create or replace function walltrack.unchanged_expression(p_table regclass, p_columns jsonb) returns text
@@ -49,7 +47,7 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  -- Byte by byte, which calls nothing of a type, whatever the types are by now.
+  -- A comparison of bytes, which calls no function of a type, whatever the types are by now.
   select coalesce(
     format(
       'pg_catalog.record_image_eq(row(%s), row(%s))',
@@ -65,16 +63,14 @@ $$;
 comment on function walltrack.unchanged_expression(regclass, jsonb) is
 'The SQL that says whether an UPDATE has changed no watched column of a table.';
 
-revoke all on function walltrack.unchanged_expression(regclass, jsonb) from public;
 
-
-create or replace function walltrack.as_written_expression(p_table regclass, p_columns jsonb, p_facts text[]) returns text
+create or replace function walltrack.types_unchanged_expression(p_table regclass, p_columns jsonb, p_facts text[]) returns text
 language sql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  -- Only where an expression casts: the values of other types pass through their output functions, whatever the type.
+  -- Only columns that the guard casts: values of other types pass through their output functions, whatever the type.
   select case when count(*) = 0 then 'true' else format(
     'array[%s]::pg_catalog.oid[] operator(pg_catalog.=) %L::pg_catalog.oid[]',
     string_agg(format('pg_catalog.pg_typeof(new.%I)', a.attname), ', ' order by f.place), array_agg(a.atttypid order by f.place)
@@ -85,10 +81,127 @@ as $$
   where walltrack.base_type(p_table, p_columns ->> f.name)::oid < 16384
 $$;
 
-comment on function walltrack.as_written_expression(regclass, jsonb, text[]) is
+comment on function walltrack.types_unchanged_expression(regclass, jsonb, text[]) is
 'The SQL that says whether the columns that the guard casts have the types that they had when it was written.';
 
-revoke all on function walltrack.as_written_expression(regclass, jsonb, text[]) from public;
+
+create or replace function walltrack.guard_template() returns text
+language sql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $template$
+  -- {{...}} stands for an expression or a literal of guard_source(). Longer than a screen, because each call costs an order write.
+  select $guard$
+declare
+  v_began pg_catalog.timestamptz;
+  v_action pg_catalog.text;
+  v_sqlstate pg_catalog.text;
+  v_message pg_catalog.text;
+  v_order_id pg_catalog.text;
+  v_is_as_written pg_catalog.bool;
+begin
+  -- Written for the columns {{column_types}}
+  -- The fast path. OLD of an INSERT and NEW of a DELETE are rows of NULLs.
+  if {{is_unchanged}}
+  then
+    return null;
+  end if;
+  -- The rest casts columns to the types that they had when the guard was written. A type that has changed since then may belong to
+  -- another role: such a column is not evaluated.
+  v_is_as_written := {{has_same_types}};
+  if v_is_as_written then
+    if tg_op operator(pg_catalog.<>) 'DELETE'
+      and ({{new_is_exhausted}}) is not true
+      and ({{new_has_ended}}) is not true
+      and ({{old_is_exhausted}}) is not true
+    then
+      return null;
+    end if;
+  end if;
+
+  -- This write matters. From here on no error may reach it, not even a statement_timeout ("others" does not include query_canceled
+  -- and assert_failure).
+  if pg_catalog.current_setting('walltrack.canceled', true) operator(pg_catalog.<>) '' then
+    begin
+      perform walltrack.raise_swallowed_cancel();
+    exception
+      when query_canceled then raise;
+      when others then null;
+    end;
+  end if;
+  v_began := pg_catalog.clock_timestamp();
+  begin
+    if not v_is_as_written or not ({{has_same_other_types}}) then
+      raise exception 'the type of a column has changed since the guard was written' using errcode = '42804';
+    end if;
+    v_order_id := {{new_id}};
+    if tg_op operator(pg_catalog.=) 'DELETE'
+      or pg_catalog.pg_trigger_depth() operator(pg_catalog.>) 1
+      or pg_catalog.current_setting('walltrack.nested', true) operator(pg_catalog.<>) ''
+      or (tg_op operator(pg_catalog.=) 'UPDATE' and v_order_id operator(pg_catalog.<>) ({{old_id}}))
+    then
+      v_action := nullif(walltrack.sync_unusual_write(
+        {{table}}, {{columns}}, {{old_id}}, v_order_id, p_cancel_pattern => {{cancel_pattern}}, p_notify => {{notify}},
+        p_former_error => {{old_error}},
+        p_was_exhausted => ({{old_is_exhausted}}) is true, p_can_move => {{can_move}}
+      ), 'unread');
+    end if;
+    if v_action is null then
+      v_action := walltrack.sync_order(
+        {{table}},
+        v_order_id,
+        {{new_facts}},
+        p_cancel_pattern => {{cancel_pattern}},
+        p_notify => {{notify}},
+        p_is_write => {{is_write}},
+        p_former_status => {{old_status}},
+        p_former_attempts => {{old_attempts}},
+        p_former_error => {{old_error}},
+        p_was_exhausted => ({{old_is_exhausted}}) is true
+      );
+    end if;
+    if pg_catalog.clock_timestamp() operator(pg_catalog.-) v_began operator(pg_catalog.>) interval '1 ms'
+      or pg_catalog.current_setting('walltrack.protect_commit', true) operator(pg_catalog.<>) ''
+    then
+      perform walltrack.add_waiting(v_began);
+      perform pg_catalog.set_config('lock_timeout', '0', true)
+      where pg_catalog.current_setting('walltrack.protect_commit', true) operator(pg_catalog.<>) '';
+    end if;
+  exception when query_canceled or assert_failure or others then
+    v_sqlstate := sqlstate;
+    v_message := sqlerrm;
+    v_action := 'unread';
+    begin
+      v_order_id := case when tg_op operator(pg_catalog.=) 'DELETE' then {{old_id_text}} else {{new_id_text}} end;
+      -- A column was dropped or has changed its type since the guard was written, or another writer has just raised an alert of the
+      -- same key: the order is read as it is stored.
+      if v_sqlstate operator(pg_catalog.=) any (array['42703', '42804', '55000', 'WT008']) then
+        perform walltrack.add_waiting(v_began);
+        v_began := pg_catalog.clock_timestamp();
+        perform pg_catalog.set_config('walltrack.nested', 'yes', true) where pg_catalog.pg_trigger_depth() operator(pg_catalog.>) 1;
+        v_action := coalesce(walltrack.sync_stored_order({{table}}, {{columns}}, v_order_id, {{cancel_pattern}}, {{notify}}), 'none');
+      end if;
+    exception when query_canceled or assert_failure or others then
+      v_sqlstate := case when v_order_id is null then 'WT004' else v_sqlstate end;
+    end;
+    if v_action operator(pg_catalog.=) 'unread' then
+      begin
+        perform walltrack.record_fault(tg_relid, v_order_id, v_sqlstate, v_message, v_began);
+      exception when query_canceled or assert_failure or others then
+        -- The last resort: alerting was dropped, or its owner has lost its rights.
+        raise warning 'walltrack_alerts: order % of % was written but its alert was not (%)',
+          v_order_id, tg_relid::pg_catalog.regclass, v_sqlstate;
+      end;
+    end if;
+  end;
+  return null;
+end
+$guard$
+$template$;
+
+comment on function walltrack.guard_template() is
+'The body of every guard, with {{placeholders}} for what guard_source() writes into it.';
 
 
 create or replace function walltrack.guard_source(
@@ -102,162 +215,57 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- %1$s: whether no watched column has changed; %2$s, %3$s: whether NEW, OLD is exhausted; %4$s: whether NEW has ended; %5$s: the
--- facts of NEW; %6$s, %7$s: the id of NEW, OLD; %8$s: last_error of OLD; %9$L, %10$L, %11$L: settings of the table; %12$s: the
--- watched table; %13$s: whether its rows may move between partitions; %14$s: the types of its columns, so that the guard is
--- another one where a type has changed; %15$s, %16$s: status and attempts of OLD; %17$s: whether
--- OLD is what the order was: not where an INSERT may be half of a move between partitions; %18$s: whether the columns have the
--- types of %14$s; %19$s, %20$s: the id of NEW, OLD, whatever its type;
--- %21$s: %18$s for the columns that only sync_order() casts, one of which may be gone.
 declare
-  c_template constant text := $guard$
-declare
-  v_began pg_catalog.timestamptz;
-  v_action pg_catalog.text;
-  v_sqlstate pg_catalog.text;
-  v_message pg_catalog.text;
-  v_order_id pg_catalog.text;
-  v_is_as_written pg_catalog.bool;
-begin
-  -- Written for the columns %14$s
-  -- The fast path. OLD of an INSERT and NEW of a DELETE are rows of NULLs.
-  if %1$s
-  then
-    return null;
-  end if;
-  -- The rest casts columns to the types that they had when the guard was written. A column whose type has changed since then
-  -- may belong to another role: nothing of it is evaluated.
-  v_is_as_written := %18$s;
-  if v_is_as_written then
-    if tg_op operator(pg_catalog.<>) 'DELETE'
-      and (%2$s) is not true
-      and (%4$s) is not true
-      and (%3$s) is not true
-    then
-      return null;
-    end if;
-  end if;
-
-  -- This write matters. From here on nothing that goes wrong may reach it, not even a statement_timeout ("others" leaves
-  -- query_canceled and assert_failure out).
-  if pg_catalog.current_setting('walltrack.canceled', true) operator(pg_catalog.<>) '' then
-    begin
-      perform walltrack.honor_cancel();
-    exception
-      when query_canceled then raise;
-      when others then null;
-    end;
-  end if;
-  v_began := pg_catalog.clock_timestamp();
-  begin
-    if not v_is_as_written or not (%21$s) then
-      raise exception 'a column has another type than when the guard was written' using errcode = '42804';
-    end if;
-    v_order_id := %6$s;
-    if tg_op operator(pg_catalog.=) 'DELETE'
-      or pg_catalog.pg_trigger_depth() operator(pg_catalog.>) 1
-      or pg_catalog.current_setting('walltrack.nested', true) operator(pg_catalog.<>) ''
-      or (tg_op operator(pg_catalog.=) 'UPDATE' and v_order_id operator(pg_catalog.<>) (%7$s))
-    then
-      v_action := nullif(walltrack.sync_unusual_write(
-        %12$s, %11$L, %7$s, v_order_id, p_cancel_pattern => %9$L, p_notify => %10$L, p_former_error => %8$s,
-        p_was_exhausted => (%3$s) is true, p_may_move => %13$s
-      ), 'unread');
-    end if;
-    if v_action is null then
-      v_action := walltrack.sync_order(
-        %12$s,
-        v_order_id,
-        %5$s,
-        p_cancel_pattern => %9$L,
-        p_notify => %10$L,
-        p_is_write => %17$s,
-        p_former_status => %15$s,
-        p_former_attempts => %16$s,
-        p_former_error => %8$s,
-        p_was_exhausted => (%3$s) is true
-      );
-    end if;
-    if pg_catalog.clock_timestamp() operator(pg_catalog.-) v_began operator(pg_catalog.>) interval '1 ms'
-      or pg_catalog.current_setting('walltrack.protect_commit', true) operator(pg_catalog.<>) ''
-    then
-      perform walltrack.add_waited(v_began);
-      perform pg_catalog.set_config('lock_timeout', '0', true)
-      where pg_catalog.current_setting('walltrack.protect_commit', true) operator(pg_catalog.<>) '';
-    end if;
-  exception when query_canceled or assert_failure or others then
-    v_sqlstate := sqlstate;
-    v_message := sqlerrm;
-    v_action := 'unread';
-    begin
-      v_order_id := case when tg_op operator(pg_catalog.=) 'DELETE' then %20$s else %19$s end;
-      -- A column has gone or has another type since the guard was written, or another writer has raised an alert of the same key
-      -- at this moment: the order is read as it is stored.
-      if v_sqlstate operator(pg_catalog.=) any (array['42703', '42804', '55000', 'WT008']) then
-        perform walltrack.add_waited(v_began);
-        v_began := pg_catalog.clock_timestamp();
-        perform pg_catalog.set_config('walltrack.nested', 'yes', true) where pg_catalog.pg_trigger_depth() operator(pg_catalog.>) 1;
-        v_action := coalesce(walltrack.sync_stored_order(%12$s, %11$L, v_order_id, %9$L, %10$L), 'none');
-      end if;
-    exception when query_canceled or assert_failure or others then
-      v_sqlstate := case when v_order_id is null then 'WT004' else v_sqlstate end;
-    end;
-    if v_action operator(pg_catalog.=) 'unread' then
-      begin
-        perform walltrack.keep_fault(tg_relid, v_order_id, v_sqlstate, v_message, v_began);
-      exception when query_canceled or assert_failure or others then
-        -- The last resort: alerting is gone, or its owner has lost its rights.
-        raise warning 'walltrack_alerts: order %% of %% was written but its alert was not (%%)',
-          v_order_id, tg_relid::pg_catalog.regclass, v_sqlstate;
-      end;
-    end if;
-  end;
-  return null;
-end
-$guard$;
   v_is_partitioned boolean := (select c.relkind = 'p' from pg_class as c where c.oid = p_table);
   v_exhausted text := '%1$s operator(pg_catalog.>=) %2$s and %1$s operator(pg_catalog.>) 0';
-begin
-  return format(
-    c_template,
-    walltrack.unchanged_expression(p_table, p_columns),
-    format(
+  v_values jsonb := jsonb_build_object(
+    'column_types', walltrack.column_types(p_table, p_columns),  -- so that the guard is another one where a type has changed
+    'is_unchanged', walltrack.unchanged_expression(p_table, p_columns),
+    'new_is_exhausted', format(
       v_exhausted, walltrack.fact_expression(p_table, p_columns, 'attempt_count', 'new'),
       walltrack.fact_expression(p_table, p_columns, 'max_attempts', 'new')
     ),
-    format(
+    'old_is_exhausted', format(
       v_exhausted, walltrack.fact_expression(p_table, p_columns, 'attempt_count', 'old'),
       walltrack.fact_expression(p_table, p_columns, 'max_attempts', 'old')
     ),
-    format(
+    -- The statuses that order_outcome() calls filled or cancelled: a call would cost every order write.
+    'new_has_ended', format(
       '%s operator(pg_catalog.=) any (array[''filled'', ''executed'', ''cancelled''])',
       walltrack.fact_expression(p_table, p_columns, 'status', 'new')
     ),
-    walltrack.sync_arguments(p_table, p_columns, 'new'),
-    walltrack.fact_expression(p_table, p_columns, 'order_id', 'new'),
-    walltrack.fact_expression(p_table, p_columns, 'order_id', 'old'),
-    walltrack.text_expression(p_table, p_columns, 'last_error', 'old'),
-    p_cancel_pattern, p_notify, p_columns,
-    case when v_is_partitioned then 'walltrack.watched_root(tg_relid)' else 'tg_relid' end,
-    v_is_partitioned::text,
-    walltrack.types_of(p_table, p_columns),
-    walltrack.fact_expression(p_table, p_columns, 'status', 'old'),
-    walltrack.fact_expression(p_table, p_columns, 'attempt_count', 'old'),
-    case when v_is_partitioned then 'tg_op operator(pg_catalog.<>) ''INSERT''' else 'true' end,
-    walltrack.as_written_expression(p_table, p_columns, array['attempt_count', 'max_attempts', 'status']),
-    format('pg_catalog.format(''%%s'', new.%I)', p_columns ->> 'order_id'),
-    format('pg_catalog.format(''%%s'', old.%I)', p_columns ->> 'order_id'),
-    walltrack.as_written_expression(p_table, p_columns, array[
+    'new_facts', walltrack.sync_arguments(p_table, p_columns, 'new'),
+    'new_id', walltrack.fact_expression(p_table, p_columns, 'order_id', 'new'),
+    'old_id', walltrack.fact_expression(p_table, p_columns, 'order_id', 'old'),
+    'new_id_text', format('pg_catalog.format(''%%s'', new.%I)', p_columns ->> 'order_id'),  -- whatever its type is by now
+    'old_id_text', format('pg_catalog.format(''%%s'', old.%I)', p_columns ->> 'order_id'),
+    'old_error', walltrack.text_expression(p_table, p_columns, 'last_error', 'old'),
+    'old_status', walltrack.fact_expression(p_table, p_columns, 'status', 'old'),
+    'old_attempts', walltrack.fact_expression(p_table, p_columns, 'attempt_count', 'old'),
+    'cancel_pattern', quote_nullable(p_cancel_pattern),
+    'notify', quote_nullable(p_notify),
+    'columns', quote_nullable(p_columns::text),
+    'table', case when v_is_partitioned then 'walltrack.watched_root(tg_relid)' else 'tg_relid' end,
+    'can_move', v_is_partitioned::text,
+    -- An INSERT may be half of a move between partitions: its OLD is not what the order was.
+    'is_write', case when v_is_partitioned then 'tg_op operator(pg_catalog.<>) ''INSERT''' else 'true' end,
+    'has_same_types', walltrack.types_unchanged_expression(p_table, p_columns, array['attempt_count', 'max_attempts', 'status']),
+    -- The columns that only sync_order() casts, one of which may be gone.
+    'has_same_other_types', walltrack.types_unchanged_expression(p_table, p_columns, array[
       'order_id', 'order_type', 'last_error', 'token_address', 'token_symbol', 'position_id', 'side', 'amount_sol', 'is_simulated'
     ])
+  );
+begin
+  -- In one pass: what is written into the template may contain {{...}} itself.
+  return (
+    select string_agg(case when p.place % 2 = 1 then p.part else v_values ->> p.part end, '' order by p.place)
+    from regexp_split_to_table(walltrack.guard_template(), '[{][{]|[}][}]') with ordinality as p (part, place)
   );
 end
 $$;
 
 comment on function walltrack.guard_source(regclass, jsonb, text, text) is
 'The body of the trigger function that guards a table, for its columns as they are now.';
-
-revoke all on function walltrack.guard_source(regclass, jsonb, text, text) from public;
 
 
 create or replace function walltrack.write_guard(p_table regclass) returns text[]
@@ -266,16 +274,17 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- Takes no lock on the table, and leaves a guard alone that is as it would be written.
+-- Takes no lock on the table, and keeps a guard that is up to date.
 declare
   v_watched walltrack.watched_tables := (select w from walltrack.watched_tables as w where w.table_id = p_table);
   v_name text := walltrack.guard_name(p_table);
   v_function regprocedure := to_regprocedure(format('walltrack.%I()', v_name));
   v_source text := walltrack.guard_source(p_table, v_watched.columns, v_watched.cancel_pattern, v_watched.notify);
-  v_types jsonb := walltrack.types_of(p_table, v_watched.columns);
+  v_types jsonb := walltrack.column_types(p_table, v_watched.columns);
 begin
   if not (select walltrack.is_trusted(p.proowner) from pg_proc as p where p.oid = v_function) then
-    raise exception 'function % belongs to another role', v_function using errcode = 'WT004', hint = 'Drop it, and watch the table again.';
+    raise exception 'function % belongs to another role', v_function
+      using errcode = 'WT004', hint = 'Drop the function and watch the table again.';
   end if;
   if v_source is distinct from (select p.prosrc from pg_proc as p where p.oid = v_function) then
     -- security definer: a role that writes orders needs no right on alerts.
@@ -297,6 +306,4 @@ end
 $$;
 
 comment on function walltrack.write_guard(regclass) is
-'Writes the guard of a watched table for its columns and settings as they are now; returns the facts that no column can be read as.';
-
-revoke all on function walltrack.write_guard(regclass) from public;
+'Writes the guard of a watched table for its columns and settings as they are now; returns the facts that no column provides.';

@@ -1,8 +1,8 @@
--- The guard follows its table. Its fast path reads six columns outside of any exception block, and a PL/pgSQL function
--- does not notice ALTER TABLE: without this, renaming or dropping one of them would make every order write fail.
+-- The guard follows its table. Its fast path reads six columns outside of any exception block, and a PL/pgSQL function does not notice
+-- ALTER TABLE: without this file, every order write would fail after one of them is renamed or dropped.
 --
--- An event trigger writes the guard again in the transaction of the change. Event triggers belong to superusers: where the
--- installing role may not create one, docs/guarantees.md says what to do instead.
+-- An event trigger rewrites the guard in the transaction of the change. Only superusers can create event triggers: where the installing
+-- role cannot, docs/guarantees.md says what to do instead.
 
 create or replace function walltrack.follow_columns(p_table regclass, p_renamed text) returns void
 language plpgsql
@@ -10,45 +10,43 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- Brings the guard of one watched table in line with its columns. p_renamed is what a column is called since this very
--- statement, NULL when none was renamed: the facts that had their column until now are read from there.
+-- p_renamed: the new name of a column that the present statement renamed, NULL when it renamed none. The facts that have just lost
+-- their column are read from it.
 declare
   v_before walltrack.watched_tables := (select w from walltrack.watched_tables as w where w.table_id = p_table);
-  v_types jsonb := walltrack.types_of(p_table, v_before.columns);
+  v_types jsonb := walltrack.column_types(p_table, v_before.columns);
   v_renamed jsonb;
   v_lost text;
 begin
   select jsonb_object_agg(f.key, p_renamed) into v_renamed
   from jsonb_each_text(v_before.column_types) as f
-  where v_types -> f.key is null and f.value = walltrack.types_of(p_table, jsonb_build_object('it', p_renamed)) ->> 'it';
+  where v_types -> f.key is null and f.value = walltrack.column_types(p_table, jsonb_build_object('it', p_renamed)) ->> 'it';
   if v_renamed is not null then
     update walltrack.watched_tables as w set columns = w.columns || v_renamed where w.table_id = p_table;
-    v_types := walltrack.types_of(p_table, v_before.columns || v_renamed);
+    v_types := walltrack.column_types(p_table, v_before.columns || v_renamed);
   end if;
 
-  -- What is lost by this statement; what was lost before was told then.
+  -- The facts lost by this statement; earlier losses were reported then.
   select string_agg(distinct f.name, ', ') into v_lost
   from unnest(walltrack.write_guard(p_table)) as f (name)
   where v_types -> f.name is distinct from v_before.column_types -> f.name;
   if v_lost ~ 'order_id|status|attempt_count|max_attempts' then
     insert into walltrack.alert_faults (table_id, sqlstate, message)
-    values (p_table, 'WT004', format('the guard has no column any more that it can read as: %s', v_lost));
-    raise warning 'walltrack_alerts: the orders of % are written, but not watched as they should be: no column can be read as %',
+    values (p_table, 'WT004', format('the guard can no longer find a column for: %s', v_lost));
+    raise warning 'walltrack_alerts: the orders of % are written but not fully watched: no column can be read as %',
       p_table, v_lost
       using hint = format(
         'Name the column that takes its place: select walltrack.watch_orders(%L, ''{"fact": "column"}''). '
         'Then run `walltrack-alerts reconcile`.', p_table
       );
   elsif v_lost is not null then
-    raise notice 'walltrack_alerts: the alerts of % go on without %', p_table, v_lost;
+    raise notice 'walltrack_alerts: the alerts of % continue without %', p_table, v_lost;
   end if;
 end
 $$;
 
 comment on function walltrack.follow_columns(regclass, text) is
-'Writes the guard of a watched table for its columns as they are now; says what it has to do without.';
-
-revoke all on function walltrack.follow_columns(regclass, text) from public;
+'Writes the guard of a watched table for its columns as they are now, and reports the facts that it has lost.';
 
 
 create or replace function walltrack.unwatched_successors() returns table (id regclass, name text, watched regclass)
@@ -59,13 +57,13 @@ set search_path = pg_catalog, pg_temp
 as $$
   select n.id, n.name, n.watched
   from (
-    -- A table that has the name under which another one was watched: copied, and swapped by two renames.
+    -- A table with the name under which another one was watched: a copy, swapped by two renames.
     select w.table_name as name, w.table_id as watched, to_regclass(w.table_name) as id
-    from walltrack.present_tables() as w
+    from walltrack.existing_watched_tables() as w
     union all
-    -- A table that inherits from a watched one: triggers of the parent do not see its rows.
+    -- A table that inherits from a watched one: the triggers of the parent do not see its rows.
     select walltrack.table_name(i.inhrelid), w.table_id, i.inhrelid::regclass
-    from walltrack.present_tables() as w
+    from walltrack.existing_watched_tables() as w
     inner join pg_inherits as i on i.inhparent = w.table_id
     inner join pg_class as c on c.oid = i.inhrelid and not c.relispartition
   ) as n
@@ -74,9 +72,7 @@ as $$
 $$;
 
 comment on function walltrack.unwatched_successors() is
-'Tables that nothing watches although they took the name of a watched table, or inherit from one.';
-
-revoke all on function walltrack.unwatched_successors() from public;
+'Unwatched tables that have taken the name of a watched table or inherit from one.';
 
 
 create or replace function walltrack.tg_ddl__follow() returns event_trigger
@@ -86,16 +82,16 @@ security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '100ms'
 as $$
--- Nothing that goes wrong in here may reach the statement of the host.
+-- No error may reach the statement of the host.
 declare
   v_table regclass;
   v_renamed text;
   v_unwatched record;
 begin
   for v_table in
-    select w.table_id from walltrack.present_tables() as w where walltrack.types_of(w.table_id, w.columns) <> w.column_types
+    select w.table_id from walltrack.existing_watched_tables() as w where walltrack.column_types(w.table_id, w.columns) <> w.column_types
   loop
-    -- Renamed here or, with the same name, in the table that this one inherits the column from.
+    -- The column was renamed here or, with the same name, in the table from which this one inherits it.
     select a.attname::text into v_renamed
     from pg_event_trigger_ddl_commands() as d
     inner join pg_attribute as a on a.attrelid = d.objid and a.attnum = d.objsubid
@@ -113,7 +109,8 @@ begin
 exception when query_canceled or assert_failure or others then
   begin
     raise warning 'walltrack_alerts: the guard could not follow this %: % (%)', lower(tg_tag), left(sqlerrm, 500), sqlstate
-      using hint = 'If it changed a table of orders, call walltrack.watch_orders() for it before you commit; see `walltrack-alerts doctor`.';
+      using hint = 'If it changed a table of orders, call walltrack.watch_orders() for that table before you commit. '
+        'See `walltrack-alerts doctor`.';
   exception when query_canceled or assert_failure or others then  -- e.g. a text the client's encoding does not have
     raise warning 'walltrack_alerts: the guard could not follow a change of a table';
   end;
@@ -122,8 +119,6 @@ $$;
 
 comment on function walltrack.tg_ddl__follow() is
 'After DDL that can change columns: writes the guards of those watched tables whose columns did change.';
-
-revoke all on function walltrack.tg_ddl__follow() from public;
 
 
 create or replace function walltrack.tg_ddl__forget() returns event_trigger
@@ -139,36 +134,34 @@ begin
     select d.objid from pg_event_trigger_dropped_objects() as d where d.classid = 'pg_class'::regclass and d.objsubid = 0
   );
 exception when query_canceled or assert_failure or others then
-  null;  -- the row is ignored, and doctor reports it
+  null;  -- the row is ignored, and health() reports it
 end
 $$;
 
-comment on function walltrack.tg_ddl__forget() is 'Forgets watched tables that are dropped.';
-
-revoke all on function walltrack.tg_ddl__forget() from public;
+comment on function walltrack.tg_ddl__forget() is 'Deletes the rows of dropped tables from watched_tables.';
 
 
 do $$
 begin
   if not exists (select from pg_event_trigger as e where e.evtname = 'walltrack_alerts_follow_ddl') then
-    -- Every command that can rename, retype or, some of them by CASCADE, drop a column; CREATE TABLE for INHERITS.
+    -- Every command that can rename, retype or drop a column (some of them by CASCADE); CREATE TABLE because of INHERITS.
     create event trigger walltrack_alerts_follow_ddl on ddl_command_end
     when tag in (
       'ALTER TABLE', 'ALTER FOREIGN TABLE', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW', 'ALTER TYPE', 'CREATE TABLE',
       'DROP TYPE', 'DROP DOMAIN', 'DROP COLLATION', 'DROP FUNCTION', 'DROP ROUTINE', 'DROP EXTENSION', 'DROP OWNED', 'DROP SCHEMA'
     )
     execute function walltrack.tg_ddl__follow();
-    -- Also where session_replication_role = replica: other sessions go on writing orders.
+    -- Also where session_replication_role = replica: other sessions continue to write orders.
     alter event trigger walltrack_alerts_follow_ddl enable always;
     comment on event trigger walltrack_alerts_follow_ddl is
-    'Writes the guard of a watched table again when its columns change.';
+    'Rewrites the guard of a watched table when its columns change.';
   end if;
   if not exists (select from pg_event_trigger as e where e.evtname = 'walltrack_alerts_forget_dropped') then
     create event trigger walltrack_alerts_forget_dropped on sql_drop
     when tag in ('DROP TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP EXTENSION')
     execute function walltrack.tg_ddl__forget();
     alter event trigger walltrack_alerts_forget_dropped enable always;
-    comment on event trigger walltrack_alerts_forget_dropped is 'Forgets a watched table when it is dropped.';
+    comment on event trigger walltrack_alerts_forget_dropped is 'Deletes the row of watched_tables of a dropped table.';
   end if;
 exception when insufficient_privilege then
   raise notice 'walltrack_alerts: only a superuser may create the event trigger with which the guard follows ALTER TABLE'

@@ -1,4 +1,4 @@
--- Puts a table under guard, and takes it off again.
+-- Starts and stops watching a table of orders.
 
 create or replace function walltrack.fact_names() returns setof text
 language sql
@@ -10,19 +10,17 @@ as $$
   from pg_attribute as f
   where f.attrelid = 'walltrack.order_facts'::regclass and f.attnum > 0 and not f.attisdropped
   union all
-  -- What the alert does not need, but operators who look at the order or retry it.
+  -- Not needed by the alert, but by operators who look at the order or retry it.
   select unnest(array[
     'locked_until', 'locked_by', 'next_retry_at', 'filled_at', 'created_at', 'tx_signature', 'signal_id',
     'amount_tokens', 'expected_price', 'actual_price', 'max_slippage_bps'
   ])
 $$;
 
-comment on function walltrack.fact_names() is 'What can be known of an order: the keys of p_columns of watch_orders().';
-
-revoke all on function walltrack.fact_names() from public;
+comment on function walltrack.fact_names() is 'The facts of an order: the keys of p_columns of watch_orders().';
 
 
-create or replace function walltrack.own_columns(p_table regclass) returns jsonb
+create or replace function walltrack.matching_columns(p_table regclass) returns jsonb
 language sql
 stable
 security invoker
@@ -42,9 +40,7 @@ as $$
   ) as f
 $$;
 
-comment on function walltrack.own_columns(regclass) is 'Fact of an order -> column of a table, as the names of the columns say.';
-
-revoke all on function walltrack.own_columns(regclass) from public;
+comment on function walltrack.matching_columns(regclass) is 'Fact of an order -> column of a table with the name of the fact.';
 
 
 create or replace function walltrack.map_columns(p_table regclass, p_columns jsonb, p_former jsonb) returns jsonb
@@ -53,20 +49,20 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- For each fact: the column that is named in p_columns, else the former one, else the one of the fact's own name.
+-- For each fact: the column that p_columns names, else the former column, else the column with the name of the fact.
 declare
   v_found text;
   v_columns jsonb;
 begin
   if jsonb_typeof(p_columns) is distinct from 'object' then
-    raise exception 'p_columns is no JSON object'
-      using errcode = 'WT004', hint = 'It maps facts of an order to columns, e.g. {"attempt_count": "retry_count"}.';
+    raise exception 'p_columns must be a JSON object'
+      using errcode = 'WT004', hint = 'p_columns maps facts of an order to columns, e.g. {"attempt_count": "retry_count"}.';
   end if;
   select string_agg(quote_literal(walltrack.clip(c.key, 50)), ', ') into v_found
   from jsonb_object_keys(p_columns) as c (key)
   where c.key not in (select walltrack.fact_names());
   if v_found is not null then
-    raise exception 'an order has no fact %', v_found
+    raise exception 'unknown order fact %', v_found
       using errcode = 'WT004', hint = 'The facts are ' || (select string_agg(n.name, ', ') from walltrack.fact_names() as n (name)) || '.';
   end if;
   select string_agg(format('%s %L', c.key, walltrack.clip(c.value, 100)), ', ') into v_found
@@ -76,11 +72,11 @@ begin
     where a.attrelid = p_table and a.attname = c.value and a.attnum > 0 and not a.attisdropped
   );
   if v_found is not null then
-    raise exception 'table % has no column for: %', p_table, v_found
+    raise exception 'table % has no column for %', p_table, v_found
       using errcode = 'WT004', hint = 'p_columns maps facts of an order to existing columns, e.g. {"attempt_count": "retry_count"}.';
   end if;
 
-  v_columns := walltrack.own_columns(p_table) || coalesce((
+  v_columns := walltrack.matching_columns(p_table) || coalesce((
     select jsonb_object_agg(f.key, f.value)
     from jsonb_each_text(p_former) as f
     inner join pg_attribute as a on a.attrelid = p_table and a.attname = f.value and not a.attisdropped
@@ -90,7 +86,7 @@ begin
   from unnest(array['order_id', 'order_type', 'status', 'attempt_count', 'max_attempts', 'last_error']) as f (name)
   where v_columns ->> f.name is null;
   if v_found is not null then
-    raise exception 'table % cannot be watched, it has no column for: %', p_table, v_found
+    raise exception 'table % cannot be watched: it has no column for %', p_table, v_found
       using errcode = 'WT004', hint = 'Name the columns in p_columns, e.g. {"attempt_count": "retry_count"}.';
   end if;
   return v_columns;
@@ -98,9 +94,7 @@ end
 $$;
 
 comment on function walltrack.map_columns(regclass, jsonb, jsonb) is
-'Fact of an order -> column of a table, from what is named, what was mapped before and the facts'' own names (WT004).';
-
-revoke all on function walltrack.map_columns(regclass, jsonb, jsonb) from public;
+'Fact of an order -> column of a table, from p_columns, the former mapping and the names of the facts (WT004).';
 
 
 create or replace function walltrack.check_watchable(p_table regclass, p_columns jsonb, p_cancel_pattern text, p_notify text)
@@ -118,7 +112,7 @@ begin
   inner join pg_class as c on c.oid = i.inhrelid
   where i.inhparent = p_table and not c.relispartition;
   if v_found is not null then
-    raise exception 'table % cannot be watched, triggers do not see the rows of the tables that inherit from it: %', p_table, v_found
+    raise exception 'table % cannot be watched: its triggers do not see the rows of inheriting tables: %', p_table, v_found
       using errcode = 'WT004', hint = 'Watch each of them, after `alter table ... no inherit`, or use partitions.';
   end if;
   select string_agg(a.attname, ', ') into v_found
@@ -128,19 +122,19 @@ begin
     p_columns ->> 'max_attempts', p_columns ->> 'last_error'
   );
   if v_found is not null then
-    raise exception 'table % cannot be watched, a trigger sees nothing in a virtual generated column: %', p_table, v_found
+    raise exception 'table % cannot be watched: triggers cannot read a virtual generated column: %', p_table, v_found
       using errcode = 'WT004', hint = 'Make it a stored one, or name another column in p_columns.';
   end if;
   select string_agg(format('%s is %s', p_columns ->> f.name, walltrack.base_type(p_table, p_columns ->> f.name)), ', ') into v_found
   from unnest(array['attempt_count', 'max_attempts']) as f (name)
   where starts_with(walltrack.fact_expression(p_table, p_columns, f.name, 'new'), 'null');
   if v_found is not null then
-    raise exception 'table % cannot be watched, attempts are numbers: %', p_table, v_found
+    raise exception 'table % cannot be watched: attempts must be numbers, but %', p_table, v_found
       using errcode = 'WT004', hint = 'Change the type of the column, or name another one in p_columns.';
   end if;
   v_found := walltrack.base_type(p_table, p_columns ->> 'order_id')::text;
   if v_found in ('bytea', 'date', 'timestamp without time zone', 'timestamp with time zone', 'interval', 'money') then
-    raise exception 'table % cannot be watched, the text of its id depends on settings of the session: it is %', p_table, v_found
+    raise exception 'table % cannot be watched: the text of an id of type % depends on session settings', p_table, v_found
       using errcode = 'WT004', hint = 'Name another unique column as order_id in p_columns.';
   end if;
   if coalesce(p_notify not in ('event', 'transaction', 'off'), true) then
@@ -155,9 +149,7 @@ end
 $$;
 
 comment on function walltrack.check_watchable(regclass, jsonb, text, text) is
-'Refuses what would not work in a trigger of a table (WT004, WT003).';
-
-revoke all on function walltrack.check_watchable(regclass, jsonb, text, text) from public;
+'Refuses columns and settings with which the guard of a table would not work (WT003, WT004).';
 
 
 create or replace function walltrack.check_table(p_table regclass) returns void
@@ -166,36 +158,37 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- Says it before PostgreSQL does, with what helps. Where the triggers are there already, none has to be created.
+-- Fails before PostgreSQL would, with a hint. TRIGGER is needed only where the triggers are missing.
 declare
   v_schema regnamespace := (select c.relnamespace::regnamespace from pg_class as c where c.oid = p_table);
   v_grants text := concat_ws(
     '; ',
     case when not has_schema_privilege(v_schema, 'usage') then format('grant usage on schema %s to %I', v_schema, current_user) end,
     case
-      when not has_table_privilege(p_table, 'select') or (walltrack.guard_of(p_table) is null and not has_table_privilege(p_table, 'trigger'))
+      when not has_table_privilege(p_table, 'select')
+        or (walltrack.existing_guard_name(p_table) is null and not has_table_privilege(p_table, 'trigger'))
         then format('grant select, trigger on %s to %I', walltrack.table_name(p_table), current_user)
     end
   );
 begin
   if v_schema is null then
-    raise exception 'there is no table %', coalesce(p_table::text, 'NULL')
-      using errcode = 'WT004', hint = 'Name one with its schema, e.g. public.trades.';
+    raise exception 'table % does not exist', coalesce(p_table::text, 'NULL')
+      using errcode = 'WT004', hint = 'Name a table with its schema, e.g. public.trades.';
   elsif not exists (select from pg_class as c where c.oid = p_table and c.relkind in ('r', 'p')) then
-    raise exception '% cannot be watched, it is no table', walltrack.table_name(p_table) using errcode = 'WT004';
+    raise exception '% cannot be watched: it is not a table', walltrack.table_name(p_table) using errcode = 'WT004';
   elsif v_grants <> '' then
-    raise exception 'table % cannot be watched, % lacks rights on it', walltrack.table_name(p_table), current_user
-      using errcode = 'WT004', hint = format('Ask %s to run: %s', (select c.relowner::regrole from pg_class as c where c.oid = p_table), v_grants);
+    raise exception 'table % cannot be watched: role % lacks privileges on it', walltrack.table_name(p_table), current_user
+      using errcode = 'WT004',
+      hint = format('Ask %s to run: %s', (select c.relowner::regrole from pg_class as c where c.oid = p_table), v_grants);
   end if;
 end
 $$;
 
-comment on function walltrack.check_table(regclass) is 'Refuses what is no table, and a table on which the role that watches it may not create triggers (WT004).';
+comment on function walltrack.check_table(regclass) is
+'Refuses what is not a table, and a table on which the watching role may not create triggers (WT004).';
 
-revoke all on function walltrack.check_table(regclass) from public;
 
-
-create or replace function walltrack.planned_watch(
+create or replace function walltrack.plan_watch(
     p_table regclass,
     p_columns jsonb default '{}',
     p_cancel_pattern text default null,
@@ -207,9 +200,9 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- Settings that are not given stay as they were when the table is watched already. Defaults: the column of a fact has the
--- fact's name, a cancel with '^Max retries reached' is the worker's, operators may act on orders if alerting's owner owns the
--- table, each event notifies.
+-- A NULL setting keeps its value when the table is watched already. Defaults: the column of a fact has the name of the fact, a cancel
+-- with '^Max retries reached' is the retry worker's, operators may act on orders if the owner of alerting owns the table, each event
+-- notifies.
 declare
   v_watch walltrack.watched_tables := (select w from walltrack.watched_tables as w where w.table_id = p_table);
 begin
@@ -218,17 +211,15 @@ begin
   v_watch.table_name := walltrack.table_name(p_table);
   v_watch.columns := walltrack.map_columns(p_table, p_columns, v_watch.columns);
   v_watch.cancel_pattern := coalesce(p_cancel_pattern, v_watch.cancel_pattern, '^Max retries reached');
-  v_watch.order_actions := coalesce(p_order_actions, v_watch.order_actions, walltrack.action_refusal(p_table) is null);
+  v_watch.order_actions := coalesce(p_order_actions, v_watch.order_actions, walltrack.order_actions_refusal(p_table) is null);
   v_watch.notify := coalesce(p_notify, v_watch.notify, 'event');
   perform walltrack.check_watchable(p_table, v_watch.columns, v_watch.cancel_pattern, v_watch.notify);
   return v_watch;
 end
 $$;
 
-comment on function walltrack.planned_watch(regclass, jsonb, text, boolean, text) is
-'The row of watched_tables that watch_orders() would write; changes and locks nothing (WT003, WT004).';
-
-revoke all on function walltrack.planned_watch(regclass, jsonb, text, boolean, text) from public;
+comment on function walltrack.plan_watch(regclass, jsonb, text, boolean, text) is
+'The row of watched_tables that watch_orders() would write; changes nothing and takes no locks (WT003, WT004).';
 
 
 create or replace function walltrack.missing_triggers(p_table regclass) returns setof text
@@ -243,9 +234,8 @@ as $$
   order by e.place
 $$;
 
-comment on function walltrack.missing_triggers(regclass) is 'The operations for which a table lacks the trigger walltrack_alerts_...';
-
-revoke all on function walltrack.missing_triggers(regclass) from public;
+comment on function walltrack.missing_triggers(regclass) is
+'The operations for which a table lacks the trigger walltrack_alerts_...';
 
 
 create or replace function walltrack.watch_orders(
@@ -260,17 +250,17 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- CREATE TRIGGER queues behind every writer of the table and holds up the next ones: call this alone in a transaction
--- that has a lock_timeout, and try again.
+-- CREATE TRIGGER waits for every writer of the table and blocks the next ones: call this alone in a transaction with a lock_timeout,
+-- and retry.
 declare
   v_event text;
   v_watch walltrack.watched_tables;
 begin
   perform walltrack.check_table(p_table);
-  -- After an ALTER TABLE that another session has not committed yet, the columns are others.
+  -- Another session may have an uncommitted ALTER TABLE, after which the columns differ.
   execute format('lock table %s in access share mode', p_table);
   perform from walltrack.watched_tables as w where w.table_id = p_table for update;
-  v_watch := walltrack.planned_watch(p_table, p_columns, p_cancel_pattern, p_order_actions, p_notify);
+  v_watch := walltrack.plan_watch(p_table, p_columns, p_cancel_pattern, p_order_actions, p_notify);
   insert into walltrack.watched_tables (table_id, table_name, columns, cancel_pattern, order_actions, notify)
   values (p_table, v_watch.table_name, v_watch.columns, v_watch.cancel_pattern, v_watch.order_actions, v_watch.notify)
   on conflict (table_id) do update
@@ -291,10 +281,8 @@ end
 $$;
 
 comment on function walltrack.watch_orders(regclass, jsonb, text, boolean, text) is
-'Guards a table of orders: from now on its writes open, update and resolve alerts. Again: puts missing triggers back and '
+'Watches a table of orders: from now on its writes open, update and resolve alerts. A repeated call restores missing triggers and '
 'changes the settings that are given (WT003, WT004).';
-
-revoke all on function walltrack.watch_orders(regclass, jsonb, text, boolean, text) from public;
 
 
 create or replace function walltrack.unwatch_orders(p_table regclass) returns void
@@ -303,18 +291,18 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- DROP TRIGGER locks out even readers of the table until the transaction ends: call it like watch_orders(). It looks at no
--- alert. Those of the table stay open: the reconciler resolves only what it can look up in a watched table.
+-- DROP TRIGGER blocks even readers of the table until the transaction ends: call this like watch_orders(). It reads no alerts. The
+-- alerts of the table stay open: the reconciler resolves only alerts whose orders it finds in a watched table.
 declare
   v_event text;
-  v_guard text := walltrack.guard_of(p_table);
+  v_guard text := walltrack.existing_guard_name(p_table);
   v_owner regrole := (select c.relowner::regrole from pg_class as c where c.oid = p_table);
 begin
   delete from walltrack.watched_tables as w where w.table_id = p_table;
   if v_guard is null then
-    return;  -- the table was dropped, and its triggers with it
+    return;  -- the table was dropped with its triggers
   elsif not pg_has_role(v_owner, 'usage') then
-    raise exception 'only %, which owns table %, may take its triggers off', v_owner, p_table
+    raise exception 'only %, the owner of table %, can drop its triggers', v_owner, p_table
       using errcode = 'WT004', hint = format('Run `grant %s to %I`, then try again.', v_owner, current_user);
   end if;
   foreach v_event in array array['insert', 'update', 'delete', 'truncate'] loop
@@ -324,6 +312,5 @@ begin
 end
 $$;
 
-comment on function walltrack.unwatch_orders(regclass) is 'Takes the guard off a table; its alerts stay as they are (WT004).';
-
-revoke all on function walltrack.unwatch_orders(regclass) from public;
+comment on function walltrack.unwatch_orders(regclass) is
+'Stops watching a table: drops its guard; its alerts stay as they are (WT004).';

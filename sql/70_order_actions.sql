@@ -1,33 +1,33 @@
--- What an operator does to the order of an alert, through alerting: an operator needs no right on orders.
+-- Order actions: how an operator retries or cancels the order of an alert. An operator needs no right on orders.
 --
--- The allowed transitions of an order: retry puts it from failed back to pending, due now, and makes a pending one due that has no
--- time of the next retry, which the worker never takes; cancel ends an order from pending or failed. Everything else is refused with a reason a trader understands (WT011), and nothing has happened then. Lock order as
--- everywhere: orders, then alerts. The alert follows by the guard, as after any other write of the order.
+-- The allowed transitions of an order: a retry puts a failed order back to pending, due now, and makes a pending order due that has no
+-- next_retry_at, which the worker would never take; a cancel ends a pending or failed order. Everything else is refused with a reason
+-- that a trader understands (WT011), and nothing is changed. Lock order as everywhere: orders, then alerts. The guard updates the
+-- alert, as after any other write of the order.
 --
--- During an action, the triggers of the table run with the rights of alerting's owner. So alerting's owner has to own the table.
+-- During an action, the triggers of the table run with the rights of the owner of alerting, so that role has to own the table too.
 
-create or replace function walltrack.order_id_of(p_alert walltrack.alerts) returns text
+create or replace function walltrack.alert_order_id(p_alert walltrack.alerts) returns text
 language plpgsql
 immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- Both have to name it: whoever may raise alerts must not make one that shows one order and acts on another one.
+  -- Type and key have to agree: a role that may raise alerts must not create one that shows one order and acts on another.
   return case
     when p_alert.alert_type = 'order_failed_permanently'
-      and p_alert.dedupe_key = walltrack.order_key(p_alert.data ->> 'order_id')
+      and p_alert.dedupe_key = walltrack.order_dedupe_key(p_alert.data ->> 'order_id')
       then p_alert.data ->> 'order_id'
   end;
 end
 $$;
 
-comment on function walltrack.order_id_of(walltrack.alerts) is 'The id of the order an alert is about, NULL when it is about none.';
+comment on function walltrack.alert_order_id(walltrack.alerts) is
+'The id of the order of an alert; NULL when the alert does not belong to an order.';
 
-revoke all on function walltrack.order_id_of(walltrack.alerts) from public;
 
-
-create or replace function walltrack.table_of_order(p_order_table regclass, p_order_id text) returns walltrack.watched_tables
+create or replace function walltrack.find_order_table(p_order_table regclass, p_order_id text) returns walltrack.watched_tables
 language plpgsql
 volatile
 security invoker
@@ -37,13 +37,9 @@ declare
   v_table walltrack.watched_tables;
   v_found walltrack.watched_tables;
 begin
-  for v_table in
-    select w.* from walltrack.present_tables() as w where p_order_table is null or w.table_id = p_order_table
-  loop
-    continue when walltrack.read_refusal(v_table.table_id) is not null
-      or (walltrack.find_order(v_table, p_order_id)).order_id is null;
+  for v_table in select (f.watched).* from walltrack.find_stored_orders(p_order_id, p_order_table) as f loop
     if v_found.table_id is not null then
-      raise exception 'both % and % have an order %: which one the alert means cannot be told', v_found.table_id, v_table.table_id,
+      raise exception 'the alert is ambiguous: % and % both have an order %', v_found.table_id, v_table.table_id,
         walltrack.clip(p_order_id, 100)
         using errcode = 'WT011';
     end if;
@@ -55,10 +51,8 @@ exception when undefined_column then
 end
 $$;
 
-comment on function walltrack.table_of_order(regclass, text) is
-'The watched table that has this order, a row of NULLs when none has. Several: WT011.';
-
-revoke all on function walltrack.table_of_order(regclass, text) from public;
+comment on function walltrack.find_order_table(regclass, text) is
+'The watched table that has an order; a row of NULLs when there is none. Several: WT011.';
 
 
 create or replace function walltrack.order_of_alert(p_alert_id uuid) returns jsonb
@@ -69,35 +63,23 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_alert walltrack.alerts := (select a from walltrack.alerts as a where a.id = p_alert_id);
-  v_order_id text := walltrack.order_id_of(v_alert);
-  v_table walltrack.watched_tables;
+  v_order_id text := walltrack.alert_order_id(v_alert);
   v_order jsonb;
 begin
-  for v_table in
-    select w.*
-    from walltrack.present_tables() as w
-    where v_order_id is not null and (v_alert.order_table is null or w.table_id = v_alert.order_table)
-    order by w.watched_since
-  loop
-    continue when walltrack.read_refusal(v_table.table_id) is not null;
-    begin
-      v_order := walltrack.read_order(v_table.table_id, v_table.columns, v_order_id, 'no');
-    exception when undefined_column then
-      continue;  -- health() reports it
-    end;
-    if v_order is not null then
-      return v_order || (select jsonb_object_agg(c.value, v_order -> c.key) from jsonb_each_text(v_table.columns) as c);
-    end if;
-  end loop;
-  return null;
+  select f.stored || (select jsonb_object_agg(c.value, f.stored -> c.key) from jsonb_each_text((f.watched).columns) as c)
+  into v_order
+  from walltrack.find_stored_orders(v_order_id, v_alert.order_table) as f
+  where v_order_id is not null
+  limit 1;
+  return v_order;
+exception when undefined_column then
+  return null;  -- health() reports it
 end
 $$;
 
 comment on function walltrack.order_of_alert(uuid) is
-'The order an alert is about, as it is now: its mapped columns, by their names and by the names of their facts, e.g. '
-'attempt_count. NULL when there is none.';
-
-revoke all on function walltrack.order_of_alert(uuid) from public;
+'The order of an alert as it is now: its mapped columns, by their names and by the names of their facts, e.g. attempt_count. '
+'NULL when there is none.';
 
 
 create or replace function walltrack.waiting_reason(p_row jsonb) returns text
@@ -106,31 +88,50 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- The worker takes an order that is due and that no other worker has locked.
+-- The retry worker takes an order that is due and not locked by another worker.
 declare
   v_due text := p_row ->> 'next_retry_at';
-  v_due_at timestamptz := walltrack.as_time(v_due);
+  v_due_at timestamptz := walltrack.parse_time(v_due);
 begin
   return case
-    when v_due_at > clock_timestamp() then format('it is due at %s and not before', walltrack.utc(v_due_at))
-    when v_due is not null and v_due_at is null then format('whether it is due cannot be told: its next retry says %s', walltrack.clip(v_due, 50))
-    else format('it is due%s, but no worker has taken it yet: is the worker running?', ' since ' || walltrack.utc(v_due_at))
+    when v_due_at > clock_timestamp() then format('it is due at %s and not before', walltrack.format_utc(v_due_at))
+    when v_due is not null and v_due_at is null then format('its due time cannot be read: %s', walltrack.clip(v_due, 50))
+    else format('it is due%s, but no worker has taken it yet: is the worker running?', ' since ' || walltrack.format_utc(v_due_at))
   end;
 end
 $$;
 
 comment on function walltrack.waiting_reason(jsonb) is
-'Why no worker has taken a pending order that none holds, in words for a trader.';
-
-revoke all on function walltrack.waiting_reason(jsonb) from public;
+'Why no worker has taken a pending order that is not locked, in words for a trader.';
 
 
-create or replace function walltrack.order_action_refusal(
-    p_table walltrack.watched_tables,
-    p_row jsonb,
-    p_order_id text,
-    p_action text
-) returns text
+create or replace function walltrack.lock_refusal(p_row jsonb) returns text
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_lock text := p_row ->> 'locked_until';
+  v_locked_until timestamptz := walltrack.parse_time(v_lock);
+begin
+  return case
+    when v_lock is not null and v_locked_until is null
+      then format('a worker may hold the order, its lock cannot be read: %s', walltrack.clip(v_lock, 50))
+    when v_locked_until > clock_timestamp() then format(
+      '%s is working on the order and holds it until %s', coalesce(walltrack.clip(p_row ->> 'locked_by', 50), 'a worker'),
+      case when isfinite(v_locked_until) then walltrack.format_utc(v_locked_until) else 'it lets go' end
+    )
+  end;
+end
+$$;
+
+comment on function walltrack.lock_refusal(jsonb) is
+'Why a worker''s lock keeps an order from being changed, in words for a trader; NULL when it is not locked.';
+
+
+create or replace function walltrack.order_action_refusal(p_table walltrack.watched_tables, p_row jsonb, p_order_id text, p_action text)
+returns text
 language plpgsql
 volatile
 security invoker
@@ -138,10 +139,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_order walltrack.order_facts := walltrack.order_facts_of(p_row);
-  v_lock text := p_row ->> 'locked_until';
-  v_locked_until timestamptz := walltrack.as_time(v_lock);
-  v_worker text := coalesce(walltrack.clip(p_row ->> 'locked_by', 50), 'a worker');
-  v_filled_at timestamptz := walltrack.as_time(p_row ->> 'filled_at');
+  v_locked text := walltrack.lock_refusal(p_row);
+  v_filled_at timestamptz := walltrack.parse_time(p_row ->> 'filled_at');
   v_is_never_due boolean := p_table.columns ? 'next_retry_at' and coalesce(p_row ->> 'next_retry_at', 'infinity') = 'infinity';
   v_missing text := (
     select string_agg(c.value, ', ')
@@ -151,43 +150,37 @@ declare
   v_first walltrack.order_actions;
 begin
   if v_missing is not null then
-    return format('table %s has no column %s any more: `walltrack-alerts doctor` says what to do', p_table.table_id, v_missing);
+    return format('table %s no longer has column %s: `walltrack-alerts doctor` says what to do', p_table.table_id, v_missing);
   end if;
-  -- Who was first, when it was another operator.
+  -- The newest action: another operator may have been first.
   select o.* into v_first
   from walltrack.order_actions as o
   where o.order_id = p_order_id and o.table_id = p_table.table_id
   order by o.action_id desc
   limit 1;
 
-  if v_order.status in ('filled', 'executed') then
-    return format('the order was %s meanwhile%s', v_order.status, ', at ' || walltrack.utc(v_filled_at));
+  if walltrack.order_outcome(v_order.status, false, false) = 'filled' then
+    return format('the order was %s meanwhile%s', v_order.status, ', at ' || walltrack.format_utc(v_filled_at));
   elsif v_order.status = 'cancelled' and v_first.action = 'cancel' then
-    return format('%s cancelled the order at %s', v_first.actor, walltrack.utc(v_first.at));
+    return format('%s cancelled the order at %s', v_first.actor, walltrack.format_utc(v_first.at));
   elsif v_order.status = 'cancelled' and left(v_order.last_error, 1000) ~ p_table.cancel_pattern then
     return 'the retry worker gave up and cancelled the order, which is final: place a new order, then resolve the alert';
   elsif v_order.status = 'cancelled' then
-    return format('the order is cancelled, which is final: %s', walltrack.clip(coalesce(walltrack.nonblank(v_order.last_error), 'no reason given'), 200));
-  elsif v_lock is not null and v_locked_until is null then
-    return format('whether a worker holds the order cannot be told: its lock says %s', walltrack.clip(v_lock, 50));
-  elsif v_locked_until > clock_timestamp() then
     return format(
-      '%s is working on the order and holds it until %s', v_worker,
-      case when isfinite(v_locked_until) then walltrack.utc(v_locked_until) else 'it lets go' end
+      'the order is cancelled, which is final: %s',
+      walltrack.clip(coalesce(walltrack.trim_to_null(v_order.last_error), 'no reason given'), 200)
     );
+  elsif v_locked is not null then
+    return v_locked;
   elsif v_order.status in ('submitted', 'confirming') then
     return format('an attempt is under way, the order is %s: wait until it is filled or failed', v_order.status);
   elsif v_order.status = 'failed' or (v_order.status = 'pending' and (p_action = 'cancel' or v_is_never_due)) then
     return null;
   elsif v_order.status = 'pending' then
-    return format(
-      '%s, and %s',
-      case v_first.action
-        when 'retry' then format('%s put the order back at %s', v_first.actor, walltrack.utc(v_first.at))
-        else 'the order is pending already'
-      end,
-      walltrack.waiting_reason(p_row)
-    );
+    return format('%s, and %s', coalesce(
+      case v_first.action when 'retry' then format('%s put the order back at %s', v_first.actor, walltrack.format_utc(v_first.at)) end,
+      'the order is pending already'
+    ), walltrack.waiting_reason(p_row));
   end if;
   return format(
     'the order is %s, and only %s order can be %s', coalesce(quote_literal(walltrack.clip(v_order.status, 50)), 'without a status'),
@@ -200,7 +193,161 @@ $$;
 comment on function walltrack.order_action_refusal(walltrack.watched_tables, jsonb, text, text) is
 'Why an order cannot be retried or cancelled as it is, in words for a trader; NULL when it can.';
 
-revoke all on function walltrack.order_action_refusal(walltrack.watched_tables, jsonb, text, text) from public;
+
+create or replace function walltrack.trigger_search_path(p_table regclass) returns text
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  -- Only schemas in which no other role can create an object that a trigger would find first.
+  select concat_ws(', ', 'pg_catalog', string_agg(quote_ident(n.nspname), ', ' order by n.nspname = 'public'), 'pg_temp')
+  from pg_namespace as n
+  where (n.nspname = 'public' or n.oid = (select c.relnamespace from pg_class as c where c.oid = p_table))
+    and walltrack.is_trusted(n.nspowner)
+    and not exists (
+      select from aclexplode(n.nspacl) as a where a.privilege_type = 'CREATE' and not walltrack.is_trusted(a.grantee)
+    )
+$$;
+
+comment on function walltrack.trigger_search_path(regclass) is
+'The search_path of an order action: the schema of the table and public, each where no other role may create objects in it.';
+
+
+create or replace function walltrack.find_actionable_table(p_order_table regclass, p_order_id text) returns walltrack.watched_tables
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_table walltrack.watched_tables := walltrack.find_order_table(p_order_table, p_order_id);
+begin
+  if v_table.table_id is null and walltrack.unread_tables() is not null then
+    raise exception 'the order may be in %, whose orders cannot be read: %', walltrack.unread_tables(), (
+      select walltrack.read_refusal(w.table_id)
+      from walltrack.existing_watched_tables() as w
+      where walltrack.read_refusal(w.table_id) is not null
+      limit 1
+    )
+      using errcode = 'WT011', hint = '`walltrack-alerts doctor` says what to do.';
+  elsif v_table.table_id is null then
+    raise exception 'the order no longer exists: it was deleted, or its table is no longer watched' using errcode = 'WT011';
+  end if;
+  if not v_table.order_actions then
+    raise exception 'order actions are switched off for %', v_table.table_id
+      using errcode = 'WT011', hint = 'The owner of alerting can switch them on: watch_orders(..., p_order_actions => true).';
+  end if;
+  if walltrack.order_actions_refusal(v_table.table_id) is not null then
+    raise exception 'orders of % cannot be changed from their alerts: %', v_table.table_id,
+      walltrack.order_actions_refusal(v_table.table_id)
+      using errcode = 'WT011', hint = 'Let one role own both; `walltrack-alerts doctor` says how.';
+  end if;
+  return v_table;
+end
+$$;
+
+comment on function walltrack.find_actionable_table(regclass, text) is
+'The watched table that has an order, if its orders can be retried and cancelled (WT011).';
+
+
+create or replace function walltrack.lock_order_of_alert(p_alert walltrack.alerts, p_table walltrack.watched_tables, p_order_id text)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- The order first, then the alert that its write will change.
+declare
+  v_row jsonb;
+begin
+  v_row := walltrack.read_order(p_table.table_id, p_table.columns, p_order_id, 'wait');
+  perform from walltrack.alerts as a
+  where a.id = p_alert.id or (a.dedupe_key = p_alert.dedupe_key and a.resolved_at is null)
+  order by a.id
+  for update;
+  return v_row;
+exception when lock_not_available or serialization_failure or deadlock_detected then
+  raise exception 'another session is writing %', case when v_row is null then 'the order' else 'the alert' end
+    using errcode = 'WT011', hint = 'Nothing was changed. Look at the order and try again.';
+end
+$$;
+
+comment on function walltrack.lock_order_of_alert(walltrack.alerts, walltrack.watched_tables, text) is
+'Locks an order and its alert and returns the order as read_order() does; NULL when it no longer exists (WT011).';
+
+
+create or replace function walltrack.due_assignment(p_table walltrack.watched_tables) returns text
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  -- The worker skips an order whose next_retry_at is NULL. A time without a zone is in UTC.
+  select format(
+    case walltrack.base_type(p_table.table_id, p_table.columns ->> 'next_retry_at')
+      when 'timestamp'::regtype then ', %I = pg_catalog.timezone(''UTC'', pg_catalog.now())'
+      else ', %I = pg_catalog.now()'
+    end,
+    p_table.columns ->> 'next_retry_at'
+  )
+  where p_table.columns ? 'next_retry_at'
+$$;
+
+comment on function walltrack.due_assignment(walltrack.watched_tables) is
+'The SQL that makes an order due now, after other assignments of an UPDATE; NULL where the table has no such column.';
+
+
+create or replace function walltrack.write_order_status(
+    p_table walltrack.watched_tables,
+    p_row jsonb,
+    p_order_id text,
+    p_action text,
+    p_reason text
+) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_status text := case p_action when 'retry' then 'pending' else 'cancelled' end;
+  v_former text := rtrim(p_row ->> 'status');
+  v_written text;
+begin
+  -- A table may write its statuses in upper case.
+  v_status := case v_former when upper(v_former) then upper(v_status) when initcap(v_former) then initcap(v_status) else v_status end;
+  begin
+    -- The triggers of the table run as after any other write, but resolve no names in schemas where other roles may create objects.
+    perform set_config('search_path', walltrack.trigger_search_path(p_table.table_id), true);
+    execute format(
+      'update %s as o set %I = %L%s where o.%I = $1::%s returning pg_catalog.format(''%%s'', o.%2$I)',
+      p_table.table_id, p_table.columns ->> 'status', v_status,
+      case p_action
+        when 'retry' then walltrack.due_assignment(p_table)
+        else format(', %I = %L', p_table.columns ->> 'last_error', p_reason)
+      end,
+      p_table.columns ->> 'order_id', walltrack.column_types(p_table.table_id, p_table.columns) ->> 'order_id'
+    ) into v_written using p_order_id;
+    perform set_config('search_path', 'pg_catalog, pg_temp', true);
+  exception
+    when lock_not_available or serialization_failure or deadlock_detected then
+      raise exception 'another session is writing rows that the order depends on'
+        using errcode = 'WT011', hint = 'Nothing was changed. Look at the order and try again.';
+    when others then
+      raise exception 'table % refused the change: %', p_table.table_id, walltrack.clip(sqlerrm, 1000)
+        using errcode = 'WT011', hint = 'Nothing was changed.';
+  end;
+  if rtrim(v_written) is distinct from v_status then
+    raise exception 'a trigger of table % kept the order from becoming %', p_table.table_id, v_status
+      using errcode = 'WT011', hint = 'Nothing was changed.';
+  end if;
+end
+$$;
+
+comment on function walltrack.write_order_status(walltrack.watched_tables, jsonb, text, text, text) is
+'Writes a retry or a cancel to an order, in the letter case of its former status (WT011).';
 
 
 create or replace function walltrack.act_on_order(
@@ -220,130 +367,36 @@ declare
   v_order_id text;
   v_table walltrack.watched_tables;
   v_row jsonb;
-  v_old_word text;
-  v_word text := case p_action when 'retry' then 'pending' else 'cancelled' end;
-  v_written text;
-  v_why text;
+  v_refusal text;
 begin
   select a.* into v_alert from walltrack.alerts as a where a.id = p_alert_id;
   if not found then
-    perform walltrack.locked_alert(p_alert_id);  -- says so
+    perform walltrack.lock_alert(p_alert_id);  -- raises WT001
   end if;
-  v_order_id := walltrack.order_id_of(v_alert);
+  v_order_id := walltrack.alert_order_id(v_alert);
   if v_order_id is null then
-    raise exception 'this alert is about no order' using errcode = 'WT011';
+    raise exception 'the alert does not belong to an order' using errcode = 'WT011';
   end if;
-  v_table := walltrack.table_of_order(v_alert.order_table, v_order_id);
-  if v_table.table_id is null and walltrack.unread_tables() is not null then
-    raise exception 'the order may be in %, whose orders are not read: %', walltrack.unread_tables(), (
-      select walltrack.read_refusal(w.table_id)
-      from walltrack.present_tables() as w
-      where walltrack.read_refusal(w.table_id) is not null
-      limit 1
-    )
-      using errcode = 'WT011', hint = '`walltrack-alerts doctor` says what to do.';
-  elsif v_table.table_id is null then
-    raise exception 'the order is gone: it was deleted, or its table is not watched any more' using errcode = 'WT011';
-  end if;
-  if not v_table.order_actions then
-    raise exception 'order actions are switched off for %', v_table.table_id
-      using errcode = 'WT011', hint = 'The owner of alerting can switch them on: watch_orders(..., p_order_actions => true).';
-  end if;
-  if walltrack.action_refusal(v_table.table_id) is not null then
-    raise exception 'orders of % cannot be changed from their alerts: %', v_table.table_id, walltrack.action_refusal(v_table.table_id)
-      using errcode = 'WT011', hint = 'Let one role own both; `walltrack-alerts doctor` says how.';
-  end if;
-
-  -- The order, then the alert that its write will change.
-  begin
-    v_row := walltrack.read_order(v_table.table_id, v_table.columns, v_order_id, 'wait');
-    perform from walltrack.alerts as a
-    where a.id = p_alert_id or (a.dedupe_key = v_alert.dedupe_key and a.resolved_at is null)
-    order by a.id
-    for update;
-  exception when lock_not_available or serialization_failure or deadlock_detected then
-    raise exception 'somebody is writing % at this moment', case when v_row is null then 'the order' else 'the alert' end
-      using errcode = 'WT011', hint = 'Nothing was changed. Look at the order and try again.';
-  end;
-  v_why := case
+  v_table := walltrack.find_actionable_table(v_alert.order_table, v_order_id);
+  v_row := walltrack.lock_order_of_alert(v_alert, v_table, v_order_id);
+  v_refusal := case
     when v_row is not null then walltrack.order_action_refusal(v_table, v_row, v_order_id, p_action)
-    else 'the order is gone: it was deleted'
+    else 'the order no longer exists: it was deleted'
   end;
-  if v_why is not null then
-    raise exception '%', v_why using errcode = 'WT011';
+  if v_refusal is not null then
+    raise exception '%', v_refusal using errcode = 'WT011';
   end if;
 
   insert into walltrack.order_actions (alert_id, table_id, order_id, action, actor, reason)
-  values (p_alert_id, v_table.table_id, v_order_id, p_action, walltrack.actor(p_by), p_reason);
-
-  -- A table may write its words in upper case.
-  v_old_word := rtrim(v_row ->> 'status');
-  v_word := case v_old_word when upper(v_old_word) then upper(v_word) when initcap(v_old_word) then initcap(v_word) else v_word end;
-  begin
-    -- The triggers of the table run as after any other write, but find no names in schemas where a stranger may make some.
-    perform set_config('search_path', walltrack.path_of_triggers(v_table.table_id), true);
-    execute format(
-      'update %s as o set %I = %L%s where o.%I = $1::%s returning pg_catalog.format(''%%s'', o.%2$I)',
-      v_table.table_id, v_table.columns ->> 'status', v_word,
-      case p_action
-        when 'retry' then case
-          -- The worker takes no order whose time of the next retry is NULL. A time without a zone is in UTC.
-          when v_table.columns ? 'next_retry_at' then format(
-            case walltrack.base_type(v_table.table_id, v_table.columns ->> 'next_retry_at')
-              when 'timestamp'::regtype then ', %I = pg_catalog.timezone(''UTC'', pg_catalog.now())'
-              else ', %I = pg_catalog.now()'
-            end,
-            v_table.columns ->> 'next_retry_at'
-          )
-        end
-        else format(', %I = %L', v_table.columns ->> 'last_error', p_reason)
-      end,
-      v_table.columns ->> 'order_id', walltrack.types_of(v_table.table_id, v_table.columns) ->> 'order_id'
-    ) into v_written using v_order_id;
-    perform set_config('search_path', 'pg_catalog, pg_temp', true);
-  exception
-    when lock_not_available or serialization_failure or deadlock_detected then
-      raise exception 'somebody is writing what the order depends on at this moment'
-        using errcode = 'WT011', hint = 'Nothing was changed. Look at the order and try again.';
-    when others then
-      raise exception 'table % refuses it: %', v_table.table_id, walltrack.clip(sqlerrm, 1000)
-        using errcode = 'WT011', hint = 'Nothing was changed.';
-  end;
-  if rtrim(v_written) is distinct from v_word then
-    raise exception 'a trigger of table % does not let the order become %', v_table.table_id, v_word
-      using errcode = 'WT011', hint = 'Nothing was changed.';
-  end if;
+  values (p_alert_id, v_table.table_id, v_order_id, p_action, walltrack.actor_or_user(p_by), p_reason);
+  perform walltrack.write_order_status(v_table, v_row, v_order_id, p_action, p_reason);
   select a.* into v_alert from walltrack.alerts as a where a.id = p_alert_id;
   return v_alert;
 end
 $$;
 
 comment on function walltrack.act_on_order(uuid, text, text, text) is
-'Retries or cancels the order of an alert and writes it down, or refuses with WT011; returns the alert as it is then.';
-
-revoke all on function walltrack.act_on_order(uuid, text, text, text) from public;
-
-
-create or replace function walltrack.path_of_triggers(p_table regclass) returns text
-language sql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-  -- Only schemas in which no other role can create what a trigger of the table would find first.
-  select concat_ws(', ', 'pg_catalog', string_agg(quote_ident(n.nspname), ', ' order by n.nspname = 'public'), 'pg_temp')
-  from pg_namespace as n
-  where (n.nspname = 'public' or n.oid = (select c.relnamespace from pg_class as c where c.oid = p_table))
-    and walltrack.is_trusted(n.nspowner)
-    and not exists (
-      select from aclexplode(n.nspacl) as a where a.privilege_type = 'CREATE' and not walltrack.is_trusted(a.grantee)
-    )
-$$;
-
-comment on function walltrack.path_of_triggers(regclass) is
-'The search_path of an order action: the schema of the table and public, each where no other role may create objects in it.';
-
-revoke all on function walltrack.path_of_triggers(regclass) from public;
+'Retries or cancels the order of an alert and records it, or refuses (WT011); returns the alert after that.';
 
 
 create or replace function walltrack.retry_order(p_alert_id uuid, p_by text) returns walltrack.alerts
@@ -361,8 +414,6 @@ comment on function walltrack.retry_order(uuid, text) is
 'Puts the failed order of an alert back to pending, due now; its attempts stay counted and the alert open. Refused: WT011. No such '
 'alert: WT001.';
 
-revoke all on function walltrack.retry_order(uuid, text) from public;
-
 
 create or replace function walltrack.cancel_order(p_alert_id uuid, p_reason text, p_by text) returns walltrack.alerts
 language plpgsql
@@ -371,12 +422,12 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_reason text := coalesce(walltrack.clip(walltrack.nonblank(p_reason), 500), 'Manually cancelled');
+  v_reason text := coalesce(walltrack.clip(walltrack.trim_to_null(p_reason), 500), 'Manually cancelled');
 begin
-  -- The order would look as if the worker had given up, and the alert would stay open.
+  -- The order would look as if the retry worker had given up, and the alert would stay open.
   if exists (select from walltrack.watched_tables as w where v_reason ~ w.cancel_pattern) then
-    raise exception 'this reason is what the retry worker writes when it gives up: %', v_reason
-      using errcode = 'WT011', hint = 'Say it in other words.';
+    raise exception 'the reason matches what the retry worker writes when it gives up: %', v_reason
+      using errcode = 'WT011', hint = 'Use different words.';
   end if;
   return walltrack.act_on_order(p_alert_id, 'cancel', v_reason, p_by);
 end
@@ -385,5 +436,3 @@ $$;
 comment on function walltrack.cancel_order(uuid, text, text) is
 'Cancels the pending or failed order of an alert, which resolves it; a blank reason is Manually cancelled. Refused: WT011. '
 'No such alert: WT001.';
-
-revoke all on function walltrack.cancel_order(uuid, text, text) from public;

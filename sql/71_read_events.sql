@@ -1,20 +1,85 @@
 -- Reads the events after a cursor: every one, once, in an order that keeps each alert's own.
 --
--- Ids are drawn before the commit, so an id that was passed may still appear. A cursor is therefore two things: the
--- snapshot of a read and the id it got to. What was delivered is exactly what that snapshot sees up to that id. The
--- rest comes in two parts: the late ones (a lower id, written by a transaction that was still running in that snapshot,
--- found by its xid), then the ones with a higher id. So a long transaction holds back its own events and no others.
+-- Ids are drawn before the commit, so an event may appear with an id that a reader has passed. A cursor is therefore two
+-- things: the snapshot of a read and the id it reached. The reader has exactly what that snapshot sees up to that id. The
+-- rest comes in two parts: late events (a lower id, written by a transaction that was still running in that snapshot, found
+-- by its xid), then the events with a higher id. So a long transaction holds back its own events and no others.
 --
--- What was running in a snapshot is the list in it, and also what began after the last transaction that had ended: the
--- snapshot's xmax is no higher than that. So a cursor keeps a bound too: an xid that nobody had then. Whoever got it
--- later draws later ids, and an id the snapshot sees was drawn before: the second part is complete. Each alert's order
--- is kept because writers of one alert take turns.
+-- The transactions that were running in a snapshot are the list in it and those that began after the last one that had ended: the
+-- snapshot's xmax is no higher than that. So a cursor also keeps an upper bound: an xid that no transaction had then. A
+-- transaction that gets it later draws later ids, and an id that the snapshot sees was drawn before: the second part is
+-- complete. The events of one alert stay in order because its writers take turns.
 --
--- A failover to a standby that was behind takes commits back and hands their ids out again. So a cursor keeps the time of
--- its event as well: if another event has its id now, the cursor is of a past that did not happen here, and is refused.
+-- A failover to a standby that was behind loses commits and reuses their ids. So a cursor also keeps the time of its event:
+-- if another event has the id now, the cursor belongs to a lost past and is refused.
 --
--- The parts of a cursor: c1 / cluster / database / snapshot / unused xid / time / id, and in the middle of the late ones
--- also / snapshot / unused xid / id they were read up to.
+-- The parts of a cursor: c1 / cluster / database / snapshot / unused xid / time / id, and in the middle of the late events
+-- also / snapshot / unused xid / id up to which they were read.
+
+create or replace function walltrack.readable_snapshot() returns pg_snapshot
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- The snapshot of a standby does not list the transactions that run: there only what is below all of them is certain.
+  return case
+    when pg_is_in_recovery()
+      then format('%1$s:%1$s:', pg_snapshot_xmin(pg_current_snapshot()))::pg_snapshot
+    else pg_current_snapshot()
+  end;
+end
+$$;
+
+comment on function walltrack.readable_snapshot() is 'The transactions whose events can be read now.';
+
+
+create or replace function walltrack.unused_xid(p_snapshot pg_snapshot) returns xid8
+language plpgsql
+volatile
+returns null on null input
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- PostgreSQL reports only whether an xid is still in the future, by an error. A bound that is too high is harmless.
+declare
+  v_step bigint := bigint '16';
+  v_xid xid8;
+begin
+  loop
+    v_xid := (pg_snapshot_xmax(p_snapshot)::text::bigint + v_step)::text::xid8;
+    begin
+      perform pg_xact_status(v_xid);
+    exception when invalid_parameter_value then
+      return v_xid;
+    end;
+    v_step := v_step * 16;
+  end loop;
+exception when numeric_value_out_of_range then
+  raise exception 'invalid snapshot for this cluster: %', walltrack.clip(p_snapshot::text, 100) using errcode = 'WT009';
+end
+$$;
+
+comment on function walltrack.unused_xid(pg_snapshot) is 'An xid above the snapshot that no transaction has yet (WT009).';
+
+
+create or replace function walltrack.cursor_origin() returns text
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- Immutable like cluster_id(): a session never changes its database.
+begin
+  return format(
+    'c1/%s/%s/', walltrack.cluster_id(), (select d.oid from pg_database as d where d.datname = current_database())
+  );
+end
+$$;
+
+comment on function walltrack.cursor_origin() is 'How every cursor of this database begins: version, cluster, database.';
+
 
 create or replace function walltrack.event_cursor() returns text
 language plpgsql
@@ -37,78 +102,144 @@ $$;
 
 comment on function walltrack.event_cursor() is 'The cursor of now: read_events() after it gives what is committed from here on.';
 
-revoke all on function walltrack.event_cursor() from public;
 
-
-create or replace function walltrack.readable_snapshot() returns pg_snapshot
-language plpgsql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  -- The snapshot of a standby does not list the transactions that run: there only what is below all of them is certain.
-  return case
-    when pg_is_in_recovery()
-      then format('%1$s:%1$s:', pg_snapshot_xmin(pg_current_snapshot()))::pg_snapshot
-    else pg_current_snapshot()
-  end;
-end
-$$;
-
-comment on function walltrack.readable_snapshot() is 'The transactions whose events can be read now.';
-
-revoke all on function walltrack.readable_snapshot() from public;
-
-
-create or replace function walltrack.unused_xid(p_snapshot pg_snapshot) returns xid8
-language plpgsql
-volatile
-returns null on null input
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
--- PostgreSQL tells of an xid only whether it is still in the future, by an error. Too high a bound is harmless.
-declare
-  v_step bigint := bigint '16';
-  v_xid xid8;
-begin
-  loop
-    v_xid := (pg_snapshot_xmax(p_snapshot)::text::bigint + v_step)::text::xid8;
-    begin
-      perform pg_xact_status(v_xid);
-    exception when invalid_parameter_value then
-      return v_xid;
-    end;
-    v_step := v_step * 16;
-  end loop;
-exception when numeric_value_out_of_range then
-  raise exception 'this is no snapshot of this cluster: %', walltrack.clip(p_snapshot::text, 100) using errcode = 'WT009';
-end
-$$;
-
-comment on function walltrack.unused_xid(pg_snapshot) is 'An xid that nobody has got yet, a little above the snapshot (WT009).';
-
-revoke all on function walltrack.unused_xid(pg_snapshot) from public;
-
-
-create or replace function walltrack.cursor_origin() returns text
+create or replace function walltrack.parse_event_cursor(
+    p_cursor text,
+    out seen pg_snapshot,
+    out seen_unused xid8,
+    out seen_time bigint,
+    out seen_id bigint,
+    out late_seen pg_snapshot,
+    out late_unused xid8,
+    out late_id bigint
+)
 language plpgsql
 immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- Immutable like cluster_id(): a session never changes its database.
+-- seen_...: the reader has every event that the snapshot seen sees, up to the id. late_...: a reader in the middle of the late events has
+-- those that the snapshot late_seen sees, up to late_id.
+declare
+  v_parts text[] := string_to_array(p_cursor, '/');
 begin
-  return format(
-    'c1/%s/%s/', walltrack.cluster_id(), (select d.oid from pg_database as d where d.datname = current_database())
-  );
+  if p_cursor is null then
+    v_parts := array['c1', '', '', '1:1:', '1', '0', '0'];
+  elsif coalesce(v_parts[1] <> 'c1' or cardinality(v_parts) not in (7, 10), true) then
+    raise invalid_text_representation;
+  end if;
+  seen := v_parts[4]::pg_snapshot;
+  seen_unused := v_parts[5]::xid8;
+  seen_time := v_parts[6]::bigint;
+  seen_id := v_parts[7]::bigint;
+  late_seen := v_parts[8]::pg_snapshot;
+  late_unused := v_parts[9]::xid8;
+  late_id := coalesce(v_parts[10]::bigint, 0);
+  -- An xid8 may exceed a bigint, in which xids are computed.
+  perform pg_snapshot_xmax(s.seen)::text::bigint, s.unused::text::bigint
+  from (values (seen, seen_unused), (late_seen, late_unused)) as s (seen, unused);
+  if seen_time not between 0 and 32503680000000000 then  -- up to the year 3000
+    raise invalid_text_representation;
+  end if;
+exception when invalid_text_representation or numeric_value_out_of_range then
+  raise exception 'invalid cursor: %', walltrack.clip(p_cursor, 100)
+    using errcode = 'WT009', hint = 'Pass a cursor as read_events() returned it, ''now'', or null for all events.';
 end
 $$;
 
-comment on function walltrack.cursor_origin() is 'How every cursor of this database begins: version, cluster, database.';
+comment on function walltrack.parse_event_cursor(text) is
+'The parts of a cursor; NULL is the cursor before the first event (WT009).';
 
-revoke all on function walltrack.cursor_origin() from public;
+
+create or replace function walltrack.check_event_cursor(p_cursor text) returns void
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_cursor record := walltrack.parse_event_cursor(p_cursor);
+begin
+  if not starts_with(p_cursor, walltrack.cursor_origin()) then
+    raise exception 'the cursor belongs to another database or cluster'
+      using errcode = 'WT010',
+      hint = format(
+        'Was this database restored from a dump? The last event read there was %s. Event ids survive a restore: read from the beginning '
+        '(null) and skip the ids that you have handled, or continue with ''now''.', v_cursor.seen_id
+      );
+  end if;
+  -- Not by xids: those that a crash took back are handed out again. Ids are handed out again only where a failover lost commits.
+  if not pg_is_in_recovery() and (
+    pg_sequence_last_value('walltrack.alert_events_event_id_seq') < v_cursor.seen_id
+    or exists (
+      select from walltrack.alert_events as e
+      where e.event_id = v_cursor.seen_id and (extract(epoch from e.at) * 1000000)::bigint <> v_cursor.seen_time
+    )
+  ) then
+    raise exception 'the cursor is ahead of this database, which has lost its latest transactions'
+      using errcode = 'WT012',
+      hint = format(
+        'Continue with an older cursor, or read from the beginning (null) and skip what happened before %s; newer events may be '
+        'repeated.', date_trunc('second', to_timestamp(v_cursor.seen_time / 1000000) - interval '1 minute')
+      );
+  end if;
+end
+$$;
+
+comment on function walltrack.check_event_cursor(text) is
+'Refuses a cursor that does not belong to this database or whose events it has lost (WT009, WT010, WT012).';
+
+
+create or replace function walltrack.late_events(
+    p_seen pg_snapshot,
+    p_seen_unused xid8,
+    p_until pg_snapshot,
+    p_seen_id bigint,
+    p_late_id bigint,
+    p_limit int
+) returns bigint[]
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_cluster bigint := walltrack.cluster_id();
+  v_xids xid8[] := array(select pg_snapshot_xip(p_seen));
+  v_xid xid8 := (pg_snapshot_xmax(p_seen)::text::numeric - 1)::text::xid8;
+  v_late bigint[] := array[]::bigint[];
+begin
+  loop
+    v_xid := (
+      select e.xid
+      from walltrack.alert_events as e
+      where e.xid > v_xid and e.xid < p_seen_unused
+      order by e.xid
+      limit 1
+    );
+    exit when v_xid is null;
+    v_xids := v_xids || v_xid;
+  end loop;
+  -- Each transaction by itself, along the index on (xid, event_id): only late events are read.
+  foreach v_xid in array v_xids loop
+    continue when not pg_visible_in_snapshot(v_xid, p_until);
+    v_late := v_late || array(
+      select e.event_id
+      from walltrack.alert_events as e
+      where (e.xid, e.event_id) > (v_xid, p_late_id)
+        and (e.xid, e.event_id) <= (v_xid, p_seen_id)
+        and e.cluster_id = v_cluster
+      order by e.xid, e.event_id
+      limit greatest(p_limit, 0)
+    );
+  end loop;
+  return v_late;
+end
+$$;
+
+comment on function walltrack.late_events(pg_snapshot, xid8, pg_snapshot, bigint, bigint, int) is
+'The ids between p_late_id and p_seen_id whose transactions the snapshot p_seen did not see yet and p_until does; of each transaction at '
+'most p_limit.';
 
 
 create or replace function walltrack.read_events(p_after text default null, p_limit int default 1000)
@@ -136,115 +267,40 @@ set enable_sort = off
 set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
+-- Longer than a screen: a query returns its rows directly only where it stands in here; another function would hold them twice.
 declare
   v_origin text := walltrack.cursor_origin();
   v_cluster bigint := split_part(v_origin, '/', 2)::bigint;
   v_now pg_snapshot := walltrack.readable_snapshot();
   v_unused xid8 := walltrack.unused_xid(v_now);
-  v_seen pg_snapshot := pg_snapshot '1:1:';  -- what was delivered: what v_seen sees, up to v_place
-  v_seen_unused xid8 := xid8 '1';
-  v_time bigint := bigint '0';
-  v_place bigint := bigint '0';
-  v_late_seen pg_snapshot;  -- in the middle of the late ones: the snapshot and the id they were read up to
-  v_late_unused xid8;
-  v_late_place bigint := bigint '0';
-  v_parts text[];
-  v_prefix text;
+  v_cursor record;
   v_until pg_snapshot;
   v_until_unused xid8;
   v_late bigint[];
-  v_xids xid8[];
-  v_xid xid8;
+  v_prefix text;
   v_left int := least(greatest(coalesce(p_limit, 1000), 0), 1000000);
   v_found int;
 begin
   if p_after = 'now' then
     return;  -- nothing has happened since; event_cursor() gives the cursor to store
   end if;
+  v_cursor := walltrack.parse_event_cursor(p_after);
   if p_after is not null then
-    v_parts := string_to_array(p_after, '/');
-    begin
-      if coalesce(v_parts[1] <> 'c1' or cardinality(v_parts) not in (7, 10), true) then
-        raise invalid_text_representation;
-      end if;
-      v_seen := v_parts[4]::pg_snapshot;
-      v_seen_unused := v_parts[5]::xid8;
-      v_time := v_parts[6]::bigint;
-      v_place := v_parts[7]::bigint;
-      v_late_seen := v_parts[8]::pg_snapshot;
-      v_late_unused := v_parts[9]::xid8;
-      v_late_place := coalesce(v_parts[10]::bigint, 0);
-      -- An xid8 may be larger than any number that is counted with.
-      perform pg_snapshot_xmax(s.seen)::text::bigint, s.unused::text::bigint
-      from (values (v_seen, v_seen_unused), (v_late_seen, v_late_unused)) as s (seen, unused);
-      if v_time not between 0 and 32503680000000000 then  -- up to the year 3000
-        raise invalid_text_representation;
-      end if;
-    exception when invalid_text_representation or numeric_value_out_of_range then
-      raise exception 'this is no cursor: %', walltrack.clip(p_after, 100)
-        using errcode = 'WT009', hint = 'Pass a cursor as read_events() returned it, ''now'', or null for all events.';
-    end;
-    if not starts_with(p_after, v_origin) then
-      raise exception 'this cursor comes from another database or cluster (was this one restored from a dump?)'
-        using errcode = 'WT010',
-        hint = format(
-          'The last event read there was %s. Event ids survive a restore: read from the beginning (null) and pass over '
-          'the ids you have handled, or go on with ''now''.', v_place
-        );
-    end if;
-    -- Not by xids: those that a crash took back are handed out again. Ids are only where a failover lost commits.
-    if not pg_is_in_recovery() and (
-      pg_sequence_last_value('walltrack.alert_events_event_id_seq') < v_place
-      or exists (
-        select from walltrack.alert_events as e
-        where e.event_id = v_place and (extract(epoch from e.at) * 1000000)::bigint <> v_time
-      )
-    ) then
-      raise exception 'this cursor is ahead of this database: it has lost its latest transactions'
-        using errcode = 'WT012',
-        hint = format(
-          'Go on with an older cursor, or read from the beginning (null) and pass over what happened before %s; what is '
-          'newer may be told again.', date_trunc('second', to_timestamp(v_time / 1000000) - interval '1 minute')
-        );
-    end if;
+    perform walltrack.check_event_cursor(p_after);
   end if;
-  if pg_is_in_recovery() and pg_snapshot_xmin(v_now) < pg_snapshot_xmax(coalesce(v_late_seen, v_seen)) then
+  if pg_is_in_recovery() and pg_snapshot_xmin(v_now) < pg_snapshot_xmax(coalesce(v_cursor.late_seen, v_cursor.seen)) then
     return;  -- this standby is not yet where the reader was
   end if;
 
   loop
-    v_until := coalesce(v_late_seen, v_now);
-    v_until_unused := coalesce(v_late_unused, v_unused);
-    v_late := '{}';
-    v_xids := array(select pg_snapshot_xip(v_seen));
-    v_xid := (pg_snapshot_xmax(v_seen)::text::bigint - 1)::text::xid8;
-    loop
-      v_xid := (
-        select e.xid
-        from walltrack.alert_events as e
-        where e.xid > v_xid and e.xid < v_seen_unused
-        order by e.xid
-        limit 1
-      );
-      exit when v_xid is null;
-      v_xids := v_xids || v_xid;
-    end loop;
-    -- Each transaction by itself, by rows of the index on (xid, event_id): what is read is what is late.
-    foreach v_xid in array v_xids loop
-      continue when not pg_visible_in_snapshot(v_xid, v_until);
-      v_late := v_late || array(
-        select e.event_id
-        from walltrack.alert_events as e
-        where (e.xid, e.event_id) > (v_xid, v_late_place)
-          and (e.xid, e.event_id) <= (v_xid, v_place)
-          and e.cluster_id = v_cluster
-        order by e.xid, e.event_id
-        limit v_left
-      );
-    end loop;
-
+    v_until := coalesce(v_cursor.late_seen, v_now);
+    v_until_unused := coalesce(v_cursor.late_unused, v_unused);
+    v_late := walltrack.late_events(v_cursor.seen, v_cursor.seen_unused, v_until, v_cursor.seen_id, v_cursor.late_id, v_left);
     if cardinality(v_late) > 0 then
-      v_prefix := format('%s%s/%s/%s/%s/%s/%s/', v_origin, v_seen, v_seen_unused, v_time, v_place, v_until, v_until_unused);
+      v_prefix := format(
+        '%s%s/%s/%s/%s/%s/%s/', v_origin, v_cursor.seen, v_cursor.seen_unused, v_cursor.seen_time, v_cursor.seen_id, v_until,
+        v_until_unused
+      );
       return query
       select e.event_id, e.xid, e.alert_id, e.kind, e.actor, e.at, e.detail, e.cluster_id, v_prefix || e.event_id
       from walltrack.alert_events as e
@@ -261,33 +317,31 @@ begin
     select e.event_id, e.xid, e.alert_id, e.kind, e.actor, e.at, e.detail, e.cluster_id,
       v_prefix || (extract(epoch from e.at) * 1000000)::bigint || '/' || e.event_id
     from walltrack.alert_events as e
-    where e.event_id > v_place and (e.cluster_id <> v_cluster or pg_visible_in_snapshot(e.xid, v_until))
+    where e.event_id > v_cursor.seen_id and (e.cluster_id <> v_cluster or pg_visible_in_snapshot(e.xid, v_until))
     order by e.event_id
     limit v_left;
     get diagnostics v_found = row_count;
     v_left := v_left - v_found;
-    exit when v_left <= 0 or v_late_seen is null;
+    exit when v_left <= 0 or v_cursor.late_seen is null;
 
-    -- The late ones are done, and with them what their snapshot saw: the rest as from a cursor of that snapshot.
+    -- The reader has all late events now, and with them what their snapshot saw: the rest as from a cursor of that snapshot.
     if v_found > 0 then
       select (extract(epoch from e.at) * 1000000)::bigint, e.event_id
-      into strict v_time, v_place
+      into strict v_cursor.seen_time, v_cursor.seen_id
       from walltrack.alert_events as e
-      where e.event_id > v_place and (e.cluster_id <> v_cluster or pg_visible_in_snapshot(e.xid, v_until))
+      where e.event_id > v_cursor.seen_id and (e.cluster_id <> v_cluster or pg_visible_in_snapshot(e.xid, v_until))
       order by e.event_id
       offset v_found - 1
       limit 1;
     end if;
-    v_seen := v_late_seen;
-    v_seen_unused := v_late_unused;
-    v_late_seen := null;
-    v_late_unused := null;
-    v_late_place := 0;
+    v_cursor.seen := v_cursor.late_seen;
+    v_cursor.seen_unused := v_cursor.late_unused;
+    v_cursor.late_seen := null;
+    v_cursor.late_unused := null;
+    v_cursor.late_id := 0;
   end loop;
 end
 $$;
 
 comment on function walltrack.read_events(text, int) is
 'The events after a cursor, each with the cursor to go on from; null reads from the beginning (WT009, WT010, WT012).';
-
-revoke all on function walltrack.read_events(text, int) from public;

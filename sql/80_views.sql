@@ -1,18 +1,17 @@
--- What people and panels read.
+-- Views for operators, dashboards and the panel.
 
 create or replace view walltrack.open_alerts
 with (security_invoker = true)
 as
 select a.*
 from walltrack.alerts as a
-where a.status in ('active', 'acknowledged')
--- The expressions of the index alerts_open_in_order.
-order by array_position(array['critical', 'high', 'warning', 'info'], a.severity) asc, a.created_at asc, a.id asc;
+where walltrack.is_open(a.status)
+order by walltrack.severity_rank(a.severity) asc, a.created_at asc, a.id asc;
 
-comment on view walltrack.open_alerts is 'Alerts that are not resolved: critical first, the oldest first within a severity.';
+comment on view walltrack.open_alerts is 'Open alerts: critical first, the oldest first within a severity.';
 
 
-create or replace function walltrack.open_states() returns table (severity text, status text, snoozed_until timestamptz)
+create or replace function walltrack.open_alert_states() returns table (severity text, status text, snoozed_until timestamptz)
 language sql
 stable
 security invoker
@@ -23,13 +22,11 @@ set jit = off
 as $$
   select a.severity, a.status, a.snoozed_until
   from walltrack.alerts as a
-  where a.status in ('active', 'acknowledged')
+  where walltrack.is_open(a.status)
 $$;
 
-comment on function walltrack.open_states() is
-'What is counted of the open alerts, read by their index, however many are resolved and whatever the statistics say.';
-
-revoke all on function walltrack.open_states() from public;
+comment on function walltrack.open_alert_states() is
+'What is counted of the open alerts, read by their index whatever the statistics say.';
 
 
 create or replace view walltrack.alert_counts
@@ -40,10 +37,10 @@ select
     count(*) filter (where a.status = 'active') as active,
     count(*) filter (where a.status = 'acknowledged') as acknowledged,
     count(a.status) as total
-from (values ('critical', 1), ('high', 2), ('warning', 3), ('info', 4)) as s (severity, place)
-left join walltrack.open_states() as a on s.severity = a.severity
-group by s.severity, s.place
-order by s.place;
+from (values ('critical'), ('high'), ('warning'), ('info')) as s (severity)
+left join walltrack.open_alert_states() as a on s.severity = a.severity
+group by s.severity
+order by walltrack.severity_rank(s.severity);
 
 comment on view walltrack.alert_counts is 'How many alerts are open, one row per severity, all four always, critical first.';
 
@@ -52,26 +49,26 @@ create or replace view walltrack.alert_summary
 with (security_invoker = true)
 as
 select
-    count(*) filter (where o.awake and o.severity = 'critical') as critical,
-    count(*) filter (where o.awake and o.severity = 'high') as high,
-    count(*) filter (where o.awake and o.severity = 'warning') as warning,
-    count(*) filter (where o.awake and o.severity = 'info') as info,
-    count(*) filter (where o.awake) as unresolved,
-    count(*) filter (where o.awake and o.status = 'active') as waiting,
-    count(*) filter (where o.awake and o.status = 'acknowledged') as acknowledged,
-    count(*) filter (where not o.awake) as snoozed,
-    min(o.snoozed_until) filter (where not o.awake) as next_wake
+    count(*) filter (where o.is_awake and o.severity = 'critical') as critical,
+    count(*) filter (where o.is_awake and o.severity = 'high') as high,
+    count(*) filter (where o.is_awake and o.severity = 'warning') as warning,
+    count(*) filter (where o.is_awake and o.severity = 'info') as info,
+    count(*) filter (where o.is_awake) as unresolved,
+    count(*) filter (where o.is_awake and o.status = 'active') as waiting,
+    count(*) filter (where o.is_awake and o.status = 'acknowledged') as acknowledged,
+    count(*) filter (where not o.is_awake) as snoozed,
+    min(o.snoozed_until) filter (where not o.is_awake) as next_wake
 from (
     select
         a.severity,
         a.status,
         a.snoozed_until,
-        coalesce(a.snoozed_until <= now(), true) as awake
-    from walltrack.open_states() as a
+        walltrack.is_awake(a.snoozed_until) as is_awake
+    from walltrack.open_alert_states() as a
 ) as o;
 
 comment on view walltrack.alert_summary is
-'One row: the open alerts that are awake, by severity and status, how many are snoozed, and when the next one wakes.';
+'One row: the number of open alerts that are awake, by severity and status, the number of snoozed ones, and when the next of them wakes.';
 
 
 create or replace view walltrack.alert_timeline
@@ -107,9 +104,9 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
 as $$
-  -- What was created or acknowledged since then is open or was resolved since then: so the alerts of failed orders pay for no index
-  -- on those times.
-  select a.* from walltrack.alerts as a where a.status in ('active', 'acknowledged')
+  -- An alert that was created or acknowledged since then is open or was resolved since then. So no index on those times is needed,
+  -- which each failed order would pay for.
+  select a.* from walltrack.alerts as a where walltrack.is_open(a.status)
   union all
   select a.*
   from walltrack.alerts as a
@@ -118,9 +115,7 @@ as $$
 $$;
 
 comment on function walltrack.alerts_since(timestamptz) is
-'The alerts that are open or were resolved since a time, without duplicates: among them all that were created or acknowledged since.';
-
-revoke all on function walltrack.alerts_since(timestamptz) from public;
+'The alerts that are open or were resolved since a time, without duplicates. They include all that were created or acknowledged since.';
 
 
 create or replace function walltrack.median_seconds_to_acknowledge() returns double precision
@@ -142,6 +137,4 @@ as $$
 $$;
 
 comment on function walltrack.median_seconds_to_acknowledge() is
-'Half of the newest 1,000 acknowledgements within 7 days took so long; NULL when there was none.';
-
-revoke all on function walltrack.median_seconds_to_acknowledge() from public;
+'The median time to acknowledge of the newest 1,000 acknowledgements within 7 days; NULL when there was none.';

@@ -1,6 +1,6 @@
--- What the charts show: one function per chart, for whoever may read alerts. Each takes how many days to look back and the
--- time zone of the viewer, answers with every bucket of that time, the empty ones too, and reads by index only what
--- happened since then: it costs the same with a million older alerts.
+-- The data of the charts: one function per chart, for every role that may read alerts. Each takes a number of days and the time zone of
+-- the viewer, returns every bucket of that time including empty ones, and reads by index only what happened since then: its cost does
+-- not depend on older alerts.
 
 create or replace function walltrack.chart_times(
     p_days int,
@@ -12,8 +12,8 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- A clock that is put back shows an hour twice, one that is put forward may skip midnight, and zones lie at half and
--- quarter hours. So the bounds are picked by what the local clock shows at each quarter of an hour, not computed.
+-- A clock that is set back shows an hour twice, one that is set forward may skip midnight, and zones have offsets of half and quarter
+-- hours. So the bounds are picked by what the local clock shows at each quarter of an hour, not computed.
 declare
   v_now timestamptz;
   v_times timestamptz[];
@@ -26,7 +26,7 @@ begin
     raise exception 'charts look back 1 to 90 days, not %', coalesce(p_days::text, 'NULL') using errcode = 'WT003';
   end if;
   begin
-    -- What PostgreSQL would take for a POSIX zone, e.g. +05:30, has its sign the wrong way round.
+    -- A POSIX zone such as +05:30 is refused: its sign means the opposite of ISO 8601.
     if (p_timezone !~ '^([A-Za-z_-]+(/[A-Za-z_-]+)*|Etc/GMT[+-]?[0-9]{1,2}|GMT[+-]?0|[A-Z]{3}[0-9][A-Z]{3})$') is not false then
       raise invalid_parameter_value;
     end if;
@@ -39,7 +39,7 @@ begin
     select array_agg(g.t order by g.t) into v_times
     from generate_series(v_now - p_days * interval '24 hours', v_now + interval '2 hours', interval '15 min') as g (t)
     where extract(minute from g.t at time zone p_timezone) = 0 and g.t > p_now - p_days * interval '24 hours';
-    -- The bucket of this moment is the last one.
+    -- The last bucket is the present one.
     return trim_array(v_times, (select count(*)::int from unnest(v_times) as u (t) where u.t > p_now) - 1);
   end if;
   return (
@@ -56,9 +56,7 @@ end
 $$;
 
 comment on function walltrack.chart_times(int, text, timestamptz) is
-'The bounds of the buckets of a chart, up to the end of the present one: hours up to 3 days, local days beyond (WT003).';
-
-revoke all on function walltrack.chart_times(int, text, timestamptz) from public;
+'The bounds of the buckets of a chart up to the end of the present one: hours for up to 3 days, local days for more (WT003).';
 
 
 create or replace function walltrack.chart_raised(p_days int, p_timezone text)
@@ -95,8 +93,6 @@ $$;
 comment on function walltrack.chart_raised(int, text) is
 'How many alerts were raised, per hour (beyond 3 days: per day) and severity (WT003).';
 
-revoke all on function walltrack.chart_raised(int, text) from public;
-
 
 create or replace function walltrack.chart_open(p_days int, p_timezone text)
 returns table (at timestamptz, critical int, high int, warning int, info int)
@@ -105,7 +101,7 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- What is open now and what was resolved since the beginning is everything that was open in between.
+-- The alerts that are open now or were resolved since the beginning are all that were open in between.
 declare
   v_bounds timestamptz[] := walltrack.chart_times(p_days, p_timezone);
   v_times timestamptz[] := array(
@@ -115,11 +111,11 @@ declare
     order by 1
   );
 begin
-  -- up to the first one that is still to come
+  -- The last time is the first one in the future.
   v_times := trim_array(v_times, (select count(*)::int from unnest(v_times) as t (at) where t.at > now()) - 1);
   return query
   with seen as materialized (
-    select a.severity, a.created_at, a.resolved_at from walltrack.alerts as a where a.status in ('active', 'acknowledged')
+    select a.severity, a.created_at, a.resolved_at from walltrack.alerts as a where walltrack.is_open(a.status)
     union all
     select a.severity, a.created_at, a.resolved_at
     from walltrack.alerts as a
@@ -154,8 +150,6 @@ $$;
 comment on function walltrack.chart_open(int, text) is
 'How many alerts were open, by severity: each hour (beyond 7 days: each 6 hours), at the bounds of days, and now (WT003).';
 
-revoke all on function walltrack.chart_open(int, text) from public;
-
 
 create or replace function walltrack.chart_response(p_days int, p_timezone text)
 returns table (
@@ -173,7 +167,8 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- An alert counts where it was acknowledged or resolved: what is still open would make the newest days look fast.
+-- An alert counts in the bucket in which it was acknowledged or resolved: by its creation, alerts that are still open would make the
+-- newest days look fast.
 declare
   v_times timestamptz[] := walltrack.chart_times(p_days, p_timezone);
 begin
@@ -207,9 +202,7 @@ end
 $$;
 
 comment on function walltrack.chart_response(int, text) is
-'Seconds to acknowledge and to resolve, median and p95 per hour (beyond 3 days: per day); NULL where nothing was (WT003).';
-
-revoke all on function walltrack.chart_response(int, text) from public;
+'Seconds to acknowledge and to resolve, median and p95 per hour (beyond 3 days: per day); NULL for an empty bucket (WT003).';
 
 
 create or replace function walltrack.chart_tokens(p_days int, p_timezone text)
@@ -240,9 +233,7 @@ end
 $$;
 
 comment on function walltrack.chart_tokens(int, text) is
-'The 10 tokens with the most orders that failed for good in this time (WT003).';
-
-revoke all on function walltrack.chart_tokens(int, text) from public;
+'The 10 tokens with the most permanently failed orders in this time (WT003).';
 
 
 create or replace function walltrack.error_family(p_error text) returns text
@@ -251,8 +242,8 @@ immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- Expressions that PostgreSQL runs fast: no bounds on repeats, hardly any looking ahead. The text is cut first, because what
--- a stranger wrote may be long. Every digit counts alike, on which chart_errors() relies.
+-- The expressions are fast in PostgreSQL: no bounds on repetitions, hardly any lookahead. The text is cut first, because untrusted text
+-- may be long. All digits are equal, on which chart_errors() relies.
 declare
   v_text text := btrim(regexp_replace(left(p_error, 400), '[[:space:][:cntrl:]]+', ' ', 'g'));
 begin
@@ -260,10 +251,12 @@ begin
     return null;
   end if;
   v_text := regexp_replace(v_text, '[[:<:]][0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{9}-[0-9a-f]{12}[[:>:]]', '#', 'gi');
-  v_text := regexp_replace(v_text, '[0-9]{4}-[0-9][0-9]-[0-9][0-9][T ][0-9][0-9]:[0-9][0-9][0-9:.,]*(Z|[+-][0-9][0-9]:?[0-9][0-9])?', '#', 'g');
+  v_text := regexp_replace(
+    v_text, '[0-9]{4}-[0-9][0-9]-[0-9][0-9][T ][0-9][0-9]:[0-9][0-9][0-9:.,]*(Z|[+-][0-9][0-9]:?[0-9][0-9])?', '#', 'g'
+  );
   v_text := regexp_replace(v_text, '[0-9]+x[0-9A-Fa-f]+|[A-Za-z]+[0-9]{9,}', '#', 'g');
   v_text := regexp_replace(v_text, '[0-9]+([.,:_''’][0-9]+)*(e[+-]?[0-9]+)?', '#', 'g');
-  -- what is left of addresses and signatures, whole or shortened: letters between numbers
+  -- The remains of addresses and signatures, whole or shortened: letters between numbers.
   v_text := regexp_replace(v_text, '[A-Za-z]*#[A-Za-z]+#[A-Za-z#]*', '#', 'g');
   v_text := regexp_replace(v_text, '[A-Za-z]*#[A-Za-z]*(…|[.][.]+)[A-Za-z#]+|[A-Za-z]+(…|[.][.]+)[A-Za-z]*#[A-Za-z#]*', '#', 'g');
   v_text := regexp_replace(v_text, '(^|[[:space:](=:<>[])[+-]#', e'\\1#', 'g');
@@ -274,9 +267,7 @@ end
 $$;
 
 comment on function walltrack.error_family(text) is
-'The error without what differs each time: numbers, percentages, hexadecimal, addresses become #. NULL for a blank one.';
-
-revoke all on function walltrack.error_family(text) from public;
+'The error without its variable parts: numbers, percentages, hexadecimal numbers and addresses become #. NULL for a blank error.';
 
 
 create or replace function walltrack.chart_errors(p_days int, p_timezone text)
@@ -291,8 +282,8 @@ declare
 begin
   return query
   with texts as (
-    -- Folding costs about 0.1 ms for each text, so that is done once for all that differ in digits only; and a day of
-    -- disaster must not keep the page waiting.
+    -- error_family() costs about 0.1 ms, so it runs once for all texts that differ in digits only; the limit keeps the page fast after
+    -- mass failures.
     select translate(n.error, '123456789', '000000000') as digits, max(n.error) as example, count(*) as failures
     from (
       select left(a.data ->> 'error', 400) as error
@@ -315,6 +306,4 @@ end
 $$;
 
 comment on function walltrack.chart_errors(int, text) is
-'The 10 error families with the most orders that failed for good in this time, of the newest 50,000 (WT003).';
-
-revoke all on function walltrack.chart_errors(int, text) from public;
+'The 10 error families with the most permanently failed orders in this time, among the newest 50,000 (WT003).';

@@ -1,9 +1,9 @@
 -- Compares orders with alerts and heals the difference: orders that were exhausted before their table was watched,
 -- writes while triggers were disabled or did not fire, faults, a restored dump. It is a loop around sync_order().
 --
--- It looks without locks and locks only the order whose alert is wrong, then looks again. Lock order as everywhere:
--- orders, then alerts. It holds what it has locked until its transaction ends, so it never waits for an order (one that is
--- being written right now is left for the next run) and only briefly for an alert.
+-- It compares without locks, locks only orders whose alert is wrong, and compares those again. Lock order as everywhere: orders, then
+-- alerts. It holds its locks until its transaction ends, so it never waits for an order (one that is being written is left for the next
+-- run) and only briefly for an alert.
 
 create or replace function walltrack.batch_query(p_table walltrack.watched_tables, p_condition text) returns text
 language plpgsql
@@ -11,7 +11,7 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- p_condition: the SQL of a condition on o, on top of: the order is exhausted, and not filled.
+-- p_condition: the SQL of a condition on o, in addition to: the order is exhausted and not filled.
 declare
   v_id_type regtype := walltrack.base_type(p_table.table_id, p_table.columns ->> 'order_id');
   v_id text := format(
@@ -21,7 +21,7 @@ declare
   v_lost text := walltrack.unreadable_facts(p_table.table_id, p_table.columns);
 begin
   if v_lost ~ 'order_id|status|attempt_count|max_attempts' then
-    raise exception 'the guard has no column any more that it can read as: %', v_lost
+    raise exception 'the guard can no longer find a column for: %', v_lost
       using errcode = 'WT004', hint = 'Watch the table again with the new name in p_columns.';
   end if;
   return format(
@@ -35,7 +35,7 @@ begin
         array(
           select %2$s::text
           from batch as o
-          where %4$s > 0 and %4$s >= %5$s and (%6$s) in ('filled', 'executed') is not true
+          where %4$s > 0 and %4$s >= %5$s and walltrack.order_outcome(%6$s, true, true) <> 'filled'
             and %8$s
         )
     $query$,
@@ -54,9 +54,7 @@ end
 $$;
 
 comment on function walltrack.batch_query(walltrack.watched_tables, text) is
-'The query that walks a watched table by its id: the orders after $1, at most $2, and those of them whose alert needs a look.';
-
-revoke all on function walltrack.batch_query(walltrack.watched_tables, text) from public;
+'The query that walks a watched table by its id: of the orders after $1, at most $2, those that fulfil a condition.';
 
 
 create or replace function walltrack.raise_missing(
@@ -78,14 +76,14 @@ set jit = off
 as $$
 -- One bounded batch of a watched table, by its index on the id: the p_limit orders after p_after (NULL: from the first).
 declare
-  v_table walltrack.watched_tables := (select w from walltrack.present_tables() as w where w.table_id = p_table);
+  v_table walltrack.watched_tables := (select w from walltrack.existing_watched_tables() as w where w.table_id = p_table);
   v_began timestamptz;
   v_ids text[];
   v_id text;
 begin
   raised := 0;
   scanned := 0;
-  if not walltrack.may_read(p_table) then
+  if not walltrack.can_read_orders(p_table) then
     return;  -- health() reports it
   end if;
   begin
@@ -93,19 +91,19 @@ begin
       execute walltrack.batch_query(
         v_table,
         format(
-          'walltrack.sync_order(p_table => %L::regclass, p_order_id => %s, %s, p_cancel_pattern => %L, p_notify => ''off'', p_is_history => %s, '
-          'p_dry_run => true) is not null',
+          'walltrack.sync_order(p_table => %L::regclass, p_order_id => %s, %s, p_cancel_pattern => %L, p_notify => ''off'', '
+          'p_is_history => %s, p_dry_run => true) is not null',
           p_table, walltrack.fact_expression(p_table, v_table.columns, 'order_id', 'o'),
           walltrack.sync_arguments(p_table, v_table.columns, 'o'), v_table.cancel_pattern,
           walltrack.history_condition(v_table, 'o')
         )
       ) into last_id, scanned, v_ids using p_after, p_limit;
     exception when others then
-      -- One row that cannot be told does not keep the others from it: all of them are looked at below, one by one.
+      -- One row that fails must not keep the others from being healed: the loop below compares each order by itself.
       execute walltrack.batch_query(v_table, 'true') into last_id, scanned, v_ids using p_after, p_limit;
     end;
   exception when others then
-    -- A table that cannot be read, e.g. because it lost a column, does not keep the others from being healed.
+    -- A table that cannot be read, e.g. because it lost a column, must not keep the others from being healed.
     insert into walltrack.alert_faults (table_id, sqlstate, message) values (p_table, sqlstate, left(sqlerrm, 2000));
     return;
   end;
@@ -120,8 +118,8 @@ begin
         ) in ('raised', 'repeated', 'refreshed') is true
       )::int;
     exception when others then
-      -- One order that cannot be healed does not keep the others from it.
-      perform walltrack.add_waited(v_began);
+      -- One order that cannot be healed must not keep the others from being healed.
+      perform walltrack.add_waiting(v_began);
       insert into walltrack.alert_faults (table_id, order_id, sqlstate, message)
       values (p_table, left(v_id, 200), sqlstate, left(sqlerrm, 2000));
     end;
@@ -130,9 +128,7 @@ end
 $$;
 
 comment on function walltrack.raise_missing(regclass, text, int, boolean) is
-'Raises the alerts that are missing (or behind) among the next p_limit orders; returns where it stopped and how many.';
-
-revoke all on function walltrack.raise_missing(regclass, text, int, boolean) from public;
+'Raises missing alerts and updates outdated ones among the next p_limit orders; returns where it stopped and how many.';
 
 
 create or replace function walltrack.resolve_ended(p_dry_run boolean, p_table regclass default null) returns int
@@ -144,7 +140,7 @@ set lock_timeout = '200ms'
 set enable_seqscan = off
 set jit = off
 as $$
--- Open alerts are few: each one is compared with its order. It waits for one alert that is held, not for each.
+-- Open alerts are few: each one is compared with its order. The waiting for locked alerts is bounded in total.
 declare
   v_alert record;
   v_resolved int := 0;
@@ -153,7 +149,7 @@ begin
   for v_alert in
     select o.alert_id, o.order_id, o.order_table
     from walltrack.open_order_alerts() as o
-    where length(o.order_id) < 1000  -- an id that was cut finds nothing
+    where length(o.order_id) < 1000  -- a cut id finds no order
       and (p_table is null or o.order_table is null or o.order_table = p_table)
   loop
     v_began := clock_timestamp();
@@ -164,8 +160,8 @@ begin
       end if;
       v_resolved := v_resolved + 1;
     exception when others then
-      -- One alert that cannot be healed does not keep the others from it.
-      perform walltrack.add_waited(v_began, 1);
+      -- One alert that cannot be healed must not keep the others from being healed.
+      perform walltrack.add_waiting(v_began, 1);
       insert into walltrack.alert_faults (order_id, sqlstate, message)
       values (left(v_alert.order_id, 200), sqlstate, left(sqlerrm, 2000));
     end;
@@ -176,8 +172,6 @@ $$;
 
 comment on function walltrack.resolve_ended(boolean, regclass) is
 'Resolves the open alerts (of one table) whose order is filled, cancelled or deleted; returns how many.';
-
-revoke all on function walltrack.resolve_ended(boolean, regclass) from public;
 
 
 create or replace function walltrack.known_faults() returns bigint[]
@@ -191,9 +185,7 @@ begin
 end
 $$;
 
-comment on function walltrack.known_faults() is 'The faults that a reconciliation which begins now can heal.';
-
-revoke all on function walltrack.known_faults() from public;
+comment on function walltrack.known_faults() is 'The faults that a reconciliation that starts now can heal.';
 
 
 create or replace function walltrack.clear_faults(p_known bigint[]) returns void
@@ -202,13 +194,13 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
--- A fault of an order that failed again stands there anew; one of a table that could not be read stays, once. The faults of a
--- table without a guard are forgotten.
+-- An order that failed again has a new fault; the fault of a table that could not be read stays, once. The faults of a table without a
+-- guard are deleted.
 begin
   delete from walltrack.alert_faults as f
   where f.fault_id = any (p_known)
     and not exists (
-      select from walltrack.present_tables() as w
+      select from walltrack.existing_watched_tables() as w
       where walltrack.read_refusal(w.table_id) is not null
         and (w.table_id = f.table_id or w.table_id in (select r.relid from pg_partition_ancestors(f.table_id) as r))
     )
@@ -228,9 +220,7 @@ end
 $$;
 
 comment on function walltrack.clear_faults(bigint[]) is
-'Forgets those of the known faults that a reconciliation of every watched table has healed.';
-
-revoke all on function walltrack.clear_faults(bigint[]) from public;
+'Deletes those of the known faults that a reconciliation of every watched table has healed.';
 
 
 create or replace function walltrack.reconcile_orders(
@@ -253,7 +243,7 @@ begin
   raised := 0;
   resolved := walltrack.resolve_ended(p_dry_run);
   for v_table in
-    select w.table_id from walltrack.present_tables() as w
+    select w.table_id from walltrack.existing_watched_tables() as w
   loop
     v_last_id := null;
     loop
@@ -271,9 +261,7 @@ end
 $$;
 
 comment on function walltrack.reconcile_orders(boolean) is
-'Makes alerts agree with orders: raises what is missing, resolves what has ended; returns how many. Idempotent.';
-
-revoke all on function walltrack.reconcile_orders(boolean) from public;
+'Makes alerts agree with orders: raises missing alerts and resolves those of ended orders; returns how many. Idempotent.';
 
 
 create or replace function walltrack.tg_watched__truncated() returns trigger
@@ -297,5 +285,3 @@ end
 $$;
 
 comment on function walltrack.tg_watched__truncated() is 'TRUNCATE of a watched table deletes its orders: resolves their alerts.';
-
-revoke all on function walltrack.tg_watched__truncated() from public;

@@ -1,11 +1,10 @@
--- Forgets alerts that were resolved long ago, and with them, by a trigger, their events and order actions. An open alert is
--- never touched, nor is the one that keeps a person's resolve in force. Faults are not its business: the reconciler
--- forgets those that are healed.
+-- Retention: deletes alerts that were resolved long ago, with their events and order actions. It never deletes an open alert, nor the one
+-- that keeps the resolve of an operator in force. The reconciler deletes healed faults.
 --
--- It waits for nobody and nobody waits for it: rows that somebody holds are passed over, and order writes lock only open
--- alerts. `walltrack-alerts purge` commits after each batch.
+-- It skips locked rows, and order writes lock only open alerts, so neither waits for the other. `walltrack-alerts purge` commits after
+-- each batch.
 
-create or replace function walltrack.purge_before(p_older_than interval) returns timestamptz
+create or replace function walltrack.purge_cutoff(p_older_than interval) returns timestamptz
 language plpgsql
 stable
 security invoker
@@ -13,25 +12,24 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if (p_older_than between interval '0' and interval '1000 years') is not true then
-    raise exception 'alerts cannot be older than %', coalesce(p_older_than::text, 'NULL')
-      using errcode = 'WT003', hint = 'Say how long ago they were resolved, e.g. interval ''90 days''.';
+    raise exception 'invalid age of alerts: %', coalesce(p_older_than::text, 'NULL')
+      using errcode = 'WT003', hint = 'Give an interval from 0 to 1000 years, e.g. interval ''90 days''.';
   end if;
   return now() - p_older_than;
 end
 $$;
 
-comment on function walltrack.purge_before(interval) is 'The time so long ago (WT003).';
+comment on function walltrack.purge_cutoff(interval) is
+'The time before which alerts must have been resolved to be purged (WT003).';
 
-revoke all on function walltrack.purge_before(interval) from public;
 
-
-create or replace function walltrack.keeps_a_resolve(p_alert walltrack.alerts) returns boolean
+create or replace function walltrack.is_resolve_in_force(p_alert walltrack.alerts) returns boolean
 language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- A person's resolve holds while the order goes on being exhausted, and the newest alert of the order is how that is known.
+-- The resolve of an operator holds while the order stays exhausted, and the newest alert of the order is the record of it.
 begin
   return p_alert.resolved_by <> 'system'
     and not exists (
@@ -40,7 +38,7 @@ begin
         and (a.resolved_at is null or (a.resolved_at, a.id) > (p_alert.resolved_at, p_alert.id))
     )
     and exists (
-      select from walltrack.present_tables() as w
+      select from walltrack.existing_watched_tables() as w
       cross join lateral walltrack.find_order(
         w, coalesce(p_alert.data ->> 'order_id', substr(p_alert.dedupe_key, length('order_failed_') + 1))
       ) as o
@@ -50,14 +48,12 @@ begin
         ) = 'exhausted'
     );
 exception when others then
-  return true;  -- an order that cannot be read now may be exhausted
+  return true;  -- an order that cannot be read may be exhausted
 end
 $$;
 
-comment on function walltrack.keeps_a_resolve(walltrack.alerts) is
-'Whether a resolved alert is the newest of an order that is still exhausted: without it, a person''s resolve would not hold.';
-
-revoke all on function walltrack.keeps_a_resolve(walltrack.alerts) from public;
+comment on function walltrack.is_resolve_in_force(walltrack.alerts) is
+'Whether a resolved alert is the newest of an order that is still exhausted: without it, the resolve of an operator would not hold.';
 
 
 create or replace function walltrack.purge_batch(
@@ -78,8 +74,8 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
 as $$
--- One bounded batch, the longest resolved first: the p_limit alerts after the place (p_after_at, p_after_id), NULL: from
--- the first. Returns where it stopped, NULL at the end.
+-- One bounded batch, oldest resolution first: the p_limit alerts after the place (p_after_at, p_after_id), NULL for the first. Returns
+-- where it stopped, NULL at the end.
 declare
   v_ids uuid[];
 begin
@@ -97,12 +93,12 @@ begin
   if not p_dry_run then
     v_ids := array(select a.id from walltrack.alerts as a where a.id = any (v_ids) for update skip locked);
   end if;
-  -- One of the system's that stands after a person's which is passed over stays too: the newest one is believed.
+  -- The newest alert of an order counts: one that the system resolved after an operator's that is kept has to stay too.
   v_ids := array(
     select a.id
     from walltrack.alerts as a
     where a.id = any (v_ids)
-      and (a.resolved_by = 'system' or not starts_with(a.dedupe_key, 'order_failed_') is true or not walltrack.keeps_a_resolve(a))
+      and (a.resolved_by = 'system' or not starts_with(a.dedupe_key, 'order_failed_') is true or not walltrack.is_resolve_in_force(a))
       and not exists (
         select from walltrack.alerts as o
         where o.dedupe_key = a.dedupe_key and o.resolved_at < a.resolved_at
@@ -117,9 +113,7 @@ end
 $$;
 
 comment on function walltrack.purge_batch(timestamptz, timestamptz, uuid, int, boolean) is
-'Deletes what may go among the next p_limit alerts that were resolved before a time; returns where it stopped and how many.';
-
-revoke all on function walltrack.purge_batch(timestamptz, timestamptz, uuid, int, boolean) from public;
+'Deletes the unneeded alerts among the next p_limit that were resolved before a time; returns where it stopped and how many.';
 
 
 create or replace function walltrack.purge_alerts(p_older_than interval, p_limit int default 100000) returns int
@@ -129,7 +123,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_before timestamptz := walltrack.purge_before(p_older_than);
+  v_before timestamptz := walltrack.purge_cutoff(p_older_than);
   v_last_at timestamptz;
   v_last_id uuid;
   v_purged int;
@@ -147,5 +141,3 @@ $$;
 
 comment on function walltrack.purge_alerts(interval, int) is
 'Deletes alerts that were resolved longer ago, with their events, at most p_limit in one call; returns how many (WT003).';
-
-revoke all on function walltrack.purge_alerts(interval, int) from public;

@@ -16,16 +16,18 @@ OURS = "n.nspname = 'walltrack' and p.proname not in ('tg_orders__touch_updated_
 DEFINERS = {
     "acknowledge_alert", "cancel_order", "clear_faults", "cluster_id", "health", "known_faults", "order_of_alert", "raise_alert",
     "raise_missing", "reconcile_orders", "resolve_alert", "resolve_ended", "resolve_raised_alert", "retry_order", "snooze_alert",
-    "tg_alerts__check_lifecycle", "tg_alerts__delete_events", "tg_alerts__tell_delete", "tg_ddl__follow", "tg_ddl__forget",
-    "tg_orders__guard", "tg_watched__truncated",
+    "tg_alerts__append_delete_event", "tg_alerts__check_lifecycle", "tg_alerts__delete_events", "tg_ddl__follow",
+    "tg_ddl__forget", "tg_orders__guard", "tg_watched__truncated",
 }  # fmt: skip
 INHERITING = {
-    "close_alert", "event_detail", "limit_waiting", "lock_limit", "notify_event", "one_line", "open_alert", "order_message",
-    "order_outcome", "repeat_alert", "told_error", "waited",
+    "build_event_detail", "choose_error", "close_alert", "limit_lock_wait", "notify_event", "one_line", "open_alert",
+    "order_message", "order_outcome", "remaining_lock_wait", "repeat_alert", "waiting_totals",
 }  # fmt: skip
 """On the path of each failed order, where a search_path of their own would cost 1 us each: their callers have fixed it."""
 QUALIFIED = {"tg_alerts__check_lifecycle", "tg_alert_events__protect_commit", "tg_orders__guard"}
 """Triggers on that path, which qualify every name instead."""
+INLINED = {"is_awake", "is_open", "is_ringing", "severity_rank"}
+"""Expressions that become part of the queries that call them; they qualify every name."""
 
 
 def names(db: psycopg.Connection, query: str) -> set[str]:
@@ -40,7 +42,7 @@ def functions(db: psycopg.Connection, condition: str) -> set[str]:
 
 def test_every_function_fixes_its_search_path(db: psycopg.Connection) -> None:
     unfixed = functions(db, "not coalesce(p.proconfig @> array['search_path=pg_catalog, pg_temp'], false)")
-    assert unfixed == INHERITING | QUALIFIED
+    assert unfixed == INHERITING | QUALIFIED | INLINED
 
 
 def test_only_fixed_functions_call_those_that_inherit_a_search_path(db: psycopg.Connection) -> None:
@@ -50,9 +52,9 @@ def test_only_fixed_functions_call_those_that_inherit_a_search_path(db: psycopg.
         assert functions(db, f"p.proname = '{name}' and (p.prosecdef or p.proacl::text like '%=X/%,%')") == set()
 
 
-def test_triggers_without_a_search_path_qualify_every_name(db: psycopg.Connection) -> None:
+def test_other_functions_without_a_search_path_qualify_every_name(db: psycopg.Connection) -> None:
     """Under any search_path, with operators and functions of another role in front, they resolve to PostgreSQL's own."""
-    for name in QUALIFIED:
+    for name in QUALIFIED | INLINED:
         (source,) = db.execute("select prosrc from pg_proc where proname = %s", (name,)).fetchone() or ("",)
         code = re.sub(r"--[^\n]*|'(?:[^']|'')*'", "", source)
         code = re.sub(r"raise (warning|exception)[^;]*;", "", code)
@@ -71,12 +73,30 @@ def test_nothing_is_executable_by_public(db: psycopg.Connection) -> None:
     assert functions(db, "has_function_privilege('public', p.oid, 'execute')") == set()
 
 
+def test_no_type_is_usable_by_public(db: psycopg.Connection) -> None:
+    assert names(
+        db,
+        "select t.typname from pg_type as t join pg_class as c on c.oid = t.typrelid and c.relkind = 'c' "
+        "where t.typnamespace = 'walltrack'::regnamespace and has_type_privilege('public', t.oid, 'usage')",
+    ) == set()  # fmt: skip
+
+
+def test_the_register_names_every_function_of_alerting(db: psycopg.Connection) -> None:
+    registered = names(db, "select p.proname from walltrack.own_functions() as f join pg_proc as p on p.oid = f")
+    assert registered == functions(db, "true")
+
+
 def test_only_the_doors_are_security_definer(db: psycopg.Connection) -> None:
     assert functions(db, "p.prosecdef") == DEFINERS
 
 
 def test_no_two_functions_share_a_name(db: psycopg.Connection) -> None:
     assert functions(db, "true group by p.proname having count(*) > 1") == set()
+
+
+def test_functions_fit_on_a_screen_unless_they_say_why(db: psycopg.Connection) -> None:
+    long = functions(db, "length(p.prosrc) - length(replace(p.prosrc, e'\\n', '')) > 61 and p.proname <> 'tg_orders__guard'")
+    assert long == functions(db, "p.prosrc like '%Longer than a screen%'") - {"tg_orders__guard"} != set()
 
 
 def test_every_function_is_written_once() -> None:
@@ -108,6 +128,26 @@ def test_nothing_is_readable_by_public(db: psycopg.Connection) -> None:
         "select relname from pg_class where relnamespace = 'walltrack'::regnamespace and relkind in ('r', 'v') "
         "and has_table_privilege('public', oid, 'select, insert, update, delete')",
     ) == set()  # fmt: skip
+
+
+def test_the_index_of_open_alerts_repeats_their_order(db: psycopg.Connection) -> None:
+    """What is_open() and severity_rank() say stands in the index once more: only then can a list be read along it."""
+    for query in ("select * from walltrack.open_alerts", "select * from walltrack.open_alerts limit 1"):
+        with db.transaction():
+            db.execute("set local enable_seqscan = off; set local enable_sort = off")
+            plan = "\n".join(row[0] for row in db.execute(f"explain {query}"))
+            assert "Index Scan using alerts_open_in_order" in plan and "Sort" not in plan and "Filter" not in plan
+
+
+def test_the_guard_and_order_outcome_agree_on_terminal_statuses(db: psycopg.Connection) -> None:
+    (source,) = db.execute("select prosrc from pg_proc where proname = 'tg_orders__guard'").fetchone() or ("",)
+    (terminal,) = re.findall(r"operator\(pg_catalog\.=\) any \(array\[('filled'[^]]*)\]\)", source)
+    statuses = {"pending", "submitted", "confirming", "failed", *re.findall(r"'(\w+)'", terminal)}
+    outcomes = {
+        status: db.execute("select walltrack.order_outcome(%s, false, false)", (status,)).fetchone() for status in statuses
+    }
+    assert {status for status, outcome in outcomes.items() if outcome != ("open",)} == {"filled", "executed", "cancelled"}
+    assert set(re.findall(r"'(\w+)'", terminal)) == {"filled", "executed", "cancelled"}
 
 
 def test_every_foreign_key_has_an_index(db: psycopg.Connection) -> None:
@@ -155,19 +195,26 @@ def test_plpgsql_check_finds_nothing(db: psycopg.Connection) -> None:
           p.oid, coalesce(t.tgrelid, 0), all_warnings => true) as c
         where p.pronamespace = 'walltrack'::regnamespace
           -- They read and lock by dynamic SQL, which the check cannot see.
-          and (p.proname, c.level) not in (('read_row', 'performance'), ('may_read', 'performance'))
+          and (p.proname, c.level) not in (('read_order_unchecked', 'performance'), ('can_read_orders', 'performance'))
           -- Their queries are put together of quoted literals and names, or of words of the catalogue and of the source.
           and (p.proname, c.level) not in (
-            ('list_alerts', 'security'), ('changed_alerts', 'security'), ('read_row', 'security'),
+            ('list_alerts', 'security'), ('changed_alerts', 'security'), ('read_order_unchecked', 'security'),
             ('narrow_grants', 'security')
           )
-          -- It returns from within its loop; alert and place are two columns; a transition table exists while the trigger runs.
+          -- It returns from within its loop; alert and place, watched and stored are two columns; a transition table exists while
+          -- the trigger runs.
           and (p.proname, c.message) not in (
             ('unused_xid', 'control reached end of function without RETURN'),
             ('list_alerts', 'cannot determinate a result of dynamic SQL'),
             ('list_alerts', 'composite OUT variable "alert" is not single argument'),
+            ('find_stored_orders', 'composite OUT variable "watched" is not single argument'),
             ('tg_alerts__delete_events', 'relation "deleted_alerts" does not exist'),
-            ('tg_alerts__tell_delete', 'relation "deleted_alerts" does not exist')
+            ('tg_alerts__append_delete_event', 'relation "deleted_alerts" does not exist')
+          )
+          -- On the path of each failed order, where a cast that is written out costs as much.
+          and (p.proname, c.message) not in (
+            ('notify_event', 'target type is different type than source type'),
+            ('remaining_lock_wait', 'target type is different type than source type')
           )
           -- An assignment calls a function in a third of the time of PERFORM.
           and c.message not in (

@@ -92,7 +92,7 @@ def test_migrate_and_doctor(empty_database_url: str) -> None:
         ("alter table walltrack.orders disable trigger walltrack_alerts_update", "update disabled"),
         ("alter table walltrack.orders enable replica trigger walltrack_alerts_insert", "insert disabled"),
         ("drop trigger walltrack_alerts_delete on walltrack.orders", "delete missing"),
-        ("alter table walltrack.orders drop column status", "column status (status) does not exist any more"),
+        ("alter table walltrack.orders drop column status", "column status (status) no longer exists"),
         ("alter event trigger walltrack_alerts_follow_ddl disable", "the event trigger is disabled"),
         ("select walltrack.unwatch_orders('walltrack.orders')", "no table is watched"),
         ("update walltrack.alerts_version set version_num = '0000'", "revision 0000"),

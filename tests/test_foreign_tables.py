@@ -231,7 +231,9 @@ def test_the_name_of_a_trigger_makes_no_guard(foreign: tuple[Bot, Bot]) -> None:
         "create table trade.fake (like trade.orders); create trigger walltrack_alerts_update after update on trade.fake "
         "for each row execute function trade.tr()"
     )
-    assert superuser.execute("select walltrack.guard_of('trade.fake'), walltrack.watched_root('trade.fake')").fetchone() == (
+    assert superuser.execute(
+        "select walltrack.existing_guard_name('trade.fake'), walltrack.watched_root('trade.fake')"
+    ).fetchone() == (
         None,
         None,
     )

@@ -147,7 +147,7 @@ def test_another_encoding_is_refused_before_anything_is_made(server_url: str, en
         admin.execute(sql.SQL(create).format(sql.Identifier(name), sql.Literal(encoding)))
     try:
         done = run(psycopg.conninfo.make_conninfo(server_url, dbname=name), "migrate", expect=1)
-        assert f"encoding of database {name} is {encoding}: alerts need UTF8" in done.stderr
+        assert f"database {name} has encoding {encoding}, but alerting requires UTF8" in done.stderr
         assert "create database" in done.stderr
     finally:
         with psycopg.connect(server_url, autocommit=True) as admin:

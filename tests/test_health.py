@@ -54,7 +54,7 @@ async def test_all_is_well(bot: Bot, service: AlertService) -> None:
          "guard on walltrack.orders", "trigger delete disabled, trigger insert disabled, trigger truncate missing", "reconcile"),
         ("select walltrack.unwatch_orders('walltrack.orders')", "guard", "no table is watched", "migrate"),
         ("drop event trigger walltrack_alerts_forget_dropped; drop table walltrack.orders cascade", "guard on walltrack.orders",
-         "does not exist any more", "unwatch_orders"),
+         "no longer exists", "unwatch_orders"),
         ("drop table walltrack.orders cascade", "guard", "no table is watched", "watch TABLE"),
         ("insert into walltrack.alert_faults (sqlstate, message) values ('XX000', 'x')", "faults", "1 in walltrack.alert_faults",
          "reconcile"),
@@ -111,7 +111,7 @@ def test_a_column_that_is_gone(bot: Bot) -> None:
     bot.execute("set session_replication_role = replica")
     bot.execute('update walltrack.watched_tables set columns = columns || \'{"last_error": "gone_one"}\'')
     (check,) = ill(bot)
-    assert "column gone_one (last_error) does not exist any more" in check.found and "watch_orders" in check.advice
+    assert "column gone_one (last_error) no longer exists" in check.found and "watch_orders" in check.advice
 
 
 def test_the_advice_for_a_dropped_table_works(bot: Bot) -> None:
@@ -188,7 +188,7 @@ def test_the_advice_for_a_guard_that_was_replaced_works(bot: Bot) -> None:
         "$$ begin /* walltrack.sync_order() */ return null; end $$"
     )
     (check,) = ill(bot)
-    assert "is not the one that was written for it" in check.found
+    assert "has been replaced since it was written" in check.found
     follow(bot, check.advice)
     assert ill(bot) == []
 
@@ -273,7 +273,7 @@ def test_a_role_that_was_set_counts_as_the_reader(advised: str) -> None:
         connection.execute(f"insert into walltrack.alert_faults (sqlstate, message) values ('XX000', 'x'); set role {READER}")
         (advice,) = connection.execute("select advice from walltrack.health() where name = 'faults'").fetchone() or ("",)
         connection.execute("reset role; delete from walltrack.alert_faults")
-    assert advice == f"Read them, mend the cause, then ask {OWNER} to run `walltrack-alerts reconcile`."
+    assert advice == f"Read them, fix the cause, then ask {OWNER} to run `walltrack-alerts reconcile`."
 
 
 @pytest.mark.parametrize("role", [RAISER, STRANGER])

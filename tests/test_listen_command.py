@@ -188,7 +188,7 @@ def test_filters(database_url: str, db: psycopg.Connection) -> None:
         (("--cursor-file", "{folder}"), 2, "directory"),
         (("--cursor-file", "{folder}/none/place"), 1, "cannot be written: No such file"),
         (("--cursor-file", "{folder}/binary"), 1, "cannot be read"),
-        (("--cursor-file", "{folder}/nonsense"), 1, "this is no cursor: nonsense"),
+        (("--cursor-file", "{folder}/nonsense"), 1, "invalid cursor: nonsense"),
         (("--after", "c1/1/1/1:1:/1/0/1"), 1, "another database or cluster"),
         (("--after", "beginning", "--exec", "/nowhere/program"), 1, "cannot be run"),
     ],

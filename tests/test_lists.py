@@ -230,7 +230,7 @@ async def test_a_list_that_changes_between_two_pages(service: AlertService, bot:
     ["", "x", "open/1/2026-13-01T00:00:00.000000Z/00000000-0000-0000-0000-000000000000", "open/9/2026-01-01/x", "%", "'", "\x01"],
 )
 async def test_a_text_that_is_no_place(service: AlertService, after: str) -> None:
-    with pytest.raises(InvalidCursorError, match="no place"):
+    with pytest.raises(InvalidCursorError, match="not a place"):
         await service.get_page(AlertFilter(), after)
 
 

@@ -507,7 +507,7 @@ def test_row_level_security_of_an_older_table(empty_database_url: str, policies:
                 "select p.polname::text, %s::regrole::oid from pg_policy as p where p.polroles = array[%s::regrole::oid]",
                 (f"{role}_other", role),
             ).fetchone()  # type: ignore[misc]
-            name = f"whoever_was_granted_select_{other}"
+            name = f"grants_decide_select_{other}"
             connection.execute(f'alter policy "{mine}" on walltrack.alerts rename to "{name}"')  # type: ignore[arg-type]
             connection.execute("select walltrack.grant_access(%s, 'reader')", (f"{role}_other",))
             connection.execute("select walltrack.revoke_access(%s)", (f"{role}_other",))

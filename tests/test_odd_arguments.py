@@ -27,7 +27,7 @@ OWN: LiteralString = """
 select p.proname, p.proargnames[1:p.pronargs], array(select format_type(t, null) from unnest(p.proargtypes) as t)
 from pg_proc as p
 where p.pronamespace = 'walltrack'::regnamespace and p.proname in (
-  'watch_orders', 'planned_watch', 'unwatch_orders', 'reconcile_orders', 'purge_alerts', 'grant_access', 'revoke_access'
+  'watch_orders', 'plan_watch', 'unwatch_orders', 'reconcile_orders', 'purge_alerts', 'grant_access', 'revoke_access'
 )
 order by 1
 """
@@ -41,6 +41,8 @@ VALUES: dict[str, tuple[str | None, ...]] = {
         None, "", " \n", ODD, "x" * 20_000, "infinity", "NaN", MISSING, "order_failed_7", "critical", "open", "all", "exit",
     ),
     "integer": (None, "0", "1", "-1", "3", "90", "2147483647", "-2147483648"),
+    "bigint": (None, "0", "1", "-1", "9223372036854775807", "-9223372036854775808"),
+    "xid8": (None, "0", "3", "1000000", "18446744073709551615"),
     "boolean": (None, "true", "false"),
     "timestamp with time zone": (None, "now", "infinity", "-infinity", FIRST, LAST, "epoch"),
     "interval": (None, "0", "-1 day", "1 day", "178000000 years", "-178000000 years"),
@@ -89,7 +91,7 @@ def _no_role_is_left(bot: Bot) -> Iterator[None]:
 
 def places(bot: Bot, function: str) -> tuple[str | None, ...]:
     """Cursors or places of a list, as they are and with odd numbers and times in each of their parts."""
-    if function == "read_events":
+    if function in ("read_events", "parse_event_cursor", "check_event_cursor"):
         (cursor,) = bot.execute("select cursor from walltrack.read_events() limit 1").fetchone() or ("",)
         late = "/".join([cursor, *cursor.split("/")[3:5], "1"])
         whole = [cursor, late]
@@ -148,7 +150,7 @@ def odd_values(bot: Bot, alerts: dict[str, str], function: str, name: str, kind:
         return (None, MISSING, *alerts.values())
     if kind == "walltrack.alerts":
         return (None, *(row for (row,) in bot.execute("select a::text from walltrack.alerts as a")))
-    if name == "p_after":
+    if name in ("p_after", "p_cursor"):
         return places(bot, function)
     return BY_NAME[name] if name in BY_NAME else VALUES[kind]
 

@@ -152,7 +152,7 @@ def test_a_lock_that_has_run_out_holds_nobody(bot: Bot) -> None:
 )
 def test_the_time_of_a_lock(db: psycopg.Connection, text: str | None, time: str | None) -> None:
     db.execute("set timezone = 'Asia/Tokyo'")
-    assert db.execute("select walltrack.as_time(%s) is not distinct from %s::timestamptz", (text, time)).fetchone() == (True,)
+    assert db.execute("select walltrack.parse_time(%s) is not distinct from %s::timestamptz", (text, time)).fetchone() == (True,)
 
 
 @pytest.mark.parametrize(("word", "becomes"), [("FAILED", "PENDING"), ("Failed", "Pending"), ("failed", "pending")])
@@ -262,7 +262,7 @@ def test_an_order_that_is_gone(bot: Bot) -> None:
     order = failed(bot)
     alert = bot.alert(order)
     bot.delete(order)
-    refused(bot, alert, "retry", "the order is gone")
+    refused(bot, alert, "retry", "the order no longer exists")
 
 
 @pytest.mark.parametrize("what", ["retry", "cancel"])
@@ -278,7 +278,7 @@ def test_a_table_that_is_not_watched_any_more(bot: Bot) -> None:
     order = failed(bot)
     alert = bot.alert(order)
     bot.execute("select walltrack.unwatch_orders('walltrack.orders')")
-    refused(bot, alert, "retry", "not watched any more")
+    refused(bot, alert, "retry", "no longer watched")
 
 
 def test_a_reason_that_would_look_like_the_worker(bot: Bot) -> None:
@@ -298,13 +298,13 @@ def test_alerts_about_something_else(bot: Bot) -> None:
     ):
         alert = bot.call("raise_alert", *arguments)
         assert alert is not None
-        refused(bot, alert, "retry", "this alert is about no order")
+        refused(bot, alert, "retry", "the alert does not belong to an order")
     # It shows one order and names another one.
     bot.execute(
         "update walltrack.alerts set data = data || %s, own_writes = own_writes + 1 where id = %s",
         (Jsonb({"order_id": str(other)}), bot.alert(order).id),
     )
-    refused(bot, bot.alert(order), "retry", "this alert is about no order")
+    refused(bot, bot.alert(order), "retry", "the alert does not belong to an order")
     with pytest.raises(psycopg.Error) as caught:
         bot.call("cancel_order", uuid.uuid4(), None, "ada")
     assert caught.value.sqlstate == "WT001"
@@ -313,11 +313,11 @@ def test_alerts_about_something_else(bot: Bot) -> None:
 @pytest.mark.parametrize(
     ("harm", "match"),
     [
-        ("rename column last_error to error_text", "has no column last_error any more"),
-        ("rename column locked_until to held_until", "has no column locked_until any more"),
-        ("rename column next_retry_at to again_at", "has no column next_retry_at any more"),
-        ("drop column status cascade", "has no column status any more"),
-        ("rename column id to order_id", "has no column id any more"),
+        ("rename column last_error to error_text", "no longer has column last_error"),
+        ("rename column locked_until to held_until", "no longer has column locked_until"),
+        ("rename column next_retry_at to again_at", "no longer has column next_retry_at"),
+        ("drop column status cascade", "no longer has column status"),
+        ("rename column id to order_id", "no longer has column id"),
     ],
 )
 def test_a_column_that_is_gone(bot: Bot, harm: str, match: str) -> None:
@@ -333,13 +333,13 @@ def test_a_column_that_is_gone(bot: Bot, harm: str, match: str) -> None:
 @pytest.mark.parametrize(
     ("harm", "what", "match"),
     [
-        ("add constraint no_cancel check (status <> 'cancelled')", "cancel", 'refuses it: .*"no_cancel"'),
+        ("add constraint no_cancel check (status <> 'cancelled')", "cancel", 'refused the change: .*"no_cancel"'),
         (
             "add constraint no_retry check (next_retry_at > now() + interval '1 day') not valid",
             "retry",
-            'refuses it: .*"no_retry"',
+            'refused the change: .*"no_retry"',
         ),
-        ("alter column last_error type varchar(5) using 'x'", "cancel", "refuses it: value too long"),
+        ("alter column last_error type varchar(5) using 'x'", "cancel", "refused the change: value too long"),
     ],
 )
 def test_the_reason_of_a_constraint_reaches_the_operator(bot: Bot, harm: str, what: str, match: str) -> None:
@@ -351,11 +351,11 @@ def test_the_reason_of_a_constraint_reaches_the_operator(bot: Bot, harm: str, wh
 @pytest.mark.parametrize(
     ("body", "match"),
     [
-        ("raise exception 'trading is halted until %', 9", "refuses it: trading is halted until 9"),
-        ("return null", "a trigger of table walltrack.orders does not let the order become"),
-        ("new.status := old.status; return new", "a trigger of table walltrack.orders does not let"),
-        ("perform pg_sleep(0); raise sqlstate 'WT001' using message = 'no'", "refuses it: no"),
-        ("raise unique_violation", "refuses it: unique_violation"),
+        ("raise exception 'trading is halted until %', 9", "refused the change: trading is halted until 9"),
+        ("return null", "a trigger of table walltrack.orders kept the order from becoming"),
+        ("new.status := old.status; return new", "a trigger of table walltrack.orders kept the order from"),
+        ("perform pg_sleep(0); raise sqlstate 'WT001' using message = 'no'", "refused the change: no"),
+        ("raise unique_violation", "refused the change: unique_violation"),
     ],
 )
 @pytest.mark.parametrize("what", ["retry", "cancel"])
@@ -396,7 +396,7 @@ def test_public_is_no_place_for_names_where_everybody_may_create(bot: Bot) -> No
         ("drop schema public cascade", "pg_catalog, walltrack, pg_temp"),
     ):
         bot.execute(statement)
-        assert bot.execute("select walltrack.path_of_triggers('walltrack.orders')").fetchone() == (path,)
+        assert bot.execute("select walltrack.trigger_search_path('walltrack.orders')").fetchone() == (path,)
 
 
 def test_what_was_done_is_never_edited(bot: Bot) -> None:
@@ -476,7 +476,7 @@ def test_two_tables_that_have_the_order(bot: Bot) -> None:
     bot.execute("select walltrack.watch_orders('public.orders')")
     bot.execute("alter table public.orders disable trigger user; insert into public.orders select * from walltrack.orders")
     bot.execute("update walltrack.alerts set order_table = null")  # as of an adopted alert
-    refused(bot, alert, "retry", "which one the alert means cannot be told")
+    refused(bot, alert, "retry", "the alert is ambiguous")
     bot.execute("select walltrack.reconcile_orders()")  # records the table
     retry(bot, alert)
 
@@ -491,7 +491,7 @@ def test_a_row_that_is_being_written_is_refused(database_url: str, bot: Bot) -> 
     with psycopg.connect(database_url) as worker:
         worker.execute("select from walltrack.orders where id = %s for update", (order,))
         for what in ("retry", "cancel"):
-            refused(bot, alert, what, "somebody is writing the order at this moment")
+            refused(bot, alert, what, "another session is writing the order")
     retry(bot, alert)
 
 
@@ -501,7 +501,7 @@ def test_an_alert_that_is_being_written_is_refused(database_url: str, bot: Bot) 
     alert = bot.alert(order)
     with psycopg.connect(database_url) as operator:
         operator.execute("select walltrack.acknowledge_alert(%s, 'bob')", (alert.id,))
-        refused(bot, alert, "cancel", "somebody is writing the alert at this moment")
+        refused(bot, alert, "cancel", "another session is writing the alert")
     assert cancel(bot, alert).status == "resolved"
 
 

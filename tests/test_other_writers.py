@@ -337,7 +337,7 @@ def test_only_alerting_counts_its_own_writes(bot: Bot, database_url: str) -> Non
             "update walltrack.alerts set resolved_by = 'system'",
             "truncate walltrack.alerts",
             "create trigger t before update on walltrack.alerts execute function suppress_redundant_updates_trigger()",
-            "select walltrack.accepted_insert(null)",
+            "select walltrack.accept_insert(null)",
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 bot.execute(statement)

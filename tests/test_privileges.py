@@ -244,3 +244,16 @@ def test_trigger_functions_cannot_be_put_on_another_table(as_role: Bot, bot: Bot
     for function in ("tg_orders__guard", "tg_watched__truncated"):
         with pytest.raises(DENIED):
             as_role.execute(f"create trigger x after insert on own.t for each row execute function walltrack.{function}()")
+
+
+def test_functions_of_the_host_stay_executable(db: psycopg.Connection, database_url: str) -> None:
+    db.execute(
+        "create function walltrack.host_helper() returns int language sql set search_path = pg_catalog, pg_temp as 'select 1';"
+        "create type walltrack.host_type as (a int)"
+    )
+    migrations.upgrade(database_url)
+    executable = "has_function_privilege('public', 'walltrack.host_helper()', 'execute')"
+    assert db.execute(f"select {executable}, has_type_privilege('public', 'walltrack.host_type', 'usage')").fetchone() == (
+        True,
+        True,
+    )

@@ -122,7 +122,9 @@ def test_hidden_is_not_deleted(hidden: tuple[Bot, Bot]) -> None:
     host, owner = hidden
     assert reconcile(owner) == (0, 0)
     assert only(owner).is_open
-    with pytest.raises(psycopg.Error, match=r"trade[.]orders, whose orders are not read: row level security may hide") as caught:
+    with pytest.raises(
+        psycopg.Error, match=r"trade[.]orders, whose orders cannot be read: row level security may hide"
+    ) as caught:
         owner.call("retry_order", only(owner).id, "ada")
     assert caught.value.sqlstate == "WT011"
     (check,) = [check for check in ill(owner) if check.name == "orders of trade.orders"]

@@ -30,11 +30,11 @@ def test_what_is_not_given_stays(bot: Bot) -> None:
 @pytest.mark.parametrize(
     ("columns", "match"),
     [
-        ({"attempts": "attempt_count"}, "an order has no fact 'attempts'"),
-        ({"attempt_count": "tries"}, "table walltrack.orders has no column for: attempt_count 'tries'"),
-        ({"attempt_count": None}, "table walltrack.orders has no column for: attempt_count"),
-        ([1], "p_columns is no JSON object"),
-        (None, "p_columns is no JSON object"),
+        ({"attempts": "attempt_count"}, "unknown order fact 'attempts'"),
+        ({"attempt_count": "tries"}, "table walltrack.orders has no column for attempt_count 'tries'"),
+        ({"attempt_count": None}, "table walltrack.orders has no column for attempt_count"),
+        ([1], "p_columns must be a JSON object"),
+        (None, "p_columns must be a JSON object"),
     ],
 )
 def test_a_mapping_that_cannot_be_is_refused(bot: Bot, columns: object, match: str) -> None:

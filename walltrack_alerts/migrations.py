@@ -122,7 +122,7 @@ select
     select from pg_constraint as c
     where c.conrelid = '{SCHEMA}.alerts'::regclass and c.contype = 'p' and obj_description(c.oid, 'pg_constraint') like 'adopted%'
   ),
-  array(select w.table_name from {SCHEMA}.present_tables() as w order by w.table_name)
+  array(select w.table_name from {SCHEMA}.existing_watched_tables() as w order by w.table_name)
 """  # noqa: S608  # the name is a constant
 _COMPLETE = "select walltrack.complete_order_alerts();\n"
 _RECONCILE = "select * from walltrack.reconcile_orders();\n"
@@ -266,7 +266,8 @@ def drop_definitions() -> str:
     )
 
 
-_LAST = ("tg_ddl__follow", "tg_ddl__forget", "tg_watched__truncated")
+_LAST = ("tg_ddl__follow", "tg_ddl__forget", "tg_watched__truncated", "tg_alerts__check_lifecycle")
+"""Dropped with what they are attached to."""
 
 
 def drop_guards() -> str:

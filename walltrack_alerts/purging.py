@@ -35,7 +35,7 @@ def purge(dsn: str, older_than: str, *, dry_run: bool, progress: Callable[[int, 
 def _purge(connection: psycopg.Connection, older_than: str, dry_run: bool, progress: Callable[[int, int], None]) -> Purged:
     before, total = connection.execute(
         "select b.before, (select count(*) from walltrack.alerts as a where a.status = 'resolved' and a.resolved_at < b.before) "
-        "from walltrack.purge_before(%s::interval) as b (before)",
+        "from walltrack.purge_cutoff(%s::interval) as b (before)",
         (older_than,),
     ).fetchone() or (None, 0)
     scanned = purged = 0

@@ -192,10 +192,9 @@ class AlertService:
         return Summary(**rows[0], by_severity={severity: rows[0][severity.value] for severity in AlertSeverity})
 
     async def get_calling(self, limit: int = 100) -> list[Alert]:
-        """Critical alerts that are awake and that nobody has acknowledged; which began to call last comes first."""
+        """Critical alerts that are neither acknowledged nor snoozed; the one that began to ring last comes first."""
         rows, _ = await self._fetch(
-            "select * from walltrack.open_alerts where severity = 'critical' and status = 'active' "
-            "and coalesce(snoozed_until <= now(), true) "
+            "select * from walltrack.open_alerts where walltrack.is_ringing(severity, status, snoozed_until) "
             "order by greatest(created_at, notified_at, snoozed_until) desc, id desc limit :limit",
             limit=limit,
         )

@@ -53,7 +53,7 @@ select
   array(select f from walltrack.fact_names() as f where not p.columns ? f) as missing,
   array(select 'walltrack_alerts_' || e from walltrack.missing_triggers(p.table_id) as e) as triggers,
   p.cancel_pattern, p.order_actions, p.notify
-from walltrack.planned_watch(%(table)s::oid, %(columns)s, %(cancel_pattern)s, %(order_actions)s, %(notify)s) as p
+from walltrack.plan_watch(%(table)s::oid, %(columns)s, %(cancel_pattern)s, %(order_actions)s, %(notify)s) as p
 """
 _WATCH: LiteralString = (
     "select walltrack.watch_orders(%(table)s::oid, %(columns)s, %(cancel_pattern)s, %(order_actions)s, %(notify)s)"

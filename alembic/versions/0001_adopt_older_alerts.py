@@ -549,7 +549,7 @@ begin
     walltrack.alerts_resolved_in_order;
   for v_policy in
     select p.polname from pg_policy as p
-    where p.polrelid = 'walltrack.alerts'::regclass and starts_with(p.polname, 'whoever_was_granted_')
+    where p.polrelid = 'walltrack.alerts'::regclass and starts_with(p.polname, 'grants_decide_')
   loop
     execute format('drop policy %I on walltrack.alerts', v_policy);
   end loop;

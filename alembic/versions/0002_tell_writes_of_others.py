@@ -12,7 +12,7 @@ alter table if exists walltrack.alerts add column if not exists own_writes bigin
 """
 
 DROP = """
-drop function if exists walltrack.tg_alerts__tell_delete cascade;
+drop function if exists walltrack.tg_alerts__append_delete_event cascade;
 drop view if exists walltrack.open_alerts;
 alter table if exists walltrack.alerts drop column if exists own_writes;
 """

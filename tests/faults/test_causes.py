@@ -134,7 +134,8 @@ CAUSES = {
         ends=False,
     ),
     "a payload too long": Cause(
-        "create or replace function walltrack.event_detail(p_severity text, p_status text, p_occurrences int, p_data jsonb, "
+        "create or replace function walltrack.build_event_detail("
+        "p_severity text, p_status text, p_occurrences int, p_data jsonb, "
         "p_resolution text default null) returns jsonb language plpgsql as $$ begin perform pg_notify('x', repeat('x', 8000)); "
         "return '{}'; end $$",
         "22023",

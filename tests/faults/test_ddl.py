@@ -24,7 +24,7 @@ COMPARED = ("attempt_count", "max_attempts", "status", "order_type", "last_error
 
 
 BROKEN_TYPES = (
-    "create or replace function walltrack.types_of(p_table regclass, p_columns jsonb) returns jsonb language plpgsql as "
+    "create or replace function walltrack.column_types(p_table regclass, p_columns jsonb) returns jsonb language plpgsql as "
     "$$ begin assert false; end $$"
 )
 
@@ -120,7 +120,7 @@ def test_a_dropped_column(writer: Writer, admin: psycopg.Connection, heard: list
     assert not writer.bot.alert(writer.order).is_open
     assert (heard, writer.bot.faults()) == ([], [])
     assert told == (
-        [] if column == "token_symbol" else [f"NOTICE walltrack_alerts: the alerts of walltrack.orders go on without {column}"]
+        [] if column == "token_symbol" else [f"NOTICE walltrack_alerts: the alerts of walltrack.orders continue without {column}"]
     )
 
 
@@ -140,7 +140,7 @@ def test_an_indispensable_column_is_dropped(writer: Writer, admin: psycopg.Conne
     assert len(told) == 1  # once
     reconcile(writer.bot)
     kept = writer.bot.faults()
-    assert ("WT004", f"the guard has no column any more that it can read as: {fact}") in kept
+    assert ("WT004", f"the guard can no longer find a column for: {fact}") in kept
     reconcile(writer.bot)
     assert writer.bot.faults() == kept  # as many as before
 
@@ -328,7 +328,7 @@ def test_other_changes_do_not_touch_the_guard(writer: Writer, admin: psycopg.Con
     "broken",
     [
         "drop function walltrack.follow_columns",
-        "drop function walltrack.types_of",
+        "drop function walltrack.column_types",
         "drop function walltrack.write_guard",
         "drop table walltrack.watched_tables cascade",
         BROKEN_TYPES,

@@ -261,8 +261,8 @@ def test_three_locks_of_one_write_fit_into_the_deadline(bot: Bot) -> None:
     assert len(first) == 4 and all(3 * milliseconds <= 250 for _, milliseconds in first)
     for waited in (30, 120, 200):
         with bot.connection.transaction():
-            bot.execute("select walltrack.add_waited(clock_timestamp() - make_interval(secs => %s))", (waited / 1000,))
-            bot.execute("select walltrack.limit_waiting()")
+            bot.execute("select walltrack.add_waiting(clock_timestamp() - make_interval(secs => %s))", (waited / 1000,))
+            bot.execute("select walltrack.limit_lock_wait()")
             (left,) = bot.execute("select setting::int from pg_settings where name = 'lock_timeout'").fetchone() or (0,)
         assert left > 0 and waited + 3 * left <= 250
 

@@ -88,7 +88,7 @@ def test_a_table_that_is_only_renamed_is_fine(bot: Bot, admin: psycopg.Connectio
 def test_a_table_with_children_is_refused(bot: Bot) -> None:
     bot.execute(f"create table public.parent ({COLUMNS.format(attempts='attempt_count')})")
     bot.execute("create table public.child () inherits (public.parent)")
-    with pytest.raises(psycopg.Error, match=r"the tables that inherit from it: public[.]child") as caught:
+    with pytest.raises(psycopg.Error, match=r"inheriting tables: public[.]child") as caught:
         bot.execute("select walltrack.watch_orders('public.parent')")
     assert caught.value.sqlstate == "WT004"
 

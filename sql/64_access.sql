@@ -1,0 +1,371 @@
+-- Least privilege. By default no role has any right: not PUBLIC, and not the roles behind a public API (anon and authenticated of
+-- Supabase), whatever the default privileges of the database grant.
+--
+-- The trading bot needs no right on alerts: the guard runs with the rights of its owner. Roles that read alerts or act on them get their
+-- rights by grant_access(), and act through functions only.
+
+create or replace function walltrack.granted_functions(p_as text) returns text[]
+language sql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select k.functions || array[
+    'severity_rank', 'is_open', 'is_awake', 'is_ringing', 'clip', 'cluster_id', 'readable_snapshot', 'unused_xid', 'cursor_origin',
+    'parse_event_cursor', 'check_event_cursor', 'late_events', 'event_cursor', 'read_events',
+    'trim_to_null', 'order_dedupe_key', 'find_named_alerts', 'text_condition', 'alert_condition', 'list_place', 'parse_list_place',
+    'open_page_query', 'resolved_page_query', 'list_alerts', 'changed_alerts',
+    'median_seconds_to_acknowledge', 'open_alert_states',
+    'chart_times', 'alerts_since', 'chart_raised', 'chart_open', 'chart_response', 'chart_tokens', 'chart_errors', 'error_family'
+  ]
+  from (values
+    ('reader', array['order_of_alert', 'health']),
+    ('operator', array[
+      'order_of_alert', 'health', 'acknowledge_alert', 'snooze_alert', 'resolve_alert', 'resolve_by_dedupe_key',
+      'retry_order', 'cancel_order'
+    ]),
+    ('raiser', array['raise_alert', 'resolve_raised_alert', 'resolve_by_dedupe_key']),
+    ('relay', array[]::text[])
+  ) as k (access, functions)
+  where k.access = p_as
+$$;
+
+comment on function walltrack.granted_functions(text) is
+'The functions that a reader, operator, raiser or relay may call; NULL for any other kind of access.';
+
+
+create or replace function walltrack.own_relations() returns setof regclass
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select c.oid::regclass
+  from pg_class as c
+  where c.relnamespace = 'walltrack'::regnamespace and c.relname in (
+    'alerts', 'alert_events', 'order_actions', 'alert_faults', 'watched_tables', 'given_usage', 'open_alerts', 'alert_counts',
+    'alert_summary', 'alert_timeline', 'alerts_version', 'alert_events_event_id_seq', 'order_actions_action_id_seq',
+    'alert_faults_fault_id_seq', 'waited_in_transaction'
+  )
+$$;
+
+comment on function walltrack.own_relations() is
+'The tables, views and sequences of alerting, without those that the host keeps in the schema.';
+
+
+create or replace function walltrack.own_functions() returns setof regprocedure
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  -- By name, and the guards by what they call: the host may keep functions of its own in the schema.
+  select p.oid::regprocedure
+  from pg_proc as p
+  where p.pronamespace = 'walltrack'::regnamespace
+    and (
+      p.proname in (
+        'accept_insert', 'accept_update', 'acknowledge_alert', 'act_on_order', 'actor_or_user', 'add_waiting',
+        'alert_condition', 'alert_order_id', 'alerted_order_id', 'alerts_since', 'append_event', 'base_type', 'batch_query',
+        'build_event_detail', 'can_hide_orders', 'can_read_orders', 'can_run_foreign_code', 'cancel_order',
+        'changed_alerts', 'chart_errors', 'chart_open', 'chart_raised', 'chart_response', 'chart_times', 'chart_tokens',
+        'check_dumps', 'check_event_cursor', 'check_event_trigger', 'check_faults', 'check_guards',
+        'check_notification_queue', 'check_order_actions', 'check_orders', 'check_role', 'check_schema', 'check_table',
+        'check_watchable', 'check_watching', 'choose_error', 'claim_dedupe_key', 'clear_faults', 'clip', 'close_alert',
+        'cluster_id', 'column_types', 'complete_alert', 'complete_alert_data', 'complete_order_alerts', 'cursor_origin',
+        'described_watches', 'due_assignment', 'enable_row_security', 'error_family', 'event_cursor', 'existing_guard_name',
+        'existing_watched_tables', 'fact_expression', 'fact_length', 'fact_names', 'find_actionable_table',
+        'find_named_alerts', 'find_order', 'find_order_table', 'find_stored_orders', 'first_text', 'follow_columns',
+        'format_sentence', 'format_utc', 'grant_access', 'granted_functions', 'granted_policies', 'guard_defects',
+        'guard_name', 'guard_source', 'guard_template', 'has_alert', 'has_foreign_owner', 'has_other_rights', 'health',
+        'history_condition', 'is_awake', 'is_open', 'is_order_alert', 'is_resolve_in_force', 'is_ringing', 'is_trusted',
+        'known_faults', 'late_events', 'limit_amount', 'limit_lock_wait', 'list_alerts', 'list_place', 'lock_alert',
+        'lock_order_of_alert', 'lock_refusal', 'map_columns', 'matching_columns', 'median_seconds_to_acknowledge',
+        'missing_triggers', 'narrow_grants', 'normalize_alert', 'normalize_lifecycle', 'notification_queue_share',
+        'notify_event', 'one_line', 'open_alert', 'open_alert_states', 'open_order_alerts', 'open_page_query',
+        'order_action_refusal', 'order_actions_refusal', 'order_dedupe_key', 'order_facts_of', 'order_message',
+        'order_of_alert', 'order_outcome', 'own_functions', 'own_relations', 'ownership_instruction', 'parse_event_cursor',
+        'parse_int', 'parse_is_simulated', 'parse_list_place', 'parse_number', 'parse_time', 'plan_watch', 'purge_alerts',
+        'purge_batch', 'purge_cutoff', 'raise_alert', 'raise_missing', 'raise_swallowed_cancel', 'read_events',
+        'read_order', 'read_order_unchecked', 'read_refusal', 'readable_snapshot', 'reconcile_instruction',
+        'reconcile_orders', 'record_fault', 'record_missing_event', 'record_order_state', 'refresh_alert',
+        'remaining_lock_wait', 'repeat_alert', 'repeat_open_alert', 'resolve_alert', 'resolve_by_dedupe_key',
+        'resolve_ended', 'resolve_raised_alert', 'resolved_page_query', 'restrict_update', 'retry_order', 'revoke_access',
+        'revoke_api_roles', 'run_instruction', 'severity_rank', 'snooze_alert', 'sync_alert', 'sync_arguments',
+        'sync_deleted_order', 'sync_order', 'sync_stored_order', 'sync_unusual_write', 'table_name', 'table_tree',
+        'text_condition', 'text_expression', 'tg_alert_events__append_only', 'tg_alert_events__protect_commit',
+        'tg_alerts__append_delete_event', 'tg_alerts__check_lifecycle', 'tg_alerts__delete_events', 'tg_ddl__follow',
+        'tg_ddl__forget', 'tg_order_actions__append_only', 'tg_watched__truncated', 'trigger_search_path', 'trim_to_null',
+        'type_name', 'types_unchanged_expression', 'unchanged_expression', 'unread_tables', 'unreadable_facts',
+        'unused_xid', 'unwatch_orders', 'unwatched_successors', 'waiting_reason', 'waiting_totals', 'watch_orders',
+        'watched_root', 'write_guard', 'write_order_status'
+      )
+      or p.prosrc like '%walltrack.sync_order(%'
+    )
+$$;
+
+comment on function walltrack.own_functions() is 'The functions of alerting, without those that the host keeps in the schema.';
+
+
+create or replace function walltrack.check_role(p_role regrole) returns void
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not exists (select from pg_roles as r where r.oid = p_role) then
+    raise exception 'role % does not exist', coalesce(p_role::text, 'NULL') using errcode = 'WT003';
+  end if;
+end
+$$;
+
+comment on function walltrack.check_role(regrole) is 'Refuses an oid that is not a role (WT003).';
+
+
+create or replace function walltrack.granted_policies(p_role regrole) returns setof name
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select p.polname
+  from pg_policy as p
+  where p.polrelid = 'walltrack.alerts'::regclass and starts_with(p.polname, 'grants_decide_select_') and p.polroles = array[p_role::oid]
+$$;
+
+comment on function walltrack.granted_policies(regrole) is
+'The policies on alerts that grant_access() created for a role; found by the role, because a restored dump changes its oid.';
+
+
+create or replace function walltrack.grant_access(p_role regrole, p_as text) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_functions text[] := walltrack.granted_functions(p_as);
+  v_function text;
+begin
+  if v_functions is null then
+    raise exception 'unknown kind of access: %', coalesce(quote_literal(p_as), 'NULL')
+      using errcode = 'WT003', hint = 'Use reader, operator (acts on alerts and their orders), raiser (raises alerts of its own) or relay.';
+  end if;
+  perform walltrack.check_role(p_role);
+  if not exists (
+    select from pg_namespace as n
+    cross join lateral aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) as a
+    where n.nspname = 'walltrack' and a.grantee = p_role and a.privilege_type = 'USAGE'
+  ) then
+    execute format('grant usage on schema walltrack to %s', p_role);
+    insert into walltrack.given_usage (role_name) select r.rolname from pg_roles as r where r.oid = p_role on conflict do nothing;
+  end if;
+  execute format(
+    'grant select on walltrack.alerts, walltrack.alert_events, walltrack.order_actions, walltrack.alert_faults, '
+    'walltrack.watched_tables, walltrack.open_alerts, walltrack.alert_counts, walltrack.alert_summary, walltrack.alert_timeline '
+    'to %s', p_role
+  );
+  -- This role sees all alerts also where an adopted table has the row level security of the host.
+  if (select c.relrowsecurity from pg_class as c where c.oid = 'walltrack.alerts'::regclass) and not exists (
+    select from pg_policy as p
+    where p.polrelid = 'walltrack.alerts'::regclass
+      and (p.polname = 'grants_decide_select' or p.polname in (select walltrack.granted_policies(p_role)))
+  ) then
+    execute format(
+      'create policy %I on walltrack.alerts for select to %s using (true)', 'grants_decide_select_' || gen_random_uuid(), p_role
+    );
+  end if;
+  execute format('grant select on sequence walltrack.alert_events_event_id_seq to %s', p_role);
+  if to_regclass('walltrack.alerts_version') is not null then
+    execute format('grant select on walltrack.alerts_version to %s', p_role);
+  end if;
+  foreach v_function in array v_functions loop
+    execute format('grant execute on function walltrack.%I to %s', v_function, p_role);
+  end loop;
+end
+$$;
+
+comment on function walltrack.grant_access(regrole, text) is
+'Lets a role read alerts (reader, relay), act on them (operator) or raise its own (raiser), in addition to its other rights (WT003).';
+
+
+create or replace function walltrack.has_other_rights(p_role regrole) returns boolean
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select exists (
+    select from pg_class as c
+    cross join lateral aclexplode(c.relacl) as a
+    where c.relnamespace = 'walltrack'::regnamespace and a.grantee = p_role
+      and c.oid::regclass not in (select r.relation from walltrack.own_relations() as r (relation))
+    union all
+    select from pg_proc as p
+    cross join lateral aclexplode(p.proacl) as a
+    where p.pronamespace = 'walltrack'::regnamespace and a.grantee = p_role
+      and p.oid::regprocedure not in (select f.function from walltrack.own_functions() as f (function))
+  )
+$$;
+
+comment on function walltrack.has_other_rights(regrole) is
+'Whether a role has rights on objects of the host in the schema, e.g. the orders.';
+
+
+create or replace function walltrack.revoke_access(p_role regrole) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_table regclass;
+  v_function regprocedure;
+  v_policy name;
+begin
+  perform walltrack.check_role(p_role);
+  for v_table in select walltrack.own_relations() loop
+    execute format('revoke all on table %s from %s', v_table, p_role);
+  end loop;
+  for v_function in select walltrack.own_functions() loop
+    execute format('revoke all on function %s from %s', v_function, p_role);
+  end loop;
+  for v_policy in select walltrack.granted_policies(p_role) loop
+    execute format('drop policy %I on walltrack.alerts', v_policy);
+  end loop;
+  delete from walltrack.given_usage as g using pg_roles as r where r.oid = p_role and g.role_name = r.rolname;
+  -- The host may have granted the role rights on its own tables since.
+  if found and not walltrack.has_other_rights(p_role) then
+    execute format('revoke usage on schema walltrack from %s', p_role);
+  end if;
+end
+$$;
+
+comment on function walltrack.revoke_access(regrole) is
+'Revokes every right on alerting from a role, and usage on the schema where grant_access() gave it (WT003).';
+
+
+create or replace function walltrack.revoke_api_roles() returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform walltrack.revoke_access(r.oid::regrole) from pg_roles as r where r.rolname in ('anon', 'authenticated');
+end
+$$;
+
+comment on function walltrack.revoke_api_roles() is
+'Revokes every right on alerting from anon and authenticated, which default privileges may have granted.';
+
+
+create or replace function walltrack.narrow_grants() returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- Default privileges of the database may have granted roles more than grant_access() ever does: to write events, to call the functions
+-- behind the guard, to attach triggers to alerts. INSERT, UPDATE and DELETE on alerts stay: a service that wrote the table before alerting
+-- adopted it continues to do so, in the columns that it knows. Only alerting writes the other columns.
+declare
+  v_right record;
+  v_columns text := (
+    select string_agg(quote_ident(a.attname), ', ' order by a.attnum)
+    from pg_attribute as a
+    where a.attrelid = 'walltrack.alerts'::regclass and a.attnum > 0 and not a.attisdropped and a.attname <> all (array[
+      'occurrences', 'last_seen_at', 'resolved_by', 'snoozed_until', 'order_table', 'order_status', 'order_attempts', 'order_exhausted',
+      'own_writes'
+    ])
+  );
+begin
+  for v_right in
+    select a.privilege_type as privilege, case a.grantee when 0 then 'public' else a.grantee::regrole::text end as grantee
+    from pg_class as c
+    cross join lateral aclexplode(c.relacl) as a
+    where c.oid = 'walltrack.alerts'::regclass and a.grantee <> c.relowner and a.privilege_type in ('INSERT', 'UPDATE')
+  loop
+    execute format('revoke %s on walltrack.alerts from %s cascade', v_right.privilege, v_right.grantee);
+    execute format('grant %s (%s) on walltrack.alerts to %s', v_right.privilege, v_columns, v_right.grantee);
+  end loop;
+  for v_right in
+    select c.oid::regclass as relation, c.relkind, a.grantee, a.privilege_type as privilege
+    from walltrack.own_relations() as r
+    inner join pg_class as c on c.oid = r
+    cross join lateral aclexplode(c.relacl) as a
+    where a.grantee <> c.relowner
+      and a.privilege_type not in ('SELECT', 'MAINTAIN')
+      and not (c.relname = 'alerts' and a.privilege_type = 'DELETE')
+  loop
+    execute format(
+      'revoke %s on %s %s from %s cascade', v_right.privilege,
+      case v_right.relkind when 'S' then 'sequence' else 'table' end, v_right.relation,
+      case v_right.grantee when 0 then 'public' else v_right.grantee::regrole::text end
+    );
+  end loop;
+  -- A role for scheduled jobs may have been granted the functions of the reconciler and of retention.
+  for v_right in
+    select p.oid::regprocedure as function, a.grantee
+    from walltrack.own_functions() as f
+    inner join pg_proc as p on p.oid = f
+    cross join lateral aclexplode(p.proacl) as a
+    where a.grantee <> p.proowner
+      and p.proname <> all (walltrack.granted_functions('operator') || walltrack.granted_functions('raiser') || array[
+        'reconcile_orders', 'known_faults', 'raise_missing', 'resolve_ended', 'clear_faults', 'purge_alerts', 'purge_cutoff', 'purge_batch'
+      ])
+  loop
+    execute format(
+      'revoke all on function %s from %s', v_right.function,
+      case v_right.grantee when 0 then 'public' else v_right.grantee::regrole::text end
+    );
+  end loop;
+end
+$$;
+
+comment on function walltrack.narrow_grants() is
+'Revokes from every role the rights on alerting that grant_access() never grants.';
+
+
+create or replace function walltrack.enable_row_security() returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- For databases whose API exposes whole schemas. Row level security is not forced, so that it does not apply to the owner, with whose
+-- rights the guard runs. Grants decide about reading, functions about writing. A role that dumps the database then needs BYPASSRLS.
+declare
+  v_table regclass;
+begin
+  for v_table in
+    select c.oid::regclass
+    from pg_class as c
+    where c.relnamespace = 'walltrack'::regnamespace
+      and c.relname in ('alerts', 'alert_events', 'order_actions', 'alert_faults', 'watched_tables', 'given_usage', 'alerts_version')
+  loop
+    if not (select c.relrowsecurity from pg_class as c where c.oid = v_table) then
+      execute format('alter table %s enable row level security', v_table);
+    end if;
+    -- The row level security of an adopted table stays in force: a policy that lets all roles read would defeat it.
+    continue when v_table = 'walltrack.alerts'::regclass
+      and exists (
+        select from pg_constraint as c
+        where c.conrelid = v_table and c.contype = 'p'
+          and starts_with(obj_description(c.oid, 'pg_constraint'), 'adopted with row level security')
+      );
+    if not exists (select from pg_policy as p where p.polrelid = v_table and p.polname = 'grants_decide_select') then
+      execute format('create policy grants_decide_select on %s for select using (true)', v_table);
+    end if;
+    if v_table = 'walltrack.alerts'::regclass
+      and not exists (select from pg_policy as p where p.polrelid = v_table and p.polname = 'grants_decide_writing')
+    then
+      create policy grants_decide_writing on walltrack.alerts using (true);
+    end if;
+  end loop;
+end
+$$;
+
+comment on function walltrack.enable_row_security() is
+'Enables row level security on the tables of alerting; migrate does it where the roles anon and authenticated exist.';
