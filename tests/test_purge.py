@@ -11,7 +11,7 @@ import pytest
 
 from tests.bot import Bot
 from tests.test_cli import run, told
-from walltrack_alerts import purging
+from walltrack_alerts import retention
 
 
 def age(bot: Bot, days: int = 100, order: uuid.UUID | None = None) -> None:
@@ -160,7 +160,7 @@ def test_a_persons_own_alert_goes(bot: Bot) -> None:
 
 
 def test_batches(database_url: str, bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(purging, "BATCH", 2)
+    monkeypatch.setattr(retention, "BATCH", 2)
     orders = [exhausted(bot) for _ in range(7)]
     for order in orders[1:]:
         bot.fill(order)
@@ -169,10 +169,10 @@ def test_batches(database_url: str, bot: Bot, monkeypatch: pytest.MonkeyPatch) -
     age(bot)
     age(bot, 1000, held)  # looked at first, in a batch of which one stays
     seen: list[tuple[int, int]] = []
-    done = purging.purge(database_url, "90 days", dry_run=True, progress=lambda *at: seen.append(at))
-    assert (done, len(bot.alerts())) == (purging.Purged(7, 6, 1), 8)
+    done = retention.purge(database_url, "90 days", dry_run=True, progress=lambda *at: seen.append(at))
+    assert (done, len(bot.alerts())) == (retention.Purged(7, 6, 1), 8)
     assert seen == [(2, 7), (4, 7), (6, 7), (7, 7)]
-    assert purging.purge(database_url, "90 days", dry_run=False, progress=lambda *_: None) == done
+    assert retention.purge(database_url, "90 days", dry_run=False, progress=lambda *_: None) == done
     assert {alert.dedupe_key for alert in bot.alerts()} == {f"order_failed_{order}" for order in (orders[0], held)}
 
 

@@ -50,7 +50,7 @@ def listen(
     import asyncio
 
     from walltrack_alerts.cli.event_line import event_line
-    from walltrack_alerts.following import Follower
+    from walltrack_alerts.listen_command import Follower
     from walltrack_alerts.listener import StreamState
 
     def render(event: AlertEvent) -> bytes:

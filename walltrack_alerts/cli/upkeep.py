@@ -197,7 +197,7 @@ def purge(
     """Delete alerts that were resolved long ago, with their events. Open alerts stay, and what keeps a resolve in force."""
     from rich.progress import Progress
 
-    from walltrack_alerts.purging import purge as forget
+    from walltrack_alerts.retention import purge as forget
 
     with the_database() as database, Progress(console=err, transient=True, disable=as_json) as bar:
         task = bar.add_task("resolved alerts", total=None)
