@@ -22,6 +22,7 @@ lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/sqlfluff lint --disable-progress-bar sql
 	$(BIN)/python -m alembic upgrade head --sql >$(VENV)/upgrade.sql
 	$(BIN)/squawk $(VENV)/upgrade.sql

@@ -1,21 +1,29 @@
 """${message}
 
-A revision holds only what changes a table that exists already, and does nothing where the table does not exist yet:
-sql/ creates it then, in its current form. Its downgrade runs before anything else is dropped: it also drops the views, triggers and
-functions that need what it takes away.
+A revision holds only what changes a table that exists already, and does nothing where the table does not exist: sql/ creates it
+then, in its current form. The downgrade runs before any other object is dropped, so it also drops the views, triggers and functions
+that need what it removes.
 """
 
-from alembic import op
+from walltrack_alerts.migrations import run_script
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = None
 depends_on = None
 
+UPGRADE = """
+"""
+
+DOWNGRADE = """
+"""
+
 
 def upgrade() -> None:
-    ${upgrades if upgrades else "pass"}
+    """Change the tables that exist."""
+    run_script(UPGRADE)
 
 
 def downgrade() -> None:
-    ${downgrades if downgrades else "pass"}
+    """Take the change back."""
+    run_script(DOWNGRADE)
