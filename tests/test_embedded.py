@@ -67,11 +67,11 @@ os.setuid(ACCOUNT[0])  # only now: the user may not be allowed to read the modul
 """
 CREATE_THE_USER = """
 import sys
-from walltrack_alerts import embedded
-embedded._SERVER_USER = sys.argv[1]
+from walltrack_alerts.embedded import account
+account.SERVER_USER = sys.argv[1]
 print("ready", flush=True)
 sys.stdin.readline()
-print(embedded._server_account()["user"], flush=True)
+print(account.server_account()["user"], flush=True)
 """
 
 

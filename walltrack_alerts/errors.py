@@ -73,6 +73,14 @@ class ConnectionStringError(DatabaseUnavailableError, UsageError):
     """WALLTRACK_DATABASE_URL or WALLTRACK_LISTEN_URL is no PostgreSQL connection string."""
 
 
+class EmbeddedUnavailableError(AlertsError):
+    """No database is named and the embedded PostgreSQL is not installed."""
+
+
+class EmbeddedStartError(AlertsError):
+    """The embedded PostgreSQL did not start; the text ends with the last lines of its log."""
+
+
 class DatabaseBusyError(AlertsError):
     """A lock or a time limit ended the statement; nothing was changed, it can be tried again."""
 
