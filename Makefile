@@ -10,7 +10,7 @@ REV ?= HEAD
 COV ?= --cov --cov-report=term
 JOBS ?= -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test lint bench bench-compare soak soak-stream screenshots clean
+.PHONY: demo test lint api bench bench-compare soak soak-stream screenshots clean
 
 demo: $(VENV)/ready
 	$(BIN)/walltrack-alerts demo $(ARGS)
@@ -26,6 +26,10 @@ lint: $(VENV)/ready
 	$(BIN)/sqlfluff lint --disable-progress-bar sql
 	$(BIN)/python -m alembic upgrade head --sql >$(VENV)/upgrade.sql
 	$(BIN)/squawk $(VENV)/upgrade.sql
+
+# docs/api.md, from the comments in a migrated database
+api: $(VENV)/ready
+	$(BIN)/python bench/api_reference.py
 
 # Crashes under load for so many minutes: make soak ARGS="--minutes 10"
 soak: $(VENV)/ready

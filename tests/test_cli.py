@@ -102,18 +102,18 @@ def test_migrate_and_doctor(empty_database_url: str) -> None:
 def test_doctor_finds_what_is_ill(database_url: str, bot: Bot, harm: str, named: str) -> None:
     bot.execute(harm)
     text = run(database_url, "doctor", expect=1).stdout
-    assert "ILL" in text and named in text
+    assert "FAIL" in text and named in text
 
 
 def test_doctor_without_a_server() -> None:
     text = run("postgresql://x@127.0.0.1:1/x", "doctor", expect=1).stdout
-    assert "ILL connection" in text and "WALLTRACK_DATABASE_URL" in text
+    assert "FAIL connection" in text and "WALLTRACK_DATABASE_URL" in text
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://x/y", "postgresql://h:port/x"])
 def test_a_wrong_url(url: str) -> None:
     done = run_process(url, "alerts", "list", expect=2)
-    assert "Error: WALLTRACK_DATABASE_URL is no PostgreSQL connection string" in done.stderr and "Traceback" not in done.stderr
+    assert "Error: WALLTRACK_DATABASE_URL is not a PostgreSQL connection string" in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -136,13 +136,13 @@ def test_a_wrong_url_is_not_shown(url: str) -> None:
     """Most of it may be the password."""
     for command in (("alerts", "list"), ("listen",), ("doctor",)):
         done = run(url, *command, expect=2)
-        assert "WALLTRACK_DATABASE_URL is no PostgreSQL connection string" in done.stderr and "%40 for @" in done.stderr
+        assert "WALLTRACK_DATABASE_URL is not a PostgreSQL connection string" in done.stderr and "%40 for @" in done.stderr
         assert "SECRET" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("host", ["%2Fhome%2Fada%40corp", "%40abstract", "/home/ada@corp"])
 def test_a_socket_may_be_anywhere(host: str) -> None:
-    assert "ILL connection" in run(f"postgresql://u:%40@/db?host={host}", "doctor", expect=1).stdout  # there is none, but
+    assert "FAIL connection" in run(f"postgresql://u:%40@/db?host={host}", "doctor", expect=1).stdout  # there is none, but
 
 
 def test_an_option_that_does_not_exist_is_named() -> None:
@@ -159,7 +159,7 @@ def test_which_database_is_used(database_url: str, monkeypatch: pytest.MonkeyPat
     there = run_process(database_url, "listen", expect=1).stderr
     assert "Using elsewhere on 127.0.0.1:1" in there and "WALLTRACK_LISTEN_URL" in there
     monkeypatch.setenv("WALLTRACK_LISTEN_URL", "nonsense")
-    assert "WALLTRACK_LISTEN_URL is no PostgreSQL connection string" in run(database_url, "alerts", "list", expect=2).stderr
+    assert "WALLTRACK_LISTEN_URL is not a PostgreSQL connection string" in run(database_url, "alerts", "list", expect=2).stderr
 
 
 def test_what_is_no_id_acts_on_nothing(database_url: str, bot: Bot) -> None:

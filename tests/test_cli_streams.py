@@ -96,7 +96,7 @@ def test_no_encoding_is_an_error(database_url: str, bot: Bot, encoding: str) -> 
     told = run_encoded(database_url, encoding, "alerts", "resolve", alert, "-m", " ", "--by", SYMBOL, expect=1)[1]
     assert "Error: " in told
     wrong = run_encoded(database_url, encoding, "alerts", "snooze", alert, "--for", SYMBOL, expect=2)[1]
-    assert "is no interval" in wrong
+    assert "is not an interval" in wrong
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "ISO-8859-1"])

