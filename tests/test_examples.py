@@ -43,7 +43,7 @@ CLIENTS = [
 
 
 @pytest.mark.parametrize(("command", "folder"), CLIENTS)
-def test_a_client_is_live_and_resumes(
+def test_example_clients_follow_live_and_resume(
     database_url: str, db: psycopg.Connection, tmp_path: Path, command: list[str], folder: str | None
 ) -> None:
     """Three runs, each ended in the middle: more than one page missed, then live ones."""
@@ -70,7 +70,7 @@ def test_a_client_is_live_and_resumes(
 
 
 @pytest.mark.skipif(shutil.which("psql") is None, reason="no psql on this machine")
-def test_psql_reads_each_event_once(database_url: str, db: psycopg.Connection, tmp_path: Path) -> None:
+def test_the_psql_example_reads_each_event_once(database_url: str, db: psycopg.Connection, tmp_path: Path) -> None:
     lines = []
     for run in range(3):
         db.execute(RAISE, (f"it's {run}",))
@@ -84,11 +84,11 @@ def test_psql_reads_each_event_once(database_url: str, db: psycopg.Connection, t
     ]
 
 
-def test_the_schema_is_the_one_in_the_repository() -> None:
+def test_the_payload_schema_is_current() -> None:
     assert json.loads((ROOT / "docs/payload.schema.json").read_text()) == Notification.model_json_schema()
 
 
-def test_real_payloads_keep_the_schema(database_url: str, bot: Bot) -> None:
+def test_real_payloads_match_the_schema(database_url: str, bot: Bot) -> None:
     """Every kind there is, strangers' texts, and nothing but what the schema names."""
     schema = json.loads((ROOT / "docs/payload.schema.json").read_text())
     Draft202012Validator.check_schema(schema)

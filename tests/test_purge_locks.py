@@ -29,7 +29,7 @@ def ended_orders(bot: Bot, count: int) -> list[uuid.UUID]:
 
 
 @pytest.mark.parametrize("write", [Bot.fail, Bot.fill, Bot.cancel, Bot.delete])
-def test_no_order_write_waits_for_a_purge(database_url: str, bot: Bot, write: Callable[..., None]) -> None:
+def test_order_writes_never_wait_for_a_purge(database_url: str, bot: Bot, write: Callable[..., None]) -> None:
     """It has deleted the older alerts of the very orders that are written, and has not committed."""
     orders = ended_orders(bot, 3)
     with session(database_url) as cleaner:
@@ -43,7 +43,7 @@ def test_no_order_write_waits_for_a_purge(database_url: str, bot: Bot, write: Ca
     assert reconcile(bot) == (0, 0)
 
 
-def test_a_purge_waits_for_nobody(database_url: str, bot: Bot) -> None:
+def test_a_purge_skips_locked_rows(database_url: str, bot: Bot) -> None:
     """A writer holds an order and its open alert, an operator a resolved one, the reconciler what it has healed."""
     orders = ended_orders(bot, 4)
     unseen(bot, f"update walltrack.orders set status = 'filled' where id = '{orders[3]}'")
@@ -61,7 +61,7 @@ def test_a_purge_waits_for_nobody(database_url: str, bot: Bot) -> None:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_a_reader_of_events_beside_a_purge(database_url: str, bot: Bot, level: str) -> None:
+def test_readers_of_events_tolerate_a_purge(database_url: str, bot: Bot, level: str) -> None:
     """What its snapshot shows it goes on reading; the next look is at what is left."""
     orders = ended_orders(bot, 3)
     query = "select event_id, kind, cursor from walltrack.read_events(%s, %s)"
@@ -77,7 +77,7 @@ def test_a_reader_of_events_beside_a_purge(database_url: str, bot: Bot, level: s
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_everybody_at_once_and_a_purge(database_url: str, bot: Bot, level: str) -> None:
+def test_concurrent_writers_tolerate_a_purge(database_url: str, bot: Bot, level: str) -> None:
     """What a person resolved holds for good, though everything else that is resolved goes away at once."""
     orders = failed_orders(bot, 6)
     crowd = Crowd(database_url, level, orders)

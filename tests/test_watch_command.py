@@ -35,7 +35,7 @@ def trades(bot: Bot) -> Bot:
     return bot
 
 
-def test_a_watched_table_raises_alerts_of_old_and_new_failures(database_url: str, trades: Bot) -> None:
+def test_watching_raises_alerts_of_old_and_new_failures(database_url: str, trades: Bot) -> None:
     said = run(database_url, "watch", "trades", *MAPPING).stdout
     assert said.startswith("public.trades is watched.\n")
     for part in (*TRIGGERS, "attempt_count  retry_count", "is_simulated  mode", "1 alerts raised"):
@@ -46,7 +46,7 @@ def test_a_watched_table_raises_alerts_of_old_and_new_failures(database_url: str
     assert ill(trades) == []
 
 
-def test_a_dry_run_shows_all_and_changes_nothing(database_url: str, trades: Bot) -> None:
+def test_dry_runs_show_the_plan_and_change_nothing(database_url: str, trades: Bot) -> None:
     """It waits for no writer of the table either."""
     before = trades.execute(STATE).fetchall()
     with psycopg.connect(database_url) as writer:
@@ -60,7 +60,7 @@ def test_a_dry_run_shows_all_and_changes_nothing(database_url: str, trades: Bot)
     assert trades.execute(STATE).fetchall() == before
 
 
-def test_watching_again_changes_what_is_given(database_url: str, trades: Bot) -> None:
+def test_watching_again_changes_only_given_settings(database_url: str, trades: Bot) -> None:
     run(database_url, "watch", "trades", *MAPPING, "--cancel-pattern", "^Aufgegeben")
     trades.execute("drop trigger walltrack_alerts_delete on public.trades")
     said = run(database_url, "watch", "trades", "--no-order-actions").stdout
@@ -70,7 +70,7 @@ def test_watching_again_changes_what_is_given(database_url: str, trades: Bot) ->
     assert plan["columns"]["attempt_count"] == "retry_count"
 
 
-def test_unwatching_leaves_the_alerts(database_url: str, trades: Bot) -> None:
+def test_unwatching_keeps_the_alerts(database_url: str, trades: Bot) -> None:
     run(database_url, "watch", "trades", *MAPPING)
     before = trades.execute(STATE).fetchall()
     said = run(database_url, "unwatch", "public.trades", "--dry-run").stdout
@@ -83,7 +83,7 @@ def test_unwatching_leaves_the_alerts(database_url: str, trades: Bot) -> None:
     assert "migrate` watches it again" in run(database_url, "unwatch", "walltrack.orders").stdout
 
 
-def test_a_table_that_was_dropped_is_unwatched_by_its_name(database_url: str, trades: Bot) -> None:
+def test_dropped_tables_are_unwatched_by_name(database_url: str, trades: Bot) -> None:
     run(database_url, "watch", "trades", *MAPPING)
     trades.execute("set session_replication_role = replica; alter event trigger walltrack_alerts_forget_dropped disable")
     trades.execute("drop table public.trades")
@@ -110,7 +110,7 @@ def test_a_table_that_was_dropped_is_unwatched_by_its_name(database_url: str, tr
         (("unwatch", "''"), 1, "There is no table ''."),
     ],
 )
-def test_what_cannot_be_done_is_refused(
+def test_impossible_requests_are_refused_with_advice(
     database_url: str, trades: Bot, arguments: tuple[str, ...], code: int, match: str
 ) -> None:
     before = trades.execute(STATE).fetchall()
@@ -119,7 +119,7 @@ def test_what_cannot_be_done_is_refused(
     assert trades.execute(STATE).fetchall() == before
 
 
-def test_a_busy_table_is_tried_again(database_url: str, trades: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_busy_tables_are_retried(database_url: str, trades: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two tries its writers are let through."""
     monkeypatch.setattr(watching, "LOCK_TIMEOUT", "10ms")
     with psycopg.connect(database_url) as writer:
@@ -158,7 +158,7 @@ def foreign(server_url: str) -> Iterator[str]:
             admin.execute(f"drop role {OWNER}; drop role {HOST}")
 
 
-def test_only_the_owner_of_alerting_watches(foreign: str) -> None:
+def test_only_the_owner_of_alerting_may_watch(foreign: str) -> None:
     """The guard runs with the rights of the role that creates it, a superuser's too."""
     for arguments in (("watch", "trade.orders"), ("unwatch", "walltrack.orders"), ("watch", "trade.orders", "--dry-run")):
         for url in (foreign, make_conninfo(foreign, user=HOST)):
@@ -166,7 +166,7 @@ def test_only_the_owner_of_alerting_watches(foreign: str) -> None:
             assert f"Schema walltrack belongs to {OWNER}" in shown and f"Connect as {OWNER}." in shown
 
 
-def test_missing_rights_are_named_with_what_helps(foreign: str) -> None:
+def test_missing_rights_are_named_with_the_grant(foreign: str) -> None:
     owner = make_conninfo(foreign, user=OWNER)
     shown = run(owner, "watch", "trade.orders", "--dry-run", expect=1).stderr
     assert f"Ask {HOST} to run: " in shown
