@@ -10,7 +10,7 @@ REV ?= HEAD
 COV ?= --cov --cov-report=term
 JOBS ?= -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test lint api bench bench-compare soak soak-stream screenshots clean
+.PHONY: demo test lint reference bench bench-compare soak soak-stream screenshots clean
 
 demo: $(VENV)/ready
 	$(BIN)/walltrack-alerts demo $(ARGS)
@@ -27,9 +27,10 @@ lint: $(VENV)/ready
 	$(BIN)/python -m alembic upgrade head --sql >$(VENV)/upgrade.sql
 	$(BIN)/squawk $(VENV)/upgrade.sql
 
-# docs/api.md, from the comments in a migrated database
-api: $(VENV)/ready
+# docs/api.md from the comments in a migrated database, docs/commands.md from the help of the commands
+reference: $(VENV)/ready
 	$(BIN)/python bench/api_reference.py
+	$(BIN)/python bench/command_reference.py
 
 # Crashes under load for so many minutes: make soak ARGS="--minutes 10"
 soak: $(VENV)/ready

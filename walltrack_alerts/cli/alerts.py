@@ -69,6 +69,7 @@ By = Annotated[
     str,
     typer.Option(
         "--by",
+        metavar="NAME",
         help="Who acts; recorded in the alert and its events.",
         default_factory=_login_name,
         show_default="your login name",
@@ -214,7 +215,7 @@ def ack(alert_id: AlertId, by: By, as_json: AsJson = False) -> None:
 def resolve(
     alert_id: AlertId,
     by: By,
-    note: Annotated[str, typer.Option("--note", "-m", help="How the problem was solved.")],
+    note: Annotated[str, typer.Option("--note", "-m", metavar="TEXT", help="How the problem was solved.")],
     as_json: AsJson = False,
 ) -> None:
     """Resolve an open alert with a note."""
@@ -279,7 +280,9 @@ def retry(alert_id: AlertId, by: By, as_json: AsJson = False) -> None:
 def cancel(
     alert_id: AlertId,
     by: By,
-    reason: Annotated[str, typer.Option("--reason", "-m", help="The reason, stored in the order.")] = "Manually cancelled",
+    reason: Annotated[
+        str, typer.Option("--reason", "-m", metavar="TEXT", help="The reason, stored in the order.")
+    ] = "Manually cancelled",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -55,10 +55,12 @@ def demo(
 
 def panel(
     host: Annotated[
-        str | None, typer.Option(metavar="HOST", help="The address to listen on; 127.0.0.1 serves this machine only.")
+        str | None,
+        typer.Option(metavar="HOST", help="The address to listen on; 127.0.0.1 serves this machine only, and is the default."),
     ] = None,
     port: Annotated[
-        int | None, typer.Option(metavar="PORT", help="The port of the panel; 0 picks a free one.", min=0, max=65535)
+        int | None,
+        typer.Option(metavar="PORT", help="The port of the panel; 0 picks a free one, the default is 7860.", min=0, max=65535),
     ] = None,
     auth_file: Annotated[
         Path | None,
