@@ -1,6 +1,6 @@
-# make demo   watch it work           make test   the whole suite
-# make lint   every static check      make bench  what it costs, in pairs
-# Each one sets itself up: only Python 3.11 or newer is needed.
+# make demo   run the demonstration   make test   the whole suite
+# make lint   every static check      make bench  the cost of alerting, in pairs
+# Each target sets itself up; it needs only Python 3.11 or newer.
 
 PYTHON ?= python3
 VENV ?= .venv

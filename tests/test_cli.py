@@ -1,4 +1,4 @@
-"""The command as a person runs it, against a real database."""
+"""The command line against a real database."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COMMAND = [str(Path(sys.executable).with_name("walltrack-alerts"))]
 
 
 def run(url: str, *arguments: str, expect: int = 0) -> Result:
-    """In this process: its start takes longer than most of what it does. `listen` needs a process."""
+    """Run a command in this process, because starting one takes longer than most commands; `listen` needs a process."""
     done = CliRunner().invoke(app, arguments, env={"WALLTRACK_DATABASE_URL": url, "NO_COLOR": "1"})
     assert done.exit_code == expect, done.stdout + done.stderr
     assert done.exception is None or isinstance(done.exception, SystemExit)
@@ -34,12 +34,12 @@ def run(url: str, *arguments: str, expect: int = 0) -> Result:
 
 
 def told(done: Result) -> str:
-    """What a usage error says, without its frame and line ends."""
+    """The text of a usage error without its frame and line breaks."""
     return " ".join(done.stderr.replace("│", " ").split())
 
 
 def run_process(url: str, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
-    """In a process of its own, as it is installed."""
+    """Run the installed command in its own process."""
     done = subprocess.run(
         [*COMMAND, *arguments], check=False, capture_output=True, text=True, timeout=60,
         env={**os.environ, "WALLTRACK_DATABASE_URL": url, "COLUMNS": "160", "NO_COLOR": "1"},
@@ -133,7 +133,7 @@ def test_wrong_urls_are_explained_without_a_traceback(url: str) -> None:
     ],
 )
 def test_passwords_of_wrong_urls_are_not_shown(url: str) -> None:
-    """Most of it may be the password."""
+    """Any part of it may be the password."""
     for command in (("alerts", "list"), ("listen",), ("doctor",)):
         done = run(url, *command, expect=2)
         assert "WALLTRACK_DATABASE_URL is not a PostgreSQL connection string" in done.stderr and "%40 for @" in done.stderr
@@ -142,7 +142,9 @@ def test_passwords_of_wrong_urls_are_not_shown(url: str) -> None:
 
 @pytest.mark.parametrize("host", ["%2Fhome%2Fada%40corp", "%40abstract", "/home/ada@corp"])
 def test_sockets_may_be_in_any_folder(host: str) -> None:
-    assert "FAIL connection" in run(f"postgresql://u:%40@/db?host={host}", "doctor", expect=1).stdout  # there is none, but
+    assert (
+        "FAIL connection" in run(f"postgresql://u:%40@/db?host={host}", "doctor", expect=1).stdout
+    )  # parsed as a socket
 
 
 def test_unknown_connection_options_are_named() -> None:
@@ -150,7 +152,7 @@ def test_unknown_connection_options_are_named() -> None:
 
 
 def test_the_database_in_use_is_named(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By name, whatever names it; what only `listen` uses is named when it listens."""
+    """Under the name that the environment gives; `listen` names its own connection."""
     parts = conninfo_to_dict(database_url)
     for variable, name in (("PGHOST", "host"), ("PGPORT", "port"), ("PGDATABASE", "dbname"), ("PGUSER", "user")):
         monkeypatch.setenv(variable, str(parts.get(name, "postgres")))
@@ -262,7 +264,7 @@ def test_listen_prints_one_json_line_each(database_url: str, bot: Bot) -> None:
 
 
 def test_listen_resumes_from_its_cursor_file(database_url: str, bot: Bot, tmp_path: Path) -> None:
-    """It ends at a command that fails; the next run begins with that very event."""
+    """A command that fails ends it; the next run starts with the same event."""
     orders = [bot.create() for _ in range(3)]
     for order in orders:
         bot.exhaust(order)
@@ -327,7 +329,7 @@ def test_orders_are_retried_and_cancelled(database_url: str, bot: Bot) -> None:
     alert = str(bot.alert(order).id)
     assert "pending again" in run(database_url, "orders", "retry", alert[:13], "--by", "ada").stdout
     assert "ada put the order back at" in run(database_url, "orders", "retry", alert, "--by", "bob", expect=1).stderr
-    asked = run(database_url, "orders", "cancel", alert, expect=1)  # nobody answers
+    asked = run(database_url, "orders", "cancel", alert, expect=1)  # no terminal answers
     assert "cannot be undone" in asked.stderr and "The position stays open" in asked.stderr and "\x1b[31m" not in asked.stderr
     assert bot.alert(order).is_open
     done = json.loads(run(database_url, "orders", "cancel", alert, "--yes", "--reason", "sold by hand", "--json").stdout)

@@ -1,4 +1,4 @@
-"""What the command loads, and what it writes where: any encoding, a full disk, a closed stream."""
+"""What the command loads, and how it writes: any encoding, a full disk, a closed stream."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_help_prints_brackets_literally() -> None:
 
 
 def run_encoded(url: str, encoding: str, *arguments: str, expect: int = 0) -> tuple[str, str]:
-    """What a process writes to standard output and standard error, in the encoding."""
+    """Standard output and standard error of a process with this encoding."""
     done = subprocess.run(
         [*COMMAND, *arguments], check=False, capture_output=True, timeout=60,
         env={**os.environ, "WALLTRACK_DATABASE_URL": url, "PYTHONIOENCODING": encoding},

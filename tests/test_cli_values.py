@@ -1,4 +1,4 @@
-"""Options as people write them, and what is said where they cannot be used."""
+"""Values of options: which ones are understood, and how others are refused."""
 
 from __future__ import annotations
 

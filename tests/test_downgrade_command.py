@@ -1,4 +1,4 @@
-"""`walltrack-alerts downgrade`: says what it deletes, asks, and does nothing that nobody has confirmed."""
+"""`walltrack-alerts downgrade`: announces what it deletes, and asks for confirmation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def is_installed(url: str) -> bool:
 
 
 def answer(url: str, line: str, expect: int) -> str:
-    """What a person sees in a terminal who answers the question with the line."""
+    """The output in a terminal where the operator answers the question with this line."""
     leader, follower = pty.openpty()
     environment = {**os.environ, "WALLTRACK_DATABASE_URL": url, "NO_COLOR": "1", "COLUMNS": "200"}
     with subprocess.Popen([*COMMAND, "downgrade"], stdin=follower, stdout=follower, stderr=follower, env=environment) as process:

@@ -1,4 +1,4 @@
-"""The embedded server with real processes: who shares it, who stops it, and what a kill may leave behind."""
+"""The embedded server with real processes: sharing, stopping, and what a kill may leave behind."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ print(account.server_account()["user"], flush=True)
 
 
 class Holder:
-    """A process that holds the server of a folder until it is told to leave."""
+    """A process that holds the server of a folder until `leave()`."""
 
     def __init__(self, data_dir: Path, script: str = PLAIN, **options: Any) -> None:
         self.process = subprocess.Popen(
@@ -112,7 +112,7 @@ Hold = Callable[..., Holder]
 def hold() -> Iterator[Hold]:
     """Start holders; the test's end kills those that are left."""
     holders: list[Holder] = []
-    # Under nohup SIGHUP is ignored, and new processes inherit that; a handler they do not.
+    # Under nohup SIGHUP is ignored, which new processes inherit; they do not inherit a handler.
     hang_up = signal.getsignal(signal.SIGHUP)
     if hang_up is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda *_: None)
@@ -492,7 +492,7 @@ def test_the_default_folder_is_private_to_its_user(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("user", [0, 1000])
 def test_the_default_folder_follows_xdg_data_home(monkeypatch: pytest.MonkeyPatch, user: int) -> None:
-    """For root, too."""
+    """Also for root."""
     monkeypatch.setattr(os, "geteuid", lambda: user)
     monkeypatch.setenv("XDG_DATA_HOME", "/srv/data")
     assert embedded.default_data_dir() == Path("/srv/data/walltrack-alerts/postgres-18")

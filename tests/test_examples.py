@@ -1,4 +1,4 @@
-"""The documented clients and the documented payload, run for real."""
+"""The example clients and the documented payload, with real processes and notifications."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ CLIENTS = [
 def test_example_clients_follow_live_and_resume(
     database_url: str, db: psycopg.Connection, tmp_path: Path, command: list[str], folder: str | None
 ) -> None:
-    """Three runs, each ended in the middle: more than one page missed, then live ones."""
+    """Three runs, each stopped in the middle: first more than one page of missed events, then live ones."""
     place = tmp_path / "place"
     seen: list[int] = []
     for run in range(3):
@@ -89,7 +89,7 @@ def test_the_payload_schema_is_current() -> None:
 
 
 def test_real_payloads_match_the_schema(database_url: str, bot: Bot) -> None:
-    """Every kind there is, strangers' texts, and nothing but what the schema names."""
+    """Every kind of event, hostile texts, and no field that the schema does not name."""
     schema = json.loads((ROOT / "docs/payload.schema.json").read_text())
     Draft202012Validator.check_schema(schema)
     validator = Draft202012Validator(schema, format_checker=FormatChecker())

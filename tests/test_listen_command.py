@@ -1,4 +1,4 @@
-"""`walltrack-alerts listen` as a service or in a pipe: it resumes, and nobody on its output can hold it up."""
+"""`walltrack-alerts listen` as a service or in a pipe: it resumes, and no reader of its output can block it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def wait_for(done: Callable[[], object], seconds: float = 120) -> None:
 
 
 class Listening:
-    """The command in a process of its own; `lines` are what it has printed so far."""
+    """The command in its own process; `lines` holds its output so far."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -83,7 +83,7 @@ def listening(url: str, *arguments: str, collect: bool = True) -> Iterator[Liste
 
 
 def test_listen_resumes_before_the_first_event(database_url: str, db: psycopg.Connection, tmp_path: Path) -> None:
-    """Now is a place, too: what happens between two runs is not lost."""
+    """`now` is stored as a cursor, so that events between two runs are not lost."""
     place = ("--cursor-file", str(tmp_path / "place"))
     db.execute(RAISE, ("high", "before"))
     with listening(database_url, *place) as listener:
@@ -98,7 +98,7 @@ def test_listen_resumes_before_the_first_event(database_url: str, db: psycopg.Co
 
 
 def test_listen_ends_when_its_reader_leaves(database_url: str, db: psycopg.Connection) -> None:
-    """As before `| head -1`."""
+    """Like `| head -1`."""
     db.execute(RAISE, ("high", "a"))
     with listening(database_url, "--after", "beginning", collect=False) as listener:
         assert listener.process.stdout is not None
@@ -108,7 +108,7 @@ def test_listen_ends_when_its_reader_leaves(database_url: str, db: psycopg.Conne
 
 
 def test_paused_readers_block_no_other_session(database_url: str, db: psycopg.Connection, tmp_path: Path) -> None:
-    """As a pager: the pipe is full, notifications are taken all the same, SIGTERM ends it, and the rest comes later."""
+    """Like a pager: with a full pipe, notifications are still received, and SIGTERM ends it; the rest comes later."""
     place = tmp_path / "place"
     arguments = ("--cursor-file", str(place), "--after", "beginning")
     many = (
@@ -205,7 +205,7 @@ def test_wrong_options_are_reported_at_once(
 
 @contextmanager
 def read_lines(url: str, count: int, **variables: str) -> Iterator[list[str]]:
-    """The first lines that people get, from the beginning."""
+    """The first lines for people, from the beginning."""
     with subprocess.Popen(
         [*COMMAND, "listen", "--after", "beginning"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env={**os.environ, "WALLTRACK_DATABASE_URL": url, **variables},

@@ -1,4 +1,4 @@
-"""Purging: what was resolved long ago goes, with its events; nothing changes for what is open or still held."""
+"""Retention: old resolved alerts are deleted with their events; open alerts and held resolutions stay."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from walltrack_alerts import retention
 
 
 def age(bot: Bot, days: int = 100, order: uuid.UUID | None = None) -> None:
-    """The resolved alerts (of one order) were resolved some days earlier than they were."""
+    """Move the resolution of resolved alerts (of one order) some days into the past."""
     bot.execute(
         "update walltrack.alerts set resolved_at = resolved_at - make_interval(days => %s) "
         "where status = 'resolved' and (%s::text is null or dedupe_key = %s)",
@@ -123,7 +123,7 @@ def test_only_the_newest_alert_of_an_order_can_hold(bot: Bot) -> None:
 
 
 def test_newer_alerts_are_never_deleted_before_older_ones(database_url: str, bot: Bot) -> None:
-    """Somebody holds the alert that a person resolved: without the later one it would be believed again."""
+    """A session locks the alert that an operator resolved; without the later alert its resolution would hold again."""
     order = exhausted(bot)
     resolve(bot, order)
     bot.fail(order)
@@ -144,7 +144,7 @@ def test_alerts_of_unreadable_orders_stay(bot: Bot) -> None:
     bot.execute("drop event trigger walltrack_alerts_follow_ddl; alter table walltrack.orders rename column id to key")
     assert purge(bot) == 0
     bot.execute("drop table walltrack.orders cascade")
-    assert purge(bot) == 1  # and one of a table that is gone is not
+    assert purge(bot) == 1  # an order of a dropped table is not exhausted
 
 
 def test_alerts_without_an_order_are_deleted(bot: Bot) -> None:
@@ -167,7 +167,7 @@ def test_batches_report_progress(database_url: str, bot: Bot, monkeypatch: pytes
     held = exhausted(bot)
     resolve(bot, held)
     age(bot)
-    age(bot, 1000, held)  # looked at first, in a batch of which one stays
+    age(bot, 1000, held)  # examined first, in a batch of which one alert stays
     seen: list[tuple[int, int]] = []
     done = retention.purge(database_url, "90 days", dry_run=True, progress=lambda *at: seen.append(at))
     assert (done, len(bot.alerts())) == (retention.Purged(7, 6, 1), 8)

@@ -1,4 +1,4 @@
-"""`watch` and `unwatch`: what is done to a table, what would be, and what is refused."""
+"""`watch` and `unwatch`: plan, execution and refusals."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_watching_raises_alerts_of_old_and_new_failures(database_url: str, trade
 
 
 def test_dry_runs_show_the_plan_and_change_nothing(database_url: str, trades: Bot) -> None:
-    """It waits for no writer of the table either."""
+    """A dry run waits for no writer of the table."""
     before = trades.execute(STATE).fetchall()
     with psycopg.connect(database_url) as writer:
         writer.execute("update public.trades set status = 'pending'")
@@ -120,7 +120,7 @@ def test_impossible_requests_are_refused_with_advice(
 
 
 def test_busy_tables_are_retried(database_url: str, trades: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between two tries its writers are let through."""
+    """Between two tries, waiting writers go ahead."""
     monkeypatch.setattr(watching, "LOCK_TIMEOUT", "10ms")
     with psycopg.connect(database_url) as writer:
         writer.execute("update public.trades set status = 'pending'")
@@ -139,7 +139,7 @@ OWNER, HOST = "wt_watch_owner", "wt_watch_host"
 
 @pytest.fixture
 def foreign(server_url: str) -> Iterator[str]:
-    """A database that OWNER has migrated, with trade.orders of HOST, who has granted nothing."""
+    """A database that OWNER has migrated, with a table trade.orders of HOST, which has granted nothing."""
     with psycopg.connect(server_url, autocommit=True) as admin:
         admin.execute(f"create role {OWNER} login; create role {HOST} login")
         try:
@@ -159,7 +159,7 @@ def foreign(server_url: str) -> Iterator[str]:
 
 
 def test_only_the_owner_of_alerting_may_watch(foreign: str) -> None:
-    """The guard runs with the rights of the role that creates it, a superuser's too."""
+    """The guard runs with the rights of the role that creates it, also if that is a superuser."""
     for arguments in (("watch", "trade.orders"), ("unwatch", "walltrack.orders"), ("watch", "trade.orders", "--dry-run")):
         for url in (foreign, make_conninfo(foreign, user=HOST)):
             shown = told(run(url, *arguments, expect=1))
