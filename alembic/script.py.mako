@@ -1,26 +1,23 @@
-"""${message}
-
-A revision holds only what changes a table that exists already, and does nothing where the table does not exist: sql/ creates it
-then, in its current form. The downgrade runs before any other object is dropped, so it also drops the views, triggers and functions
-that need what it removes.
-"""
+"""${message[0].upper() + message[1:]}."""
 
 from walltrack_alerts.migrations import run_script
 
-revision = ${repr(up_revision)}
-down_revision = ${repr(down_revision)}
+revision = "${up_revision}"
+down_revision = "${down_revision}"
 branch_labels = None
 depends_on = None
 
+# Runs before the files of sql/, on an empty database too: change only what exists.
 UPGRADE = """
 """
 
+# Runs before any other object is dropped: drop the views, triggers and functions that need what this drops.
 DOWNGRADE = """
 """
 
 
 def upgrade() -> None:
-    """Change the tables that exist."""
+    """Change the objects that exist."""
     run_script(UPGRADE)
 
 
