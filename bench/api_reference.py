@@ -75,7 +75,7 @@ def render(connection: psycopg.Connection) -> str:
             connection.execute("select walltrack.grant_access(%s::regrole, %s)", (f"api_{access}", access))
         sections = [
             INTRODUCTION,
-            "## Tables\n\nEvery kind of access reads them; only functions write them.\n",
+            "## Tables\n\nEvery kind of access may read them.\n",
             *_relations(connection, "r"),
             "## Views\n",
             *_relations(connection, "v"),
@@ -93,8 +93,10 @@ def _relations(connection: psycopg.Connection, kind: str) -> Iterator[str]:
     """A section for each table or view that a reader may read."""
     for oid, name, comment in connection.execute(RELATIONS, (kind, "api_reader")).fetchall():
         rows = connection.execute(COLUMNS, (oid,)).fetchall()
-        yield f"### {name}\n\n{comment}\n"
-        yield _table(("Column", "Type", ""), ((f"`{column}`", type_, text) for column, type_, text in rows))
+        yield f"### {name}\n\n{_escape(comment)}\n"
+        yield _table(
+            ("Column", "Type", "Meaning"), ((f"`{column}`", _short(type_), _escape(text)) for column, type_, text in rows)
+        )
 
 
 def _functions(connection: psycopg.Connection) -> Iterator[str]:
@@ -104,11 +106,11 @@ def _functions(connection: psycopg.Connection) -> Iterator[str]:
     for name, arguments, result, comment, kinds in found:
         if kinds or name in OWNER:
             signature = f"`{name}({_short(arguments)})` → `{_short(result)}`"
-            groups.setdefault(tuple(kinds) or ("the owner",), []).append((signature, comment))
+            groups.setdefault(tuple(kinds) or ("the owner",), []).append((signature, _escape(comment)))
     for kinds, rows in sorted(groups.items(), key=lambda group: (group[0] == ("the owner",), -len(group[0]), group[0])):
         title = "Every kind of access" if len(kinds) == len(ACCESS) else f"{' and '.join(kinds)} only".capitalize()
         yield f"### {title}\n"
-        yield _table(("Function", ""), rows)
+        yield _table(("Function", "Meaning"), rows)
 
 
 def _error_codes() -> str:
@@ -120,7 +122,17 @@ def _error_codes() -> str:
 
 
 def _short(text: str) -> str:
+    text = (
+        re.sub(r"DEFAULT (\S+?)::[a-z]+(\[\])?", r"default \1", text)
+        .replace("default NULL", "default null")
+        .replace("DEFAULT", "default")
+    )
     return text.replace("walltrack.", "").replace("timestamp with time zone", "timestamptz")
+
+
+def _escape(text: str) -> str:
+    """A text of the database in Markdown, where <id> would be a tag."""
+    return text.replace("<", "&lt;")
 
 
 def _table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
