@@ -142,9 +142,7 @@ def test_passwords_of_wrong_urls_are_not_shown(url: str) -> None:
 
 @pytest.mark.parametrize("host", ["%2Fhome%2Fada%40corp", "%40abstract", "/home/ada@corp"])
 def test_sockets_may_be_in_any_folder(host: str) -> None:
-    assert (
-        "FAIL connection" in run(f"postgresql://u:%40@/db?host={host}", "doctor", expect=1).stdout
-    )  # parsed as a socket
+    assert "FAIL connection" in run(f"postgresql://u:%40@/db?host={host}", "doctor", expect=1).stdout  # parsed as a socket
 
 
 def test_unknown_connection_options_are_named() -> None:
