@@ -97,7 +97,7 @@ def primary() -> Iterator[Node]:
 def standby(primary: Node) -> Iterator[Node]:
     """A hot standby that streams from the primary."""
     node = Node(primary.folder.with_name("b"))
-    code, output = node.cluster._run(
+    code, output = node.cluster.programs.run(
         "pg_basebackup", "-D", str(node.folder), "-h", str(primary.folder), "-p", "5432", "-U", "postgres", "-R", "-c", "fast"
     )
     assert code == 0, output
