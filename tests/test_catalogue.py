@@ -170,7 +170,10 @@ def test_plpgsql_check_finds_nothing(db: psycopg.Connection) -> None:
             ('tg_alerts__tell_delete', 'relation "deleted_alerts" does not exist')
           )
           -- An assignment calls a function in a third of the time of PERFORM.
-          and c.message not in ('never read variable "v_is_notified"', 'never read variable "v_lifted"', 'never read variable "v_limit"', 'never read variable "v_set"')
+          and c.message not in (
+            'never read variable "v_is_notified"', 'never read variable "v_lifted"', 'never read variable "v_limit"',
+            'never read variable "v_set"'
+          )
         """
     ).fetchall()
     assert found == []
