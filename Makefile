@@ -1,6 +1,6 @@
-# make demo   watch it work           make test   the whole suite
-# make lint   every static check      make bench  what it costs, in pairs
-# Each one sets itself up: only Python 3.11 or newer is needed.
+# make demo   run the demonstration   make test   the whole suite
+# make lint   every static check      make bench  the cost of alerting, in pairs
+# Each target sets itself up; it needs only Python 3.11 or newer.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,7 +10,7 @@ REV ?= HEAD
 COV ?= --cov --cov-report=term
 JOBS ?= -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test lint bench bench-compare soak soak-stream screenshots clean
+.PHONY: demo test lint reference bench bench-compare soak soak-stream screenshots clean
 
 demo: $(VENV)/ready
 	$(BIN)/walltrack-alerts demo $(ARGS)
@@ -22,9 +22,15 @@ lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/sqlfluff lint --disable-progress-bar sql
 	$(BIN)/python -m alembic upgrade head --sql >$(VENV)/upgrade.sql
 	$(BIN)/squawk $(VENV)/upgrade.sql
+
+# docs/api.md from the comments in a migrated database, docs/commands.md from the help of the commands
+reference: $(VENV)/ready
+	$(BIN)/python bench/api_reference.py
+	$(BIN)/python bench/command_reference.py
 
 # Crashes under load for so many minutes: make soak ARGS="--minutes 10"
 soak: $(VENV)/ready

@@ -1,21 +1,26 @@
-"""${message}
+"""${message[0].upper() + message[1:]}."""
 
-A revision holds only what changes a table that exists already, and does nothing where the table does not exist yet:
-sql/ creates it then, in its current form. Its downgrade runs before anything else is dropped: it also drops the views, triggers and
-functions that need what it takes away.
-"""
+from walltrack_alerts.migrations import run_script
 
-from alembic import op
-
-revision = ${repr(up_revision)}
-down_revision = ${repr(down_revision)}
+revision = "${up_revision}"
+down_revision = "${down_revision}"
 branch_labels = None
 depends_on = None
 
+# Runs before the files of sql/, on an empty database too: change only what exists.
+UPGRADE = """
+"""
+
+# Runs before any other object is dropped: drop the views, triggers and functions that need what this drops.
+DOWNGRADE = """
+"""
+
 
 def upgrade() -> None:
-    ${upgrades if upgrades else "pass"}
+    """Change the objects that exist."""
+    run_script(UPGRADE)
 
 
 def downgrade() -> None:
-    ${downgrades if downgrades else "pass"}
+    """Take the change back."""
+    run_script(DOWNGRADE)

@@ -1,6 +1,7 @@
 """The alert panel in a tab of another Gradio app: python embed_gradio.py.
 
-WALLTRACK_DATABASE_URL names the database, DESK_USERS who may log in: DESK_USERS='[["ada", "secret"], ["bob", "hidden"]]'.
+WALLTRACK_DATABASE_URL names the database, DESK_USERS the users with passwords:
+DESK_USERS='[["ada", "secret"], ["bob", "hidden"]]'.
 """
 
 import json
@@ -16,7 +17,7 @@ with gr.Blocks(title="Trading desk") as app:
         gr.Dataframe([["BONK", 1.5], ["WIF", 0.7]], headers=["token", "SOL"], elem_id="positions")
         gr.Button("Trade", elem_id="trade")
     with gr.Tab("Alerts"):
-        # Whoever is logged in acts under that name; bob may only look.
+        # Users act under their login name; bob is a reader.
         create_alerts_panel(os.environ["WALLTRACK_DATABASE_URL"], access=GradioAccess(readers=["bob"]))
 
 if __name__ == "__main__":

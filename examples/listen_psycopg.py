@@ -1,4 +1,4 @@
-"""Follows the alerts with psycopg alone: python listen_psycopg.py CURSOR_FILE, connected by PGHOST, PGDATABASE, ..."""
+"""Follows the events with psycopg alone: python listen_psycopg.py CURSOR_FILE. PGHOST, PGDATABASE, ... name the database."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ import psycopg
 place = Path(sys.argv[1])
 
 with psycopg.connect(autocommit=True) as connection:  # direct, not through a transaction pooler
-    connection.execute("listen walltrack_alerts")  # first listen, then catch up: nothing falls in between
+    connection.execute("listen walltrack_alerts")  # listen first, then catch up, so that no event falls in between
     cursor = place.read_text() if place.exists() else None
     while True:
         events = connection.execute(
@@ -20,6 +20,6 @@ with psycopg.connect(autocommit=True) as connection:  # direct, not through a tr
             temporary = place.with_suffix(".new")
             temporary.write_text(cursor)
             temporary.replace(place)
-        if not events:  # sleep until something happens; look again from time to time in case a notification was lost
+        if not events:  # sleep until a notification; poll in case one was lost
             for _ in connection.notifies(timeout=15, stop_after=1):
                 pass

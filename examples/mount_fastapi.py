@@ -1,7 +1,7 @@
 """The alert panel below /alerts of a FastAPI app, with the app's own login.
 
-uvicorn mount_fastapi:app, where WALLTRACK_DATABASE_URL names the database and DESK_TOKENS who may come in:
-DESK_TOKENS='{"a long secret": ["ada", "operator"], "another one": ["bob", "reader"]}'. This login is no more than an example.
+uvicorn mount_fastapi:app, where WALLTRACK_DATABASE_URL names the database and DESK_TOKENS the users by token:
+DESK_TOKENS='{"a long secret": ["ada", "operator"], "another one": ["bob", "reader"]}'. This login is only an example.
 """
 
 import json
@@ -16,8 +16,8 @@ from walltrack_alerts.ui import Person, Role, mount
 TOKENS = json.loads(os.environ["DESK_TOKENS"])
 
 
-def who(request):
-    """The person behind a request, or None: nobody. Asked at every request and every action, the WebSocket included."""
+def user_of(request):
+    """The user of a request, or None. The panel calls it for every request and every action, the WebSocket included."""
     given = request.cookies.get("desk", "")
     for token, (name, role) in TOKENS.items():
         if secrets.compare_digest(token.encode(), given.encode()):
@@ -30,7 +30,7 @@ app = FastAPI()
 
 @app.get("/")
 def home():
-    """A page of the app itself."""
+    """Show a page of the app itself."""
     return {"alerts": "/alerts"}
 
 
@@ -42,4 +42,4 @@ def enter(token: str):
     return response
 
 
-mount(app, "/alerts", os.environ["WALLTRACK_DATABASE_URL"], access=who)
+mount(app, "/alerts", os.environ["WALLTRACK_DATABASE_URL"], access=user_of)

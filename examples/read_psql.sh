@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prints what happened since the last run, with psql alone: read_psql.sh CURSOR_FILE, from cron or in a loop.
+# Prints the events since the last run, with psql alone: read_psql.sh CURSOR_FILE, from cron or in a loop.
 set -eu
 place=$1
 touch "$place"

@@ -1,4 +1,4 @@
-"""The command as a person runs it, against a real database."""
+"""The command line against a real database."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COMMAND = [str(Path(sys.executable).with_name("walltrack-alerts"))]
 
 
 def run(url: str, *arguments: str, expect: int = 0) -> Result:
-    """In this process: its start takes longer than most of what it does. `listen` needs a process."""
+    """Run a command in this process, because starting one takes longer than most commands; `listen` needs a process."""
     done = CliRunner().invoke(app, arguments, env={"WALLTRACK_DATABASE_URL": url, "NO_COLOR": "1"})
     assert done.exit_code == expect, done.stdout + done.stderr
     assert done.exception is None or isinstance(done.exception, SystemExit)
@@ -34,12 +34,12 @@ def run(url: str, *arguments: str, expect: int = 0) -> Result:
 
 
 def told(done: Result) -> str:
-    """What a usage error says, without its frame and line ends."""
+    """The text of a usage error without its frame and line breaks."""
     return " ".join(done.stderr.replace("│", " ").split())
 
 
 def run_process(url: str, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
-    """In a process of its own, as it is installed."""
+    """Run the installed command in its own process."""
     done = subprocess.run(
         [*COMMAND, *arguments], check=False, capture_output=True, text=True, timeout=60,
         env={**os.environ, "WALLTRACK_DATABASE_URL": url, "COLUMNS": "160", "NO_COLOR": "1"},
@@ -48,7 +48,7 @@ def run_process(url: str, *arguments: str, expect: int = 0) -> subprocess.Comple
     return done
 
 
-def test_help_teaches() -> None:
+def test_help_is_shown_for_every_command() -> None:
     for command in (
         (),
         ("alerts",),
@@ -70,11 +70,11 @@ def test_help_teaches() -> None:
     assert run_process("", "--version").stdout.strip() == version("walltrack-alerts")
 
 
-def test_a_wrong_word_is_exit_code_2() -> None:
+def test_unknown_commands_exit_with_2() -> None:
     assert "No such command" in run_process("", "allerts", expect=2).stderr
 
 
-def test_migrate_and_doctor(empty_database_url: str) -> None:
+def test_migrate_makes_every_check_of_doctor_pass(empty_database_url: str) -> None:
     before = run(empty_database_url, "doctor", expect=1).stdout
     assert "walltrack-alerts migrate" in before
     assert "Migrated" in run(empty_database_url, "migrate").stdout
@@ -99,21 +99,21 @@ def test_migrate_and_doctor(empty_database_url: str) -> None:
         ("insert into walltrack.alert_faults (table_id, sqlstate, message) values ('walltrack.orders', 'XX000', 'x')", "1 in"),
     ],
 )
-def test_doctor_finds_what_is_ill(database_url: str, bot: Bot, harm: str, named: str) -> None:
+def test_doctor_finds_each_fault(database_url: str, bot: Bot, harm: str, named: str) -> None:
     bot.execute(harm)
     text = run(database_url, "doctor", expect=1).stdout
-    assert "ILL" in text and named in text
+    assert "FAIL" in text and named in text
 
 
-def test_doctor_without_a_server() -> None:
+def test_doctor_reports_a_missing_server() -> None:
     text = run("postgresql://x@127.0.0.1:1/x", "doctor", expect=1).stdout
-    assert "ILL connection" in text and "WALLTRACK_DATABASE_URL" in text
+    assert "FAIL connection" in text and "WALLTRACK_DATABASE_URL" in text
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://x/y", "postgresql://h:port/x"])
-def test_a_wrong_url(url: str) -> None:
+def test_wrong_urls_are_explained_without_a_traceback(url: str) -> None:
     done = run_process(url, "alerts", "list", expect=2)
-    assert "Error: WALLTRACK_DATABASE_URL is no PostgreSQL connection string" in done.stderr and "Traceback" not in done.stderr
+    assert "Error: WALLTRACK_DATABASE_URL is not a PostgreSQL connection string" in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -132,25 +132,25 @@ def test_a_wrong_url(url: str) -> None:
         "host=h password='x' 'SECRET'",
     ],
 )
-def test_a_wrong_url_is_not_shown(url: str) -> None:
-    """Most of it may be the password."""
+def test_passwords_of_wrong_urls_are_not_shown(url: str) -> None:
+    """Any part of it may be the password."""
     for command in (("alerts", "list"), ("listen",), ("doctor",)):
         done = run(url, *command, expect=2)
-        assert "WALLTRACK_DATABASE_URL is no PostgreSQL connection string" in done.stderr and "%40 for @" in done.stderr
+        assert "WALLTRACK_DATABASE_URL is not a PostgreSQL connection string" in done.stderr and "%40 for @" in done.stderr
         assert "SECRET" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("host", ["%2Fhome%2Fada%40corp", "%40abstract", "/home/ada@corp"])
-def test_a_socket_may_be_anywhere(host: str) -> None:
-    assert "ILL connection" in run(f"postgresql://u:%40@/db?host={host}", "doctor", expect=1).stdout  # there is none, but
+def test_sockets_may_be_in_any_folder(host: str) -> None:
+    assert "FAIL connection" in run(f"postgresql://u:%40@/db?host={host}", "doctor", expect=1).stdout  # parsed as a socket
 
 
-def test_an_option_that_does_not_exist_is_named() -> None:
+def test_unknown_connection_options_are_named() -> None:
     assert "there is no option frobnicate" in run("postgresql://h/db?frobnicate=1", "alerts", "list", expect=2).stderr
 
 
-def test_which_database_is_used(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By name, whatever names it; what only `listen` uses is named when it listens."""
+def test_the_database_in_use_is_named(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the name that the environment gives; `listen` names its own connection."""
     parts = conninfo_to_dict(database_url)
     for variable, name in (("PGHOST", "host"), ("PGPORT", "port"), ("PGDATABASE", "dbname"), ("PGUSER", "user")):
         monkeypatch.setenv(variable, str(parts.get(name, "postgres")))
@@ -159,10 +159,10 @@ def test_which_database_is_used(database_url: str, monkeypatch: pytest.MonkeyPat
     there = run_process(database_url, "listen", expect=1).stderr
     assert "Using elsewhere on 127.0.0.1:1" in there and "WALLTRACK_LISTEN_URL" in there
     monkeypatch.setenv("WALLTRACK_LISTEN_URL", "nonsense")
-    assert "WALLTRACK_LISTEN_URL is no PostgreSQL connection string" in run(database_url, "alerts", "list", expect=2).stderr
+    assert "WALLTRACK_LISTEN_URL is not a PostgreSQL connection string" in run(database_url, "alerts", "list", expect=2).stderr
 
 
-def test_what_is_no_id_acts_on_nothing(database_url: str, bot: Bot) -> None:
+def test_invalid_ids_change_nothing(database_url: str, bot: Bot) -> None:
     bot.exhaust(bot.create("exit"))
     for command in (("alerts", "resolve", "", "-m", "x"), ("orders", "cancel", "", "--yes"), ("alerts", "ack", "z")):
         assert "first 4 characters" in told(run(database_url, *command, expect=2))
@@ -170,7 +170,7 @@ def test_what_is_no_id_acts_on_nothing(database_url: str, bot: Bot) -> None:
     assert alert.status == "active"
 
 
-def test_words_that_cannot_be_written(database_url: str, bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unencodable_values_and_nameless_users_are_handled(database_url: str, bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
     bot.exhaust(bot.create("exit"))
     alert = str(bot.alerts()[0].id)
     assert "UTF-8" in run(database_url, "alerts", "resolve", alert, "-m", "caf\udce9", expect=1).stderr
@@ -184,7 +184,7 @@ def test_words_that_cannot_be_written(database_url: str, bot: Bot, monkeypatch: 
 
 
 @pytest.mark.parametrize("arguments", [("--json",), ()])
-def test_a_reader_that_leaves_early_is_no_error(database_url: str, bot: Bot, arguments: tuple[str, ...]) -> None:
+def test_closed_pipes_are_no_error(database_url: str, bot: Bot, arguments: tuple[str, ...]) -> None:
     bot.execute("select walltrack.raise_alert('t', 'info', repeat('x', 200), repeat('y', 900)) from generate_series(1, 3000)")
     with subprocess.Popen(
         [*COMMAND, "alerts", "list", "--limit", "3000", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -198,14 +198,14 @@ def test_a_reader_that_leaves_early_is_no_error(database_url: str, bot: Bot, arg
     assert "Broken" not in told and "Traceback" not in told
 
 
-def test_a_database_that_is_newer(database_url: str, bot: Bot) -> None:
+def test_newer_schemas_are_refused(database_url: str, bot: Bot) -> None:
     bot.execute("update walltrack.alerts_version set version_num = '9999'")
     assert "upgrade this one" in run(database_url, "doctor", expect=1).stdout
     assert "upgrade this one" in run(database_url, "migrate", expect=1).stderr
     bot.execute("update walltrack.alerts_version set version_num = %s", (migrations.head_revision(),))
 
 
-def test_the_life_of_an_alert(database_url: str, bot: Bot) -> None:
+def test_an_alert_is_acknowledged_and_resolved(database_url: str, bot: Bot) -> None:
     nothing = run(database_url, "alerts", "list")
     assert "No open alerts" in nothing.stderr and nothing.stdout == ""
     order = bot.create("exit", token_symbol="<b>BONK</b>")
@@ -237,7 +237,7 @@ def test_the_life_of_an_alert(database_url: str, bot: Bot) -> None:
     assert "there is no alert" in run(database_url, "alerts", "show", "ffffffff-ffff", expect=1).stderr
 
 
-def test_an_unmigrated_database_says_what_to_do(empty_database_url: str) -> None:
+def test_unmigrated_databases_name_the_command_to_run(empty_database_url: str) -> None:
     assert "walltrack-alerts migrate" in run(empty_database_url, "alerts", "list", expect=1).stderr
 
 
@@ -262,7 +262,7 @@ def test_listen_prints_one_json_line_each(database_url: str, bot: Bot) -> None:
 
 
 def test_listen_resumes_from_its_cursor_file(database_url: str, bot: Bot, tmp_path: Path) -> None:
-    """It ends at a command that fails; the next run begins with that very event."""
+    """A command that fails ends it; the next run starts with the same event."""
     orders = [bot.create() for _ in range(3)]
     for order in orders:
         bot.exhaust(order)
@@ -286,11 +286,11 @@ def test_listen_resumes_from_its_cursor_file(database_url: str, bot: Bot, tmp_pa
 
 
 @pytest.mark.parametrize("arguments", [("--after", "nonsense"), ("--exec", ""), ("--exec", "'open")])
-def test_listen_says_what_is_wrong(database_url: str, arguments: tuple[str, ...]) -> None:
+def test_listen_explains_wrong_options(database_url: str, arguments: tuple[str, ...]) -> None:
     assert f"Error: {arguments[0]}: " in run_process(database_url, "listen", *arguments, expect=2).stderr
 
 
-def test_snoozing(database_url: str, bot: Bot) -> None:
+def test_alerts_are_snoozed_and_woken(database_url: str, bot: Bot) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
     alert = str(bot.alert(order).id)
@@ -309,7 +309,7 @@ def test_snoozing(database_url: str, bot: Bot) -> None:
     assert "e.g. '15 min', '1 h'" in told(run(database_url, "alerts", "snooze", alert, "--for", "a while", expect=2))
 
 
-def test_searching(database_url: str, bot: Bot) -> None:
+def test_alerts_are_filtered_by_text_and_status(database_url: str, bot: Bot) -> None:
     for symbol in ("BONK", "WIF", "100%"):
         bot.exhaust(bot.create("exit", token_symbol=symbol))
     bot.fill(bot.execute("select id from walltrack.orders where token_symbol = 'WIF'").fetchone()[0])  # type: ignore[index]
@@ -321,13 +321,13 @@ def test_searching(database_url: str, bot: Bot) -> None:
     run(database_url, "alerts", "list", "--status", "gone", expect=2)
 
 
-def test_order_actions(database_url: str, bot: Bot) -> None:
+def test_orders_are_retried_and_cancelled(database_url: str, bot: Bot) -> None:
     order = bot.create("exit", token_symbol="BONK\x1b[31m")
     bot.exhaust(order)
     alert = str(bot.alert(order).id)
     assert "pending again" in run(database_url, "orders", "retry", alert[:13], "--by", "ada").stdout
     assert "ada put the order back at" in run(database_url, "orders", "retry", alert, "--by", "bob", expect=1).stderr
-    asked = run(database_url, "orders", "cancel", alert, expect=1)  # nobody answers
+    asked = run(database_url, "orders", "cancel", alert, expect=1)  # no terminal answers
     assert "cannot be undone" in asked.stderr and "The position stays open" in asked.stderr and "\x1b[31m" not in asked.stderr
     assert bot.alert(order).is_open
     done = json.loads(run(database_url, "orders", "cancel", alert, "--yes", "--reason", "sold by hand", "--json").stdout)

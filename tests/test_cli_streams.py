@@ -1,4 +1,4 @@
-"""What the command loads, and what it writes where: any encoding, a full disk, a closed stream."""
+"""What the command loads, and how it writes: any encoding, a full disk, a closed stream."""
 
 from __future__ import annotations
 
@@ -60,16 +60,16 @@ def test_every_command_has_examples() -> None:
     assert [text.splitlines()[0] for text in texts if "$ walltrack-alerts " not in text] == []
 
 
-def test_help_keeps_what_looks_like_markup() -> None:
+def test_help_prints_brackets_literally() -> None:
     texts, _ = helps()
     words = [" ".join(text.replace("│", " ").split()) for text in texts]
-    for default in ("Without it the cursor file's, else now.", "this machine unless said otherwise", "[default: open]"):
+    for default in ("Default: the cursor of the cursor file, else now.", "[default: (your login name)]", "[default: open]"):
         assert any(default in text for text in words)
     assert not any("<list" in text for text in words)  # fills half of a terminal
 
 
 def run_encoded(url: str, encoding: str, *arguments: str, expect: int = 0) -> tuple[str, str]:
-    """What a process writes to standard output and standard error, in the encoding."""
+    """Standard output and standard error of a process with this encoding."""
     done = subprocess.run(
         [*COMMAND, *arguments], check=False, capture_output=True, timeout=60,
         env={**os.environ, "WALLTRACK_DATABASE_URL": url, "PYTHONIOENCODING": encoding},
@@ -80,7 +80,7 @@ def run_encoded(url: str, encoding: str, *arguments: str, expect: int = 0) -> tu
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "ISO-8859-1", "cp1252"])
-def test_no_encoding_is_an_error(database_url: str, bot: Bot, encoding: str) -> None:
+def test_every_encoding_of_output_works(database_url: str, bot: Bot, encoding: str) -> None:
     order = bot.create("exit", token_symbol=SYMBOL)
     bot.exhaust(order, f"{SYMBOL} … failed")
     alert = str(bot.alert(order).id)
@@ -96,7 +96,7 @@ def test_no_encoding_is_an_error(database_url: str, bot: Bot, encoding: str) -> 
     told = run_encoded(database_url, encoding, "alerts", "resolve", alert, "-m", " ", "--by", SYMBOL, expect=1)[1]
     assert "Error: " in told
     wrong = run_encoded(database_url, encoding, "alerts", "snooze", alert, "--for", SYMBOL, expect=2)[1]
-    assert "is no interval" in wrong
+    assert "is not an interval" in wrong
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "ISO-8859-1"])
@@ -109,7 +109,7 @@ def test_json_is_complete_in_any_encoding(database_url: str, bot: Bot, encoding:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full exists on Linux only")
-def test_output_that_cannot_be_written_is_an_error(database_url: str, bot: Bot) -> None:
+def test_unwritable_output_is_an_error(database_url: str, bot: Bot) -> None:
     bot.exhaust(bot.create("exit"))
     for arguments in (("alerts", "list"), ("alerts", "list", "--json"), ("doctor",), ("--help",)):
         with Path("/dev/full").open("w") as full:
@@ -121,7 +121,7 @@ def test_output_that_cannot_be_written_is_an_error(database_url: str, bot: Bot) 
         assert "Traceback" not in done.stderr and "Exception" not in done.stderr
 
 
-def test_closed_streams_swallow_what_they_get(database_url: str, bot: Bot) -> None:
+def test_closed_streams_are_no_error(database_url: str, bot: Bot) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
     script = f"exec {COMMAND[0]} alerts ack {bot.alert(order).id} >&- 2>&-"
@@ -131,7 +131,7 @@ def test_closed_streams_swallow_what_they_get(database_url: str, bot: Bot) -> No
     assert done.returncode == 0 and bot.alert(order).status == "acknowledged"
 
 
-def test_show_fits_a_terminal_and_is_whole_in_a_pipe(database_url: str, bot: Bot) -> None:
+def test_show_fits_terminals_and_is_complete_in_pipes(database_url: str, bot: Bot) -> None:
     error = "slippage tolerance exceeded " * 10
     bot.exhaust(bot.create("exit"), error)
     data = json.dumps({"\x1b[31mkey": {"deep": [1, True]}, "ok": True, "none": None})

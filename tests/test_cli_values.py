@@ -1,4 +1,4 @@
-"""Options as people write them, and what is said where they cannot be used."""
+"""Values of options: which ones are understood, and how others are refused."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ pytestmark = pytest.mark.own_server
         ("0.5 s", timedelta(milliseconds=500)), ("90 days", timedelta(days=90)),
     ],
 )  # fmt: skip
-def test_an_interval_means_the_same_to_postgresql(db: psycopg.Connection, written: str, meant: timedelta) -> None:
+def test_postgresql_reads_intervals_with_the_same_length(db: psycopg.Connection, written: str, meant: timedelta) -> None:
     assert db.execute("select %s::text::interval", (interval(written),)).fetchone() == (meant,)
 
 
-def test_months_and_years_are_those_of_the_calendar(db: psycopg.Connection) -> None:
+def test_months_and_years_follow_the_calendar(db: psycopg.Connection) -> None:
     query = "select timestamptz '2024-02-29 UTC' - %s::text::interval = timestamptz '2022-12-29 UTC'"
     assert db.execute(query, (interval("1 year 2 months"),)).fetchone() == (True,)
 
@@ -52,19 +52,19 @@ WRONG_INTERVALS = [
 
 
 @pytest.mark.parametrize("wrong", WRONG_INTERVALS)
-def test_what_is_no_interval_is_refused_with_examples(wrong: str) -> None:
+def test_invalid_intervals_are_refused_with_examples(wrong: str) -> None:
     for parse in (interval, snooze_interval):
         with pytest.raises(typer.BadParameter, match=r"e\.g\. '15 min', '1 h'"):
             parse(wrong)
 
 
 @pytest.mark.parametrize("wrong", ["banana", "", "2020-01-01", "9999-12-31", "25:00", "9999-12-31T23:59-05:00"])
-def test_what_is_no_time_is_refused_with_examples(wrong: str) -> None:
+def test_invalid_times_are_refused_with_examples(wrong: str) -> None:
     with pytest.raises(typer.BadParameter, match="18:00"):
         future_time(wrong)
 
 
-def test_a_clock_time_is_the_next_one() -> None:
+def test_clock_times_mean_the_next_occurrence() -> None:
     for minutes in (-5, 5):
         now = datetime.now(UTC)
         asked = (now + timedelta(minutes=minutes)).astimezone()
@@ -76,14 +76,14 @@ def test_a_clock_time_is_the_next_one() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("alerts", "snooze", "{id}", "--for", "banana"), "'banana' is no interval"),
-        (("alerts", "snooze", "{id}", "--until", "banana"), "'banana' is no time"),
+        (("alerts", "snooze", "{id}", "--for", "banana"), "'banana' is not an interval"),
+        (("alerts", "snooze", "{id}", "--until", "banana"), "'banana' is not a time"),
         (("alerts", "snooze", "{id}"), "--for '15 min' or --until 18:00"),
         (("alerts", "list", "--limit", "many"), "--limit"),
         (("alerts", "list", "--limit", "0"), "--limit"),
         (("alerts", "list", "--severity", "fatal"), "critical"),
         (("alerts", "show", "xyz"), "at least its first 4 characters"),
-        (("purge", "--older-than", "banana"), "'banana' is no interval"),
+        (("purge", "--older-than", "banana"), "'banana' is not an interval"),
         (("demo", "--pace", "nan"), "--pace"),
         (("demo", "--duration", "nan"), "--duration"),
         (("demo", "--duration", "inf"), "--duration"),
@@ -91,7 +91,7 @@ def test_a_clock_time_is_the_next_one() -> None:
         (("panel", "--port", "70000"), "--port"),
     ],
 )
-def test_wrong_options_are_named_with_exit_code_2(database_url: str, bot: Bot, arguments: tuple[str, ...], says: str) -> None:
+def test_wrong_options_are_named_and_exit_with_2(database_url: str, bot: Bot, arguments: tuple[str, ...], says: str) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
     alert = bot.alert(order)
@@ -117,7 +117,7 @@ def test_durations_are_rounded_down() -> None:
     ]  # fmt: skip
 
 
-def test_texts_are_made_harmless() -> None:
+def test_control_characters_are_replaced() -> None:
     assert printable("a\x1b[31m\nb") == "a\ufffd[31m\nb"
     assert printable("Ze\u0301 ❤\ufe0f") == "Z\u00e9 ❤"
     assert printable("🇺🇸 👍🏽 \u1161\u3164") == "\ufffd\ufffd 👍\ufffd \ufffd\ufffd"  # terminals differ in their widths

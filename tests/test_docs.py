@@ -1,4 +1,4 @@
-"""What README and docs show can be typed as it stands."""
+"""README and docs: what they show works, what they list is complete, and what is generated is current."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import shlex
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 import typer.main
 
+from bench import api_reference, command_reference
 from walltrack_alerts.cli import app
 
 FOLDER = Path(__file__).parent.parent
-PAGES = [FOLDER / "README.md", *sorted((FOLDER / "docs").glob("*.md"))]
+PAGES = sorted(path for path in FOLDER.glob("*.md")) + sorted((FOLDER / "docs").glob("*.md")) + [FOLDER / "sql" / "README.md"]
 
 
 def shown_commands() -> Iterator[tuple[str, str]]:
@@ -32,7 +35,22 @@ def shown_commands() -> Iterator[tuple[str, str]]:
         )
 
 
-def test_every_command_that_is_shown_can_be_parsed() -> None:
+def commands(command: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Each command that the help lists, by its name after `walltrack-alerts`."""
+    if not hasattr(command, "commands"):
+        yield path, command
+    for name, inner in getattr(command, "commands", {}).items():
+        if not inner.hidden:
+            yield from commands(inner, f"{path} {name}".strip())
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_shown_commands_can_be_parsed() -> None:
     group = typer.main.get_command(app)
     seen = set()
     for page, line in shown_commands():
@@ -48,21 +66,74 @@ def test_every_command_that_is_shown_can_be_parsed() -> None:
                 found = command.get_command(context, words.pop(0))
                 assert found is not None
                 command = found
-            command.make_context("it", words, parent=context)
+            if words:  # without arguments it may be no more than a name
+                command.make_context("it", words, parent=context)
         except Exception as error:
             raise AssertionError(f"{page}: walltrack-alerts {line}: {error!r}") from error
         seen.add(line)
     assert len(seen) > 20
 
 
+def test_every_command_and_option_is_documented() -> None:
+    sections = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", command_reference.PAGE.read_text(), re.MULTILINE | re.DOTALL))
+    found = dict(commands(typer.main.get_command(app)))
+    assert sections.keys() == found.keys() and len(found) > 15
+    for name, command in found.items():
+        rows = set(re.findall(r"^\| `([^`]+)`", sections[name], re.MULTILINE))
+        rows |= set(re.findall(r"^\| `[^`]+`, `([^`]+)`", sections[name], re.MULTILINE))
+        documented = {word for each in command.params for word in [*each.opts, *each.secondary_opts] if word.startswith("-")}
+        documented |= {each.metavar for each in command.params if each.param_type_name == "argument"}
+        assert rows == documented and all(each.help for each in command.params), name
+
+
+def test_the_command_reference_is_current() -> None:
+    assert command_reference.PAGE.read_text(encoding="utf-8") == command_reference.render(), "run `make reference`"
+
+
+def test_the_sql_reference_is_current(db: psycopg.Connection) -> None:
+    assert api_reference.PAGE.read_text(encoding="utf-8") == api_reference.render(db), "run `make reference`"
+
+
+def test_the_sql_reference_lists_what_each_access_may_call(db: psycopg.Connection) -> None:
+    page = api_reference.PAGE.read_text(encoding="utf-8")
+    granted = {
+        row[0]
+        for access in api_reference.ACCESS
+        for row in db.execute("select unnest(walltrack.granted_functions(%s))", (access,))
+    }
+    listed = set(re.findall(r"^\| `(\w+)\(", page, re.MULTILINE))
+    assert listed == granted | api_reference.OWNER and len(granted) > 20
+
+
 def test_every_extra_is_explained() -> None:
     project = tomllib.loads((FOLDER / "pyproject.toml").read_text())["project"]
-    readme = PAGES[0].read_text()
+    readme = (FOLDER / "README.md").read_text()
     assert [name for name in project["optional-dependencies"] if f"| `{name}` |" not in readme] == []
-    assert f"walltrack_alerts-{project['version']}-py3-none-any.whl" in readme
+
+
+def test_version_changelog_and_readme_agree() -> None:
+    version = tomllib.loads((FOLDER / "pyproject.toml").read_text())["project"]["version"]
+    changelog = (FOLDER / "CHANGELOG.md").read_text()
+    headings = re.findall(r"^## (.+)$", changelog, re.MULTILINE)
+    assert headings[0] == "[Unreleased]"
+    assert re.fullmatch(rf"\[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d", headings[1])
+    sections = set(re.findall(r"^### (.+)$", changelog, re.MULTILINE))
+    assert sections <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert f"walltrack_alerts-{version}-py3-none-any.whl" in (FOLDER / "README.md").read_text()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_leads_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
-    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+def test_every_link_leads_to_a_file_and_heading(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert "://" in link or target.exists(), link
+        assert not anchor or "://" in link or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_named_tests_and_make_targets_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert [path for path in re.findall(r"`(tests/[\w/]+(?:\.py)?/?)`", text) if not (FOLDER / path).exists()] == []
+    targets = set(re.findall(r"^([a-z-]+):", (FOLDER / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)) <= targets

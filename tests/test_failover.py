@@ -21,6 +21,7 @@ from psycopg.conninfo import make_conninfo
 
 from tests.test_stream import RAISE, Consumer, ids, page_through, read
 from walltrack_alerts import embedded, migrations
+from walltrack_alerts.embedded.server import Cluster
 from walltrack_alerts.errors import LostEventsError
 from walltrack_alerts.listener import StreamState, listen
 
@@ -40,8 +41,8 @@ class Node:
         return make_conninfo("", host=str(self.folder), port="5432", user="postgres", dbname="postgres")
 
     @property
-    def cluster(self) -> embedded._Cluster:
-        return embedded._Cluster.at(self.folder)
+    def cluster(self) -> Cluster:
+        return Cluster.at(self.folder)
 
     def start(self) -> None:
         code, output = self.cluster._start()
@@ -96,7 +97,7 @@ def primary() -> Iterator[Node]:
 def standby(primary: Node) -> Iterator[Node]:
     """A hot standby that streams from the primary."""
     node = Node(primary.folder.with_name("b"))
-    code, output = node.cluster._run(
+    code, output = node.cluster.programs.run(
         "pg_basebackup", "-D", str(node.folder), "-h", str(primary.folder), "-p", "5432", "-U", "postgres", "-R", "-c", "fast"
     )
     assert code == 0, output

@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from tests.bot import Bot
 from tests.conftest import new_database
 from tests.test_cli import run
-from walltrack_alerts import AlertService, migrations, purging
+from walltrack_alerts import AlertService, migrations, retention
 from walltrack_alerts.listener import listen
 
 ERROR = "zu wenig Gebühr … 5 €"
@@ -59,7 +59,7 @@ def use(url: str) -> None:
     run(url, "reconcile")
     run(url, "doctor")
     assert ERROR[:8] in run(url, "alerts", "list").stdout
-    assert purging.purge(url, "1 day", dry_run=False, progress=lambda *_: None).scanned == 0
+    assert retention.purge(url, "1 day", dry_run=False, progress=lambda *_: None).scanned == 0
 
 
 async def look_and_act(url: str) -> None:

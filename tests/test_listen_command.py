@@ -1,4 +1,4 @@
-"""`walltrack-alerts listen` as a service or in a pipe: it resumes, and nobody on its output can hold it up."""
+"""`walltrack-alerts listen` as a service or in a pipe: it resumes, and no reader of its output can block it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def wait_for(done: Callable[[], object], seconds: float = 120) -> None:
 
 
 class Listening:
-    """The command in a process of its own; `lines` are what it has printed so far."""
+    """The command in its own process; `lines` holds its output so far."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -82,8 +82,8 @@ def listening(url: str, *arguments: str, collect: bool = True) -> Iterator[Liste
             process.wait(30)
 
 
-def test_it_resumes_although_nothing_had_happened_yet(database_url: str, db: psycopg.Connection, tmp_path: Path) -> None:
-    """Now is a place, too: what happens between two runs is not lost."""
+def test_listen_resumes_before_the_first_event(database_url: str, db: psycopg.Connection, tmp_path: Path) -> None:
+    """`now` is stored as a cursor, so that events between two runs are not lost."""
     place = ("--cursor-file", str(tmp_path / "place"))
     db.execute(RAISE, ("high", "before"))
     with listening(database_url, *place) as listener:
@@ -97,8 +97,8 @@ def test_it_resumes_although_nothing_had_happened_yet(database_url: str, db: psy
         listener.ends(130)
 
 
-def test_it_ends_with_its_reader_although_no_more_happens(database_url: str, db: psycopg.Connection) -> None:
-    """As before `| head -1`."""
+def test_listen_ends_when_its_reader_leaves(database_url: str, db: psycopg.Connection) -> None:
+    """Like `| head -1`."""
     db.execute(RAISE, ("high", "a"))
     with listening(database_url, "--after", "beginning", collect=False) as listener:
         assert listener.process.stdout is not None
@@ -107,8 +107,8 @@ def test_it_ends_with_its_reader_although_no_more_happens(database_url: str, db:
         listener.ends(0)
 
 
-def test_a_reader_that_pauses_holds_nothing_up(database_url: str, db: psycopg.Connection, tmp_path: Path) -> None:
-    """As a pager: the pipe is full, notifications are taken all the same, SIGTERM ends it, and the rest comes later."""
+def test_paused_readers_block_no_other_session(database_url: str, db: psycopg.Connection, tmp_path: Path) -> None:
+    """Like a pager: with a full pipe, notifications are still received, and SIGTERM ends it; the rest comes later."""
     place = tmp_path / "place"
     arguments = ("--cursor-file", str(place), "--after", "beginning")
     many = (
@@ -130,7 +130,7 @@ def test_a_reader_that_pauses_holds_nothing_up(database_url: str, db: psycopg.Co
         assert seen + [line["event_id"] for line in listener.lines] == ids(db)
 
 
-def test_it_is_stopped_for_a_while(database_url: str, db: psycopg.Connection) -> None:
+def test_listen_survives_sigstop(database_url: str, db: psycopg.Connection) -> None:
     with listening(database_url) as listener:
         listener.process.send_signal(signal.SIGSTOP)
         wait_for(lambda: psutil.Process(listener.process.pid).status() == psutil.STATUS_STOPPED)
@@ -142,7 +142,7 @@ def test_it_is_stopped_for_a_while(database_url: str, db: psycopg.Connection) ->
         assert [line["event_id"] for line in listener.lines] == ids(db)
 
 
-def test_the_command_of_exec_ends_with_it_and_gets_no_strangers_words(
+def test_exec_receives_no_untrusted_arguments_and_ends_with_listen(
     database_url: str, db: psycopg.Connection, tmp_path: Path
 ) -> None:
     handler = tmp_path / "handler.py"
@@ -167,7 +167,7 @@ def test_the_command_of_exec_ends_with_it_and_gets_no_strangers_words(
         assert not psutil.pid_exists(facts["pid"]) and not (tmp_path / "harm").exists()
 
 
-def test_filters(database_url: str, db: psycopg.Connection) -> None:
+def test_events_are_filtered_by_kind_and_severity(database_url: str, db: psycopg.Connection) -> None:
     for severity in ("info", "high", "critical"):
         db.execute(RAISE, (severity, severity))
         db.execute("select walltrack.resolve_by_dedupe_key(%s, 'done', 'ada')", (severity,))
@@ -193,7 +193,7 @@ def test_filters(database_url: str, db: psycopg.Connection) -> None:
         (("--after", "beginning", "--exec", "/nowhere/program"), 1, "cannot be run"),
     ],
 )
-def test_what_is_wrong_is_said_at_once(
+def test_wrong_options_are_reported_at_once(
     database_url: str, db: psycopg.Connection, tmp_path: Path, arguments: tuple[str, ...], code: int, says: str
 ) -> None:
     db.execute(RAISE, ("high", "a"))
@@ -205,7 +205,7 @@ def test_what_is_wrong_is_said_at_once(
 
 @contextmanager
 def read_lines(url: str, count: int, **variables: str) -> Iterator[list[str]]:
-    """The first lines that people get, from the beginning."""
+    """The first lines for people, from the beginning."""
     with subprocess.Popen(
         [*COMMAND, "listen", "--after", "beginning"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env={**os.environ, "WALLTRACK_DATABASE_URL": url, **variables},
@@ -218,7 +218,7 @@ def read_lines(url: str, count: int, **variables: str) -> Iterator[list[str]]:
             process.kill()
 
 
-def test_a_line_says_which_alert_whose_token_and_why(database_url: str, bot: Bot) -> None:
+def test_lines_name_alert_token_and_cause(database_url: str, bot: Bot) -> None:
     order = bot.create("exit", token_symbol="WIF")
     bot.exhaust(order, "slippage " * 30)
     alert = bot.alert(order).id
@@ -248,7 +248,7 @@ def test_a_line_says_which_alert_whose_token_and_why(database_url: str, bot: Bot
     assert notes[6:] == [f"{TOKEN} sim buy no route", "The worker is late"]
 
 
-def test_a_terminal_gets_lines_of_its_width(database_url: str, bot: Bot) -> None:
+def test_terminal_lines_fit_the_width(database_url: str, bot: Bot) -> None:
     for symbol in ("WIF", "犬犬犬犬犬犬犬犬", "\u202eKNOB"):
         bot.exhaust(bot.create("exit", token_symbol=symbol), "slippage " * 30)
     script = "import json, sys; sys.exit(json.load(sys.stdin)['event_id'] == 3)"  # ends after the last one
@@ -260,7 +260,7 @@ def test_a_terminal_gets_lines_of_its_width(database_url: str, bot: Bot) -> None
     assert [line.split()[3] for line in lines] == [str(alert.id)[:8] for alert in bot.alerts()]
 
 
-def test_json_of_an_event_has_the_fields_of_the_stream(database_url: str, bot: Bot) -> None:
+def test_event_json_has_the_fields_of_the_stream(database_url: str, bot: Bot) -> None:
     bot.exhaust(bot.create("exit"))
     with listening(database_url, "--after", "beginning") as listener:
         wait_for(lambda: listener.lines)
@@ -271,13 +271,13 @@ def test_json_of_an_event_has_the_fields_of_the_stream(database_url: str, bot: B
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "ISO-8859-1"])
-def test_a_line_can_be_written_in_any_encoding(database_url: str, bot: Bot, encoding: str) -> None:
+def test_lines_are_written_in_any_encoding(database_url: str, bot: Bot, encoding: str) -> None:
     bot.exhaust(bot.create("exit", token_symbol="犬🚀é"), "… failed")
     with read_lines(database_url, 1, PYTHONIOENCODING=encoding) as lines:
         assert lines[0].endswith(f"????{'?' if encoding == 'ascii' else 'é'} sell ~ failed")
 
 
-def test_people_get_a_line_without_control_characters(database_url: str, db: psycopg.Connection) -> None:
+def test_lines_contain_no_control_characters(database_url: str, db: psycopg.Connection) -> None:
     db.execute("select walltrack.raise_alert('test', 'critical', E'a\\x1b[31m\\ntitle', '', '{}', true, null)")
     with subprocess.Popen(
         [*COMMAND, "listen", "--after", "beginning"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,

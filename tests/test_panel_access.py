@@ -451,7 +451,7 @@ def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, v
         ("eve:admin:$argon2id$x", "line 4: the role is 'admin'"),
         ("eve:reader:plain", "line 4: has no argon2 hash"),
         ("eve:reader:", "line 4: has no argon2 hash"),
-        (":reader:x", "line 4: is no name"),
+        (":reader:x", "line 4: is not a name"),
         ("e\tve:reader:x", "line 4: has a character"),
         ("ada:reader:HASH", "line 4: names ada again"),
     ],
@@ -492,8 +492,8 @@ def command(*arguments: object, typed: str = "", expect: int = 0) -> str:
 def test_users_by_command(tmp_path: Path) -> None:
     file = tmp_path / "users"
     assert "panel-user add" in command("panel-user", "list", file, expect=1)
-    assert "now in" in command("panel-user", "add", file, "ada", "--role", "operator", typed="correct horse\n")
-    assert "still in" in command("panel-user", "add", file, "ada", "--role", "reader", "--yes", typed="another horse\n")
+    assert "Added ada" in command("panel-user", "add", file, "ada", "--role", "operator", typed="correct horse\n")
+    assert "Updated ada" in command("panel-user", "add", file, "ada", "--role", "reader", "--yes", typed="another horse\n")
     assert "--yes" in command("panel-user", "add", file, "ada", "--role", "operator", typed="third horse\n", expect=1)
     command("panel-user", "add", file, "zoë", "--role", "operator", typed="pässwörter\n")
     assert command("panel-user", "list", file).splitlines() == ["reader    ada", "operator  zoë"]

@@ -19,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.bot import Bot
 from tests.test_stream import RAISE, Consumer, ids, read
-from walltrack_alerts import purging, reconciler
+from walltrack_alerts import reconciler, retention
 from walltrack_alerts.errors import ListenError
 from walltrack_alerts.listener import StreamState, Timing, listen
 from walltrack_alerts.service import AlertService
@@ -86,13 +86,13 @@ async def test_a_transaction_pooler_is_found_out(pooled_url: str, db: psycopg.Co
 def test_upkeep_through_a_transaction_pooler(pooled_url: str, bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many batches, twice: what one connection prepared would be in the way of the next."""
     monkeypatch.setattr(reconciler, "BATCH", 2)
-    monkeypatch.setattr(purging, "BATCH", 2)
+    monkeypatch.setattr(retention, "BATCH", 2)
     for _ in range(20):
         bot.exhaust(bot.create("exit"))
     bot.execute("select walltrack.resolve_alert(id, 'done', 'ada') from walltrack.alerts")
     for _ in range(2):
         reconciler.reconcile(pooled_url, dry_run=False, progress=lambda seen, total: None)
-        purging.purge(pooled_url, "1 s", dry_run=True, progress=lambda seen, total: None)
+        retention.purge(pooled_url, "1 s", dry_run=True, progress=lambda seen, total: None)
 
 
 async def test_session_pooling_is_heard(database_url: str, db: psycopg.Connection) -> None:

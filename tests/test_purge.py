@@ -1,4 +1,4 @@
-"""Purging: what was resolved long ago goes, with its events; nothing changes for what is open or still held."""
+"""Retention: old resolved alerts are deleted with their events; open alerts and held resolutions stay."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 
 from tests.bot import Bot
 from tests.test_cli import run, told
-from walltrack_alerts import purging
+from walltrack_alerts import retention
 
 
 def age(bot: Bot, days: int = 100, order: uuid.UUID | None = None) -> None:
-    """The resolved alerts (of one order) were resolved some days earlier than they were."""
+    """Move the resolution of resolved alerts (of one order) some days into the past."""
     bot.execute(
         "update walltrack.alerts set resolved_at = resolved_at - make_interval(days => %s) "
         "where status = 'resolved' and (%s::text is null or dedupe_key = %s)",
@@ -41,7 +41,7 @@ def reconcile(bot: Bot) -> object:
     return bot.execute("select raised, resolved from walltrack.reconcile_orders()").fetchone()
 
 
-def test_what_is_old_and_resolved_goes(bot: Bot) -> None:
+def test_old_resolved_alerts_are_deleted(bot: Bot) -> None:
     old, young, still_open, acknowledged = (exhausted(bot) for _ in range(4))
     bot.call("acknowledge_alert", bot.alert(acknowledged).id, "ada")
     bot.execute("insert into walltrack.order_actions (alert_id, table_id, order_id, action, actor) "
@@ -60,7 +60,7 @@ def test_what_is_old_and_resolved_goes(bot: Bot) -> None:
 
 
 @pytest.mark.parametrize("older_than", ["-1 second", "1 day -25 hours", None])
-def test_a_time_in_the_future_is_refused(bot: Bot, older_than: str | None) -> None:
+def test_future_times_are_refused(bot: Bot, older_than: str | None) -> None:
     with pytest.raises(psycopg.Error) as caught:
         bot.execute("select walltrack.purge_alerts(%s)", (older_than,))
     assert caught.value.sqlstate == "WT003"
@@ -83,7 +83,7 @@ NOT_HELD: dict[str, Callable[[Bot, uuid.UUID], None]] = {
 
 
 @pytest.mark.parametrize("then", STILL_HELD.values(), ids=STILL_HELD)
-def test_what_keeps_a_resolve_in_force_stays(bot: Bot, then: Callable[[Bot, uuid.UUID], None]) -> None:
+def test_alerts_that_hold_a_resolution_stay(bot: Bot, then: Callable[[Bot, uuid.UUID], None]) -> None:
     order = exhausted(bot)
     resolve(bot, order)
     then(bot, order)
@@ -98,7 +98,7 @@ def test_what_keeps_a_resolve_in_force_stays(bot: Bot, then: Callable[[Bot, uuid
 
 
 @pytest.mark.parametrize("then", NOT_HELD.values(), ids=NOT_HELD)
-def test_what_keeps_nothing_in_force_goes(bot: Bot, then: Callable[[Bot, uuid.UUID], None]) -> None:
+def test_alerts_that_hold_nothing_are_deleted(bot: Bot, then: Callable[[Bot, uuid.UUID], None]) -> None:
     order = exhausted(bot)
     resolve(bot, order)
     then(bot, order)
@@ -107,7 +107,7 @@ def test_what_keeps_nothing_in_force_goes(bot: Bot, then: Callable[[Bot, uuid.UU
     assert reconcile(bot) == (0, 0)
 
 
-def test_of_several_alerts_of_an_order_the_newest_decides(bot: Bot) -> None:
+def test_only_the_newest_alert_of_an_order_can_hold(bot: Bot) -> None:
     order = exhausted(bot)
     resolve(bot, order)
     bot.fail(order)
@@ -122,8 +122,8 @@ def test_of_several_alerts_of_an_order_the_newest_decides(bot: Bot) -> None:
     assert reconcile(bot) == (0, 0)
 
 
-def test_the_newest_does_not_go_before_an_older_one(database_url: str, bot: Bot) -> None:
-    """Somebody holds the alert that a person resolved: without the later one it would be believed again."""
+def test_newer_alerts_are_never_deleted_before_older_ones(database_url: str, bot: Bot) -> None:
+    """A session locks the alert that an operator resolved; without the later alert its resolution would hold again."""
     order = exhausted(bot)
     resolve(bot, order)
     bot.fail(order)
@@ -137,17 +137,17 @@ def test_the_newest_does_not_go_before_an_older_one(database_url: str, bot: Bot)
     assert purge(bot) == 2
 
 
-def test_an_order_that_cannot_be_read_may_be_exhausted(bot: Bot) -> None:
+def test_alerts_of_unreadable_orders_stay(bot: Bot) -> None:
     order = exhausted(bot)
     resolve(bot, order)
     age(bot)
     bot.execute("drop event trigger walltrack_alerts_follow_ddl; alter table walltrack.orders rename column id to key")
     assert purge(bot) == 0
     bot.execute("drop table walltrack.orders cascade")
-    assert purge(bot) == 1  # and one of a table that is gone is not
+    assert purge(bot) == 1  # an order of a dropped table is not exhausted
 
 
-def test_a_persons_own_alert_goes(bot: Bot) -> None:
+def test_alerts_without_an_order_are_deleted(bot: Bot) -> None:
     for key in (None, "disk full"):
         alert = bot.call("raise_alert", "disk", "info", "Disk full", "", "{}", False, key)
         assert alert is not None
@@ -159,20 +159,20 @@ def test_a_persons_own_alert_goes(bot: Bot) -> None:
 # In batches
 
 
-def test_batches(database_url: str, bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(purging, "BATCH", 2)
+def test_batches_report_progress(database_url: str, bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "BATCH", 2)
     orders = [exhausted(bot) for _ in range(7)]
     for order in orders[1:]:
         bot.fill(order)
     held = exhausted(bot)
     resolve(bot, held)
     age(bot)
-    age(bot, 1000, held)  # looked at first, in a batch of which one stays
+    age(bot, 1000, held)  # examined first, in a batch of which one alert stays
     seen: list[tuple[int, int]] = []
-    done = purging.purge(database_url, "90 days", dry_run=True, progress=lambda *at: seen.append(at))
-    assert (done, len(bot.alerts())) == (purging.Purged(7, 6, 1), 8)
+    done = retention.purge(database_url, "90 days", dry_run=True, progress=lambda *at: seen.append(at))
+    assert (done, len(bot.alerts())) == (retention.Purged(7, 6, 1), 8)
     assert seen == [(2, 7), (4, 7), (6, 7), (7, 7)]
-    assert purging.purge(database_url, "90 days", dry_run=False, progress=lambda *_: None) == done
+    assert retention.purge(database_url, "90 days", dry_run=False, progress=lambda *_: None) == done
     assert {alert.dedupe_key for alert in bot.alerts()} == {f"order_failed_{order}" for order in (orders[0], held)}
 
 
@@ -185,7 +185,7 @@ def test_one_call_is_bounded(bot: Bot) -> None:
 
 
 @pytest.mark.own_server
-def test_the_command(database_url: str, bot: Bot) -> None:
+def test_the_command_deletes_and_reports(database_url: str, bot: Bot) -> None:
     bot.fill(exhausted(bot))
     held = exhausted(bot)
     resolve(bot, held)

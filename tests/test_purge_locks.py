@@ -1,4 +1,4 @@
-"""Purging beside everybody else: nobody waits for it, it waits for nobody, and what a person resolved goes on to hold."""
+"""A purge beside other sessions: none of them waits, it waits for none, and resolutions by operators hold."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def ended_orders(bot: Bot, count: int) -> list[uuid.UUID]:
 
 
 @pytest.mark.parametrize("write", [Bot.fail, Bot.fill, Bot.cancel, Bot.delete])
-def test_no_order_write_waits_for_a_purge(database_url: str, bot: Bot, write: Callable[..., None]) -> None:
-    """It has deleted the older alerts of the very orders that are written, and has not committed."""
+def test_order_writes_never_wait_for_a_purge(database_url: str, bot: Bot, write: Callable[..., None]) -> None:
+    """The purge has deleted older alerts of the orders that are written, and has not committed."""
     orders = ended_orders(bot, 3)
     with session(database_url) as cleaner:
         assert purge(cleaner) == 3
@@ -43,7 +43,7 @@ def test_no_order_write_waits_for_a_purge(database_url: str, bot: Bot, write: Ca
     assert reconcile(bot) == (0, 0)
 
 
-def test_a_purge_waits_for_nobody(database_url: str, bot: Bot) -> None:
+def test_a_purge_skips_locked_rows(database_url: str, bot: Bot) -> None:
     """A writer holds an order and its open alert, an operator a resolved one, the reconciler what it has healed."""
     orders = ended_orders(bot, 4)
     unseen(bot, f"update walltrack.orders set status = 'filled' where id = '{orders[3]}'")
@@ -55,14 +55,14 @@ def test_a_purge_waits_for_nobody(database_url: str, bot: Bot) -> None:
         assert call.finished() and call.result() is None
         for other in (writer, operator, healer):
             other.connection.commit()
-    assert [len(bot.alerts(order)) for order in orders] == [1, 2, 1, 1]  # what the operator held was passed over
+    assert [len(bot.alerts(order)) for order in orders] == [1, 2, 1, 1]  # the alert that the operator locked was skipped
     assert purge(bot) == 2  # that one, and what was resolved meanwhile
     assert reconcile(bot) == (0, 0)
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_a_reader_of_events_beside_a_purge(database_url: str, bot: Bot, level: str) -> None:
-    """What its snapshot shows it goes on reading; the next look is at what is left."""
+def test_readers_of_events_tolerate_a_purge(database_url: str, bot: Bot, level: str) -> None:
+    """The reader sees its snapshot to the end; its next read finds what is left."""
     orders = ended_orders(bot, 3)
     query = "select event_id, kind, cursor from walltrack.read_events(%s, %s)"
     with session(database_url, level) as reader:
@@ -77,8 +77,8 @@ def test_a_reader_of_events_beside_a_purge(database_url: str, bot: Bot, level: s
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_everybody_at_once_and_a_purge(database_url: str, bot: Bot, level: str) -> None:
-    """What a person resolved holds for good, though everything else that is resolved goes away at once."""
+def test_concurrent_writers_tolerate_a_purge(database_url: str, bot: Bot, level: str) -> None:
+    """Resolutions by operators hold, while all other resolved alerts are deleted at once."""
     orders = failed_orders(bot, 6)
     crowd = Crowd(database_url, level, orders)
 

@@ -129,7 +129,7 @@ def test_the_command(bot: Bot, database_url: str) -> None:
         bot.create(status="failed", attempt_count=3)
     assert "1 alerts would be raised" in run(database_url, "reconcile", "--dry-run").stdout
     assert bot.alerts() == []
-    assert "1 orders looked at: 1 alerts raised, 0 resolved" in run(database_url, "reconcile").stdout
+    assert "1 orders checked: 1 alerts raised, 0 resolved" in run(database_url, "reconcile").stdout
     assert len(bot.alerts()) == 1
 
 

@@ -14,6 +14,7 @@ import pytest
 from tests.test_cli import run_process
 from tests.test_stream import RAISE, ids, page_through, read
 from walltrack_alerts import embedded, migrations
+from walltrack_alerts.embedded.server import Cluster
 
 pytestmark = pytest.mark.own_server
 
@@ -43,7 +44,7 @@ def test_a_dump_is_restored(folder: Path, tmp_path: Path) -> None:
 
         connection = ["-U", "postgres", "-p", "5432", "-d", "postgres"]
         for name, program, *arguments in (("a", "pg_dump", "-f"), ("b", "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f")):
-            code, said = embedded._Cluster.at(folder / name)._run(
+            code, said = Cluster.at(folder / name).programs.run(
                 program, "-h", str(folder / name), *connection, *arguments, str(folder / "dump.sql")
             )
             assert code == 0, said

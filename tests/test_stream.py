@@ -320,7 +320,7 @@ async def test_a_broken_connection_lets_go_of_its_socket_once(database_url: str,
             number = listening.connection.fileno()
             db.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'cut'")
             async with asyncio.timeout(30):
-                while listening.broken is None:
+                while listening.failure is None:
                     await asyncio.sleep(0.01)
             os.dup2(ours.fileno(), number)
             loop.add_reader(number, lambda: None)

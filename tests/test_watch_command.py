@@ -1,4 +1,4 @@
-"""`watch` and `unwatch`: what is done to a table, what would be, and what is refused."""
+"""`watch` and `unwatch`: plan, execution and refusals."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def trades(bot: Bot) -> Bot:
     return bot
 
 
-def test_a_watched_table_raises_alerts_of_old_and_new_failures(database_url: str, trades: Bot) -> None:
+def test_watching_raises_alerts_of_old_and_new_failures(database_url: str, trades: Bot) -> None:
     said = run(database_url, "watch", "trades", *MAPPING).stdout
     assert said.startswith("public.trades is watched.\n")
     for part in (*TRIGGERS, "attempt_count  retry_count", "is_simulated  mode", "1 alerts raised"):
@@ -46,8 +46,8 @@ def test_a_watched_table_raises_alerts_of_old_and_new_failures(database_url: str
     assert ill(trades) == []
 
 
-def test_a_dry_run_shows_all_and_changes_nothing(database_url: str, trades: Bot) -> None:
-    """It waits for no writer of the table either."""
+def test_dry_runs_show_the_plan_and_change_nothing(database_url: str, trades: Bot) -> None:
+    """A dry run waits for no writer of the table."""
     before = trades.execute(STATE).fetchall()
     with psycopg.connect(database_url) as writer:
         writer.execute("update public.trades set status = 'pending'")
@@ -60,7 +60,7 @@ def test_a_dry_run_shows_all_and_changes_nothing(database_url: str, trades: Bot)
     assert trades.execute(STATE).fetchall() == before
 
 
-def test_watching_again_changes_what_is_given(database_url: str, trades: Bot) -> None:
+def test_watching_again_changes_only_given_settings(database_url: str, trades: Bot) -> None:
     run(database_url, "watch", "trades", *MAPPING, "--cancel-pattern", "^Aufgegeben")
     trades.execute("drop trigger walltrack_alerts_delete on public.trades")
     said = run(database_url, "watch", "trades", "--no-order-actions").stdout
@@ -70,11 +70,11 @@ def test_watching_again_changes_what_is_given(database_url: str, trades: Bot) ->
     assert plan["columns"]["attempt_count"] == "retry_count"
 
 
-def test_unwatching_leaves_the_alerts(database_url: str, trades: Bot) -> None:
+def test_unwatching_keeps_the_alerts(database_url: str, trades: Bot) -> None:
     run(database_url, "watch", "trades", *MAPPING)
     before = trades.execute(STATE).fetchall()
     said = run(database_url, "unwatch", "public.trades", "--dry-run").stdout
-    assert said.startswith("public.trades would not be watched any more.") and "open alerts  1 stay" in said
+    assert said.startswith("public.trades would no longer be watched.") and "open alerts  1 stay" in said
     assert trades.execute(STATE).fetchall() == before
     done = json.loads(run(database_url, "unwatch", "public.trades", "--json").stdout)
     assert sorted(done["triggers"]) == sorted(TRIGGERS) and done["open_alerts"] == 1
@@ -83,11 +83,11 @@ def test_unwatching_leaves_the_alerts(database_url: str, trades: Bot) -> None:
     assert "migrate` watches it again" in run(database_url, "unwatch", "walltrack.orders").stdout
 
 
-def test_a_table_that_was_dropped_is_unwatched_by_its_name(database_url: str, trades: Bot) -> None:
+def test_dropped_tables_are_unwatched_by_name(database_url: str, trades: Bot) -> None:
     run(database_url, "watch", "trades", *MAPPING)
     trades.execute("set session_replication_role = replica; alter event trigger walltrack_alerts_forget_dropped disable")
     trades.execute("drop table public.trades")
-    assert "public.trades is not watched any more" in run(database_url, "unwatch", "public.trades").stdout
+    assert "public.trades is no longer watched" in run(database_url, "unwatch", "public.trades").stdout
 
 
 @pytest.mark.parametrize(
@@ -96,21 +96,21 @@ def test_a_table_that_was_dropped_is_unwatched_by_its_name(database_url: str, tr
         (("watch", "nothing"), 1, "There is no table nothing. Name it as in SQL"),
         (("watch", "Trade s"), 1, "There is no table Trade s."),
         (("watch", "a.b.c.d"), 1, "There is no table a.b.c.d."),
-        (("watch", "other.trades"), 1, "Do you mean public.trades?"),
+        (("watch", "other.trades"), 1, "Did you mean public.trades?"),
         (("watch", "trades"), 1, "it has no column for attempt_count, max_attempts, last_error"),
         (("watch", "trades", "--column", "attempts=retry_count"), 1, "unknown order fact 'attempts' The facts are order_id,"),
         (("watch", "trades", "--column", "attempt_count=tries"), 1, "table trades has no column for attempt_count 'tries'"),
         (("watch", "trades", *MAPPING, "--column", "attempt_count=status"), 2, "attempt_count has two columns"),
-        (("watch", "trades", "--column", "attempt_count"), 2, "'attempt_count' is no mapping. Write a fact and its column"),
+        (("watch", "trades", "--column", "attempt_count"), 2, "'attempt_count' is not a mapping. Write a fact and its column"),
         (("watch", "trades", *MAPPING, "--cancel-pattern", "("), 1, "p_cancel_pattern is a regular expression"),
         (("watch", "trades", *MAPPING, "--notify", "often"), 2, "'often' is not one of"),
         (("watch", "walltrack.open_alerts"), 1, "it is not a table"),
-        (("unwatch", "trades"), 1, "Table trades is not watched. Watched are: walltrack.orders"),
+        (("unwatch", "trades"), 1, "Table trades is not watched. Watched tables: walltrack.orders"),
         (("unwatch", "nothing"), 1, "There is no table nothing."),
         (("unwatch", "''"), 1, "There is no table ''."),
     ],
 )
-def test_what_cannot_be_done_is_refused(
+def test_impossible_requests_are_refused_with_advice(
     database_url: str, trades: Bot, arguments: tuple[str, ...], code: int, match: str
 ) -> None:
     before = trades.execute(STATE).fetchall()
@@ -119,8 +119,8 @@ def test_what_cannot_be_done_is_refused(
     assert trades.execute(STATE).fetchall() == before
 
 
-def test_a_busy_table_is_tried_again(database_url: str, trades: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between two tries its writers are let through."""
+def test_busy_tables_are_retried(database_url: str, trades: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two tries, waiting writers go ahead."""
     monkeypatch.setattr(watching, "LOCK_TIMEOUT", "10ms")
     with psycopg.connect(database_url) as writer:
         writer.execute("update public.trades set status = 'pending'")
@@ -139,7 +139,7 @@ OWNER, HOST = "wt_watch_owner", "wt_watch_host"
 
 @pytest.fixture
 def foreign(server_url: str) -> Iterator[str]:
-    """A database that OWNER has migrated, with trade.orders of HOST, who has granted nothing."""
+    """A database that OWNER has migrated, with a table trade.orders of HOST, which has granted nothing."""
     with psycopg.connect(server_url, autocommit=True) as admin:
         admin.execute(f"create role {OWNER} login; create role {HOST} login")
         try:
@@ -158,15 +158,15 @@ def foreign(server_url: str) -> Iterator[str]:
             admin.execute(f"drop role {OWNER}; drop role {HOST}")
 
 
-def test_only_the_owner_of_alerting_watches(foreign: str) -> None:
-    """The guard runs with the rights of the role that creates it, a superuser's too."""
+def test_only_the_owner_of_alerting_may_watch(foreign: str) -> None:
+    """The guard runs with the rights of the role that creates it, also if that is a superuser."""
     for arguments in (("watch", "trade.orders"), ("unwatch", "walltrack.orders"), ("watch", "trade.orders", "--dry-run")):
         for url in (foreign, make_conninfo(foreign, user=HOST)):
             shown = told(run(url, *arguments, expect=1))
             assert f"Schema walltrack belongs to {OWNER}" in shown and f"Connect as {OWNER}." in shown
 
 
-def test_missing_rights_are_named_with_what_helps(foreign: str) -> None:
+def test_missing_rights_are_named_with_the_grant(foreign: str) -> None:
     owner = make_conninfo(foreign, user=OWNER)
     shown = run(owner, "watch", "trade.orders", "--dry-run", expect=1).stderr
     assert f"Ask {HOST} to run: " in shown
@@ -177,4 +177,4 @@ def test_missing_rights_are_named_with_what_helps(foreign: str) -> None:
     assert f"only {HOST}, the owner of table trade.orders, can drop its triggers" in shown
     with psycopg.connect(foreign, autocommit=True) as admin:
         admin.execute(shown.split("`")[1])
-    assert "trade.orders is not watched any more" in run(owner, "unwatch", "trade.orders").stdout
+    assert "trade.orders is no longer watched" in run(owner, "unwatch", "trade.orders").stdout

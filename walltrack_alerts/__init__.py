@@ -29,7 +29,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Load the models and the service when they are first asked for: `walltrack-alerts --help` needs neither."""
+    """Load the models and the service on first access: `walltrack-alerts --help` needs neither."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -1,4 +1,4 @@
-"""Which database is used and how it is connected to. Everything else receives a libpq connection string."""
+"""Selects the database and connects to it. All other modules receive a libpq connection string."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from walltrack_alerts.settings import Settings
 
 _DEFAULTS = {
     "fallback_application_name": "walltrack_alerts",
-    "connect_timeout": "10",  # seconds; a server that is down has to be noticed, not waited for
+    "connect_timeout": "10",  # seconds, so that a server that is down is noticed
 }
 _VARIABLES = {
     "service": "PGSERVICE",
@@ -34,7 +34,7 @@ _VARIABLES = {
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A database in use: `dsn` connects to it, `listen_dsn` hears its notifications; the labels name them without secrets."""
+    """A database in use: `dsn` connects to it, `listen_dsn` receives its notifications; the labels name both without secrets."""
 
     dsn: str
     listen_dsn: str
@@ -44,7 +44,7 @@ class Database:
 
 @contextmanager
 def open_database(settings: Settings | None = None) -> Iterator[Database]:
-    """The database of the settings; starts the embedded server when none is named and stops it with its last user."""
+    """The database of the settings; if none is named, the embedded server, which runs until its last user leaves."""
     settings = settings or Settings.load()
     if settings.database_url is not None:
         dsn = as_libpq(settings.database_url.get_secret_value())
@@ -64,14 +64,14 @@ def as_libpq(url: str, name: str = "WALLTRACK_DATABASE_URL") -> str:
         if url.startswith(prefix):
             url = "postgresql://" + url.removeprefix(prefix)
     try:
-        problem = "its user or password has a special character as it is" if _is_misread(url) else _port_problem(url)
+        problem = "its user or password has an unescaped special character" if _is_misread(url) else _port_problem(url)
     except psycopg.ProgrammingError as error:
-        # Most of libpq's texts quote what they could not read, which may be the password.
+        # Most texts of libpq quote what they could not parse, which may be the password.
         option = re.match(r'invalid (?:connection option|URI query parameter:) "(\w+)"', str(error))
         problem = f"there is no option {option[1]}" if option else "it cannot be read"
     if problem:
         raise ConnectionStringError(
-            f"{name} is no PostgreSQL connection string: {problem}.\n"
+            f"{name} is not a PostgreSQL connection string: {problem}.\n"
             "Write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with %40 for @, %2F for / and so on in user and password, "
             "or host=... dbname=..."
         )
@@ -79,7 +79,7 @@ def as_libpq(url: str, name: str = "WALLTRACK_DATABASE_URL") -> str:
 
 
 def _is_misread(url: str) -> bool:
-    """Whether libpq takes the rest of a password, after a character that ends it, for host, port or database, and shows it."""
+    """Whether libpq mistakes a part of the password for host, port or database, and would show it in messages."""
     _, is_url, rest = url.partition("://")
     parts = conninfo_to_dict(url)
     hosts = [host for host in str(parts.get("host") or "").split(",") if not host.startswith("/")]  # "@name" is a socket, too
@@ -88,14 +88,14 @@ def _is_misread(url: str) -> bool:
 
 
 def _port_problem(url: str) -> str:
-    """What is wrong with its ports, of which several hosts may have several."""
+    """The problem with the port, or with one of the ports of several hosts; '' for none."""
     ports = str(conninfo_to_dict(url).get("port") or "").split(",")
-    return "" if all(re.fullmatch(r"\d*", port, re.ASCII) for port in ports) else "its port is no number"
+    return "" if all(re.fullmatch(r"\d*", port, re.ASCII) for port in ports) else "its port is not a number"
 
 
 def describe(dsn: str) -> str:
-    """Host, port and database of a connection string and the environment, never the password."""
-    parts = _given(dsn)
+    """Host, port and database, from the connection string and the environment; never the password."""
+    parts = _parameters(dsn)
     if parts.get("service") and not conninfo_to_dict(dsn).get("host"):
         return f"service {parts['service']}"
     where = parts.get("host") or parts.get("hostaddr") or "local socket"
@@ -103,16 +103,16 @@ def describe(dsn: str) -> str:
     return f"{parts.get('dbname') or 'default database'} on {where}{port}"
 
 
-def _given(dsn: str) -> dict[str, Any]:
-    """The parameters of a connection string, and what the environment says where it leaves one open."""
+def _parameters(dsn: str) -> dict[str, Any]:
+    """The parameters of a connection string, completed from the environment as libpq does."""
     environment = {name: os.environ[variable] for name, variable in _VARIABLES.items() if os.environ.get(variable)}
     return {**environment, **conninfo_to_dict(dsn)}
 
 
 def connect(dsn: str, *, autocommit: bool = True) -> psycopg.Connection:
-    """A connection whatever the database, the role or the environment has set for its texts and times.
+    """A connection with fixed formats of text and time, whatever the database, the role or the environment sets.
 
-    Without prepared statements, which do not survive a transaction pooler.
+    It prepares no statements, which would not survive a transaction pooler.
     """
     connection = psycopg.connect(_with_defaults(dsn), autocommit=True, prepare_threshold=None)
     for statement in _plain_formats(connection.info):
@@ -122,7 +122,7 @@ def connect(dsn: str, *, autocommit: bool = True) -> psycopg.Connection:
 
 
 async def connect_async(dsn: str, **options: Any) -> psycopg.AsyncConnection[Any]:  # noqa: ANN401 - psycopg's own
-    """The same in autocommit, for an event loop; `options` are psycopg's."""
+    """Like connect(), in autocommit, for an event loop; `options` are psycopg's."""
     dsn = _with_defaults(dsn)
     connection = await psycopg.AsyncConnection.connect(dsn, autocommit=True, prepare_threshold=None, **options)
     for statement in _plain_formats(connection.info):
@@ -131,13 +131,13 @@ async def connect_async(dsn: str, **options: Any) -> psycopg.AsyncConnection[Any
 
 
 def _with_defaults(dsn: str) -> str:
-    """The connection string with our defaults for what it leaves open."""
-    left_open = {name: value for name, value in _DEFAULTS.items() if name not in _given(dsn)}
+    """The connection string, with our defaults for the parameters that it leaves open."""
+    left_open = {name: value for name, value in _DEFAULTS.items() if name not in _parameters(dsn)}
     return make_conninfo(dsn, client_encoding="utf8", **left_open)
 
 
 def _plain_formats(info: psycopg.ConnectionInfo) -> Iterator[LiteralString]:
-    """What psycopg can read is the default, so there is nothing to be set on most servers."""
+    """The statements that set formats which psycopg can read; none on most servers, where they are the default."""
     if not (info.parameter_status("DateStyle") or "ISO").startswith("ISO"):
         yield "set datestyle = 'ISO'"
     if (info.parameter_status("IntervalStyle") or "postgres") != "postgres":
@@ -165,7 +165,7 @@ def async_engine(dsn: str) -> AsyncEngine:
 
 @asynccontextmanager
 async def listen_connection(dsn: str) -> AsyncIterator[psycopg.AsyncConnection[object]]:
-    """A direct autocommit connection for LISTEN; any other kind hears nothing until it commits."""
+    """A direct autocommit connection for LISTEN; a transaction would receive no notification before its end."""
     try:
         connection = await connect_async(dsn)
     except psycopg.Error as error:

@@ -30,7 +30,7 @@ def run_demo(
     duration: float | None,
     open_browser: bool,
 ) -> None:
-    """Run until Ctrl-C, SIGTERM or `duration` seconds. Always on the embedded PostgreSQL: it invents orders."""
+    """Run until Ctrl-C, SIGTERM or `duration` seconds. Always on the embedded PostgreSQL, because the bot invents orders."""
     settings = Settings.load().model_copy(update={"database_url": None, "listen_url": None})
     with open_database(settings) as database:
         say(f"Database  {database.label}")
@@ -42,12 +42,12 @@ def run_demo(
         dsn = make_conninfo(database.dsn, user=_panel_role(database.dsn))
         panel = launch_panel(dsn, host=host, port=port, open_browser=open_browser, explorer=settings.explorer, block=False)
         try:
-            say(f"Panel     {panel.url}, connected as {PANEL_ROLE}, who has an operator's rights only")
+            say(f"Panel     {panel.url}, connected as {PANEL_ROLE}, a role with operator access only")
             say(f"Bot       trading at pace {pace:g}, seed {seed}: watch alerts appear, repeat and resolve")
             if missing := missing_fonts():
-                say(f"Fonts     names of some tokens show as boxes until this machine has {missing}")
-            say("Also      `walltrack-alerts listen` or `walltrack-alerts alerts list` in another terminal")
-            say("Ctrl-C stops everything." if duration is None else f"Stops by itself after {duration:g} s.")
+                say(f"Fonts     some token names show as boxes; install {missing}")
+            say("Try also  `walltrack-alerts listen` or `walltrack-alerts alerts list` in another terminal")
+            say("Ctrl-C stops everything." if duration is None else f"Stops after {duration:g} s.")
             bot = SimulatedBot(database.dsn, pace=pace, seed=seed)
             asyncio.run(_run(bot, duration))
         finally:
@@ -55,13 +55,13 @@ def run_demo(
         counts = bot.counts
         say(
             f"The bot wrote {counts.orders} orders with {counts.attempts} attempts: {counts.filled} filled, "
-            f"{counts.cancelled} cancelled, {counts.exhausted} failed for good."
+            f"{counts.cancelled} cancelled, {counts.exhausted} failed permanently."
         )
         say(f"Alerts    {_alerts(database.dsn)}")
 
 
 def missing_fonts() -> str:
-    """Debian's packages of the fonts that fontconfig does not find; '' where it finds all, or is not what finds fonts."""
+    """Debian's packages of the fonts that fontconfig does not find; '' if it finds all, or this system has no fontconfig."""
     program = shutil.which("fc-list")
     if program is None:
         return ""
@@ -71,7 +71,7 @@ def missing_fonts() -> str:
 
 
 def _panel_role(dsn: str) -> str:
-    """The role that the panel connects as, with an operator's rights; made when it is missing."""
+    """The role that the panel connects as, with operator access; created when it is missing."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         if connection.execute("select from pg_roles where rolname = %s", (PANEL_ROLE,)).fetchone() is None:
             connection.execute(sql.SQL("create role {} login").format(sql.Identifier(PANEL_ROLE)))

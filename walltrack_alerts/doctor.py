@@ -1,4 +1,4 @@
-"""Finds out whether alerting works: connection, version, schema, then what walltrack.health() says. Changes nothing."""
+"""Checks whether alerting works: connection, version, schema, then walltrack.health(). Changes nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from walltrack_alerts.models import Check
 
 OLDEST_SERVER = 150000
 
-# By the catalogues, which every role may read. The role that migrates: the owner of the schema, else one that may create it.
+# From the catalogues, which every role may read. The role that migrates is the owner of the schema, else one that may create it.
 _SITUATION: LiteralString = """
 select
   format('ask %I to run `select walltrack.grant_access(%L, ''reader'')`', w.rolname, quote_ident(current_user)) as grant,
@@ -43,7 +43,7 @@ where d.datname = current_database()
 
 
 def examine(database: Database) -> Iterator[Check]:
-    """The checks in their order; the first one that makes the next ones pointless ends them."""
+    """The checks in order; a failure that makes the following checks pointless ends them."""
     name = "connection"
     try:
         with connect(database.dsn) as connection:

@@ -1,4 +1,4 @@
-"""The fixed words of alerts and their events. Apart from the models, so that `--help` need not load pydantic."""
+"""The enumerations of alerts and events; apart from the models, so that `--help` does not load pydantic."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class AlertSeverity(StrEnum):
-    """How bad it is. An EXIT that failed for good is critical, an ENTRY high."""
+    """The severity of an alert. A permanently failed EXIT is critical, an ENTRY high."""
 
     CRITICAL = "critical"
     HIGH = "high"
@@ -15,7 +15,7 @@ class AlertSeverity(StrEnum):
 
 
 class AlertStatus(StrEnum):
-    """Where an alert is in its life; active and acknowledged ones are open."""
+    """The status of an alert; active and acknowledged alerts are open."""
 
     ACTIVE = "active"
     ACKNOWLEDGED = "acknowledged"

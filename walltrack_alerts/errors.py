@@ -1,12 +1,12 @@
-"""Every error this package raises on purpose. The codes are explained in sql/README.md."""
+"""The errors that this package raises on purpose. sql/README.md explains the codes."""
 
 from __future__ import annotations
 
-# psycopg and SQLAlchemy are imported where an error of theirs is looked at: `--help` needs neither.
+# psycopg and SQLAlchemy are imported in the function that needs them: `--help` needs neither.
 
 
 class AlertsError(Exception):
-    """Base of all errors of this package; its text says what is wrong and what to do."""
+    """Base class of all errors of this package; the text says what is wrong and what to do."""
 
 
 class UsageError(AlertsError):
@@ -22,7 +22,7 @@ class AlertTransitionError(AlertsError):
 
 
 class InvalidAlertError(AlertsError):
-    """A value is not one an alert can have (WT003)."""
+    """A value that an alert cannot have (WT003)."""
 
 
 class UnwatchableTableError(AlertsError):
@@ -34,19 +34,19 @@ class AdoptionError(AlertsError):
 
 
 class AppendOnlyError(AlertsError):
-    """Events are never edited (WT006)."""
+    """Events and order actions are append only (WT006)."""
 
 
 class AlertNotWrittenError(AlertsError):
-    """Something on the alerts table suppresses the row (WT008)."""
+    """A trigger or rule on the alerts table suppresses the row (WT008)."""
 
 
 class InvalidCursorError(AlertsError):
-    """A text that is no cursor of the event stream (WT009)."""
+    """The text is not a cursor of the event stream (WT009)."""
 
 
 class ForeignCursorError(AlertsError):
-    """A cursor of another database or cluster, e.g. from before a restore (WT010)."""
+    """The cursor is of another database or cluster, e.g. from before a restore (WT010)."""
 
 
 class OrderActionRefusedError(AlertsError):
@@ -54,7 +54,7 @@ class OrderActionRefusedError(AlertsError):
 
 
 class LostEventsError(ForeignCursorError):
-    """A cursor ahead of the database: a failover or a crash has lost what was delivered last (WT012)."""
+    """The cursor is ahead of the database: a failover or a crash lost the events that were read last (WT012)."""
 
 
 class ListenError(AlertsError):
@@ -62,7 +62,7 @@ class ListenError(AlertsError):
 
 
 class StandbyError(ListenError):
-    """The server is a standby; a promotion cures it."""
+    """The server is a standby, where LISTEN fails until it is promoted."""
 
 
 class DatabaseUnavailableError(AlertsError):
@@ -70,11 +70,19 @@ class DatabaseUnavailableError(AlertsError):
 
 
 class ConnectionStringError(DatabaseUnavailableError, UsageError):
-    """WALLTRACK_DATABASE_URL or WALLTRACK_LISTEN_URL is no PostgreSQL connection string."""
+    """WALLTRACK_DATABASE_URL or WALLTRACK_LISTEN_URL is not a PostgreSQL connection string."""
+
+
+class EmbeddedUnavailableError(AlertsError):
+    """No database is named and the embedded PostgreSQL is not installed."""
+
+
+class EmbeddedStartError(AlertsError):
+    """The embedded PostgreSQL did not start; the text ends with the last lines of its log."""
 
 
 class DatabaseBusyError(AlertsError):
-    """A lock or a time limit ended the statement; nothing was changed, it can be tried again."""
+    """A lock or a time limit ended the statement; nothing was changed, and a repeat may succeed."""
 
 
 class NotMigratedError(AlertsError):
@@ -82,7 +90,7 @@ class NotMigratedError(AlertsError):
 
 
 class NewerSchemaError(AlertsError):
-    """The schema is that of a newer version of this package."""
+    """A newer version of this package created the schema."""
 
 
 class PermissionDeniedError(AlertsError):
@@ -115,19 +123,19 @@ _BY_SQLSTATE: dict[str, type[AlertsError]] = {
     "40001": DatabaseBusyError,  # serialization_failure
     "40P01": DatabaseBusyError,  # deadlock_detected
     "55P03": DatabaseBusyError,  # lock_not_available
-    "57014": DatabaseBusyError,  # query_canceled: statement_timeout, or somebody
+    "57014": DatabaseBusyError,  # query_canceled: statement_timeout, or a cancel request
 }
 
 _ADVICE: dict[type[AlertsError], str] = {
     NotMigratedError: "The owner of schema walltrack has to run `walltrack-alerts migrate`.",
     PermissionDeniedError: "`walltrack-alerts doctor` says which right is missing and which role can give it.",
-    DatabaseUnavailableError: "Check WALLTRACK_DATABASE_URL (to listen: WALLTRACK_LISTEN_URL) and that the server runs.",
-    DatabaseBusyError: "Something else holds it, or a time limit is too short for it. Try again.",
+    DatabaseUnavailableError: "Check WALLTRACK_DATABASE_URL (for LISTEN, WALLTRACK_LISTEN_URL) and that the server runs.",
+    DatabaseBusyError: "Another session holds a lock, or a time limit is too short. Try again.",
 }
 
 
 def translate(error: Exception) -> AlertsError:
-    """The one exception of this package for an error of psycopg or SQLAlchemy; chain it with `raise ... from`."""
+    """The exception of this package for an error of psycopg or SQLAlchemy; chain it with `raise ... from`."""
     if isinstance(error, AlertsError):
         return error
     import psycopg

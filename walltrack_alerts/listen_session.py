@@ -1,9 +1,9 @@
 """One direct connection that listens, driven from the event loop.
 
-The socket is read all the time: while the consumer takes its time, too. Otherwise the server could not get rid of its
-notifications and would keep them, and all later ones of everybody, in its queue. So the connection is driven through
-psycopg's libpq wrapper by one callback of the loop; psycopg's own async cursor, which registers with the loop anew for
-each wait, would also more than double the way to the server and back (0.68 against 0.29 ms).
+The socket is read all the time, also while the consumer is busy. Otherwise the server could not deliver its notifications, and
+its queue, which all sessions share, would fill up. So one callback of the event loop drives the connection through psycopg's
+wrapper of libpq. psycopg's own async cursor, which registers with the loop for each wait, more than doubles a round trip (0.68
+instead of 0.29 ms).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from walltrack_alerts.errors import DatabaseUnavailableError, ListenError, Stand
 from walltrack_alerts.models import AlertEvent
 
 CHANNEL = b"walltrack_alerts"
-_HEARTBEATS = b"walltrack_alerts_heartbeat"  # shared: what one listener sends proves to all of them that they hear
+_HEARTBEATS = b"walltrack_alerts_heartbeat"  # shared: the heartbeat of one listener reaches all of them
 
 LONGEST_READ = 60.0  # seconds; a server that hangs does not close its connections
 
-# The alert's title, keys and order are looked up for the reader's sake; what happened is the event alone. Lateral, with a
-# limit: one look into an index per event, where a plain join may hash every alert there is.
+# Title, keys and order of the alert are for the reader; the event itself holds what happened. Lateral, with a limit: one index
+# lookup per event, where a plain join might hash all alerts.
 _READ = b"""
 select e.event_id, e.xid::text as xid, e.alert_id, e.kind, e.actor, e.at, e.detail, e.cursor,
   a.alert_type, a.title, a.requires_action, a.dedupe_key, a.order_id, a.token, a.token_symbol, a.side, a.is_simulated
@@ -50,9 +50,9 @@ order by e.ordinality
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds: `poll` between reads, `retry` the first and the longest wait to reconnect.
+    """Seconds: `poll` between reads, `retry` the first and the longest pause before reconnecting.
 
-    `heartbeat`: after one to two of silence it is proven that notifications arrive; the proof may take one more.
+    `heartbeat`: after one to two heartbeats of silence the session checks that notifications arrive; the check may take one more.
     """
 
     poll: float = 15.0
@@ -62,26 +62,26 @@ class Timing:
 
 @dataclass(slots=True)
 class Session:
-    """What a listener does with its connection; use `session()` to make one."""
+    """The connection of a listener; `session()` opens one."""
 
     connection: psycopg.AsyncConnection[object]
     timing: Timing
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     private: bytes = field(default_factory=lambda: b"walltrack_alerts_%s" % uuid.uuid4().hex[:16].encode())
     awake: bool = False
-    proven: bool = False
-    beat_at: float = 0.0
-    heard: asyncio.Event = field(default_factory=asyncio.Event)
-    broken: Exception | None = None
+    is_verified: bool = False
+    heartbeat_due: float = 0.0
+    received: asyncio.Event = field(default_factory=asyncio.Event)
+    failure: Exception | None = None
     answer: asyncio.Future[None] | None = None
     results: list[PGresult] = field(default_factory=list)
     prepared: bool = False
     socket: int = -1
 
-    # ---- what a listener asks ----
+    # ---- the listener's side ----
 
     async def start(self, dsn: str) -> None:
-        """LISTEN and prove that notifications arrive (StandbyError, ListenError)."""
+        """LISTEN, and verify that notifications arrive (StandbyError, ListenError)."""
         if await self._value(b"select pg_is_in_recovery()"):
             raise StandbyError(
                 "The server is a standby: LISTEN works only on the primary.\n"
@@ -89,21 +89,21 @@ class Session:
             )
         for channel in (CHANNEL, _HEARTBEATS, self.private):
             await self._ask(b"listen " + channel)
-        # From another connection: what a session tells itself comes back even through a transaction pooler.
+        # From another connection, because a session's notification to itself arrives even through a transaction pooler.
         async with session(dsn, self.timing) as other:
             sent = await other.notify(self.private)
         until = self.loop.time() + self.timing.heartbeat
-        while sent and not self.proven:
+        while sent and not self.is_verified:
             if self.loop.time() >= until:
                 raise ListenError(
-                    "Notifications do not arrive on this connection: a transaction pooler (PgBouncer, supavisor) seems to be in "
-                    "between.\nSet WALLTRACK_LISTEN_URL to a direct connection to the server, or one through session pooling."
+                    "Notifications do not arrive on this connection: it seems to go through a transaction pooler (PgBouncer, "
+                    "supavisor).\nSet WALLTRACK_LISTEN_URL to a direct connection to the server, or one through session pooling."
                 )
             await self._sleep(until)
         await self._ask(b"unlisten " + self.private)
 
     async def notify(self, channel: bytes) -> bool:
-        """Send a notification without a payload; False where the server's queue of them is full: reading goes on by the clock."""
+        """Send a notification without a payload; False if the server's queue is full, so that only polling finds events."""
         try:
             await self._ask(b"select pg_notify($1, '')", (channel,), seconds=self.timing.heartbeat)
         except psycopg.errors.ProgramLimitExceeded:
@@ -111,12 +111,12 @@ class Session:
         return True
 
     async def now(self) -> str:
-        """The cursor of now."""
+        """The current cursor."""
         return str(await self._value(b"select walltrack.event_cursor()"))
 
     async def read(self, after: str | None, limit: int, seconds: float) -> list[AlertEvent]:
-        """At most so many events after a cursor, within so many seconds."""
-        self.awake = False  # what is told from here on may be too late for this read
+        """At most `limit` events after a cursor (DatabaseUnavailableError after `seconds`)."""
+        self.awake = False  # a notification from here on may be of an event that this read misses
         if not self.prepared:
             await self._answer(lambda pgconn: pgconn.send_prepare(b"read", _READ), LONGEST_READ)
             self.prepared = True
@@ -130,44 +130,44 @@ class Session:
         return loaded.load_rows(0, result.ntuples, lambda values: AlertEvent(**dict(zip(names, values, strict=True))))
 
     async def wait(self) -> None:
-        """Sleep until a notification or the poll interval (DatabaseUnavailableError when the connection proves deaf)."""
+        """Sleep until a notification or the poll interval (DatabaseUnavailableError if notifications have stopped arriving)."""
         until = self.loop.time() + self.timing.poll
         while not self.awake and self.loop.time() < until:
-            if self.loop.time() < self.beat_at:
-                await self._sleep(min(until, self.beat_at))
+            if self.loop.time() < self.heartbeat_due:
+                await self._sleep(min(until, self.heartbeat_due))
             else:
-                await self._prove()
+                await self._verify_delivery()
 
-    async def _prove(self) -> None:
-        """Have a notification sent to us, and hear it or another."""
+    async def _verify_delivery(self) -> None:
+        """Send a heartbeat, and wait for it or any other notification."""
         until = self.loop.time() + self.timing.heartbeat
         if not await self.notify(_HEARTBEATS):
-            self.beat_at = until
-        while self.beat_at < until:  # hearing anything puts it off
+            self.heartbeat_due = until
+        while self.heartbeat_due < until:  # any notification moves it on
             if self.loop.time() >= until:
                 raise DatabaseUnavailableError("Notifications have stopped arriving.")
             await self._sleep(until)
 
     async def _sleep(self, until: float) -> None:
-        """Until something is heard, at the latest until this time of the loop."""
-        self.heard.clear()
-        if self.broken is not None:
-            raise self.broken
+        """Sleep until a notification, at most until this time of the loop."""
+        self.received.clear()
+        if self.failure is not None:
+            raise self.failure
         with suppress(TimeoutError):
             async with asyncio.timeout_at(until):
-                await self.heard.wait()
-        if self.broken is not None:
-            raise self.broken
+                await self.received.wait()
+        if self.failure is not None:
+            raise self.failure
 
     # ---- the connection ----
 
     def open(self) -> None:
-        """From here on the loop reads the socket."""
+        """Let the event loop read the socket."""
         self.socket = self.connection.fileno()
         self.loop.add_reader(self.socket, self._receive)
 
     def close(self) -> None:
-        """Leave the socket alone, once: libpq closes one that broke, and its number may be another connection's by then."""
+        """Stop reading the socket, once: libpq closes a broken one, and another connection may have its number by then."""
         socket, self.socket = self.socket, -1
         if socket >= 0:
             self.loop.remove_reader(socket)
@@ -183,13 +183,13 @@ class Session:
         return await self._answer(lambda pgconn: pgconn.send_query_params(query, parameters), seconds)
 
     async def _answer(self, send: Callable[[PGconn], None], seconds: float) -> PGresult:
-        """What the server answers within so many seconds (psycopg.Error, DatabaseUnavailableError)."""
-        if self.broken is not None:
-            raise self.broken
+        """The server's result (psycopg.Error; DatabaseUnavailableError after `seconds`)."""
+        if self.failure is not None:
+            raise self.failure
         self.results = []
         self.answer = self.loop.create_future()
-        # To cancel a query that hangs, the server would have to answer.
-        timer = self.loop.call_later(seconds, self._break, DatabaseUnavailableError("The server does not answer."))
+        # A cancel request would not help: it needs a server that answers.
+        timer = self.loop.call_later(seconds, self._fail, DatabaseUnavailableError("The server does not answer."))
         try:
             send(self.connection.pgconn)
             self._send()
@@ -203,17 +203,17 @@ class Session:
         return result
 
     def _send(self) -> None:
-        """Hand what is to be sent to the kernel, as much as it takes."""
+        """Write as much of the output buffer as the kernel takes."""
         try:
             if self.connection.pgconn.flush():
                 self.loop.add_writer(self.socket, self._send)
             else:
                 self.loop.remove_writer(self.socket)
         except psycopg.Error as error:
-            self._break(error)
+            self._fail(error)
 
     def _receive(self) -> None:
-        """Take what has arrived. A notification is only a wake-up, so none is kept."""
+        """Consume what has arrived. Notifications are wake-ups only, so none is kept."""
         pgconn = self.connection.pgconn
         try:
             pgconn.consume_input()
@@ -224,29 +224,29 @@ class Session:
                 else:
                     self.results.append(result)
             while notification := pgconn.notifies():
-                self._hear(notification.relname)
+                self._on_notification(notification.relname)
         except psycopg.Error as error:
-            self._break(error)
+            self._fail(error)
 
-    def _hear(self, channel: bytes) -> None:
+    def _on_notification(self, channel: bytes) -> None:
         self.awake = self.awake or channel == CHANNEL
-        self.proven = self.proven or channel == self.private
-        # Of many listeners the first one whose patience ends proves it to all.
-        self.beat_at = self.loop.time() + self.timing.heartbeat * random.uniform(1.0, 2.0)  # noqa: S311 - jitter
-        self.heard.set()
+        self.is_verified = self.is_verified or channel == self.private
+        # Random, so that one of many listeners sends the heartbeat that serves all of them.
+        self.heartbeat_due = self.loop.time() + self.timing.heartbeat * random.uniform(1.0, 2.0)  # noqa: S311 - jitter
+        self.received.set()
 
-    def _break(self, error: Exception) -> None:
-        """The connection is of no more use."""
+    def _fail(self, error: Exception) -> None:
+        """Give the connection up: pending and later calls raise this error."""
         self.close()
-        self.broken = error
-        self.heard.set()
+        self.failure = error
+        self.received.set()
         if self.answer is not None and not self.answer.done():
             self.answer.set_exception(error)
 
 
 @asynccontextmanager
 async def session(dsn: str, timing: Timing) -> AsyncIterator[Session]:
-    """A connection of one's own (AlertsError)."""
+    """A new session on its own connection (AlertsError)."""
     async with listen_connection(dsn) as connection:
         made = Session(connection, timing)
         made.open()
@@ -254,4 +254,4 @@ async def session(dsn: str, timing: Timing) -> AsyncIterator[Session]:
             yield made
         finally:
             made.close()
-            await connection.close()  # also in the middle of an answer, for which psycopg would wait
+            await connection.close()  # at once, also in the middle of a result, for which psycopg would wait

@@ -1,4 +1,4 @@
-"""The event stream: what was missed since a cursor, then live. NOTIFY is a wake-up; read_events() is the truth."""
+"""The event stream: the events since a cursor, then live ones. NOTIFY is a wake-up; read_events() is the truth."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from walltrack_alerts.models import AlertEvent, AlertSeverity, EventKind
 
 __all__ = ["StreamState", "Timing", "current_cursor", "listen"]
 
-# A dead peer is noticed by the kernel within about 25 s even when nothing is sent.
+# The kernel notices a dead peer within about 25 s, even when nothing is sent.
 _KEEPALIVE = {"keepalives": "1", "keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3"}
 
-_KEPT_CURSORS = 1000  # to go back to when a failover has lost what was delivered last
+_KEPT_CURSORS = 1000  # to go back to when a failover has lost the last delivered events
 
 
 class StreamState(StrEnum):
-    """Where a stream is: connecting -> catching up -> live; stale when the database is away or silent."""
+    """The state of a stream: connecting, catching up, live; stale while the database is away or silent."""
 
     CONNECTING = "connecting"
     CATCHING_UP = "catching up"
@@ -53,28 +53,28 @@ async def listen(
     timing: Timing | None = None,
     on_state: Callable[[StreamState, str], None] | None = None,
 ) -> AsyncGenerator[AlertEvent, None]:
-    """Events after a cursor, each with its own `cursor` to store when it is handled: first the missed ones, then live.
+    """Events after a cursor, each with its own `cursor` to store once it is handled: first the missed ones, then live ones.
 
-    `after`: a cursor, "beginning" or "now". Survives server restarts and failovers (name several hosts). At least once
-    towards the consumer, exactly once for whoever stores the cursor. A slow consumer costs one batch of memory and holds
-    nothing up, as long as it does not block the event loop.
-    Raises ListenError, InvalidCursorError, ForeignCursorError, NotMigratedError, PermissionDeniedError; and
-    DatabaseUnavailableError when the very first connection fails.
+    `after` is a cursor, "beginning" or "now". The stream survives server restarts and failovers (name several hosts). Delivery
+    is at least once, and exactly once for a consumer that stores the cursor with its work. A slow consumer costs one batch of
+    memory and delays no other session, as long as it does not block the event loop.
+    Raises ListenError, InvalidCursorError, ForeignCursorError, NotMigratedError, PermissionDeniedError, and
+    DatabaseUnavailableError when the first connection fails.
     """
     wanted = _Filter(frozenset(EventKind(kind) for kind in kinds), _at_least(min_severity))
-    tell = on_state or _untold
+    report = on_state or (lambda _state, _reason: None)
     timing = timing or Timing()
     dsn = _as_listener(url)
     place = _Place(None if after == "beginning" else after, timing.heartbeat)
     connected_before = False
     failures = 0
     while True:
-        tell(StreamState.CONNECTING, "")
+        report(StreamState.CONNECTING, "")
         try:
             async with session(dsn, timing) as listening:
                 await listening.start(dsn)
                 connected_before, failures = True, 0
-                tell(StreamState.CATCHING_UP, "")
+                report(StreamState.CATCHING_UP, "")
                 live = False
                 while True:
                     events = await place.read(listening, batch)
@@ -86,19 +86,19 @@ async def listen(
                         continue
                     if not live:
                         live = True
-                        tell(StreamState.LIVE, "")
+                        report(StreamState.LIVE, "")
                     await listening.wait()
         except (AlertsError, psycopg.Error) as error:
             cause = translate(error)
-            if not _passes(cause, connected_before):
+            if not _is_temporary(cause, connected_before):
                 raise cause from error
-            tell(StreamState.STALE, str(cause).splitlines()[0])
+            report(StreamState.STALE, str(cause).splitlines()[0])
         await asyncio.sleep(_pause(timing, failures))
         failures += 1
 
 
 async def current_cursor(url: str) -> str:
-    """The cursor of now, for whoever wants to store it before the first event (AlertsError)."""
+    """The current cursor, to be stored before the first event (AlertsError)."""
     try:
         async with listen_connection(_as_listener(url)) as connection:
             cursor = await connection.cursor(row_factory=scalar_row).execute("select walltrack.event_cursor()")
@@ -109,21 +109,21 @@ async def current_cursor(url: str) -> str:
 
 @dataclass(slots=True)
 class _Place:
-    """How far the consumer got: the last cursor, and those before it."""
+    """The position of the consumer: its last cursor, and earlier ones."""
 
     cursor: str | None
     patience: float
     earlier: deque[str | None] = field(default_factory=lambda: deque(maxlen=_KEPT_CURSORS))
 
     def move(self, cursor: str | None) -> None:
-        """The consumer gets the next event."""
+        """Advance to the cursor of an event that the consumer receives."""
         self.earlier.append(self.cursor)
         self.cursor = cursor
 
     async def read(self, session: Session, batch: int) -> list[AlertEvent]:
-        """What comes next. Where a failover has lost what was delivered, back to the last of it that was kept."""
+        """The next events. If a failover has lost delivered events, read from the newest earlier cursor that still exists."""
         seconds = self.patience
-        self.patience = min(2 * seconds, LONGEST_READ)  # does it hang, or is it slow? The next read may take longer
+        self.patience = min(2 * seconds, LONGEST_READ)  # the server may be slow, not hanging: the next read may take longer
         if self.cursor == "now":
             self.cursor = await session.now()
         while True:
@@ -138,23 +138,19 @@ class _Place:
                 return events
 
 
-def _passes(cause: AlertsError, connected_before: bool) -> bool:
-    """Whether to wait for it: a standby may be promoted in a moment; at the first start nothing else is waited for."""
-    waited_for = DatabaseUnavailableError | DatabaseBusyError | ListenError
-    return isinstance(cause, StandbyError) or (connected_before and isinstance(cause, waited_for))
+def _is_temporary(cause: AlertsError, connected_before: bool) -> bool:
+    """Whether to reconnect after an error. Before the first connection only a standby counts: it may be promoted soon."""
+    temporary = DatabaseUnavailableError | DatabaseBusyError | ListenError
+    return isinstance(cause, StandbyError) or (connected_before and isinstance(cause, temporary))
 
 
 def _as_listener(url: str) -> str:
-    """A connection string with what a listener adds where it says nothing; of several servers only the primary will do."""
+    """The connection string, completed with keep-alive settings; of several servers it selects the primary."""
     dsn = as_libpq(url)
     given = conninfo_to_dict(dsn)
     several = "," in str(given.get("host") or given.get("hostaddr") or "")
     wanted = {**_KEEPALIVE, **({"target_session_attrs": "primary"} if several else {})}
     return make_conninfo(dsn, **{name: value for name, value in wanted.items() if name not in given})
-
-
-def _untold(_state: StreamState, _why: str) -> None:
-    """Nobody wants to know the states."""
 
 
 def _pause(timing: Timing, failures: int) -> float:
@@ -173,7 +169,7 @@ class _Filter:
 
 
 def _at_least(severity: AlertSeverity | str | None) -> frozenset[str] | None:
-    """The severities that are as bad or worse; AlertSeverity lists them worst first."""
+    """The severity and all worse ones; AlertSeverity lists the worst first."""
     if severity is None:
         return None
     ranked = list(AlertSeverity)

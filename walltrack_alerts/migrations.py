@@ -1,11 +1,11 @@
-"""Brings a database to the current schema. `walltrack-alerts migrate` and `alembic upgrade head` both run this.
+"""Migrates a database to the current schema. `walltrack-alerts migrate` and `alembic upgrade head` both run this.
 
-The steps, each in a transaction of its own:
+The steps, each in its own transaction:
 
-1. the revisions of alembic/versions (they change tables that exist already), then every file of sql/ in its order;
-2. the guard on walltrack.orders, where it is missing: the only step that locks the orders table, for a moment;
-3. the facts that the alerts of an older table lack;
-4. the reconciler: orders that were exhausted before get their alert.
+1. the revisions of alembic/versions, which change existing tables, then every file of sql/ in order;
+2. the guard on walltrack.orders, if it is missing: the only step that locks the orders table, for a moment;
+3. the facts that alerts of an adopted table lack;
+4. the reconciler, which raises alerts for orders that were exhausted before.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ SCHEMA = "walltrack"
 VERSION_TABLE = "alerts_version"
 ORDERS = "walltrack.orders"
 SCHEMA_COMMENT = "Database-native alerting for orders: walltrack_alerts."
-"""On a schema that alerting has created, and that a downgrade drops again where nothing else is in it."""
+"""Marks a schema that alerting created; a downgrade drops it if it is empty."""
 
-NEWER = "The schema was made by a newer version of walltrack_alerts: upgrade this one."
+NEWER = "A newer version of walltrack_alerts created the schema: upgrade this one."
 
 ORDERS_COMMENT = "Orders of the trading bot; a retry worker tries each one up to max_attempts times."
-"""On a table of orders that alerting has created, because there was none."""
+"""Marks a table of orders that alerting created because there was none."""
 
 LOCK_TIMEOUT = "2s"
 LOCK_TRIES = 15
 LOCK_PAUSE = 1.0
-"""Seconds between two tries; a writer that is let through in between is never held up for long."""
+"""Seconds between two tries, in which waiting writers go ahead."""
 
 _SAFE = "set local search_path = pg_catalog, pg_temp;\n"
-"""A migration runs with many rights: what another role put into a schema of the search path must not run in it."""
+"""A migration has many rights: objects that another role put into a schema of the search path must not run in it."""
 
 _BEFORE = f"""\
 {_SAFE}set local lock_timeout = '10s';
@@ -101,7 +101,7 @@ _WATCHED = (
     "exists (select from pg_trigger as t inner join pg_proc as p on p.oid = t.tgfoid "
     f"where t.tgname = 'walltrack_alerts_update' and p.pronamespace = '{SCHEMA}'::regnamespace)"
 )
-"""Whether a table of orders, whatever it is called by now, is watched already."""
+"""Whether a table of orders is watched already, under any name."""
 _WATCH = f"""\
 do $$
 begin
@@ -131,13 +131,13 @@ log = logging.getLogger(__name__)
 
 
 def _folder(name: str) -> Path:
-    """A folder that stands at the top of a checkout and inside the package of a wheel."""
+    """The path of a folder that is at the top of a checkout, and inside the package in a wheel."""
     package = Path(__file__).parent
     return next(folder for folder in (package / name, package.parent / name) if folder.is_dir())
 
 
 def alembic_config(dsn: str | None = None) -> Config:
-    """The Alembic configuration of this package for a database; None means the one of the settings."""
+    """The Alembic configuration of this package for a database; None means the database of the settings."""
     config = Config()
     config.set_main_option("script_location", str(_folder("alembic")).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
@@ -152,26 +152,26 @@ def upgrade(dsn: str) -> None:
 
 
 def downgrade(dsn: str) -> None:
-    """Take the schema away again; the orders table and its rows stay as they are (AlertsError, nothing changed)."""
+    """Uninstall the schema; the orders table and its rows stay (AlertsError, nothing changed)."""
     with _translated():
         command.downgrade(alembic_config(dsn), "base")
 
 
 @dataclass(frozen=True)
 class Installed:
-    """What a downgrade would delete, or keep."""
+    """What a downgrade would delete or keep."""
 
     alerts: int
     open_alerts: int
     events: int
     adopted: bool
-    """Whether the alerts are in a table that was there before: it keeps its rows."""
+    """Whether the alerts are in an adopted table, which keeps its rows."""
     watched: tuple[str, ...]
-    """The tables of orders that lose their guard."""
+    """The tables of orders that would lose their guard."""
 
 
 def installed(dsn: str) -> Installed | None:
-    """What is installed in a database; None where nothing is (AlertsError)."""
+    """What is installed in a database; None if nothing is (AlertsError)."""
     try:
         with psycopg.connect(dsn) as connection:
             row = connection.execute("select to_regclass('walltrack.watched_tables') is not null").fetchone()
@@ -193,12 +193,12 @@ def head_revision() -> str:
 
 
 def is_known(revision: object) -> bool:
-    """Whether this package has the revision; one that it does not have is that of a newer version."""
+    """Whether this package has the revision; otherwise a newer version has."""
     return any(each.revision == revision for each in ScriptDirectory.from_config(alembic_config()).walk_revisions())
 
 
 def definitions() -> Iterator[str]:
-    """The text of every file of sql/, in order; what creates a table is wrapped so that it runs only where it is missing."""
+    """The text of every file of sql/, in order; definitions of tables are wrapped so that they run only for missing tables."""
     for path in sorted(_folder("sql").glob("*.sql")):
         text = path.read_text(encoding="utf-8")
         name = re.fullmatch(r"\d+_(\w+)\.table\.sql", path.name)
@@ -220,7 +220,7 @@ def _created(*kinds: str, with_tables: bool = False) -> list[str]:
 
 
 def refuse_planted() -> str:
-    """The SQL that refuses a schema in which another role has put an object under a name of ours (WT005)."""
+    """The SQL that refuses a schema where another role owns an object with a name of ours (WT005)."""
     relations = sorted({*_created("table", "view", "sequence", "type", with_tables=True), VERSION_TABLE} - {"alerts", "orders"})
     functions = sorted(set(_created("function", with_tables=True)))
     return f"""\
@@ -249,7 +249,7 @@ $planted$;
 
 
 def drop_definitions() -> str:
-    """The SQL that takes the guards, views and functions away, so that a revision can drop the tables."""
+    """The SQL that drops views and functions, so that a revision can drop the tables."""
     views, functions = _created("view"), _created("function")
     return (
         f"set local lock_timeout = '{LOCK_TIMEOUT}';\n"
@@ -271,7 +271,7 @@ _LAST = ("tg_ddl__follow", "tg_ddl__forget", "tg_watched__truncated", "tg_alerts
 
 
 def drop_guards() -> str:
-    """The SQL that takes the guards off their tables: the last step, because it locks them until the transaction ends."""
+    """The SQL that removes the guards from their tables: the last step, because it locks them until the transaction ends."""
     return f"""\
 do $guards$
 declare
@@ -298,7 +298,7 @@ $guards$;
 
 
 def drop_unused_orders() -> str:
-    """The SQL that drops a table of orders that alerting itself has created and no bot has used."""
+    """The SQL that drops an orders table that alerting created, if it is empty."""
     return f"""\
 do $orders$
 begin
@@ -311,14 +311,14 @@ begin
     drop function {SCHEMA}.tg_orders__touch_updated_at(), {SCHEMA}.tg_orders__log_status();
   end if;
 exception when dependent_objects_still_exist or undefined_table or undefined_function then
-  null;  -- it is in use after all
+  null;  -- another object uses it
 end
 $orders$;
 """
 
 
 def run_online() -> None:
-    """Called by alembic/env.py: run against the database of the settings, or the one given to alembic_config()."""
+    """For alembic/env.py: run on the database given to alembic_config(), else on that of the settings."""
     dsn = context.config.attributes.get("dsn")
     if dsn is not None:
         _migrate(dsn)
@@ -329,7 +329,7 @@ def run_online() -> None:
 
 
 def run_offline() -> None:
-    """Called by alembic/env.py for --sql: print the whole script."""
+    """For alembic/env.py with --sql: print the whole script."""
     _configure(dialect_name="postgresql")
     write = context.get_context().impl.static_output
     complete = _command() == "upgrade" and context.get_revision_argument() in (head_revision(), (head_revision(),))
@@ -351,7 +351,7 @@ def _migrate(dsn: str) -> None:
     engine = sync_engine(dsn)
     try:
         with engine.connect() as connection:
-            _hear(connection)
+            _log_notices(connection)
             with connection.begin():
                 _configure(connection=connection)
                 if _command() in ("upgrade", "downgrade", "do_stamp"):
@@ -382,13 +382,13 @@ def _configure(**target: object) -> None:
 
 
 def _command() -> str:
-    """Which command of Alembic runs env.py: what only looks must not change the schema."""
+    """The Alembic command that runs env.py; commands that only look must not change the schema."""
     function = context.get_context().opts.get("fn")
     return getattr(function, "__name__", "")
 
 
 def _watch(connection: Connection) -> None:
-    """CREATE TRIGGER waits for every writer of orders and holds up the next ones, so it waits briefly, and often."""
+    """Guard walltrack.orders. CREATE TRIGGER queues behind all writers and delays later ones: it waits briefly and retries."""
     for attempt in range(1, LOCK_TRIES + 1):
         try:
             with connection.begin():
@@ -404,27 +404,27 @@ def _watch(connection: Connection) -> None:
 
 
 def run_script(text: str) -> None:
-    """For revisions: run a script as it stands, or print it in --sql mode."""
+    """For revisions: run a script verbatim, or print it in --sql mode."""
     if context.is_offline_mode():
         context.get_context().impl.static_output(text)
     else:
         _execute(context.get_bind(), text)
 
 
-def _hear(connection: Connection) -> None:
-    """What the schema has to say, but not PostgreSQL's own "already exists, skipping"."""
+def _log_notices(connection: Connection) -> None:
+    """Log the notices of the schema, but not PostgreSQL's own "already exists, skipping"."""
 
-    def tell(diagnostic: psycopg.errors.Diagnostic) -> None:
+    def log_notice(diagnostic: psycopg.errors.Diagnostic) -> None:
         if (diagnostic.message_primary or "").startswith("walltrack_alerts: "):
             log.warning("%s\n%s", diagnostic.message_primary, diagnostic.message_hint or "")
 
     driver_connection = connection.connection.driver_connection
     assert isinstance(driver_connection, psycopg.Connection)
-    driver_connection.add_notice_handler(tell)
+    driver_connection.add_notice_handler(log_notice)
 
 
 def _execute(connection: Connection, text: str) -> None:
-    """Run a script as it stands: ':name' and '%' in it mean nothing to the driver."""
+    """Run a script verbatim: the driver must not interpret ':name' and '%'."""
     connection.execution_options(no_parameters=True).exec_driver_sql(text)
 
 

@@ -1,4 +1,4 @@
-"""What the database returns, as immutable models; all times are aware and in UTC."""
+"""Immutable models of what the database returns; all times are aware and in UTC."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UtcTime = Annotated[AwareDatetime, AfterValidator(lambda value: value.astimezone
 
 
 def _storable(text: str) -> str:
-    """The text without white space around it; what no text of a database can have (NUL, half a character) as U+FFFD."""
+    """The text, stripped; characters that a database cannot store (NUL, lone surrogates) become U+FFFD."""
     return text.strip().replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -49,11 +49,11 @@ class Alert(_Row):
     snoozed_until: UtcTime | None = None
 
     notice: str | None = Field(default=None, exclude=True)
-    """What the database said about the call that returned this alert, e.g. 'already acknowledged by ada at ...'."""
+    """The NOTICE of the call that returned this alert, e.g. 'already acknowledged by ada at ...'."""
 
     @property
     def is_active(self) -> bool:
-        """Nobody has acknowledged or resolved it yet."""
+        """Neither acknowledged nor resolved."""
         return self.status is AlertStatus.ACTIVE
 
     @property
@@ -63,12 +63,12 @@ class Alert(_Row):
 
     @property
     def is_snoozed(self) -> bool:
-        """Kept quiet until a time that has not come yet."""
+        """Whether `snoozed_until` is in the future."""
         return self.snoozed_until is not None and self.snoozed_until > datetime.now(UTC)
 
     @property
     def age(self) -> timedelta:
-        """Time since it was raised; never negative, also when this machine's clock runs behind the database's."""
+        """Time since it was raised; never negative, even if this machine's clock is behind the database's."""
         return max(datetime.now(UTC) - self.created_at, timedelta(0))
 
 
@@ -84,7 +84,7 @@ class AlertEvent(_Row):
     detail: dict[str, Any]
 
     cursor: str | None = None
-    """Where to go on after this event; from the event stream only, like what follows."""
+    """The position after this event; only the event stream fills it and the following fields."""
 
     alert_type: str | None = None
     title: str | None = None
@@ -92,7 +92,7 @@ class AlertEvent(_Row):
     dedupe_key: str | None = None
     order_id: str | None = None
 
-    # Facts of the order as its alert has them, for people: the JSON of an event is without them.
+    # Order facts of the alert, for output to people; the JSON of an event leaves them out.
     token: str | None = Field(default=None, exclude=True)
     token_symbol: str | None = Field(default=None, exclude=True)
     side: str | None = Field(default=None, exclude=True)
@@ -100,7 +100,7 @@ class AlertEvent(_Row):
 
 
 class Notification(BaseModel):
-    """The payload of a notification on channel walltrack_alerts, version 1; its texts are clipped, the tables are the truth."""
+    """The payload of a notification on channel walltrack_alerts, version 1. Texts are clipped; the tables are the truth."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -141,7 +141,7 @@ class AlertCounts(BaseModel):
 
     @property
     def active(self) -> int:
-        """The open alerts nobody has acknowledged."""
+        """Open alerts that are not acknowledged."""
         return sum(count.active for count in self.by_severity.values())
 
     @property
@@ -151,22 +151,22 @@ class AlertCounts(BaseModel):
 
 
 class AlertFilter(BaseModel):
-    """Which alerts a list shows. Hashable; what it leaves open restricts nothing."""
+    """The alerts that a list shows. Hashable; a field left at its default restricts nothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     severities: frozenset[AlertSeverity] = frozenset()
-    """Empty means all."""
+    """Empty: every severity."""
 
     status: Literal["open", "active", "acknowledged", "snoozed", "resolved", "all"] = "open"
     """open: every unresolved alert, the snoozed ones included. active and acknowledged: without the snoozed ones."""
 
     order_type: Literal["entry", "exit"] | None = None
     simulated: bool | None = None
-    """True: only what is simulated, False: only what is not (or does not say)."""
+    """True: only alerts of simulated orders; False: only all others."""
 
     text: Annotated[str, AfterValidator(_storable)] = ""
-    """Is in the token, its symbol, an id, the dedupe key, the error or the title; upper and lower case are one."""
+    """A text in the token, its symbol, an id, the dedupe key, the error or the title, in any case."""
 
 
 class AlertPage(BaseModel):
@@ -175,31 +175,31 @@ class AlertPage(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     alerts: list[Alert]
-    """In list order. May be fewer than asked for, even none, while `next` says that the search can go on."""
+    """In list order. A page may have fewer alerts than requested, even none, and still have a `next`."""
 
     next: str | None
-    """For get_page(after=...) with the same filter; None when this was the last page."""
+    """For get_page(after=...) with the same filter; None after the last page."""
 
 
 class Summary(BaseModel):
-    """How many alerts need somebody now. All counts but `snoozed` leave the snoozed ones out."""
+    """Counts of open alerts. All counts except `snoozed` exclude snoozed alerts."""
 
     model_config = ConfigDict(frozen=True)
 
     critical: int
     unresolved: int
     waiting: int
-    """Nobody has acknowledged them."""
+    """Active alerts: not acknowledged."""
 
     acknowledged: int
     snoozed: int
     by_severity: dict[AlertSeverity, int]
     next_wake: UtcTime | None
-    """When the next snoozed alert wakes and the counts change by themselves."""
+    """When the next snooze ends, which changes the counts."""
 
 
 class TimelineEntry(_Row):
-    """Something that happened to an alert, or that an operator did to its order."""
+    """An event of an alert, or an operator's action on its order."""
 
     at: UtcTime
     kind: EventKind | Literal["order_retried", "order_cancelled"]
@@ -209,11 +209,11 @@ class TimelineEntry(_Row):
 
 
 class Check(_Row):
-    """One finding about alerting itself: what was looked at, whether it is well, what was seen and, if it is ill, what to do."""
+    """One check of alerting itself: its name, its result, the finding and, for a failure, the advice."""
 
     name: str
     ok: bool | None
-    """None where it is not possible here; `advice` is what to do instead."""
+    """None where the check does not apply; `advice` is the alternative."""
 
     found: str
     advice: str = ""

@@ -1,4 +1,4 @@
-"""Standard output of a command that follows something: a reader that pauses or leaves must not be able to hold it up."""
+"""Standard output of a long-running command, which a reader that pauses or leaves must not block."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_CHUNK = 4096  # bytes that a pipe takes at once when it takes any
+_CHUNK = 4096  # bytes that a writable pipe takes without blocking
 
 
 async def write(fd: int, data: bytes) -> None:
-    """Write all of it as the reader takes it; the loop goes on meanwhile (BrokenPipeError)."""
+    """Write all bytes at the pace of the reader, without blocking the event loop (BrokenPipeError)."""
     while data:
-        if not _takes_more(fd):
-            await _until_it_takes_more(fd)
+        if not _is_writable(fd):
+            await _wait_until_writable(fd)
         data = data[os.write(fd, data[:_CHUNK]) :]
 
 
 @contextmanager
 def ends_with_its_reader(fd: int) -> Iterator[None]:
-    """Cancels the task inside when nobody can read the pipe any more, although nothing is written (BrokenPipeError)."""
+    """Cancel the task inside when the reader closes the pipe, even while nothing is written (BrokenPipeError)."""
     if os.name != "posix" or not stat.S_ISFIFO(os.fstat(fd).st_mode):
         yield
         return
@@ -34,7 +34,7 @@ def ends_with_its_reader(fd: int) -> Iterator[None]:
         loop.remove_reader(fd)
         left = task is not None and task.cancel()
 
-    loop.add_reader(fd, leave)  # a pipe that is written has nothing to read: what is reported is its end
+    loop.add_reader(fd, leave)  # the writing end of a pipe becomes readable when the reading end is closed
     try:
         yield
     except asyncio.CancelledError:
@@ -45,7 +45,7 @@ def ends_with_its_reader(fd: int) -> Iterator[None]:
         loop.remove_reader(fd)
 
 
-def _takes_more(fd: int) -> bool:
+def _is_writable(fd: int) -> bool:
     if not hasattr(select, "poll"):
         return True
     poll = select.poll()
@@ -53,7 +53,7 @@ def _takes_more(fd: int) -> bool:
     return bool(poll.poll(0))
 
 
-async def _until_it_takes_more(fd: int) -> None:
+async def _wait_until_writable(fd: int) -> None:
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
     loop.add_writer(fd, ready.set)

@@ -1,4 +1,4 @@
-"""The panel's own users: a file of lines `name:role:hash`, with argon2 hashes, that is read again when it changes."""
+"""The panel's own users: a file of lines `name:role:hash` with argon2 hashes, read again when it changes."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ NAME_LENGTH = 100
 PASSWORD_LENGTH = (8, 1000)
 SESSION_SECONDS = 14 * 86400
 DEVICE_SECONDS = 400 * 86400
-"""How long a browser is known; none keeps a cookie for longer."""
+"""How long a browser stays known: the longest that browsers keep a cookie."""
 
 log = logging.getLogger(__name__)
 
 
 class AuthFileError(AlertsError):
-    """The file of users cannot be used; its text names the line."""
+    """The file of users cannot be used; the text names the line."""
 
 
 class Role(StrEnum):
-    """Operators act on alerts and orders, readers look."""
+    """Operators act on alerts and orders; readers only read."""
 
     OPERATOR = "operator"
     READER = "reader"
@@ -48,7 +48,7 @@ class User:
 
 @dataclass(slots=True)
 class AuthFile:
-    """The users of a file, and the sessions they may have. The key of the sessions is in a second file, `FILE.key`."""
+    """The users of a file, and their sessions, which are signed with the key in a second file, `FILE.key`."""
 
     path: Path
     _users: dict[str, User] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class AuthFile:
 
     @classmethod
     def open(cls, path: Path) -> AuthFile:
-        """The file, checked: wrong lines and rights are an AuthFileError."""
+        """The checked file (AuthFileError for wrong lines or permissions)."""
         file = cls(path)
         users, wrong = _parse(_read(path))
         if wrong:
@@ -68,7 +68,7 @@ class AuthFile:
         return file
 
     def user(self, name: str) -> User | None:
-        """One user as the file is now; a wrong line is logged and its user is out."""
+        """The user of this name in the current file; the user of a wrong line is locked out, and the line is logged."""
         try:
             status = self.path.stat()
             seen = (status.st_mtime_ns, status.st_size, status.st_ino)
@@ -79,12 +79,12 @@ class AuthFile:
                 self._users, self._seen = users, seen
         except (OSError, AuthFileError) as error:
             if self._seen:
-                log.error("nobody is logged in any more: %s", error)  # noqa: TRY400 - the text says it all
+                log.error("all users are logged out: %s", error)  # noqa: TRY400 - the text says it all
             self._users, self._seen = {}, ()
         return self._users.get(name)
 
     def check(self, name: str, password: str) -> User | None:
-        """The user with this password; takes as long for a name that does not exist. Some 0.1 s of CPU."""
+        """The user, if the password is right. Takes about 0.1 s of CPU, also for a name that does not exist."""
         argon2 = _argon2()
         user = self.user(name)
         try:
@@ -94,13 +94,13 @@ class AuthFile:
         return user
 
     def session(self, user: User) -> str:
-        """A text that proves the login for SESSION_SECONDS; it survives a restart, a new password ends it."""
+        """A token that proves the login for SESSION_SECONDS; it survives a restart, and a new password ends it."""
         until = str(int(time.time()) + SESSION_SECONDS)
         value = f"{user.name.encode().hex()}.{until}.{secrets.token_hex(8)}"
         return f"{value}.{self._sign(user, value)}"
 
     def user_of(self, session: str) -> User | None:
-        """Who a session belongs to; None when it is over, false, or of somebody who was removed."""
+        """The user of a session; None when it has expired, is forged, or its user was removed."""
         value, _, signature = session.rpartition(".")
         try:
             name, until, _ = value.split(".")
@@ -113,22 +113,22 @@ class AuthFile:
         return user if valid else None
 
     def device(self, name: str, number: str = "") -> str:
-        """A text that proves that this user has logged in with a browser before, for good; the browser keeps its number."""
+        """A token that proves that this user has logged in with this browser before; the browser keeps its number."""
         value = f"{name.encode().hex()}.{number or secrets.token_hex(8)}"
         return f"{value}.{self._mac(f'device {value}')}"
 
     def device_of(self, device: str, name: str) -> str:
-        """The number of a browser with which this user has logged in before; '' of any other."""
+        """The number of a browser in which this user has logged in before; '' for any other browser."""
         number = device.split(".")[1] if device.count(".") == 2 else ""
         known = number and hmac.compare_digest(self.device(name, number).encode(), device.encode())
         return number if known else ""
 
     def cookie_name(self) -> str:
-        """Of this file's sessions: panels on other ports of the same host share a browser's cookies."""
+        """The cookie of this file's sessions; panels on other ports of the same host share the browser's cookies."""
         return "walltrack_" + hashlib.sha256(b"name" + self._key).hexdigest()[:12]
 
     def device_cookie_name(self) -> str:
-        """Of what proves that a browser is known."""
+        """The cookie that marks a known browser."""
         return self.cookie_name() + "_device"
 
     def _sign(self, user: User, value: str) -> str:
@@ -139,7 +139,7 @@ class AuthFile:
 
 
 def list_users(path: Path) -> list[User]:
-    """The users of a file in its order (AuthFileError)."""
+    """The users of a file, in its order (AuthFileError)."""
     users, wrong = _parse(_read(path))
     if wrong:
         raise AuthFileError("\n".join([f"{path}: {wrong[0]}", *wrong[1:]]))
@@ -147,12 +147,12 @@ def list_users(path: Path) -> list[User]:
 
 
 def has_user(path: Path, name: str) -> bool:
-    """Whether the file, if there is one, names a user (AuthFileError)."""
+    """Whether the file exists and names this user (AuthFileError)."""
     return path.exists() and name in _parse(_read(path))[0]
 
 
 def add_user(path: Path, name: str, role: Role, password: str) -> bool:
-    """Write a user to the file, which is made if needed; whether the name is new (AuthFileError)."""
+    """Write a user to the file, which is created if needed; returns whether the name is new (AuthFileError)."""
     problem = _wrong_name(name)
     if problem:
         raise AuthFileError(f"The name {name!r} {problem}.")
@@ -168,7 +168,7 @@ def add_user(path: Path, name: str, role: Role, password: str) -> bool:
 
 
 def remove_user(path: Path, name: str) -> None:
-    """Take a user out of the file (AuthFileError)."""
+    """Remove a user from the file (AuthFileError)."""
     lines = _read(path).splitlines()
     kept = [line for line in lines if not line.startswith(f"{name}:")]
     if kept == lines:
@@ -177,9 +177,9 @@ def remove_user(path: Path, name: str) -> None:
 
 
 def warning_about(path: Path) -> str | None:
-    """What is doubtful about the rights on the file."""
+    """A warning about permissive rights on the file, or None."""
     if path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
-        return f"{path} can be read by others than its owner. Unless that is meant: chmod 600 {path}"
+        return f"{path} is readable by users other than its owner. If that is not intended: chmod 600 {path}"
     return None
 
 
@@ -189,17 +189,17 @@ def _read(path: Path) -> str:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise AuthFileError(
-            f"There is no file {path}.\nMake it: walltrack-alerts panel-user add {path} NAME --role operator"
+            f"There is no file {path}.\nCreate it: walltrack-alerts panel-user add {path} NAME --role operator"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise AuthFileError(f"{path} cannot be read: {error}") from error
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise AuthFileError(f"{path} can be written by others than its owner: chmod 600 {path}")
+        raise AuthFileError(f"{path} is writable by users other than its owner: chmod 600 {path}")
     return text
 
 
 def _parse(text: str) -> tuple[dict[str, User], list[str]]:
-    """The users by name, and what is wrong with the other lines."""
+    """The users by name, and the problems of the wrong lines."""
     users: dict[str, User] = {}
     wrong = []
     for number, line in enumerate(text.splitlines(), start=1):
@@ -217,9 +217,9 @@ def _parse(text: str) -> tuple[dict[str, User], list[str]]:
 
 def _wrong_name(name: str) -> str:
     if not name or len(name) > NAME_LENGTH:
-        return f"is no name of 1 to {NAME_LENGTH} characters"
+        return f"is not a name of 1 to {NAME_LENGTH} characters"
     if ":" in name or name.startswith("#") or name != name.strip() or not name.isprintable():
-        return "has a character that a name cannot have (: or one that does not print, # or a space at the edge)"
+        return "has a character that a name cannot have: a colon, a leading #, a space at the edge, or one that does not print"
     return ""
 
 
@@ -237,7 +237,7 @@ def _wrong_hash(password_hash: str) -> str:
 
 
 def _write(path: Path, lines: list[str]) -> None:
-    """Replace the file at once, for its owner alone; an owner it already has stays."""
+    """Replace the file atomically with mode 0600; the owner of an existing file stays."""
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
         try:
@@ -256,7 +256,7 @@ def _write(path: Path, lines: list[str]) -> None:
 
 
 def _session_key(path: Path) -> bytes:
-    """The key beside the file; without one that can be kept, sessions end with the process."""
+    """The key beside the file; if none can be stored, sessions end with the process."""
     beside = path.with_name(path.name + ".key")
     try:
         if not beside.exists():
@@ -282,5 +282,5 @@ def _argon2() -> ModuleType:
     return argon2
 
 
-# Of a password nobody knows: a wrong name costs as much time as a wrong password.
+# The hash of an unknown password, so that a wrong name takes as long as a wrong password.
 _NOBODY = "$argon2id$v=19$m=65536,t=3,p=4$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"

@@ -1,4 +1,4 @@
-"""Walks the watched tables in bounded batches, each committed by itself, and makes alerts agree with orders."""
+"""Reconciles alerts with orders: walks the watched tables in bounded batches, each in its own transaction."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from walltrack_alerts.database import connect
 from walltrack_alerts.errors import translate
 
 BATCH = 20_000
-"""Orders looked at in one transaction; only those whose alert is wrong are locked."""
+"""Orders examined in one transaction; only those with a wrong alert are locked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """How many orders were looked at, how many alerts were raised and resolved (or would be), how many could not be."""
+    """Counts: orders examined, alerts raised and resolved (or to be), and alerts that could not be healed."""
 
     scanned: int
     raised: int
@@ -25,7 +25,7 @@ class Reconciled:
 
 
 def reconcile(dsn: str, *, dry_run: bool, progress: Callable[[int, int], None]) -> Reconciled:
-    """Heal every watched table; `progress` gets the orders looked at and an estimate of all of them (AlertsError)."""
+    """Reconcile every watched table; `progress` gets (examined, estimated total) of orders (AlertsError)."""
     try:
         with connect(dsn) as connection:
             return _reconcile(connection, dry_run, progress)

@@ -1,4 +1,4 @@
-"""AlertService: each method is one statement that calls the SQL of schema walltrack. Errors are AlertsError."""
+"""AlertService: each method runs one statement of schema walltrack. Errors are subclasses of AlertsError."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from walltrack_alerts.models import (
 )
 
 CLOSING_SECONDS = 10
-"""How long a pool that is closed waits for statements under way; one that was cancelled ends as soon as the server knows."""
+"""How long close() waits for running statements; a cancelled one ends as soon as the server has processed the cancel."""
 
 
 _COLUMNS = ", ".join(name for name in Alert.model_fields if name != "notice")
 
 
 def _alerts(which: str) -> str:
-    """A query of the table itself, its columns by name: of one that is not migrated yet the database says what is missing."""
+    """A query of the table that names its columns: on a database that is not migrated, the error names what is missing."""
     return f"select {_COLUMNS} from walltrack.alerts where {which}"  # noqa: S608 - both are texts of this module
 
 
@@ -73,7 +73,7 @@ class AlertService:
         await self.close()
 
     async def close(self) -> None:
-        """Close the pool, after the statements under way: it would not know their connections any more. No other one begins."""
+        """Close the pool after its running statements, whose connections it would lose otherwise. Later calls fail."""
         self._closed = True
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=CLOSING_SECONDS)
@@ -90,7 +90,7 @@ class AlertService:
         requires_action: bool = False,
         dedupe_key: str | None = None,
     ) -> Alert:
-        """Open an alert; while one is open for the dedupe key, update it and count the occurrence (InvalidAlertError)."""
+        """Open an alert, or update the open one of the dedupe key and count the occurrence (InvalidAlertError)."""
         return await self._alert(
             "select * from walltrack.raise_alert(:alert_type, :severity, :title, :message, cast(:data as jsonb), "
             ":requires_action, :dedupe_key)",
@@ -114,18 +114,18 @@ class AlertService:
         )
 
     async def snooze_alert(self, alert_id: UUID | str, until: datetime | None, by: str) -> Alert:
-        """Keep an open alert quiet until an aware time within a year; None wakes it. A notice tells whose snooze was replaced.
+        """Keep an open alert quiet until an aware time within a year; None wakes it. A notice names whose snooze was replaced.
 
-        Raises AlertTransitionError if it is resolved, InvalidAlertError for another time.
+        Raises AlertTransitionError for a resolved alert, InvalidAlertError for any other time.
         """
         if until is not None and until.tzinfo is None:
-            raise InvalidAlertError("the time until which an alert is snoozed needs a time zone")
+            raise InvalidAlertError("the end of a snooze needs a time zone")
         return await self._alert(
             "select * from walltrack.snooze_alert(:id, cast(:until as timestamptz), :by)", id=alert_id, until=until, by=by
         )
 
     async def snooze_alert_for(self, alert_id: UUID | str, how_long: str, by: str) -> Alert:
-        """Like snooze_alert, for an interval of PostgreSQL from now on, e.g. '15 min' or '1 day'."""
+        """Like snooze_alert(), for a PostgreSQL interval from now, e.g. '15 min' or '1 day'."""
         return await self._alert(
             "select * from walltrack.snooze_alert(:id, now() + cast(:how_long as interval), :by)",
             id=alert_id,
@@ -144,7 +144,7 @@ class AlertService:
         return Alert(**rows[0], notice=notice) if rows else None
 
     async def get_active_alerts(self, severity: AlertSeverity | str | None = None, limit: int = 100) -> list[Alert]:
-        """Open alerts (active and acknowledged): critical first, the oldest first within a severity."""
+        """Open alerts (active and acknowledged): critical first, oldest first within a severity."""
         rows, _ = await self._fetch(
             "select * from walltrack.open_alerts where cast(:severity as text) is null or severity = :severity limit :limit",
             severity=None if severity is None else str(severity),
@@ -153,15 +153,15 @@ class AlertService:
         return [Alert(**row) for row in rows]
 
     async def get_resolved_alerts(self, limit: int = 100) -> list[Alert]:
-        """Resolved alerts, the newest resolution first."""
+        """Resolved alerts, newest resolution first."""
         rows, _ = await self._fetch(_alerts("status = 'resolved' order by resolved_at desc limit :limit"), limit=limit)
         return [Alert(**row) for row in rows]
 
     async def get_page(self, which: AlertFilter | None = None, after: str | None = None, limit: int = 100) -> AlertPage:
         """One page of a list: open alerts critical first, then oldest first; resolved ones after them, newest first.
 
-        `after` is the `next` of the page before (InvalidCursorError). A page of 1 to 1,000 alerts looks at no more than 20,000
-        resolved ones: a rare match can need several.
+        `after` is the `next` of the previous page (InvalidCursorError). A page has 1 to 1,000 alerts and examines at most 20,000
+        resolved ones, so a rare match may take several pages.
         """
         rows, _ = await self._fetch(
             "select (p.alert).*, p.place from walltrack.list_alerts("
@@ -177,7 +177,7 @@ class AlertService:
         )
 
     async def get_changed(self, which: AlertFilter | None, ids: Sequence[UUID | str]) -> list[Alert]:
-        """Those of the alerts that match the filter now, in list order."""
+        """The alerts among `ids` that match the filter now, in list order."""
         rows, _ = await self._fetch(
             "select * from walltrack.changed_alerts(cast(:ids as uuid[]), "
             "cast(:severities as text[]), :status, :order_type, cast(:simulated as boolean), :text)",
@@ -187,12 +187,12 @@ class AlertService:
         return [Alert(**row) for row in rows]
 
     async def get_summary(self) -> Summary:
-        """How many alerts need somebody now, and when a snoozed one wakes."""
+        """Counts of open alerts by severity and status, and when the next snooze ends."""
         rows, _ = await self._fetch("select * from walltrack.alert_summary")
         return Summary(**rows[0], by_severity={severity: rows[0][severity.value] for severity in AlertSeverity})
 
     async def get_calling(self, limit: int = 100) -> list[Alert]:
-        """Critical alerts that are neither acknowledged nor snoozed; the one that began to ring last comes first."""
+        """Critical alerts that are active and not snoozed, which sound in the panel; the newest cause comes first."""
         rows, _ = await self._fetch(
             "select * from walltrack.open_alerts where walltrack.is_ringing(severity, status, snoozed_until) "
             "order by greatest(created_at, notified_at, snoozed_until) desc, id desc limit :limit",
@@ -201,13 +201,13 @@ class AlertService:
         return [Alert(**row) for row in rows]
 
     async def get_median_seconds_to_acknowledge(self) -> float | None:
-        """Over the newest 1,000 acknowledgements within 7 days; None when there was none."""
+        """The median over the newest 1,000 acknowledgements of the last 7 days; None without any."""
         rows, _ = await self._fetch("select walltrack.median_seconds_to_acknowledge() as median")
         median: float | None = rows[0]["median"]
         return median
 
     async def get_active_count(self) -> AlertCounts:
-        """How many alerts are open, per severity (all four always) and in total."""
+        """Open alerts per severity (always all four) and in total."""
         rows, _ = await self._fetch("select * from walltrack.alert_counts")
         counts = [SeverityCount(**row) for row in rows]
         return AlertCounts(by_severity={count.severity: count for count in counts})
@@ -220,10 +220,10 @@ class AlertService:
         return Alert(**rows[0])
 
     async def find_alert(self, prefix: str) -> Alert:
-        """The alert whose id begins so, with at least 4 digits (AlertNotFoundError, InvalidAlertError when several do)."""
+        """The alert whose id has this prefix of at least 4 digits (AlertNotFoundError; InvalidAlertError for several)."""
         digits = prefix.strip().lower().replace("-", "")
         if not re.fullmatch("[0-9a-f]{4,32}", digits):
-            raise InvalidAlertError(f"{prefix!r} is no id of an alert\nGive the id, or at least its first 4 characters.")
+            raise InvalidAlertError(f"{prefix!r} is not the id of an alert\nGive the id, or at least its first 4 characters.")
         rows, _ = await self._fetch(
             _alerts("id between cast(:first as uuid) and cast(:last as uuid) limit 2"),
             first=digits.ljust(32, "0"),
@@ -236,7 +236,7 @@ class AlertService:
         return Alert(**rows[0])
 
     async def get_events(self, alert_id: UUID | str, limit: int = 1000) -> list[AlertEvent]:
-        """What happened to one alert, the oldest first; an alert that does not exist has no events."""
+        """The events of an alert, oldest first; none for an alert that does not exist."""
         rows, _ = await self._fetch(
             "select event_id, xid::text as xid, alert_id, kind, actor, at, detail from walltrack.alert_events "
             "where alert_id = :id order by event_id limit :limit",
@@ -246,7 +246,7 @@ class AlertService:
         return [AlertEvent(**row) for row in rows]
 
     async def get_timeline(self, alert_id: UUID | str, limit: int = 1000) -> list[TimelineEntry]:
-        """Events of an alert and what was done to its order, oldest first; of more than `limit` the newest ones."""
+        """The newest `limit` events of an alert and actions on its order, oldest first."""
         rows, _ = await self._fetch(
             "select at, kind, actor, detail, event_id from (select t.* from walltrack.alert_timeline as t where t.alert_id = :id "
             "order by t.at desc, t.event_id desc limit :limit) as newest order by at, event_id",
@@ -256,27 +256,27 @@ class AlertService:
         return [TimelineEntry(**row) for row in rows]
 
     async def get_order(self, alert_id: UUID | str) -> dict[str, Any] | None:
-        """The row of the alert's order as it is now, its facts also under their own names; None when there is none."""
+        """The order of the alert as it is stored now, by column and by fact; None if there is none."""
         rows, _ = await self._fetch("select walltrack.order_of_alert(:id) as row", id=alert_id)
         row: dict[str, Any] | None = rows[0]["row"]
         return row
 
     async def rows(self, statement: str, **parameters: object) -> list[dict[str, Any]]:
-        """The rows of one statement with :named parameters (AlertsError); for modules that read something else."""
+        """The rows of one statement with :named parameters (AlertsError); for other modules of this package."""
         rows, _ = await self._fetch(statement, **parameters)
         return rows
 
     async def get_health(self) -> list[Check]:
-        """Whether alerting itself works; `doctor` and the panel's banner show it."""
+        """The checks of alerting itself, which `doctor` and the banner of the panel show."""
         rows, _ = await self._fetch("select * from walltrack.health()")
         return [Check(**row) for row in rows]
 
     async def retry_order(self, alert_id: UUID | str, by: str) -> Alert:
-        """Put the alert's failed order back to pending; the alert stays open (OrderActionRefusedError)."""
+        """Put the failed order of an alert back to pending; the alert stays open (OrderActionRefusedError)."""
         return await self._alert("select * from walltrack.retry_order(:id, :by)", id=alert_id, by=by)
 
     async def cancel_order(self, alert_id: UUID | str, reason: str | None, by: str) -> Alert:
-        """Cancel the alert's pending or failed order, which resolves the alert (OrderActionRefusedError)."""
+        """Cancel the pending or failed order of an alert, which resolves the alert (OrderActionRefusedError)."""
         return await self._alert("select * from walltrack.cancel_order(:id, :reason, :by)", id=alert_id, reason=reason, by=by)
 
     async def _alert(self, statement: str, **parameters: object) -> Alert:
@@ -284,7 +284,7 @@ class AlertService:
         return Alert(**rows[0], notice=notice)
 
     async def _fetch(self, statement: str, **parameters: object) -> tuple[list[dict[str, Any]], str | None]:
-        """The rows of one statement and the last NOTICE it caused."""
+        """The rows of a statement, and its last NOTICE."""
         notices: list[str] = []
 
         def remember(diagnostic: psycopg.errors.Diagnostic) -> None:
@@ -307,7 +307,7 @@ class AlertService:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncConnection]:
-        """A connection of the pool, which close() waits for."""
+        """A connection of the pool; close() waits until it is returned."""
         if self._closed:
             raise DatabaseUnavailableError("The service is closed.")
         given_back = asyncio.get_running_loop().create_future()

@@ -1,21 +1,21 @@
-"""The simulated bot of the demo: it writes to walltrack.orders what the real one writes, in the same steps.
+"""The simulated bot of the demo: it writes walltrack.orders in the same steps as the real bot.
 
 The life of one order, in call order:
 
 1. The bot creates it `pending` (`_INSERT`).
 2. An attempt: the worker takes the order's lock, saves it `submitted` when the transaction is sent and
    `confirming` when the network has seen it, then `filled`; or it saves `failed` with one attempt more, the
-   error and the time of the next try. It releases the lock. Locks are UPDATEs of their own (`_LOCK`); every
+   error and the time of the next try. It releases the lock. Locks are separate UPDATEs (`_LOCK`); every
    save writes the whole row (`_SAVE`), as the bot's repository layer does.
-3. Until the next try is due the worker looks at the order now and then: it takes the lock and releases it.
+3. Until the next try is due the worker checks the order now and then: it takes the lock and releases it.
    Then it saves the order `pending` and makes the next attempt.
 4. The last attempt fails: the order is exhausted. Some milliseconds later the worker gives up in a second
-   UPDATE: `cancelled`, 'Max retries reached (3 attempts)'. Or a person was faster and cancels it ('Manually
+   UPDATE: `cancelled`, 'Max retries reached (3 attempts)'. Or an operator is faster and cancels it ('Manually
    cancelled'), or retries it: `pending` again with the same attempt_count, so that the next failure is
    attempt 4 of 3. After that failure the worker gives up.
 
-What happens to order number n depends on the seed and n only, and so does the sequence of all writes: the
-orders share one agenda in simulated time, which runs `pace` times as fast as the clock on the wall.
+The history of order number n depends only on the seed and n, and so does the sequence of all writes: the
+orders share one agenda in simulated time, which runs `pace` times as fast as real time.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ insert into walltrack.orders (
     %(next_retry_at)s, %(is_simulated)s, %(locked_until)s, %(locked_by)s, %(created_at)s, %(updated_at)s
 )
 on conflict (id) do nothing
-"""  # the conflict: sent again because the answer was lost with the connection
+"""  # the conflict: the statement is repeated when a broken connection has lost the result
 
 _SAVE = """
 update walltrack.orders
@@ -74,7 +74,7 @@ where id = %(id)s
 
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
-# Symbol and price in SOL. Anybody can name a token, so some of them are no friendly names.
+# Symbol and price in SOL. Anybody can name a token, so some names are hostile.
 _TOKENS = (
     ("WIF", 0.0118),
     ("POPCAT", 0.0042),
@@ -94,7 +94,7 @@ _TOKENS = (
     ("ZEREBRO", 0.00027),
 )  # fmt: skip
 
-# What RPC nodes, the router and programs answer; True: only after the transaction was sent.
+# Errors of RPC nodes, the router and programs; True: only after the transaction was sent.
 _ERRORS = (
     ("Transaction simulation failed: Error processing Instruction 4: custom program error: 0x1771", False),
     ("Transaction simulation failed: Blockhash not found", False),
@@ -112,44 +112,44 @@ _ERRORS = (
 _logger = logging.getLogger(__name__)
 
 
-class _Plot(Enum):
-    """How the story of an order ends."""
+class _Outcome(Enum):
+    """The outcome of an order."""
 
     FILLS = auto()
-    CANCELLED_EARLY = auto()  # by a person, before the first attempt
+    CANCELLED_EARLY = auto()  # by an operator, before the first attempt
     GIVEN_UP = auto()  # by the worker, after the last attempt
-    CANCELLED_LATE = auto()  # by a person, after the last attempt
-    RETRIED_FILLS = auto()  # a person retries after the last attempt
+    CANCELLED_LATE = auto()  # by an operator, after the last attempt
+    RETRIED_FILLS = auto()  # an operator retries after the last attempt
     RETRIED_FAILS = auto()
 
 
-_EXHAUSTED = (_Plot.GIVEN_UP, _Plot.CANCELLED_LATE, _Plot.RETRIED_FILLS, _Plot.RETRIED_FAILS)
+_EXHAUSTED = (_Outcome.GIVEN_UP, _Outcome.CANCELLED_LATE, _Outcome.RETRIED_FILLS, _Outcome.RETRIED_FAILS)
 _WEIGHTS = (4, 2, 3, 2)
 
-# The first orders show everything, whatever the seed; later ones follow the failure rate.
+# The first orders show every outcome, for any seed; later ones follow the failure rate.
 _OPENING = (
-    ("entry", _Plot.FILLS),
-    ("exit", _Plot.RETRIED_FAILS),
-    ("entry", _Plot.RETRIED_FILLS),
-    ("exit", _Plot.GIVEN_UP),
-    ("entry", _Plot.GIVEN_UP),
-    ("exit", _Plot.CANCELLED_LATE),
-    ("entry", _Plot.RETRIED_FAILS),
-    ("exit", _Plot.RETRIED_FILLS),
-    ("entry", _Plot.CANCELLED_EARLY),
+    ("entry", _Outcome.FILLS),
+    ("exit", _Outcome.RETRIED_FAILS),
+    ("entry", _Outcome.RETRIED_FILLS),
+    ("exit", _Outcome.GIVEN_UP),
+    ("entry", _Outcome.GIVEN_UP),
+    ("exit", _Outcome.CANCELLED_LATE),
+    ("entry", _Outcome.RETRIED_FAILS),
+    ("exit", _Outcome.RETRIED_FILLS),
+    ("entry", _Outcome.CANCELLED_EARLY),
 )
 
 
 @dataclass(slots=True)
 class Counts:
-    """What the bot has written so far."""
+    """Counts of what the bot has written so far."""
 
     orders: int = 0  # created
     attempts: int = 0  # submitted
     filled: int = 0
     exhausted: int = 0  # orders whose last attempt failed; each counts once
-    cancelled: int = 0  # by the worker or a person
-    retried: int = 0  # by a person, after the last attempt
+    cancelled: int = 0  # by the worker or an operator
+    retried: int = 0  # by an operator, after the last attempt
 
 
 @dataclass
@@ -192,7 +192,7 @@ _Step = _Write | float  # a statement to run now, or simulated seconds to wait
 
 @dataclass
 class SimulatedBot:
-    """Trades on paper. failure_rate: the share of orders, 0 to 1, that run out of attempts."""
+    """Trades on paper. `failure_rate` is the share of orders, 0 to 1, that run out of attempts."""
 
     dsn: str
     pace: float = 1.0  # simulated seconds per second; one new order per simulated second
@@ -208,7 +208,7 @@ class SimulatedBot:
             raise ValueError(f"failure_rate must be between 0 and 1, not {self.failure_rate}")
 
     async def run(self, stop: asyncio.Event, duration: float | None = None) -> None:
-        """Trade until stop is set, duration (seconds) is over or max_orders have ended (AlertsError)."""
+        """Trade until `stop` is set, `duration` seconds have passed or `max_orders` have ended (AlertsError)."""
         link = _Link(self.dsn, stop, duration)
         try:
             await link.connect()
@@ -219,7 +219,7 @@ class SimulatedBot:
             await link.close()
 
     async def _work(self, link: _Link) -> None:
-        """Run the agenda: whose turn is next, in simulated seconds since the start."""
+        """Run the agenda: the next order by simulated seconds since the start."""
         agenda: list[tuple[float, int, Iterator[_Step]]] = []
         arrivals = self._arrivals()
         arrival = next(arrivals, None)
@@ -241,63 +241,63 @@ class SimulatedBot:
                     return
 
     def _arrivals(self) -> Iterator[tuple[float, int]]:
-        """When which order comes: simulated seconds, number."""
+        """The orders as they arrive: simulated seconds, number."""
         rng = Random(f"{self.seed}:arrivals")
         at = 0.0
         for number in itertools.count() if self.max_orders is None else range(self.max_orders):
             yield at, number
             at += rng.uniform(0.4, 0.6) if number < len(_OPENING) else rng.uniform(0.6, 1.4)
 
-    # The story
+    # The history of an order
 
     def _life(self, number: int) -> Iterator[_Step]:
         """All steps of one order, from pending to filled or cancelled."""
         rng = Random(f"{self.seed}:{number}")
-        order_type, plot = self._casting(number, rng)
+        order_type, outcome = self._outcome_of(number, rng)
         order = _new_order(self.seed, number, order_type, rng)
         yield _INSERT, vars(order).copy()
         self.counts.orders += 1
-        if plot is _Plot.CANCELLED_EARLY:
+        if outcome is _Outcome.CANCELLED_EARLY:
             yield rng.uniform(0.8, 1.5)
             yield from self._cancel(order, "Manually cancelled")
             return
-        failures = rng.choices((0, 1, 2), (14, 4, 2))[0] if plot is _Plot.FILLS else order.max_attempts
+        failures = rng.choices((0, 1, 2), (14, 4, 2))[0] if outcome is _Outcome.FILLS else order.max_attempts
         for _ in range(failures):
             backoff = yield from self._attempt(order, rng, fails=True)
             if not order.exhausted:
                 yield from self._wait_for_retry(order, backoff)
-        if plot is _Plot.FILLS:
+        if outcome is _Outcome.FILLS:
             yield from self._attempt(order, rng, fails=False)
             return
         self.counts.exhausted += 1
-        if plot is _Plot.GIVEN_UP:
+        if outcome is _Outcome.GIVEN_UP:
             yield from self._give_up(order, rng)
             return
         yield rng.uniform(0.5, 1.0)
-        yield _save(order)  # somebody saves it unchanged: all columns named, none different
+        yield _save(order)  # saved unchanged: all columns named, none different
         yield rng.uniform(1.0, 2.0)
-        if plot is _Plot.CANCELLED_LATE:
+        if outcome is _Outcome.CANCELLED_LATE:
             yield from self._cancel(order, "Manually cancelled")
             return
         order.status = "pending"  # attempt_count stays: the next failure is one too many
         yield _save(order)
         self.counts.retried += 1
         yield rng.uniform(0.2, 0.4)
-        yield from self._attempt(order, rng, fails=plot is _Plot.RETRIED_FAILS)
-        if plot is _Plot.RETRIED_FAILS:
+        yield from self._attempt(order, rng, fails=outcome is _Outcome.RETRIED_FAILS)
+        if outcome is _Outcome.RETRIED_FAILS:
             yield from self._give_up(order, rng)
 
-    def _casting(self, number: int, rng: Random) -> tuple[str, _Plot]:
-        """Type and plot of an order."""
+    def _outcome_of(self, number: int, rng: Random) -> tuple[str, _Outcome]:
+        """Type and outcome of an order."""
         order_type = "exit" if rng.random() < 0.4 else "entry"
         if number < len(_OPENING) and self.failure_rate > 0:
             return _OPENING[number]
         if rng.random() < self.failure_rate:
             return order_type, rng.choices(_EXHAUSTED, _WEIGHTS)[0]
-        return order_type, _Plot.CANCELLED_EARLY if rng.random() < 0.05 else _Plot.FILLS
+        return order_type, _Outcome.CANCELLED_EARLY if rng.random() < 0.05 else _Outcome.FILLS
 
     def _attempt(self, order: _Order, rng: Random, *, fails: bool) -> Generator[_Step, None, float]:
-        """One attempt, lock to unlock; simulated seconds until the next try is due."""
+        """One attempt, lock to unlock; returns the simulated seconds until the next try is due."""
         backoff = 0.4 * 2.0**order.attempt_count * rng.uniform(0.9, 1.1)
         error, sent = rng.choice(_ERRORS)
         yield self._take_lock(order)
@@ -424,7 +424,7 @@ def _base58(data: bytes) -> str:
 
 
 class _Clock:
-    """Simulated time. When the writer falls behind the clock waits, so that no burst follows an outage."""
+    """Simulated time. The clock waits for a writer that falls behind, so that no burst follows an outage."""
 
     def __init__(self, pace: float) -> None:
         self._pace = pace
@@ -439,7 +439,7 @@ class _Clock:
 
 
 class _Link:
-    """One connection in autocommit, made anew when it breaks, and the end of the run."""
+    """One autocommit connection, reopened when it breaks, and the end of the run."""
 
     def __init__(self, dsn: str, stop: asyncio.Event, duration: float | None) -> None:
         self._dsn = dsn
@@ -448,7 +448,7 @@ class _Link:
         self._connection: psycopg.AsyncConnection[Any] | None = None
 
     async def pause(self, seconds: float) -> bool:
-        """Wait, but not beyond the end of the run; whether that has come."""
+        """Wait, but not beyond the end of the run; returns whether the run has ended."""
         left = float("inf") if self._end is None else self._end - asyncio.get_running_loop().time()
         if not self._stop.is_set() and left > 0 and seconds > 0:
             try:
@@ -458,7 +458,7 @@ class _Link:
         return self._stop.is_set() or left <= 0
 
     async def write(self, query: LiteralString, parameters: dict[str, Any]) -> bool:
-        """Run one statement, as often as connections break; False when the run ended first."""
+        """Run one statement, and repeat it when the connection breaks; False if the run ended first."""
         for delay in itertools.chain((0.1, 0.2, 0.5, 1.0, 2.0), itertools.repeat(5.0)):
             try:
                 connection = self._connection or await self.connect()

@@ -1,4 +1,4 @@
-"""What the charts show: one statement per chart. `days` is 1 to 90, `timezone` an IANA name (InvalidAlertError otherwise)."""
+"""The data of the charts: one statement per chart. `days` is 1 to 90, `timezone` an IANA name (InvalidAlertError otherwise)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from walltrack_alerts.service import AlertService
 
 
 class Raised(_Row):
-    """How many alerts were raised in one hour, beyond 3 days in one local day; the last one has not ended yet."""
+    """Alerts raised in one hour or, beyond 3 days, in one local day; the last period has not ended yet."""
 
     starts_at: UtcTime
     ends_at: UtcTime
@@ -18,7 +18,7 @@ class Raised(_Row):
 
 
 class Open(_Row):
-    """How many alerts were open at a moment."""
+    """Alerts that were open at a point in time."""
 
     at: UtcTime
     critical: int
@@ -28,7 +28,7 @@ class Open(_Row):
 
 
 class Response(_Row):
-    """Seconds from raised to acknowledged and to resolved, of what was so in this hour or day; None of nothing."""
+    """Seconds from raised to acknowledged and to resolved, for the alerts of this hour or day; None without any."""
 
     starts_at: UtcTime
     ends_at: UtcTime
@@ -41,7 +41,7 @@ class Response(_Row):
 
 
 class TokenFailures(_Row):
-    """How many orders of a token failed for good."""
+    """Permanently failed orders of a token."""
 
     token: str | None
     token_symbol: str | None
@@ -49,7 +49,7 @@ class TokenFailures(_Row):
 
 
 class ErrorFailures(_Row):
-    """How many orders failed for good with an error of this family, and one of these errors as it was."""
+    """Permanently failed orders with an error of this family, and one of these errors verbatim."""
 
     family: str
     example: str
@@ -57,27 +57,27 @@ class ErrorFailures(_Row):
 
 
 async def raised(service: AlertService, days: int, timezone: str) -> list[Raised]:
-    """Alerts raised per hour or day, by severity; every bucket, the oldest first."""
+    """Alerts raised per hour or day, by severity; every bucket, oldest first."""
     return [Raised(**row) for row in await service.rows(_SELECT.format("raised"), days=days, timezone=timezone)]
 
 
 async def open_over_time(service: AlertService, days: int, timezone: str) -> list[Open]:
-    """Open alerts at each hour (beyond 7 days: each 6 hours), at the bounds of days, and now; the oldest first."""
+    """Open alerts at each hour (beyond 7 days, every 6 hours), at midnight, and now; oldest first."""
     return [Open(**row) for row in await service.rows(_SELECT.format("open"), days=days, timezone=timezone)]
 
 
 async def response(service: AlertService, days: int, timezone: str) -> list[Response]:
-    """Time to acknowledge and to resolve, median and p95 per hour or day; every bucket, the oldest first."""
+    """Time to acknowledge and to resolve, median and p95 per hour or day; every bucket, oldest first."""
     return [Response(**row) for row in await service.rows(_SELECT.format("response"), days=days, timezone=timezone)]
 
 
 async def failures_by_token(service: AlertService, days: int, timezone: str) -> list[TokenFailures]:
-    """The 10 tokens with the most failures, the worst first."""
+    """The 10 tokens with the most failures, worst first."""
     return [TokenFailures(**row) for row in await service.rows(_SELECT.format("tokens"), days=days, timezone=timezone)]
 
 
 async def failures_by_error(service: AlertService, days: int, timezone: str) -> list[ErrorFailures]:
-    """The 10 error families with the most failures, the worst first."""
+    """The 10 error families with the most failures, worst first."""
     return [ErrorFailures(**row) for row in await service.rows(_SELECT.format("errors"), days=days, timezone=timezone)]
 
 

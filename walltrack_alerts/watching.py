@@ -1,4 +1,4 @@
-"""Puts tables of orders under guard, and takes them off: what would be done, and doing it without holding up writers."""
+"""Guards tables of orders and removes the guards: the plan, and its execution without blocking writers for long."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from walltrack_alerts.migrations import LOCK_PAUSE, LOCK_TIMEOUT, LOCK_TRIES
 
 log = logging.getLogger(__name__)
 
-# Not by a cast to regclass, for which a role needs rights on the schema.
+# A cast to regclass would need rights on the schema.
 _FIND: LiteralString = """
 select c.oid
 from parse_ident(%s) as name
@@ -76,17 +76,17 @@ _UNWATCH: LiteralString = "select walltrack.unwatch_orders(%(table)s::oid)"
 
 @dataclass(frozen=True, slots=True)
 class WatchPlan:
-    """How a table is (or would be) watched, and the triggers that are created for it."""
+    """How a table is (or would be) watched, and the triggers to create for it."""
 
     table: str
     is_watched: bool
-    """Whether it is watched already: then only what differs is changed."""
+    """Whether it is watched already, so that only differences are applied."""
 
     columns: dict[str, str]
-    """Fact of an order -> column of the table."""
+    """Order fact -> column of the table."""
 
     missing: list[str]
-    """Facts for which the table has no column; alerts go on without them."""
+    """Facts without a column in the table; alerts leave them out."""
 
     triggers: list[str]
     cancel_pattern: str
@@ -96,10 +96,10 @@ class WatchPlan:
 
 @dataclass(frozen=True, slots=True)
 class Unwatched:
-    """The triggers that are (or would be) dropped, and how many open alerts stay as they are."""
+    """The triggers that are (or would be) dropped, and the number of open alerts, which stay."""
 
     id: int
-    """The number of the table, which may have been dropped."""
+    """The oid of the table, which may have been dropped."""
 
     table: str
     triggers: list[str]
@@ -116,7 +116,7 @@ def watch(
     notify: str | None = None,
     dry_run: bool = False,
 ) -> WatchPlan:
-    """Guard a table; what is not given stays or gets its default (UnwatchableTableError, nothing changed)."""
+    """Guard a table; settings that are None keep their value or get their default (UnwatchableTableError, nothing changed)."""
     try:
         with connect(dsn) as connection:
             _refuse_other_roles(connection)
@@ -134,14 +134,14 @@ def watch(
                 plan = cursor.execute(_PLAN, values).fetchone()
             assert plan is not None
             if not dry_run:
-                _with_brief_locks(connection, _WATCH, values, plan.table)
+                _execute_with_retries(connection, _WATCH, values, plan.table)
             return plan
     except psycopg.Error as error:
         raise translate(error) from error
 
 
 def unwatch(dsn: str, table: str, *, dry_run: bool = False) -> Unwatched:
-    """Take the guard off a table; its alerts stay as they are (UnwatchableTableError, nothing changed)."""
+    """Remove the guard from a table; its alerts stay (UnwatchableTableError, nothing changed)."""
     try:
         with connect(dsn) as connection:
             _refuse_other_roles(connection)
@@ -155,14 +155,14 @@ def unwatch(dsn: str, table: str, *, dry_run: bool = False) -> Unwatched:
                     else UnwatchableTableError(f"Table {table} is not watched.\n{_watched(connection)}")
                 )
             if not dry_run:
-                _with_brief_locks(connection, _UNWATCH, {"table": guard.id}, guard.table)
+                _execute_with_retries(connection, _UNWATCH, {"table": guard.id}, guard.table)
             return guard
     except psycopg.Error as error:
         raise translate(error) from error
 
 
 def _refuse_other_roles(connection: psycopg.Connection) -> None:
-    """The guard runs with the rights of the role that creates it, so that has to be the owner of alerting."""
+    """Refuse any role but the owner of alerting: the guard runs with the rights of the role that creates it."""
     owner = _value(connection, _FOREIGN)
     if owner is not None:
         raise PermissionDeniedError(
@@ -172,24 +172,24 @@ def _refuse_other_roles(connection: psycopg.Connection) -> None:
 
 
 def _find(connection: psycopg.Connection, table: str) -> object:
-    """The number of the table with this name, with its schema or without, quoted as in SQL; None where there is none."""
+    """The oid of the table with this name, with or without its schema, quoted as in SQL; None if there is none."""
     try:
         return _value(connection, _FIND, table)
     except psycopg.errors.InvalidParameterValue:
-        return None  # a text that is no name
+        return None  # the text is not a name
 
 
 def _no_table(connection: psycopg.Connection, table: str) -> UnwatchableTableError:
     similar = _value(connection, _SIMILAR, table)
     return UnwatchableTableError(
         f"There is no table {table}.\n"
-        + (f"Do you mean {similar}?" if similar else "Name it as in SQL, with its schema: public.trades, '\"Trades\"'.")
+        + (f"Did you mean {similar}?" if similar else "Name it as in SQL, with its schema: public.trades, '\"Trades\"'.")
     )
 
 
 def _watched(connection: psycopg.Connection) -> str:
     names = _value(connection, "select string_agg(w.table_name, ', ' order by 1) from walltrack.watched_tables as w")
-    return f"Watched are: {names}" if names else "No table is watched."
+    return f"Watched tables: {names}" if names else "No table is watched."
 
 
 def _value(connection: psycopg.Connection, query: LiteralString, *parameters: object) -> object:
@@ -197,8 +197,8 @@ def _value(connection: psycopg.Connection, query: LiteralString, *parameters: ob
     return row[0] if row else None
 
 
-def _with_brief_locks(connection: psycopg.Connection, statement: LiteralString, values: dict[str, Any], table: str) -> None:
-    """Triggers wait for every writer of their table and hold up the next ones: wait briefly, and often."""
+def _execute_with_retries(connection: psycopg.Connection, statement: LiteralString, values: dict[str, Any], table: str) -> None:
+    """Run a statement that locks the table. It queues behind all writers and delays later ones: it waits briefly and retries."""
     for attempt in range(1, LOCK_TRIES + 1):
         try:
             with connection.transaction():

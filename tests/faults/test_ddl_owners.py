@@ -17,6 +17,7 @@ from tests.conftest import new_database
 from tests.faults.helpers import listen_to
 from tests.faults.writer import FREED, Writer
 from walltrack_alerts import embedded, migrations
+from walltrack_alerts.embedded.programs import installed_bin
 from walltrack_alerts.errors import AdoptionError
 
 
@@ -89,7 +90,7 @@ def test_a_restored_dump_follows_too(server_url: str, database_url: str, writer:
     writer.names["attempt_count"] = "tries"
     if not embedded.is_available():
         pytest.skip("needs the programs of the embedded PostgreSQL")
-    programs = embedded._library_bin()
+    programs = installed_bin()
     environment = {**os.environ, "LD_LIBRARY_PATH": str(programs.parent / "lib")}
     with new_database(server_url) as url:
         script = subprocess.run(

@@ -1,4 +1,4 @@
-"""The command `walltrack-alerts`: reads arguments, calls the package, prints. Nothing is decided here."""
+"""The command `walltrack-alerts`: it reads arguments, calls the package and prints. It holds no rules."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from walltrack_alerts.cli.upkeep import doctor, downgrade, migrate, purge, recon
 app = typer.Typer(
     name="walltrack-alerts",
     cls=Commands,
-    help="Alerts that the database raises itself when an order has finally failed.\n\n"
-    "WALLTRACK_DATABASE_URL names the database (any libpq URI); without it the embedded PostgreSQL is used, "
-    "started when needed and stopped with the last command.\n\n"
-    "Exit codes: 0 done, 1 failed or ill, 2 wrong usage, 130 interrupted.",
+    help="Alerts that the database itself raises when an order fails permanently.\n\n"
+    "WALLTRACK_DATABASE_URL names the database (any libpq URI). Without it, commands use an embedded PostgreSQL, "
+    "which starts with the first command and stops with the last one.\n\n"
+    "Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted.",
     epilog=examples(
-        "demo                               watch it work",
+        "demo                               try it with a simulated bot",
         "migrate                            set up your database",
-        "doctor                             does alerting work?",
-        "alerts list                        what is open",
-        "alerts ack 4f1c2a9b                you take care of it",
-        "listen                             each event, live",
+        "doctor                             check whether alerting works",
+        "alerts list                        list the open alerts",
+        "alerts ack 4f1c2a9b                acknowledge one of them",
+        "listen                             follow all events live",
     ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -1,4 +1,4 @@
-"""`alerts ...` and `orders ...`: look at alerts, act on them and on the orders behind them."""
+"""`alerts ...` and `orders ...`: list and show alerts, act on them and on their orders."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ alerts = typer.Typer(
 )
 orders = typer.Typer(
     name="orders",
-    help="Act on the order behind an alert. Who did what is kept; what cannot be done is refused with the reason.",
+    help="Act on the order of an alert. Every action is recorded with its actor; a refusal gives the reason.",
     no_args_is_help=True,
     epilog=examples("orders retry 4f1c2a9b", "orders cancel 4f1c2a9b --reason 'the moment has passed'"),
 )
 
 
 def _login_name() -> str:
-    """The name of the user; a container may run as a number that has no name."""
+    """The login name of the user; in a container the user id may have no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -69,13 +69,15 @@ By = Annotated[
     str,
     typer.Option(
         "--by",
-        help="Who acts; kept in the alert and its events.",
+        metavar="NAME",
+        help="Who acts; recorded in the alert and its events.",
         default_factory=_login_name,
         show_default="your login name",
     ),
 ]
 
-_PAGE = 1000  # alerts that one call reads
+_PAGE = 1000
+"""Alerts per call of the service."""
 
 
 @alerts.command(
@@ -90,33 +92,33 @@ _PAGE = 1000  # alerts that one call reads
 def list_alerts(
     severity: Annotated[
         list[AlertSeverity] | None,
-        typer.Option(metavar="SEVERITY", help=f"Only this severity, may be repeated: {', '.join(AlertSeverity)}."),
+        typer.Option(metavar="SEVERITY", help=f"Only this severity; repeatable: {', '.join(AlertSeverity)}."),
     ] = None,
     status: Annotated[
         Literal["open", "active", "acknowledged", "snoozed", "resolved", "all"],
         typer.Option(
             metavar="STATUS",
-            help="open (all unresolved ones), active, acknowledged (both without the snoozed ones), snoozed, resolved or all.",
+            help="open (every unresolved alert), active or acknowledged (without snoozed ones), snoozed, resolved, or all.",
         ),
     ] = "open",
     search: Annotated[
         str,
-        typer.Option(metavar="TEXT", help="Only where token, id, error or title has this text; an exact id is found at once."),
+        typer.Option(metavar="TEXT", help="Only alerts with this text in token, id, error or title; exact ids match by index."),
     ] = "",
-    limit: Annotated[int, typer.Option(metavar="NUMBER", help="At most so many.", min=1)] = 100,
+    limit: Annotated[int, typer.Option(metavar="NUMBER", help="At most this many alerts.", min=1)] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """List alerts, the open ones by default: critical first, then oldest first. Resolved ones follow, the newest first.
+    """List alerts, by default the open ones: critical first, then oldest first. Resolved alerts follow, newest first.
 
-    In the table 'ack' is acknowledged and 'sim' a simulated order.
-    A pipe or file gets whole lines with tabs between the columns.
+    In the table, 'ack' means acknowledged and 'sim' a simulated order.
+    A pipe or file gets complete lines, with tabs between the columns.
     """
     from walltrack_alerts.cli.alert_table import alert_table, tabbed_lines
     from walltrack_alerts.models import AlertFilter
 
     which = AlertFilter(severities=frozenset(severity or ()), status=status, text=search)
 
-    async def question(service: AlertService) -> list[Alert]:
+    async def query(service: AlertService) -> list[Alert]:
         alerts: list[Alert] = []
         place = None
         while len(alerts) < limit:
@@ -127,7 +129,7 @@ def list_alerts(
                 break
         return alerts
 
-    found = ask(question)
+    found = ask(query)
     if as_json:
         for alert in found:
             print_json(alert)
@@ -142,13 +144,13 @@ def list_alerts(
 
 @alerts.command(epilog=examples("alerts show 4f1c2a9b", "alerts show 4f1c2a9b --json | jq .data"))
 def show(alert_id: AlertId, as_json: AsJson = False) -> None:
-    """Show one alert: its message, its data, and what happened to it and its order."""
+    """Show one alert: its message, its data, and the history of the alert and its order."""
 
-    async def question(service: AlertService) -> tuple[Alert, list[TimelineEntry]]:
+    async def query(service: AlertService) -> tuple[Alert, list[TimelineEntry]]:
         alert = await service.find_alert(alert_id)
         return alert, await service.get_timeline(alert.id)
 
-    alert, timeline = ask(question)
+    alert, timeline = ask(query)
     if as_json:
         print_json({**alert.model_dump(mode="json"), "timeline": [entry.model_dump(mode="json") for entry in timeline]})
         return
@@ -156,11 +158,11 @@ def show(alert_id: AlertId, as_json: AsJson = False) -> None:
     say(f"{alert.message}\n")
     print_facts([*_facts(alert), *_data(alert)])
     say("")
-    print_facts((format_local(entry.at), _what_happened(entry)) for entry in timeline)
+    print_facts((format_local(entry.at), _entry_text(entry)) for entry in timeline)
 
 
 def _facts(alert: Alert) -> Iterator[tuple[str, object]]:
-    """What an alert says about itself, its data aside."""
+    """The columns of an alert, without its data."""
     yield "id", alert.id
     yield "status", alert.status
     yield "snoozed until", format_local(alert.snoozed_until) if alert.is_snoozed and alert.snoozed_until else None
@@ -172,7 +174,7 @@ def _facts(alert: Alert) -> Iterator[tuple[str, object]]:
 
 
 def _data(alert: Alert) -> Iterator[tuple[str, object]]:
-    """The data of an alert, what an operator looks for first."""
+    """The data of an alert; the keys that operators look for come first."""
     first = ("token_symbol", "token", "side", "amount_sol", "error", "attempts", "max_attempts", "order_type", "order_id")
     for name in (*(name for name in first if name in alert.data), *(name for name in alert.data if name not in first)):
         value = alert.data[name]
@@ -186,8 +188,8 @@ def _signed(name: str | None, at: datetime | None) -> str | None:
     return f"by {name or 'unknown'}, {format_local(at)}" if at else None
 
 
-def _what_happened(entry: TimelineEntry) -> str:
-    """The kind of an entry, who did it, and what else it says."""
+def _entry_text(entry: TimelineEntry) -> str:
+    """The kind of an entry, its actor and its detail."""
     until = entry.detail.get("snoozed_until")
     if entry.kind == "snoozed":
         note = f"until {format_local(datetime.fromisoformat(until))}" if until else "woken"
@@ -201,27 +203,27 @@ def _what_happened(entry: TimelineEntry) -> str:
 @alerts.command("acknowledge", hidden=True, epilog=examples("alerts acknowledge 4f1c2a9b"))
 @alerts.command(epilog=examples("alerts ack 4f1c2a9b", "alerts ack 4f1c2a9b --by ada"))
 def ack(alert_id: AlertId, by: By, as_json: AsJson = False) -> None:
-    """Acknowledge an active alert: you have seen it and take care of it. Also: alerts acknowledge."""
+    """Acknowledge an active alert: you take care of it. `alerts acknowledge` is the same command."""
 
-    async def question(service: AlertService) -> Alert:
+    async def query(service: AlertService) -> Alert:
         return await service.acknowledge_alert((await service.find_alert(alert_id)).id, by)
 
-    _tell_alert(ask(question), as_json)
+    _print_alert(ask(query), as_json)
 
 
 @alerts.command(epilog=examples("alerts resolve 4f1c2a9b --note 'sold by hand'"))
 def resolve(
     alert_id: AlertId,
     by: By,
-    note: Annotated[str, typer.Option("--note", "-m", help="How it ended.")],
+    note: Annotated[str, typer.Option("--note", "-m", metavar="TEXT", help="How the problem was solved.")],
     as_json: AsJson = False,
 ) -> None:
     """Resolve an open alert with a note."""
 
-    async def question(service: AlertService) -> Alert:
+    async def query(service: AlertService) -> Alert:
         return await service.resolve_alert((await service.find_alert(alert_id)).id, note, by)
 
-    _tell_alert(ask(question), as_json)
+    _print_alert(ask(query), as_json)
 
 
 @alerts.command(epilog=examples("alerts snooze 4f1c2a9b --for '15 min'", "alerts snooze 4f1c2a9b --until 18:00"))
@@ -230,59 +232,61 @@ def snooze(
     by: By,
     how_long: Annotated[
         str | None,
-        typer.Option("--for", metavar="INTERVAL", parser=snooze_interval, help="How long, e.g. '15 min', '1 h', '1 day'."),
+        typer.Option("--for", metavar="INTERVAL", parser=snooze_interval, help="The duration, e.g. '15 min', '1 h', '1 day'."),
     ] = None,
     until: Annotated[
         datetime | None,
         typer.Option(
             parser=future_time,
             metavar="TIME",
-            help="Until when, e.g. 18:00 or 2026-01-31T09:00, in your time zone unless it names one.",
+            help="The end, e.g. 18:00 or 2026-01-31T09:00, in your time zone unless it names another.",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Keep an open alert quiet for a while. It wakes by itself then, and at once when its severity rises."""
+    """Keep an open alert quiet for a while. It wakes at the end of that time, or at once when its severity rises."""
     if (how_long is None) == (until is None):
-        raise typer.BadParameter("Say either --for or --until, e.g. --for '15 min' or --until 18:00.")
+        raise typer.BadParameter("Give either --for or --until, e.g. --for '15 min' or --until 18:00.")
 
-    async def question(service: AlertService) -> Alert:
+    async def query(service: AlertService) -> Alert:
         found = (await service.find_alert(alert_id)).id
         return await (service.snooze_alert(found, until, by) if until else service.snooze_alert_for(found, how_long or "", by))
 
-    alert = ask(question)
-    _tell_alert(alert, as_json, f"snoozed until {format_local(alert.snoozed_until)}" if alert.snoozed_until else "")
+    alert = ask(query)
+    _print_alert(alert, as_json, f"snoozed until {format_local(alert.snoozed_until)}" if alert.snoozed_until else "")
 
 
 @alerts.command(epilog=examples("alerts wake 4f1c2a9b"))
 def wake(alert_id: AlertId, by: By, as_json: AsJson = False) -> None:
     """End the snooze of an alert now."""
 
-    async def question(service: AlertService) -> Alert:
+    async def query(service: AlertService) -> Alert:
         return await service.snooze_alert((await service.find_alert(alert_id)).id, None, by)
 
-    _tell_alert(ask(question), as_json, "awake")
+    _print_alert(ask(query), as_json, "awake")
 
 
 @orders.command(epilog=examples("orders retry 4f1c2a9b"))
 def retry(alert_id: AlertId, by: By, as_json: AsJson = False) -> None:
-    """Put the failed order of an alert back to pending: the bot tries it once more, the alert stays open until it is filled."""
+    """Put the failed order of an alert back to pending for another try; the alert stays open until the order is filled."""
 
-    async def question(service: AlertService) -> Alert:
+    async def query(service: AlertService) -> Alert:
         return await service.retry_order((await service.find_alert(alert_id)).id, by)
 
-    _tell_alert(ask(question), as_json, "the order is pending again")
+    _print_alert(ask(query), as_json, "the order is pending again")
 
 
 @orders.command(epilog=examples("orders cancel 4f1c2a9b --reason 'the moment has passed'", "orders cancel 4f1c2a9b --yes"))
 def cancel(
     alert_id: AlertId,
     by: By,
-    reason: Annotated[str, typer.Option("--reason", "-m", help="Why; written to the order.")] = "Manually cancelled",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    reason: Annotated[
+        str, typer.Option("--reason", "-m", metavar="TEXT", help="The reason, stored in the order.")
+    ] = "Manually cancelled",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Cancel the pending or failed order of an alert for good, which resolves the alert."""
+    """Cancel the pending or failed order of an alert permanently, which resolves the alert."""
     alert = ask(lambda service: service.find_alert(alert_id))
     if not yes:
         is_simulated = alert.data.get("is_simulated") is True
@@ -290,10 +294,10 @@ def cancel(
         warning = "" if alert.data.get("order_type") == "entry" else stays
         order = one_line(f"{alert.data.get('order_type') or ''} order {alert.data.get('order_id')} for {_token(alert)}")
         typer.confirm(f"Cancel the {order}? It cannot be undone.{warning}", abort=True, err=True)
-    _tell_alert(ask(lambda service: service.cancel_order(alert.id, reason, by), quiet=True), as_json, "the order is cancelled")
+    _print_alert(ask(lambda service: service.cancel_order(alert.id, reason, by), quiet=True), as_json, "the order is cancelled")
 
 
-def _tell_alert(alert: Alert, as_json: bool, done: str = "") -> None:
+def _print_alert(alert: Alert, as_json: bool, done: str = "") -> None:
     if as_json:
         print_json({**alert.model_dump(mode="json"), "notice": alert.notice})
     else:

@@ -1,4 +1,4 @@
-"""What the commands share: consoles, options, the database in use, errors as exit codes."""
+"""Shared by the commands: consoles, options, the database in use, errors as exit codes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from typer.core import TyperGroup
 from walltrack_alerts.cli.text import UNENCODABLE, printable
 from walltrack_alerts.errors import AlertsError, UsageError, translate
 
-if TYPE_CHECKING:  # they load SQLAlchemy, psycopg and pydantic, which `--help` does not need
+if TYPE_CHECKING:  # these load SQLAlchemy, psycopg and pydantic, which `--help` does not need
     from walltrack_alerts.database import Database
     from walltrack_alerts.service import AlertService
 
@@ -30,7 +30,7 @@ STYLES = {"critical": "bold white on red", "high": "bold dark_orange", "warning"
 
 
 def _leave() -> NoReturn:
-    """The reader went away, e.g. `| head`: nothing is written any more, not at the very end either."""
+    """End after the reader has closed the pipe, as `| head` does; the interpreter's last flush must not fail either."""
     _discard_output()
     raise typer.Exit(0) from None
 
@@ -41,24 +41,24 @@ def _discard_output() -> None:
 
 class _Output(Console):
     def on_broken_pipe(self) -> None:
-        """Rich would end with exit code 1."""
+        """End with exit code 0; Rich would end with 1."""
         _leave()
 
 
 out = _Output(highlight=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 _UNWRITABLE = {errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC}
 
 
 class Commands(TyperGroup):
-    """The group at the top: it prepares the streams before anything is printed, errors of usage included."""
+    """The top group: it prepares the streams before any output, usage errors included."""
 
     def main(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - Typer's own
-        """Run the command; output that cannot be written ends it with exit code 1."""
+        """Run the command. If its output cannot be written, it ends with exit code 1."""
         _prepare_streams()
         try:
             return super().main(*arguments, **options)
@@ -71,7 +71,7 @@ class Commands(TyperGroup):
 
 
 def _prepare_streams() -> None:
-    """No character is an error: what a stream's encoding lacks is replaced. Streams that are closed swallow what they get."""
+    """Replace characters that the encoding of a stream lacks, and discard the output to streams that are closed."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -81,7 +81,7 @@ def _prepare_streams() -> None:
 
 
 def is_terminal() -> bool:
-    """Whether a person reads standard output: pipes and files get whole lines."""
+    """Whether standard output is a terminal; pipes and files get complete lines."""
     return sys.stdout.isatty()
 
 
@@ -91,18 +91,18 @@ def encoding() -> str:
 
 
 def encode(text: str) -> bytes:
-    """The text as standard output would write it."""
+    """The bytes that standard output would write for a text."""
     return text.encode(encoding(), errors=UNENCODABLE)
 
 
 def examples(*commands: str) -> str:
-    """The text under the help of a command."""
+    """The examples below the help of a command."""
     return "\n".join(("[bold]Examples[/]", *(f"[dim]$[/] walltrack-alerts {command}" for command in commands)))
 
 
 @contextmanager
 def the_database(*, quiet: bool = False, listening: bool = False) -> Iterator[Database]:
-    """The database in use, named in one line; errors of the package end the command with exit code 1."""
+    """The database in use, which one line on standard error names; errors of the package end the command with exit code 1."""
     with errors():
         from walltrack_alerts.database import open_database
 
@@ -114,15 +114,15 @@ def the_database(*, quiet: bool = False, listening: bool = False) -> Iterator[Da
 
 @contextmanager
 def errors() -> Iterator[None]:
-    """Errors of the package end the command: exit code 1, or 2 for wrong usage; a reader that went away is none."""
+    """Errors of the package end the command: exit code 1, or 2 for wrong usage, or 0 where the reader has closed the pipe."""
     import psycopg
 
     try:
         yield
     except (AlertsError, psycopg.Error) as error:
-        told = translate(error)
-        code = 2 if isinstance(told, UsageError) else 1
-        first, _, rest = printable(told).partition("\n")
+        translated = translate(error)
+        code = 2 if isinstance(translated, UsageError) else 1
+        first, _, rest = printable(translated).partition("\n")
         err.print(Text.assemble(("Error: ", "bold red"), first))
         if rest:
             err.print(Text(rest))
@@ -133,8 +133,8 @@ def errors() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def ask(question: Callable[[AlertService], Awaitable[Result]], *, quiet: bool = False) -> Result:
-    """The answer of the service of the database in use."""
+def ask(query: Callable[[AlertService], Awaitable[Result]], *, quiet: bool = False) -> Result:
+    """The result of a query of AlertService on the database in use."""
     with the_database(quiet=quiet) as database:
         import asyncio
 
@@ -142,13 +142,13 @@ def ask(question: Callable[[AlertService], Awaitable[Result]], *, quiet: bool = 
 
         async def run() -> Result:
             async with AlertService.from_url(database.dsn) as service:
-                return await question(service)
+                return await query(service)
 
         return asyncio.run(run())
 
 
 def json_line(value: object) -> str:
-    """One line of JSON; in ASCII where standard output is not UTF-8, which JSON otherwise is."""
+    """One line of JSON: UTF-8, or ASCII with escapes where standard output has another encoding."""
     from pydantic import BaseModel
 
     ascii_only = encoding().lower().replace("-", "").replace("_", "") != "utf8"
@@ -156,18 +156,18 @@ def json_line(value: object) -> str:
 
 
 def print_line(text: str) -> None:
-    """One line on standard output as it is, all of it written when this returns."""
+    """Write one line to standard output, unchanged and flushed."""
     with errors():
         print(text, flush=True)
 
 
 def print_json(value: object) -> None:
-    """One line of JSON, written as print_line() does."""
+    """Write one line of JSON to standard output."""
     print_line(json_line(value))
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
-    """One fact a line, its name in front; a terminal wraps long ones beside their names."""
+    """Print one fact per line after its name; a terminal wraps long facts beside their names."""
     from rich.table import Table
 
     known = [(printable(name), printable(value)) for name, value in facts if value is not None]
@@ -184,5 +184,5 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
 
 
 def say(text: str | Text) -> None:
-    """A line, or several, for people; whole in a pipe."""
+    """Print text for people; a pipe gets its lines unwrapped."""
     out.print(Text(printable(text)) if isinstance(text, str) else text, soft_wrap=not is_terminal())

@@ -1,4 +1,4 @@
-"""An event as one line for people: when, how bad, what, which alert, whose token, and why."""
+"""An event as one line for people: time, severity, kind, alert, token and cause."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TOKEN_CELLS = 10
 
 
 def event_line(event: AlertEvent, *, is_short: bool) -> Text:
-    """The line. A short one has the time alone where it is of today, the beginning of a token, and columns of fixed width."""
+    """The line of an event. A short one has today's times without the date, shortened tokens and columns of fixed width."""
     severity = str(event.detail.get("severity") or "info")
     at = event.at.astimezone()
     is_old = at.date() != datetime.now().astimezone().date()
@@ -32,7 +32,7 @@ def event_line(event: AlertEvent, *, is_short: bool) -> Text:
 
 
 def _subject(event: AlertEvent, *, is_short: bool) -> str:
-    """Token and side of an order, or the title of another alert."""
+    """Token and side of the order, or the title of an alert without one."""
     if event.order_id is None:
         return one_line(event.title or "")
     token = (short_token if is_short else whole_token)(event.token_symbol, event.token) or "-"
@@ -41,7 +41,7 @@ def _subject(event: AlertEvent, *, is_short: bool) -> str:
 
 
 def _note(event: AlertEvent) -> str:
-    """What this kind of event has to say."""
+    """The detail that matters for this kind of event."""
     detail = event.detail
     match event.kind:
         case EventKind.ACKNOWLEDGED:
@@ -59,7 +59,7 @@ def _note(event: AlertEvent) -> str:
 
 
 def _clock(until: object) -> str:
-    """The time until which an alert is snoozed; what is no time as it is."""
+    """The end of a snooze, without the date where it is today; a text that is not a time stays as it is."""
     try:
         at = datetime.fromisoformat(str(until)).astimezone()
     except ValueError:

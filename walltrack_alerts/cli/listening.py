@@ -1,4 +1,4 @@
-"""`listen`: the event stream in a terminal, a pipe or a command."""
+"""`listen`: the event stream for a terminal, a pipe or a command."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ def listen(
     after: Annotated[
         str | None,
         typer.Option(
-            help="Where to start: a cursor, beginning or now. Without it the cursor file's, else now.", metavar="CURSOR"
+            help="The start: a cursor, beginning or now. Default: the cursor of the cursor file, else now.", metavar="CURSOR"
         ),
     ] = None,
     cursor_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Keep the place here after each event; a restart goes on from it.", dir_okay=False),
+        typer.Option(metavar="FILE", help="Store the cursor here after each event; a restart resumes from it.", dir_okay=False),
     ] = None,
     execute: Annotated[
         str | None,
         typer.Option(
             "--exec",
             metavar="COMMAND",
-            help="Run this for each event, which it gets as JSON on standard input. {alert_id}, {event_id}, {kind} and "
-            "{severity} are filled in. There is no shell. The place is kept only when it succeeds.",
+            help="Run this command for each event, with the event as JSON on standard input and {alert_id}, {event_id}, {kind} "
+            "and {severity} replaced. No shell is involved. The cursor is stored only when the command succeeds.",
         ),
     ] = None,
     kind: Annotated[
         list[EventKind] | None,
-        typer.Option(metavar="KIND", help=f"Only this kind of event, may be repeated: {', '.join(EventKind)}."),
+        typer.Option(metavar="KIND", help=f"Only this kind of event; repeatable: {', '.join(EventKind)}."),
     ] = None,
     min_severity: Annotated[
-        AlertSeverity | None, typer.Option(metavar="SEVERITY", help=f"Only this severity and worse: {', '.join(AlertSeverity)}.")
+        AlertSeverity | None, typer.Option(metavar="SEVERITY", help=f"Only this severity or worse: {', '.join(AlertSeverity)}.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print each event of every alert: what was missed since the cursor, then live, until Ctrl-C."""
+    """Print the events of all alerts: first those since the cursor, then new ones as they happen, until Ctrl-C."""
     import asyncio
 
     from walltrack_alerts.cli.event_line import event_line
-    from walltrack_alerts.following import Follower
+    from walltrack_alerts.listen_command import Follower
     from walltrack_alerts.listener import StreamState
 
     def render(event: AlertEvent) -> bytes:
@@ -63,17 +63,17 @@ def listen(
                 out.print(event_line(event, is_short=False), soft_wrap=True)
         return encode(line.get())
 
-    told = ""
+    reported = ""
 
-    def tell(state: StreamState, why: str) -> None:
-        nonlocal told
-        if told and (why == told or state is StreamState.CONNECTING):
-            return  # it is still away: no news
-        told = why
-        err.print(Text(printable(f"{state}{': ' if why else ''}{why}"), style="dim"))
+    def report(state: StreamState, reason: str) -> None:
+        nonlocal reported
+        if reported and (reason == reported or state is StreamState.CONNECTING):
+            return  # the database is still away for the same reason
+        reported = reason
+        err.print(Text(printable(f"{state}{': ' if reason else ''}{reason}"), style="dim"))
 
     with the_database(listening=True) as database:
         follower = Follower(
-            database.listen_dsn, sys.stdout.fileno(), render=render, tell=tell, cursor_file=cursor_file, command=execute
+            database.listen_dsn, sys.stdout.fileno(), render=render, on_state=report, cursor_file=cursor_file, command=execute
         )
         asyncio.run(follower.run(after, kinds=kind or (), min_severity=min_severity))

@@ -1,4 +1,4 @@
-"""`demo`, `panel` and `panel-user ...`: what serves pages, and who may log in."""
+"""`demo`, `panel` and `panel-user ...`: the commands that serve pages, and the users who may log in."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from walltrack_alerts.passwords import Role
 
 users = typer.Typer(
     name="panel-user",
-    help="The users of `panel --auth-file FILE`.",
+    help="Manage the users of `panel --auth-file FILE`.",
     no_args_is_help=True,
     epilog=examples("panel-user add users ada --role operator", "panel-user list users", "panel-user remove users ada"),
 )
 
-Host = Annotated[str, typer.Option(metavar="HOST", help="The address to listen on; 127.0.0.1 is this machine only.")]
-Port = Annotated[int, typer.Option(metavar="PORT", help="The port of the panel; 0 takes any free one.", min=0, max=65535)]
+Host = Annotated[str, typer.Option(metavar="HOST", help="The address to listen on; 127.0.0.1 serves this machine only.")]
+Port = Annotated[int, typer.Option(metavar="PORT", help="The port of the panel; 0 picks a free one.", min=0, max=65535)]
 Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the panel in the browser.")]
 AuthFilePath = Annotated[Path, typer.Argument(metavar="FILE", help="The file of users.", dir_okay=False)]
-UserName = Annotated[str, typer.Argument(metavar="NAME", help="The name to log in with; it is kept with what the user does.")]
+UserName = Annotated[str, typer.Argument(metavar="NAME", help="The login name; it is recorded with each action of the user.")]
 
 
 def demo(
@@ -35,17 +35,15 @@ def demo(
     port: Port = 7860,
     pace: Annotated[
         float,
-        typer.Option(
-            metavar="NUMBER", help="How fast the bot trades; 10 is ten times as fast.", min=0.1, max=100, callback=finite
-        ),
+        typer.Option(metavar="NUMBER", help="The speed of the bot; 10 is ten times as fast.", min=0.1, max=100, callback=finite),
     ] = 1.0,
-    seed: Annotated[int, typer.Option(metavar="NUMBER", help="The same seed trades the same orders.")] = 7,
+    seed: Annotated[int, typer.Option(metavar="NUMBER", help="The seed of the bot; the same seed trades the same orders.")] = 7,
     duration: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Stop after so many seconds.", min=1, callback=finite)
+        float | None, typer.Option(metavar="SECONDS", help="Stop after this many seconds.", min=1, callback=finite)
     ] = None,
     browser: Browser = True,
 ) -> None:
-    """Watch it work: embedded PostgreSQL, a simulated bot writing real orders, the panel in the browser."""
+    """Run a demonstration: embedded PostgreSQL, a simulated bot that writes real orders, the panel in the browser."""
     from walltrack_alerts.demo import run_demo
 
     with errors():
@@ -57,49 +55,52 @@ def demo(
 
 def panel(
     host: Annotated[
-        str | None, typer.Option(metavar="HOST", help="The address to listen on; 127.0.0.1 is this machine only.")
+        str | None,
+        typer.Option(metavar="HOST", help="The address to listen on; 127.0.0.1 serves this machine only, and is the default."),
     ] = None,
     port: Annotated[
-        int | None, typer.Option(metavar="PORT", help="The port of the panel; 0 takes any free one.", min=0, max=65535)
+        int | None,
+        typer.Option(metavar="PORT", help="The port of the panel; 0 picks a free one, the default is 7860.", min=0, max=65535),
     ] = None,
     auth_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Users with passwords; `walltrack-alerts panel-user` writes it.", dir_okay=False),
+        typer.Option(
+            metavar="FILE", help="A file of users with passwords; `walltrack-alerts panel-user` writes it.", dir_okay=False
+        ),
     ] = None,
     trusted_header: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The header in which a proxy that logs people in names them.")
+        str | None, typer.Option(metavar="NAME", help="The header in which a proxy with its own login names the user.")
     ] = None,
     role_header: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The header in which it names their role: operator, else read-only.")
+        str | None, typer.Option(metavar="NAME", help="The header in which that proxy names the role: operator, else read-only.")
     ] = None,
     trusted_proxy: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="CIDR", help="A proxy that is believed: who it names, whose wrong password it was; may be repeated."
-        ),
+        typer.Option(metavar="CIDR", help="A proxy whose headers about users and client addresses the panel trusts; repeatable."),
     ] = None,
     root_path: Annotated[
         str | None,
         typer.Option(
-            metavar="PREFIX", help="A prefix that a proxy leaves in the path, e.g. /alerts; one that takes it away needs none."
+            metavar="PREFIX", help="A prefix that a proxy leaves in the path, e.g. /alerts; not for a proxy that removes it."
         ),
     ] = None,
     origin: Annotated[
-        list[str] | None, typer.Option(metavar="URL", help="How browsers know the panel, where a proxy changes the Host header.")
+        list[str] | None,
+        typer.Option(metavar="URL", help="The panel's origin in browsers, where a proxy changes the Host header; repeatable."),
     ] = None,
     order_actions: Annotated[
         bool | None,
         typer.Option(
             "--order-actions/--no-order-actions",
-            help="Whether to offer to retry and to cancel orders; --no-order-actions does not.",
+            help="Whether the panel offers to retry and cancel orders.",
         ),
     ] = None,
     browser: Browser = False,
 ) -> None:
-    """Serve the panel: alerts live, details, acknowledge, resolve, snooze, and the order behind an alert.
+    """Serve the panel: live alerts and their details, acknowledge, resolve, snooze, and the order of an alert.
 
-    Without a login the panel serves this machine only; its users are operators.
-    Variables set every option as well: WALLTRACK_PANEL_HOST and so on.
+    Without a login the panel serves this machine only, and its users are operators.
+    Environment variables set the same options: WALLTRACK_PANEL_HOST and so on.
     """
     with errors():
         from walltrack_alerts.settings import Settings
@@ -129,17 +130,15 @@ def panel(
 def add_panel_user(
     file: AuthFilePath,
     name: UserName,
-    role: Annotated[Role, typer.Option(metavar="ROLE", help="operator (acts on alerts and orders) or reader (looks).")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a password is replaced.")] = False,
+    role: Annotated[Role, typer.Option(metavar="ROLE", help="operator (acts on alerts and orders) or reader (read-only).")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation before replacing a password.")] = False,
 ) -> None:
-    """Add a user, or give one a new password and role. The password is asked for, or is the first line of standard input."""
+    """Add a user, or replace the password and role of one. A prompt or the first line of standard input gives the password."""
     with errors():
         if passwords.has_user(file, name) and not yes:
             if not sys.stdin.isatty():
-                raise AlertsError(
-                    f"{name} is in {file} already; nothing was changed. With --yes this password and role replace the old."
-                )
-            typer.confirm(f"{name} is in {file} already. Replace the password and the role?", abort=True, err=True)
+                raise AlertsError(f"{name} is already in {file}; nothing was changed. --yes replaces the password and the role.")
+            typer.confirm(f"{name} is already in {file}. Replace the password and the role?", abort=True, err=True)
         if sys.stdin.isatty():
             password = getpass.getpass("Password: ")
             if getpass.getpass("Again: ") != password:
@@ -147,20 +146,20 @@ def add_panel_user(
         else:
             password = sys.stdin.readline().rstrip("\r\n")
         is_new = passwords.add_user(file, name, role, password)
-        say(f"{name} is {'now' if is_new else 'still'} in {file}, as {role}; a running panel knows at once.")
+        say(f"{'Added' if is_new else 'Updated'} {name} in {file} as {role}; a running panel applies it at once.")
 
 
 @users.command("remove", epilog=examples("panel-user remove users ada"))
 def remove_panel_user(file: AuthFilePath, name: UserName) -> None:
-    """Remove a user, who is logged out at the next request."""
+    """Remove a user. The panel logs the user out at the next request."""
     with errors():
         passwords.remove_user(file, name)
-        say(f"{name} is removed from {file}.")
+        say(f"Removed {name} from {file}.")
 
 
 @users.command("list", epilog=examples("panel-user list users", "panel-user list users --json"))
 def list_panel_users(file: AuthFilePath, as_json: AsJson = False) -> None:
-    """The users and their roles."""
+    """List the users and their roles."""
     with errors():
         found = passwords.list_users(file)
         if as_json:

@@ -1,4 +1,4 @@
-"""Words for people: what strangers wrote made harmless, amounts, ages and times in few characters."""
+"""Text for terminals: untrusted text made safe to print; amounts, ages and times in few characters."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from datetime import datetime
 REPLACEMENT = "\ufffd"
 
 UNENCODABLE = "walltrack_alerts.unencodable"
-"""The error handler for streams that are not UTF-8: as many cells as the character has, so that columns stay."""
+"""The error handler for streams that are not UTF-8: a replacement has the width of its character, so columns stay aligned."""
 
-_BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and signs that look like nothing
+_BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and signs without a visible form
 _PLAIN = {"…": "~", "·": "-", REPLACEMENT: "?"}
 _MARKS = 2  # accents on one letter; more of them reach into the lines above
 
@@ -30,7 +30,7 @@ codecs.register_error(UNENCODABLE, _replace_unencodable)
 
 
 def printable(value: object) -> str:
-    """The text without what drives a terminal, turns the line around, or has no certain width; lines stay lines."""
+    """The text with control characters, direction changes and characters of uncertain width replaced; line breaks stay."""
     text = str(value)
     if text.isascii() and text.isprintable():
         return text
@@ -39,36 +39,36 @@ def printable(value: object) -> str:
     for character in unicodedata.normalize("NFC", text):
         marks = marks + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
         if "\ufe00" <= character <= "\ufe0f":
-            continue  # only asks for another picture of the character before, which changes the width in some terminals
+            continue  # a variation selector, which changes the width of the character before it in some terminals
         shown.append(character if character == "\n" or _has_certain_width(character, marks) else REPLACEMENT)
     return "".join(shown)
 
 
 def one_line(value: object) -> str:
-    """The same as one line, white space collapsed."""
+    """The printable text as one line, with white space collapsed."""
     return printable(" ".join(str(value).split()))
 
 
 def _has_certain_width(character: str, marks: int) -> bool:
-    """Whether all terminals agree on it. They do not on flags, skin tones and half syllables."""
+    """Whether all terminals agree on the width; they do not for flags, skin tones and parts of syllables."""
     joins = "\U0001f1e6" <= character <= "\U0001f1ff" or "\U0001f3fb" <= character <= "\U0001f3ff"
     joins = joins or "\u1160" <= character <= "\u11ff" or "\ud7b0" <= character <= "\ud7ff"
     return character.isprintable() and not joins and character not in _BLANKS and marks <= _MARKS
 
 
 def short_token(symbol: object, address: object) -> str:
-    """The symbol, else the two ends of the address, else nothing."""
+    """The symbol, else both ends of the address, else an empty text."""
     whole = one_line(address or "")
     return one_line(symbol or "") or (whole if len(whole) <= 12 else f"{whole[:4]}…{whole[-4:]}")
 
 
 def whole_token(symbol: object, address: object) -> str:
-    """The symbol, else the address, else nothing."""
+    """The symbol, else the address, else an empty text."""
     return one_line(symbol or "") or one_line(address or "")
 
 
 def set_cells(text: str, width: int) -> str:
-    """The text in exactly so many cells of a terminal, cut with an ellipsis or filled up."""
+    """The text in exactly `width` cells of a terminal, cut with an ellipsis or padded."""
     from rich.text import Text
 
     fitted = Text(text)
@@ -77,13 +77,13 @@ def set_cells(text: str, width: int) -> str:
 
 
 def side_of(side: object, *, is_simulated: bool) -> str:
-    """'sell' or 'sim sell'. It is said here and not in the token's name, which strangers choose."""
+    """'sell' or 'sim sell'. The mark stands here and not in the token's name, which anybody can choose."""
     words = ["sim"] if is_simulated else []
     return " ".join([*words, *one_line(side or "").lower()[:8].split()])
 
 
 def format_sol(amount: object) -> str:
-    """An amount in SOL in at most 9 characters; what is no number as it is."""
+    """An amount in SOL in at most 9 characters; a value that is not a number stays as it is."""
     try:
         number = float(amount)  # type: ignore[arg-type]
     except (TypeError, ValueError):

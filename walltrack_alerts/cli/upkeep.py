@@ -1,4 +1,4 @@
-"""`migrate`, `watch`, `unwatch`, `reconcile`, `purge`, `doctor` and `downgrade`: what keeps alerting well, and takes it away."""
+"""`migrate`, `watch`, `unwatch`, `reconcile`, `purge`, `doctor` and `downgrade`: installation and maintenance."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def migrate(as_json: AsJson = False) -> None:
-    """Create or upgrade schema walltrack and put the guard on walltrack.orders. Repeating it changes nothing."""
+    """Create or upgrade schema walltrack and guard walltrack.orders. A second run changes nothing."""
     from walltrack_alerts import migrations
 
     with the_database() as database:
@@ -37,39 +37,39 @@ def migrate(as_json: AsJson = False) -> None:
 
 
 def downgrade(
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Take alerting away: its tables with their rows, its functions, the guards and the rights of roles. Orders stay."""
+    """Uninstall alerting: its tables with their rows, its functions, the guards and the rights of roles. Orders stay."""
     from walltrack_alerts import migrations
 
     with the_database() as database:
         installed = migrations.installed(database.dsn)
         if installed is None:
-            say("Nothing is installed here.")
+            say("Alerting is not installed in this database.")
             return
         if not yes:
-            _ask_whether_to_delete(installed)
+            _confirm_deletion(installed)
         migrations.downgrade(database.dsn)
-    say("Alerting is gone. `walltrack-alerts migrate` installs it again.")
+    say("Alerting is uninstalled. `walltrack-alerts migrate` installs it again.")
 
 
-def _ask_whether_to_delete(installed: Installed) -> None:
-    """Go on only if the operator says so; without a terminal only with --yes."""
+def _confirm_deletion(installed: Installed) -> None:
+    """Continue only if the operator confirms; without a terminal --yes is required."""
     alerts = f"{installed.alerts} alerts ({installed.open_alerts} open)"
     kept = f"The older table walltrack.alerts stays, with {alerts}." if installed.adopted else ""
     deleted = f"{installed.events} events" if installed.adopted else f"{alerts} and {installed.events} events"
-    say(f"This deletes {deleted}, what operators did to orders, and every right on alerting. {kept}".rstrip())
+    say(f"This deletes {deleted}, the history of order actions, and all rights on alerting. {kept}".rstrip())
     watched = ", ".join(installed.watched)
-    say(f"Failed orders of {watched} raise no alerts any more; the orders stay." if watched else "No table of orders is watched.")
+    say(f"Failed orders of {watched} will raise no alerts; the orders stay." if watched else "No table of orders is watched.")
     if not sys.stdin.isatty():
-        raise UsageError("there is no terminal to ask: nothing was changed\nSay --yes.")
-    if not typer.confirm("Go on?"):
+        raise UsageError("confirmation needs a terminal: nothing was changed\nRun it with --yes.")
+    if not typer.confirm("Continue?"):
         say("Nothing was changed.")
         raise typer.Exit(1)
 
 
 TableName = Annotated[
-    str, typer.Argument(metavar="TABLE", help="The table of orders, with its schema, as in SQL: public.trades, '\"Trades\"'.")
+    str, typer.Argument(metavar="TABLE", help="The table of orders, named as in SQL: public.trades, '\"Trades\"'.")
 ]
 
 
@@ -79,33 +79,36 @@ def watch(
         list[str] | None,
         typer.Option(
             metavar="FACT=COLUMN",
-            help="The column of a fact, where it has another name: attempt_count=retry_count; may be repeated.",
+            help="The column of an order fact, if its name differs: attempt_count=retry_count; repeatable.",
         ),
     ] = None,
     cancel_pattern: Annotated[
         str | None,
         typer.Option(
             metavar="REGEX",
-            help="A cancel whose last_error matches is the retry worker giving up; '^Max retries reached' at first.",
+            help="A cancel whose last_error matches is the retry worker giving up; default '^Max retries reached'.",
         ),
     ] = None,
     order_actions: Annotated[
         bool | None,
         typer.Option(
             "--order-actions/--no-order-actions",
-            help="Whether operators may retry and cancel its orders; yes at first, if possible.",
+            help="Whether operators may retry and cancel its orders; default: yes, where alerting may.",
         ),
     ] = None,
     notify: Annotated[
         Literal["event", "transaction", "off"] | None,
-        typer.Option(metavar="HOW", help="Notify each event (at first), the first event of a transaction, or nothing: off."),
+        typer.Option(
+            metavar="HOW",
+            help="Notify every event (event, the default), the first event of a transaction (transaction), or none (off).",
+        ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done; change and lock nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; change and lock nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Guard a table of orders: its writes raise, update and resolve alerts. Orders that have failed already get theirs.
+    """Guard a table of orders: its writes raise, update and resolve alerts. Orders that have already failed get their alerts.
 
-    Again for the same table: changes what is given and puts back what is missing.
+    Repeated for the same table, it changes the given settings and restores missing triggers.
     """
     from walltrack_alerts.reconciler import reconcile as heal
     from walltrack_alerts.watching import watch as guard
@@ -124,30 +127,30 @@ def watch(
         say(f"{plan.table} {'would be' if dry_run else 'is'} watched{again}.")
         print_facts(_watch_facts(plan, dry_run))
         if done:
-            say(f"{done.scanned} orders looked at: {done.raised} alerts raised, {done.resolved} resolved.")
+            say(f"{done.scanned} orders checked: {done.raised} alerts raised, {done.resolved} resolved.")
     if done and done.failed:
-        err.print(f"{done.failed} could not be healed; walltrack.alert_faults says why.", style="bold red")
+        err.print(f"{done.failed} could not be healed; walltrack.alert_faults has the errors.", style="bold red")
         raise typer.Exit(1)
 
 
 def _watch_facts(plan: WatchPlan, dry_run: bool) -> Iterator[tuple[str, str]]:
-    """How a table is watched, a line each."""
-    yield "triggers", f"{', '.join(plan.triggers)} {'would be ' if dry_run else ''}created" if plan.triggers else "all there"
+    """How a table is watched, one setting per line."""
+    yield "triggers", f"{', '.join(plan.triggers)} {'would be ' if dry_run else ''}created" if plan.triggers else "all present"
     yield "order actions", "on" if plan.order_actions else "off"
     yield "notify", plan.notify
     yield "cancel pattern", plan.cancel_pattern
     yield from ((fact, name) for fact, name in plan.columns.items() if fact != name)
-    yield "by their names", ", ".join(fact for fact, name in plan.columns.items() if fact == name)
+    yield "same name", ", ".join(fact for fact, name in plan.columns.items() if fact == name)
     if plan.missing:
         yield "no column for", ", ".join(plan.missing)
 
 
 def unwatch(
     table: TableName,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done; change and lock nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; change and lock nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take the guard off a table: its orders raise no alerts any more. Its open alerts stay until an operator resolves them."""
+    """Remove the guard from a table: its orders raise no more alerts. Its open alerts stay until an operator resolves them."""
     from walltrack_alerts.watching import unwatch as release
 
     with the_database() as database:
@@ -156,7 +159,7 @@ def unwatch(
         print_json({**asdict(done), "dry_run": dry_run})
     else:
         would = "would be " if dry_run else ""
-        say(f"{done.table} {'would not be' if dry_run else 'is not'} watched any more.")
+        say(f"{done.table} {'would no longer be' if dry_run else 'is no longer'} watched.")
         print_facts(
             [("triggers", f"{', '.join(done.triggers) or 'none'} {would}dropped"), ("open alerts", f"{done.open_alerts} stay")]
         )
@@ -165,10 +168,10 @@ def unwatch(
 
 
 def reconcile(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count; change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count; change nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare every order with its alert: raise what is missing, resolve what has ended, forget healed faults."""
+    """Compare every order with its alert: raise missing alerts, resolve those of ended orders, clear healed faults."""
     from rich.progress import Progress
 
     from walltrack_alerts.reconciler import reconcile as heal
@@ -180,28 +183,28 @@ def reconcile(
         print_json({**asdict(done), "dry_run": dry_run})
     else:
         would = "would be " if dry_run else ""
-        say(f"{done.scanned} orders looked at: {done.raised} alerts {would}raised, {done.resolved} {would}resolved.")
+        say(f"{done.scanned} orders checked: {done.raised} alerts {would}raised, {done.resolved} {would}resolved.")
     if done.failed:
-        err.print(f"{done.failed} could not be healed; walltrack.alert_faults says why.", style="bold red")
+        err.print(f"{done.failed} could not be healed; walltrack.alert_faults has the errors.", style="bold red")
         raise typer.Exit(1)
 
 
 def purge(
     older_than: Annotated[
         str,
-        typer.Option(metavar="INTERVAL", parser=interval, help="How long ago they were resolved, e.g. '90 days', '6 months'."),
+        typer.Option(metavar="INTERVAL", parser=interval, help="The minimum age of the resolution, e.g. '90 days', '6 months'."),
     ],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count; change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count; change nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete alerts that were resolved long ago, with their events. Open alerts stay, and what keeps a resolve in force."""
+    """Delete alerts that were resolved long ago, with their events. Alerts that are open, or hold a resolution in force, stay."""
     from rich.progress import Progress
 
-    from walltrack_alerts.purging import purge as forget
+    from walltrack_alerts.retention import purge as delete_old
 
     with the_database() as database, Progress(console=err, transient=True, disable=as_json) as bar:
         task = bar.add_task("resolved alerts", total=None)
-        done = forget(
+        done = delete_old(
             database.dsn, older_than, dry_run=dry_run, progress=lambda seen, total: bar.update(task, completed=seen, total=total)
         )
     if as_json:
@@ -212,9 +215,9 @@ def purge(
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Find out whether alerting works, and what to do where it does not. Exit code 1 when something is ill.
+    """Check whether alerting works, and advise what to do where it does not. Exit code 1 if a check fails.
 
-    'n/a' stands before what is not possible here.
+    'n/a' marks a check that does not apply here.
     """
     from walltrack_alerts.doctor import examine
 
@@ -228,11 +231,11 @@ def doctor(as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-_MARKS = {True: ("ok ", "green"), False: ("ILL", "bold red"), None: ("n/a", "dim")}
+_MARKS = {True: ("ok  ", "green"), False: ("FAIL", "bold red"), None: ("n/a ", "dim")}
 
 
 def _print_checks(checks: list[Check]) -> None:
-    """One check a line, the advice below what is ill; a terminal wraps both behind the mark."""
+    """One line per check, with the advice below a failed one; a terminal wraps both behind the mark."""
     grid = Table.grid(padding=(0, 1, 0, 0))
     for check in checks:
         mark = _MARKS[check.ok]
@@ -242,6 +245,6 @@ def _print_checks(checks: list[Check]) -> None:
         if advice:
             grid.add_row("", Text(advice))
         if not is_terminal():
-            say(Text.assemble(mark, " ", line, f"\n    {advice}" if advice else ""))
+            say(Text.assemble(mark, " ", line, f"\n     {advice}" if advice else ""))
     if is_terminal():
         out.print(grid)

@@ -1,4 +1,4 @@
-"""Options as people write them: intervals, times, ids. What cannot be used is refused with examples, exit code 2."""
+"""Values of options as people write them: intervals, times, ids. A refusal shows examples and ends with exit code 2."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def interval(value: str) -> str:
 
 
 def snooze_interval(value: str) -> str:
-    """The same, at most a year: the database takes no longer snooze (BadParameter)."""
+    """An interval of at most a year, the longest snooze that the database accepts (BadParameter)."""
     return _interval(value, _YEAR)
 
 
@@ -50,15 +50,15 @@ def _interval(value: str, longest: float) -> str:
             return " ".join(parts)
         if parts:
             limit = "a year at most" if longest == _YEAR else "100 years at most"
-            raise typer.BadParameter(f"{value!r} is {f'too long, {limit}' if seconds else 'no time at all'}.{_INTERVAL_EXAMPLES}")
-    raise typer.BadParameter(f"{value!r} is no interval.{_INTERVAL_EXAMPLES}")
+            raise typer.BadParameter(f"{value!r} is {f'too long: {limit}' if seconds else 'zero'}.{_INTERVAL_EXAMPLES}")
+    raise typer.BadParameter(f"{value!r} is not an interval.{_INTERVAL_EXAMPLES}")
 
 
 _INTERVAL_EXAMPLES = " Write a number with its unit, e.g. '15 min', '1 h', '1h30m', '7 days'."
 
 
 def future_time(value: str) -> datetime:
-    """A time of the next year, in the time zone of this machine unless it names one; of '18:00' the next one (BadParameter)."""
+    """A time within the next year, in the local time zone unless it names another; '18:00' is the next one (BadParameter)."""
     at = _time(value)
     if not timedelta(0) < at - datetime.now(UTC) <= timedelta(days=366):
         raise typer.BadParameter(f"{value!r} is not within the next year.{_TIME_EXAMPLES}")
@@ -79,13 +79,13 @@ def _time(value: str) -> datetime:
         today = datetime.combine(now.date(), clock)
         return (today if today.astimezone() > now else today + timedelta(days=1)).astimezone()
     except (ValueError, OverflowError):
-        raise typer.BadParameter(f"{value!r} is no time.{_TIME_EXAMPLES}") from None
+        raise typer.BadParameter(f"{value!r} is not a time.{_TIME_EXAMPLES}") from None
 
 
 def alert_id(value: str) -> str:
     """An alert's id or its first characters, at least 4 (BadParameter)."""
     if not re.fullmatch("[0-9a-f]{4,32}", value.strip().lower().replace("-", ""), re.ASCII):
-        raise typer.BadParameter(f"{value!r} is no id of an alert. Give the id, or at least its first 4 characters.")
+        raise typer.BadParameter(f"{value!r} is not the id of an alert. Give the id, or at least its first 4 characters.")
     return value
 
 
@@ -95,14 +95,14 @@ def columns_of_facts(values: list[str]) -> dict[str, str]:
     for value in values:
         fact, _, column = (part.strip() for part in value.partition("="))
         if not (fact and column):
-            raise typer.BadParameter(f"{value!r} is no mapping. Write a fact and its column, e.g. attempt_count=retry_count.")
+            raise typer.BadParameter(f"{value!r} is not a mapping. Write a fact and its column, e.g. attempt_count=retry_count.")
         if columns.setdefault(fact, column) != column:
             raise typer.BadParameter(f"{fact} has two columns: {columns[fact]} and {column}.")
     return columns
 
 
 def finite(value: float | None) -> float | None:
-    """A number that is one: neither nan nor inf (BadParameter)."""
+    """A finite number: neither nan nor inf (BadParameter)."""
     if value is not None and not math.isfinite(value):
-        raise typer.BadParameter(f"{value} is no number to use here.")
+        raise typer.BadParameter(f"{value} is not a finite number.")
     return value

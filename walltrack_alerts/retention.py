@@ -1,4 +1,4 @@
-"""Deletes alerts that were resolved long ago, in bounded batches, each committed by itself."""
+"""Retention: deletes alerts that were resolved long ago, in bounded batches, each in its own transaction."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from walltrack_alerts.database import connect
 from walltrack_alerts.errors import translate
 
 BATCH = 5_000
-"""Alerts looked at in one transaction."""
+"""Alerts examined in one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """How many alerts were looked at and deleted (or would be), how many stay although they are that old."""
+    """Counts of alerts: examined, deleted (or to be deleted), and kept although they are old enough."""
 
     scanned: int
     purged: int
@@ -24,7 +24,7 @@ class Purged:
 
 
 def purge(dsn: str, older_than: str, *, dry_run: bool, progress: Callable[[int, int], None]) -> Purged:
-    """Delete what was resolved longer ago than an interval, e.g. '90 days'; `progress` gets (seen, all) (AlertsError)."""
+    """Delete alerts resolved longer ago than an interval such as '90 days'; `progress` gets (examined, total) (AlertsError)."""
     try:
         with connect(dsn) as connection:
             return _purge(connection, older_than, dry_run, progress)

@@ -1,4 +1,4 @@
-"""What the command `listen` does with each event: show it, run a command for it, keep the place."""
+"""The command `listen`: prints each event, runs a command for it, stores the cursor."""
 
 from __future__ import annotations
 
@@ -18,47 +18,47 @@ from walltrack_alerts.errors import AlertsError, InvalidCursorError, UsageError
 from walltrack_alerts.listener import StreamState, current_cursor, listen
 from walltrack_alerts.models import AlertEvent, AlertSeverity, EventKind
 
-_TERMINATE_SECONDS = 5  # for a command that is told to end
+_TERMINATE_SECONDS = 5  # between SIGTERM and SIGKILL to the command of --exec
 _PLACE = re.compile(r"\{(alert_id|event_id|kind|severity)\}")
 
 
 class CommandFailedError(AlertsError):
-    """The command of --exec did not succeed; the event will come again."""
+    """The command of --exec failed; a restart reads the event again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Follower:
-    """Follows the event stream at `url`. `render` makes the bytes of an event for the open file `fd`, `tell` hears the states."""
+    """Follows the event stream at `url`; writes what `render` returns to the open file `fd`, passes states to `on_state`."""
 
     url: str
     fd: int
     render: Callable[[AlertEvent], bytes]
-    tell: Callable[[StreamState, str], None]
+    on_state: Callable[[StreamState, str], None]
     cursor_file: Path | None = None
     command: str | None = None
 
     async def run(
         self, after: str | None, *, kinds: Collection[EventKind | str], min_severity: AlertSeverity | str | None
     ) -> None:
-        """Until cancelled or SIGTERM (SystemExit). `after` wins over the cursor file (AlertsError, BrokenPipeError)."""
+        """Run until cancelled or SIGTERM (SystemExit). `after` wins over the cursor file (AlertsError, BrokenPipeError)."""
         words = split_command(self.command) if self.command is not None else None
         with _ends_on_sigterm(), output.ends_with_its_reader(self.fd):
             start = await self._start(after)
             try:
                 async with aclosing(
-                    listen(self.url, start, kinds=kinds, min_severity=min_severity, on_state=self.tell)
+                    listen(self.url, start, kinds=kinds, min_severity=min_severity, on_state=self.on_state)
                 ) as events:
                     async for event in events:
                         await self._handle(event, words)
             except InvalidCursorError as error:
                 if after is None:
                     raise
-                told = str(error).partition("\n")[0]
+                problem = str(error).partition("\n")[0]
                 advice = "Give the cursor of an event, as `listen --json` prints it, or beginning, or now."
-                raise UsageError(f"--after: {told}\n{advice}") from error
+                raise UsageError(f"--after: {problem}\n{advice}") from error
 
     async def _handle(self, event: AlertEvent, words: list[str] | None) -> None:
-        """Show it, run the command for it, keep the place."""
+        """Print the event, run the command, then store the cursor."""
         await output.write(self.fd, self.render(event))
         if words is not None:
             await run_command(words, event)
@@ -66,7 +66,7 @@ class Follower:
             store_cursor(self.cursor_file, event.cursor)
 
     async def _start(self, after: str | None) -> str:
-        """Where to start. Now is stored at once: what happens before the first event is read after a restart."""
+        """The cursor to start from. `now` is stored at once, so that a restart before the first event misses nothing."""
         kept = load_cursor(self.cursor_file) if self.cursor_file is not None else None
         start = after or kept or "now"
         if self.cursor_file is not None and start == "now":
@@ -77,21 +77,21 @@ class Follower:
 
 @contextmanager
 def _ends_on_sigterm() -> Iterator[None]:
-    """SIGTERM cancels the task inside, so that everything is closed, and ends in exit code 143."""
+    """SIGTERM cancels the task inside, which closes its resources, and ends the process with exit code 143."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     before = signal.getsignal(signal.SIGTERM)
-    told = False
+    is_terminated = False
 
     def end() -> None:
-        nonlocal told
-        told = task is not None and task.cancel()
+        nonlocal is_terminated
+        is_terminated = task is not None and task.cancel()
 
     with suppress(NotImplementedError, RuntimeError):  # not on Windows, not outside the main thread
         loop.add_signal_handler(signal.SIGTERM, end)
     try:
         yield
     except asyncio.CancelledError:
-        if not told:
+        if not is_terminated:
             raise
         raise SystemExit(128 + signal.SIGTERM) from None
     finally:
@@ -112,7 +112,7 @@ def split_command(command: str) -> list[str]:
 
 
 async def run_command(words: list[str], event: AlertEvent) -> None:
-    """Run it with the event as JSON on standard input; only ids and fixed words of the event become arguments."""
+    """Run the command with the event as JSON on standard input; only ids and fixed words of the event become arguments."""
     values = {
         "alert_id": str(event.alert_id),
         "event_id": str(event.event_id),
@@ -132,12 +132,12 @@ async def run_command(words: list[str], event: AlertEvent) -> None:
     if process.returncode != 0:
         raise CommandFailedError(
             f"--exec: {words[0]} ended with exit code {process.returncode} for event {event.event_id}.\n"
-            "With --cursor-file a restart goes on with this event."
+            "With --cursor-file a restart resumes at this event."
         )
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Its event will come again: it must not still be at it then."""
+    """End the process, because a restart runs the command for the same event again."""
     with suppress(ProcessLookupError):
         process.terminate()
         try:
@@ -148,7 +148,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 def load_cursor(path: Path) -> str | None:
-    """The cursor kept in a file; None where there is no file yet. AlertsError also where none can be kept."""
+    """The cursor of a file; None where there is no file yet (AlertsError, also if the file could not be written later)."""
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
@@ -163,7 +163,7 @@ def load_cursor(path: Path) -> str | None:
 
 
 def store_cursor(path: Path, cursor: str) -> None:
-    """Replace the file at once: a crash leaves the old cursor or the new one, never half of one (AlertsError)."""
+    """Replace the file atomically: a crash leaves the old cursor or the new one, never half of one (AlertsError)."""
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
