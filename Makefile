@@ -1,6 +1,6 @@
 # make demo   watch it work           make test   the whole suite
 # make lint   every static check      make bench  what it costs, in pairs
-# Each one sets itself up: only Python 3.11 or newer is needed.
+# Each one sets itself up: only Python 3.11 or newer is needed, and for make lint Node.js with npm.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -18,13 +18,15 @@ demo: $(VENV)/ready
 test: $(VENV)/ready
 	$(BIN)/pytest $(JOBS) $(COV) $(ARGS)
 
-lint: $(VENV)/ready
+lint: $(VENV)/ready node_modules/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/sqlfluff lint --disable-progress-bar sql
 	$(BIN)/python -m alembic upgrade head --sql >$(VENV)/upgrade.sql
 	$(BIN)/squawk $(VENV)/upgrade.sql
+	node_modules/.bin/biome ci --error-on-warnings
+	node_modules/.bin/tsc
 
 # Crashes under load for so many minutes: make soak ARGS="--minutes 10"
 soak: $(VENV)/ready
@@ -54,5 +56,11 @@ $(VENV)/ready: pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
+node_modules/ready: package.json package-lock.json
+	@command -v npm >/dev/null || { \
+	  echo "npm is missing. make lint checks the panel's JavaScript with tools from npm: install Node.js 18 or newer with npm."; exit 1; }
+	npm ci --silent --no-fund --no-audit
+	touch $@
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) node_modules
