@@ -86,7 +86,11 @@ begin
       continue;  -- health() reports it
     end;
     if v_order is not null then
-      return v_order || (select jsonb_object_agg(c.value, v_order -> c.key) from jsonb_each_text(v_table.columns) as c);
+      return v_order || (select jsonb_object_agg(c.value, v_order -> c.key) from jsonb_each_text(v_table.columns) as c)
+        || jsonb_build_object('refusals', jsonb_build_object(
+          'retry', walltrack.order_action_refusal(v_table, v_order, v_order_id, 'retry'),
+          'cancel', walltrack.order_action_refusal(v_table, v_order, v_order_id, 'cancel')
+        ));
     end if;
   end loop;
   return null;
@@ -95,7 +99,7 @@ $$;
 
 comment on function walltrack.order_of_alert(uuid) is
 'The order an alert is about, as it is now: its mapped columns, by their names and by the names of their facts, e.g. '
-'attempt_count. NULL when there is none.';
+'attempt_count. refusals: why retry and cancel are refused now, null where they are not. NULL when there is none.';
 
 revoke all on function walltrack.order_of_alert(uuid) from public;
 
