@@ -1,29 +1,24 @@
-"""The login page of a panel whose users are in a file, and what it sends."""
+"""Logging in and out of a panel whose users are in a file."""
 
 from __future__ import annotations
 
 import asyncio
-import html
 import logging
 from dataclasses import dataclass, field
-from string import Template
 from urllib.parse import parse_qs
 
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 
 from walltrack_alerts.passwords import DEVICE_SECONDS, NAME_LENGTH, PASSWORD_LENGTH, SESSION_SECONDS, User
-from walltrack_alerts.ui import addresses
-from walltrack_alerts.ui.access import PasswordAccess
+from walltrack_alerts.ui.auth import addresses
+from walltrack_alerts.ui.auth.page import login_page
+from walltrack_alerts.ui.auth.throttle import Throttle
+from walltrack_alerts.ui.auth.users import PasswordAccess
 from walltrack_alerts.ui.bodies import BodyError, read_body
-from walltrack_alerts.ui.throttle import Throttle
 
 MAX_FORM_BYTES = 10_000
 CHECKS_AT_ONCE = 2
-PAGE_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
-)
-
 log = logging.getLogger(__name__)
 
 
@@ -40,19 +35,19 @@ class Login:
         """GET shows the page, POST logs in and goes on to the panel with the query it was asked for."""
         onward = "./" + query_of(request)
         if request.method != "POST":
-            return go(onward) if self.access.who(request) else _page()
+            return go(onward) if self.access.who(request) else login_page()
         try:
             name, password = await _form(request)
         except BodyError as error:
-            return _page(str(error), status=error.status)
+            return login_page(str(error), status=error.status)
         address, device = self._address(request), self.access.file.device_of(self._device_cookie(request), name)
         wait = self._throttle.wait(name, address, device)
         if wait:
-            return _page(f"Too many wrong passwords. Try again in {_spoken(wait)}.", name, status=429, wait=wait)
+            return login_page(f"Too many wrong passwords. Try again in {_spoken(wait)}.", name, status=429, wait=wait)
         user = await self._check(name, password)
         if user is None:
             log.warning("wrong name or password from %s", address or "a Unix socket")
-            return _page("Wrong name or password.", name, status=401)
+            return login_page("Wrong name or password.", name, status=401)
         self._throttle.right(name, address, device)
         file, response = self.access.file, go(onward)
         _set(response, request, file.cookie_name(), file.session(user), SESSION_SECONDS)
@@ -60,7 +55,7 @@ class Login:
         return response
 
     def log_out(self, connection: HTTPConnection) -> Response:
-        """End the session in this browser, whoever still has its cookie."""
+        """End the session, copies of its cookie included."""
         if connection.headers.get("sec-fetch-site") == "cross-site":
             return PlainTextResponse("This request comes from a page of another origin.", status_code=403)
         self.access.end(self.access.session_of(connection))
@@ -109,7 +104,7 @@ def _set(response: Response, connection: HTTPConnection, cookie: str, value: str
 
 
 def _is_https(connection: HTTPConnection) -> bool:
-    """Whether the browser speaks HTTPS, by its proxy's word: whoever invents it spoils only the own cookie."""
+    """Whether the browser uses HTTPS, by the proxy's header; a client that forges it affects only its own cookie."""
     forwarded = connection.headers.get("x-forwarded-proto", "").split(",")[0].strip()
     return (forwarded or connection.scope["scheme"]) == "https"
 
@@ -130,62 +125,3 @@ async def _form(request: Request) -> tuple[str, str]:
 def _spoken(seconds: int) -> str:
     minutes = -(-seconds // 60)
     return f"{seconds} s" if seconds < 60 else "a minute" if minutes == 1 else f"{minutes} minutes"
-
-
-def _page(problem: str = "", name: str = "", status: int = 200, wait: int = 0) -> Response:
-    page = _PAGE.substitute(
-        problem=f'<p role="alert">{html.escape(problem)}</p>' if problem else "",
-        name=html.escape(name),
-        name_focus="" if name else " autofocus",
-        password_focus=" autofocus" if name else "",
-    )
-    headers = {"cache-control": "no-store", "content-security-policy": PAGE_POLICY}
-    return HTMLResponse(page, status_code=status, headers=headers | ({"retry-after": str(wait)} if wait else {}))
-
-
-_PAGE = Template("""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>Log in - Alerts</title>
-<link rel="icon" href="data:,">
-<style>
-:root { --ground: #f5f6f8; --card: #fff; --text: #1e293b; --quiet: #475569; --line: #64748b; --act: #1d4ed8; --bad: #b91c1c }
-@media (prefers-color-scheme: dark) {
-  :root { --ground: #0b1120; --card: #1e293b; --text: #f1f5f9; --quiet: #cbd5e1; --line: #94a3b8; --act: #2563eb; --bad: #fca5a5 }
-}
-* { box-sizing: border-box }
-body { margin: 0; min-height: 100vh; display: grid; place-items: center; padding: 16px; background: var(--ground);
-  color: var(--text); font: 16px/1.5 ui-sans-serif, system-ui, sans-serif }
-main { width: 100%; max-width: 380px; padding: 32px; border-radius: 12px; background: var(--card);
-  box-shadow: 0 1px 2px rgb(0 0 0 / .1), 0 8px 24px rgb(0 0 0 / .08) }
-h1 { margin: 0; font-size: 22px }
-.lead { margin: 4px 0 24px; color: var(--quiet) }
-label { display: block; margin: 0 0 16px; font-weight: 600; font-size: 14px }
-input { display: block; width: 100%; height: 44px; margin-top: 4px; padding: 0 12px; border: 1px solid var(--line);
-  border-radius: 8px; background: transparent; color: inherit; font: inherit }
-button { width: 100%; height: 44px; margin-top: 8px; border: 0; border-radius: 8px; background: var(--act); color: #fff;
-  font: inherit; font-weight: 600; cursor: pointer }
-button:hover { filter: brightness(1.1) }
-input:focus-visible, button:focus-visible { outline: 3px solid #60a5fa; outline-offset: 1px }
-[role=alert] { margin: 0 0 16px; color: var(--bad); font-weight: 600 }
-</style>
-</head>
-<body>
-<main>
-<h1>Alerts</h1>
-<p class="lead">Log in to see alerts and to act on them.</p>
-$problem
-<form method="post">
-<label>Name
-<input name="username" value="$name" autocomplete="username" autocapitalize="none" maxlength="100" required$name_focus></label>
-<label>Password
-<input name="password" type="password" autocomplete="current-password" maxlength="1000" required$password_focus></label>
-<button type="submit">Log in</button>
-</form>
-</main>
-</body>
-</html>
-""")

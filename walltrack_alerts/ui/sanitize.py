@@ -1,4 +1,4 @@
-"""Words of strangers made presentable: what cannot be seen is written out, what is endless is cut."""
+"""Text from outside, made safe to show: invisible characters are written out, long text is cut."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def text(value: object) -> str:
 
 
 def visible(value: str) -> str:
-    """Characters nobody sees, or that turn others around, written as ⟨U+202E⟩: a token must not pose as another one."""
+    """Invisible characters, and those that reverse text, written as ⟨U+202E⟩: a token must not pose as another one."""
     if value.isascii() and value.isprintable():
         return value
     shown: list[str] = []

@@ -1,4 +1,4 @@
-"""Acting in a real browser: snooze, several at once, the order itself, two operators, readers."""
+"""Actions in a real browser: snooze, several at once, the order itself, two operators, readers."""
 
 from __future__ import annotations
 

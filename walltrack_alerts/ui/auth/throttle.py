@@ -1,7 +1,7 @@
 """How often a password may be guessed: per address, per user name and per device that has logged in before.
 
-Nobody can lock a user out by guessing: what strangers guess counts for a device or an address from which the user has logged in
-before only as far as it comes from there (the device cookies of OWASP). Everything is kept in this process.
+Guessing cannot lock a user out: on a device or an address from which the user has logged in before, only guesses from there
+count (the device cookies of OWASP). Everything is kept in this process.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ WRONG_PASSWORDS = 10
 """From one address, or one known device, within WRONG_SECONDS; then it has to wait."""
 WRONG_SECONDS = 300.0
 LONGEST_DELAY = 60.0
-"""Seconds between two guesses of strangers at one name that was guessed at often; the delay starts at one second and doubles."""
+"""Seconds between two guesses of unknown clients at one often guessed name; the delay starts at one second and doubles."""
 MEMORY_SECONDS = 3600.0
 KNOWN_ADDRESSES = 10_000
 

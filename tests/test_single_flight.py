@@ -1,4 +1,4 @@
-"""Sharing: everybody gets an answer that was begun after they had asked, and nobody hangs."""
+"""SingleFlight: everybody gets an answer that was begun after they had asked, and nobody hangs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from walltrack_alerts.ui.sharing import Sharing
+from walltrack_alerts.ui.single_flight import SingleFlight
 
 pytestmark = pytest.mark.own_server
 
@@ -35,7 +35,7 @@ async def settle() -> None:
 
 
 async def test_who_asks_during_a_reading_shares_the_next_one() -> None:
-    source, sharing = Source(), Sharing()
+    source, sharing = Source(), SingleFlight()
     first = asyncio.create_task(sharing.get("a", source.read))
     await settle()
     others = [asyncio.create_task(sharing.get("a", source.read)) for _ in range(20)]
@@ -58,7 +58,7 @@ async def test_who_asks_during_a_reading_shares_the_next_one() -> None:
 
 @pytest.mark.parametrize("end", ["cancelled", "failed"])
 async def test_who_reads_for_others_and_ends_is_replaced(end: str) -> None:
-    source, sharing = Source(), Sharing()
+    source, sharing = Source(), SingleFlight()
     first = asyncio.create_task(sharing.get("a", source.read))
     await settle()
     leader, *others = [asyncio.create_task(sharing.get("a", source.read)) for _ in range(5)]
@@ -77,7 +77,7 @@ async def test_who_reads_for_others_and_ends_is_replaced(end: str) -> None:
 
 
 async def test_who_waits_for_the_turn_and_ends_is_replaced() -> None:
-    source, sharing = Source(), Sharing()
+    source, sharing = Source(), SingleFlight()
     first = asyncio.create_task(sharing.get("a", source.read))
     await settle()
     leader, other = [asyncio.create_task(sharing.get("a", source.read)) for _ in range(2)]
@@ -90,7 +90,7 @@ async def test_who_waits_for_the_turn_and_ends_is_replaced() -> None:
 
 
 async def test_a_waiting_page_that_ends_disturbs_nobody() -> None:
-    source, sharing = Source(), Sharing()
+    source, sharing = Source(), SingleFlight()
     first = asyncio.create_task(sharing.get("a", source.read))
     await settle()
     leader, other = [asyncio.create_task(sharing.get("a", source.read)) for _ in range(2)]

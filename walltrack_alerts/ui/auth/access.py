@@ -3,48 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import socket
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 
 from walltrack_alerts.errors import UsageError
-from walltrack_alerts.passwords import NAME_LENGTH, AuthFile, Role, warning_about
-from walltrack_alerts.settings import Settings
-from walltrack_alerts.ui import addresses
-from walltrack_alerts.ui.addresses import LOOPBACK, Network
+from walltrack_alerts.passwords import NAME_LENGTH, Role
+from walltrack_alerts.ui.auth import addresses
+from walltrack_alerts.ui.auth.addresses import LOOPBACK, Network
+from walltrack_alerts.ui.gradio_internals import user_of_login
 
-__all__ = [
-    "READ_ONLY",
-    "Access",
-    "AccessError",
-    "OpenAccess",
-    "PasswordAccess",
-    "Person",
-    "ProxyAccess",
-    "Role",
-    "access_from",
-    "access_of",
-]
-
-READ_ONLY = "You may look but not act: your role is reader. Somebody with the role operator can."
-
-log = logging.getLogger(__name__)
+READ_ONLY = "You may look but not act: your role is reader. Ask a person with the role operator."
 
 Asked = Callable[[HTTPConnection], "Person | None"]
 
 
 class AccessError(UsageError):
-    """The panel would be open to everybody, or a login is set up wrongly; its text says what to do."""
+    """The panel would be open to the network, or a login is set up wrongly; the text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who asks. An empty name: nobody has to log in, and the page asks for the name to act under."""
+    """The person behind a request. An empty name: there is no login, and the page asks for a name to act under."""
 
     name: str
     role: Role = Role.OPERATOR
@@ -72,11 +55,11 @@ class Access:
         return self._who(connection)
 
     def refusal(self, connection: HTTPConnection) -> str:  # noqa: ARG002 - others look at it
-        """What is told to somebody who is nobody."""
+        """The text for a request without a login."""
         return "You are not logged in."
 
     def closed(self, connection: HTTPConnection) -> str:  # noqa: ARG002
-        """Why this request is answered to nobody at all; '' when it is in order."""
+        """Why this request is refused whatever its login; '' when it is in order."""
         return ""
 
 
@@ -88,16 +71,12 @@ class GradioAccess(Access):
         self._readers = frozenset(readers)
 
     def _of_cookie(self, connection: HTTPConnection) -> Person | None:
-        app = connection.scope["app"]
-        for cookie in (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}"):
-            name = app.tokens.get(connection.cookies.get(cookie))
-            if name:
-                return Person(name, Role.READER if name in self._readers else Role.OPERATOR)
-        return None
+        name = user_of_login(connection)
+        return Person(name, Role.READER if name in self._readers else Role.OPERATOR) if name else None
 
 
 class OpenAccess(Access):
-    """No login: everybody who reaches the panel is an operator. For this machine only.
+    """No login: every visitor is an operator. For this machine only.
 
     A page of a stranger can make its own host name point to this machine; what it then asks names that host, and is refused.
     """
@@ -119,44 +98,6 @@ class OpenAccess(Access):
         )
 
 
-class PasswordAccess(Access):
-    """Users of a file with hashed passwords, a login page and sessions that survive a restart.
-
-    Wrong passwords are counted by address: that of the peer, or what X-Forwarded-For says where the peer is one of the
-    `trusted` proxies (addresses or networks).
-    """
-
-    logout_path = "/logout"
-    described = "for the users of a file"
-
-    def __init__(self, file: Path | str | AuthFile, *, trusted: Sequence[str] = ()) -> None:
-        self.trusted = _networks(trusted)
-        self.file = file if isinstance(file, AuthFile) else AuthFile.open(Path(file))
-        doubt = warning_about(self.file.path)
-        if doubt:
-            log.warning("%s", doubt)
-        self.ended: dict[str, None] = {}
-        """Sessions that were logged out, the newest last; a restart forgets them."""
-        super().__init__(self._of_cookie)
-
-    def session_of(self, connection: HTTPConnection) -> str:
-        """The session a request carries, valid or not."""
-        return connection.cookies.get(self.file.cookie_name(), "")
-
-    def end(self, session: str) -> None:
-        """Log out; what is nobody's session is not worth remembering."""
-        if self.file.user_of(session) is None:
-            return
-        self.ended[session] = None
-        while len(self.ended) > 10_000:
-            del self.ended[next(iter(self.ended))]
-
-    def _of_cookie(self, connection: HTTPConnection) -> Person | None:
-        session = self.session_of(connection)
-        user = self.file.user_of(session) if session and session not in self.ended else None
-        return Person(user.name, user.role) if user else None
-
-
 class ProxyAccess(Access):
     """A proxy logs people in and names them in a header, which only the proxy can send: `trusted` are its networks."""
 
@@ -165,13 +106,13 @@ class ProxyAccess(Access):
     def __init__(self, header: str, *, role_header: str | None = None, trusted: Sequence[str] = LOOPBACK) -> None:
         super().__init__(self._of_header)
         self._header, self._role_header = header, role_header
-        self._trusted = _networks(trusted or LOOPBACK)
+        self._trusted = trusted_networks(trusted or LOOPBACK)
         for name in filter(None, (header, role_header)):
             if not name.replace("-", "").isalnum() or not name.isascii():
-                raise AccessError(f"{name!r} is no name of a header. Write one such as X-Forwarded-User.")
+                raise AccessError(f"{name!r} is not the name of a header. Write one such as X-Forwarded-User.")
 
     def refusal(self, connection: HTTPConnection) -> str:
-        """Tells the two ways in which a request can be nobody's."""
+        """Either the request did not come through the proxy, or the proxy named no user."""
         if not self._is_trusted(connection):
             return "This panel is reached through its login proxy only, not directly."
         return f"The proxy in front of this panel did not say who you are: exactly one header {self._header} is needed."
@@ -188,7 +129,7 @@ class ProxyAccess(Access):
 
     @staticmethod
     def _value(connection: HTTPConnection, header: str) -> str:
-        """The only value; two of them mean that somebody added one to the proxy's."""
+        """The only value; of two, a client may have sent one."""
         values = connection.headers.getlist(header)
         if len(values) != 1:
             return ""
@@ -198,31 +139,10 @@ class ProxyAccess(Access):
 
 
 def access_of(access: Access | Asked | None) -> Access:
-    """The access itself, one that asks a function, or everybody's."""
+    """The access itself, one made from a function, or one without a login."""
     if access is None:
         return Access(lambda _: Person(""))
     return access if isinstance(access, Access) else Access(access)
-
-
-def access_from(settings: Settings) -> Access:
-    """The way of logging in that the settings name, fit for the address they name (AccessError, AuthFileError)."""
-    if settings.panel_auth_file and settings.panel_trusted_header:
-        raise AccessError("Choose one login: --auth-file or --trusted-header.")
-    if settings.panel_role_header and not settings.panel_trusted_header:
-        raise AccessError("--role-header goes with --trusted-header, which is not set.")
-    if settings.panel_trusted_proxy and not (settings.panel_auth_file or settings.panel_trusted_header):
-        raise AccessError("--trusted-proxy goes with --auth-file or --trusted-header; neither is set.")
-    access: Access
-    if settings.panel_auth_file:
-        access = PasswordAccess(settings.panel_auth_file, trusted=settings.panel_trusted_proxy)
-    elif settings.panel_trusted_header:
-        access = ProxyAccess(
-            settings.panel_trusted_header, role_header=settings.panel_role_header, trusted=settings.panel_trusted_proxy
-        )
-    else:
-        access = OpenAccess(settings.panel_host)
-    check_exposure(settings.panel_host, access)
-    return access
 
 
 def check_exposure(host: str, access: Access) -> None:
@@ -256,7 +176,8 @@ def is_same_origin(connection: HTTPConnection, origins: Collection[str] = ()) ->
     return origin in origins or origin.partition("://")[2] in hosts
 
 
-def _networks(texts: Sequence[str]) -> tuple[Network, ...]:
+def trusted_networks(texts: Sequence[str]) -> tuple[Network, ...]:
+    """The addresses and networks of trusted proxies (AccessError)."""
     try:
         return addresses.networks(texts)
     except ValueError as error:

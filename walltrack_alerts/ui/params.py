@@ -1,4 +1,4 @@
-"""What the page sends, made safe: a page may have been changed by whoever uses it, so nothing is taken as it comes."""
+"""Parameters of requests, validated: a user may change the page, so nothing it sends is trusted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def mapping(asked: object) -> Json:
 
 
 def alert_filter(asked: object) -> AlertFilter:
-    """Which alerts the list shows; what is no filter is left out."""
+    """Which alerts the list shows; invalid parts are ignored."""
     wanted = mapping(asked)
     severities = wanted.get("severities")
     status, order_type = string(wanted.get("status")), string(wanted.get("type"))
@@ -63,7 +63,7 @@ def number(value: object, least: int, most: int) -> int:
 
 
 def time(value: object) -> datetime | None:
-    """Milliseconds since 1970 as an aware time; None when they are none."""
+    """Milliseconds since 1970 as an aware time; None when invalid."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

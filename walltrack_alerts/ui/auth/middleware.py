@@ -1,4 +1,4 @@
-"""The gate in front of a panel: nobody gets through whom its Access does not know, and nothing that its page does not need."""
+"""The middleware in front of a panel: it passes requests of people its Access knows, to routes that the page needs."""
 
 from __future__ import annotations
 
@@ -12,30 +12,33 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from walltrack_alerts.ui.access import Access, PasswordAccess, is_same_origin
+from walltrack_alerts.ui.assets import MODULES_CACHE, is_module
+from walltrack_alerts.ui.auth.access import Access, is_same_origin
+from walltrack_alerts.ui.auth.login import Login, go, query_of
+from walltrack_alerts.ui.auth.users import PasswordAccess
 from walltrack_alerts.ui.bodies import BodyError, read_body, replay
-from walltrack_alerts.ui.calls import EVENT, FUNCTION, MAX_CALL_BYTES, Calls
+from walltrack_alerts.ui.calls import MAX_CALL_BYTES, Calls
+from walltrack_alerts.ui.gradio_internals import EVENT_ROUTE, FUNCTION_ROUTE
 from walltrack_alerts.ui.live import PATH
-from walltrack_alerts.ui.login import Login, go, query_of
 from walltrack_alerts.ui.page import route_of
 
 _HEADERS = {
     "x-content-type-options": "nosniff",
-    "x-frame-options": "SAMEORIGIN",  # nobody's page may lay the buttons under something else
+    "x-frame-options": "SAMEORIGIN",  # no foreign page may hide the buttons under its own content
     "content-security-policy": "default-src 'none'; frame-ancestors 'self'",  # the page brings its own
     "referrer-policy": "same-origin",
 }
 
 _FILES = re.compile(r"/(static|assets)/[\w./-]{1,200}", re.ASCII)
 _READ = {"/", "/config", "/theme.css", "/gradio_api/login_check", "/gradio_api/app_id"}
-_CALLS = {FUNCTION, f"{FUNCTION}/", EVENT}
+_CALLS = {FUNCTION_ROUTE, f"{FUNCTION_ROUTE}/", EVENT_ROUTE}
 
 _TAKEN_AWAY = {b"origin", b"x-forwarded-host", b"x-forwarded-proto", b"x-gradio-server"}
 """Gradio would answer pages of other origins, and call itself what these say."""
 
 
-class Guard:
-    """Every request of the app inside, the WebSocket included, is from somebody who is known and for something the page needs."""
+class AccessMiddleware:
+    """Answers every other request itself, WebSockets included."""
 
     def __init__(self, app: ASGIApp, access: Access, *, calls: Calls, origins: Collection[str] = ()) -> None:
         self._app = app
@@ -80,7 +83,7 @@ class Guard:
         """What is said instead of the app; None lets the request through."""
         hosts = connection.headers.getlist("host")
         if len(hosts) > 1 or not all(map(_is_host, filter(None, hosts))):
-            return PlainTextResponse("This is no name of a host.", status_code=400)
+            return PlainTextResponse("This is not the name of a host.", status_code=400)
         closed = self._access.closed(connection) or self._foreign(connection)
         if closed:
             return PlainTextResponse(closed, status_code=403)
@@ -101,7 +104,7 @@ class Guard:
         return PlainTextResponse(refusal, status_code=401)
 
     def _foreign(self, connection: HTTPConnection) -> str:
-        """A page of somebody else asks the browser to act here; a browser names such a page."""
+        """Why a request from a foreign page is refused; browsers name the page in Origin."""
         if connection.scope["type"] == "http" and connection.scope["method"] in {"GET", "HEAD"}:
             return ""
         foreign = "origin" in connection.headers and not is_same_origin(connection, self._origins)
@@ -127,7 +130,9 @@ def _is_needed(connection: HTTPConnection, route: str) -> bool:
         return route.startswith(PATH)
     if connection.scope["method"] == "POST":
         return route in _CALLS
-    return connection.scope["method"] in {"GET", "HEAD"} and (route in _READ or _FILES.fullmatch(route) is not None)
+    return connection.scope["method"] in {"GET", "HEAD"} and (
+        route in _READ or is_module(route) or _FILES.fullmatch(route) is not None
+    )
 
 
 def _with_headers(send: Send, route: str) -> Send:
@@ -136,7 +141,9 @@ def _with_headers(send: Send, route: str) -> Send:
             headers = MutableHeaders(scope=message)
             for name, value in _HEADERS.items():
                 headers.setdefault(name, value)
-            if not _FILES.fullmatch(route):
+            if is_module(route):
+                headers["cache-control"] = MODULES_CACHE
+            elif not _FILES.fullmatch(route):
                 headers["cache-control"] = "no-store"
         await send(message)
 

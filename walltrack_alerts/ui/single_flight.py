@@ -1,4 +1,4 @@
-"""Pages that ask the same at the same time share one reading."""
+"""Concurrent requests for the same answer share one read."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 from weakref import WeakValueDictionary
 
 
-class Sharing:
-    """Gives everybody an answer that was begun after they had asked, and reads as seldom as that allows.
+class SingleFlight:
+    """Every caller gets an answer whose read began after the call, with as few reads as that allows.
 
-    While something is read, all who ask for it wait; then one of them reads for all. Whoever reads does so within the own
-    request, so nothing is left behind when that ends.
+    Callers that arrive during a read wait for it to end; then one of them reads for all. The read runs within that caller's
+    request, so nothing is left behind when the request ends.
     """
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class Sharing:
         self._coming: dict[str, asyncio.Future[str]] = {}
 
     async def get(self, asked: str, read: Callable[[], Awaitable[str]]) -> str:
-        """The answer to what is asked, by `read` or by that of somebody who asks the same."""
+        """The answer to a request, from `read` or from the read of another caller."""
         while coming := self._coming.get(asked):
             await asyncio.wait([coming])
             if not coming.cancelled():
@@ -28,7 +28,7 @@ class Sharing:
         turn = self._turns.setdefault(asked, asyncio.Lock())
         try:
             async with turn:
-                del self._coming[asked]  # whoever asks from here on wants the next one
+                del self._coming[asked]  # later callers wait for the next read
                 answer = await read()
                 coming.set_result(answer)
                 return answer
@@ -36,4 +36,4 @@ class Sharing:
             if self._coming.get(asked) is coming:
                 del self._coming[asked]
             if not coming.done():
-                coming.cancel()  # one of those who wait takes its place
+                coming.cancel()  # one of the waiting callers reads instead

@@ -40,7 +40,7 @@ def is_in(address: Address | None, trusted: Sequence[Network]) -> bool:
 
 
 def origin(connection: HTTPConnection, trusted: Sequence[Network]) -> str:
-    """Who is counted as one client: the right-most hop that is no trusted proxy, of IPv6 its /64.
+    """The client that an address counts as: the right-most hop that is not a trusted proxy, of IPv6 its /64.
 
     Each proxy appends the address it was reached from, so what stands left of an untrusted hop is invented at will. Only
     X-Forwarded-For is read: proxies pass a Forwarded header of a client on as it came.

@@ -1,4 +1,4 @@
-"""The events of the page: only these know who is logged in. Each answers with what became of every alert it was asked for."""
+"""The events of the page: acknowledge, resolve, snooze, retry, cancel. Each answers with an outcome per alert."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import gradio as gr
 
 from walltrack_alerts.models import Alert
 from walltrack_alerts.service import AlertService
-from walltrack_alerts.ui import asking, texts, view
-from walltrack_alerts.ui.access import READ_ONLY, Person
-from walltrack_alerts.ui.reading import TIMEOUT, Source, explain, is_away, note
+from walltrack_alerts.ui import params, sanitize, view
+from walltrack_alerts.ui.auth.access import READ_ONLY, Person
+from walltrack_alerts.ui.queries import TIMEOUT, Source, explain, is_away, note
 
 AT_ONCE = 4
-"""Statements of one bulk action that run side by side: others want connections too."""
+"""Concurrent statements of one bulk action; other pages need connections too."""
 
 Transition = Callable[[AlertService, UUID, str], Awaitable[view.Json]]
-"""Does it to one alert as somebody; returns what became of it."""
+"""Changes one alert under a name and returns the outcome."""
 
 
-class Acting:
-    """What a person can do. Everything the page sends is checked here, the role too."""
+class Actions:
+    """The actions of a person. Everything the page sends is checked here, the role included."""
 
     def __init__(
         self,
@@ -42,14 +42,14 @@ class Acting:
         self._order_actions = order_actions
 
     async def identify(self, event: gr.EventData, request: gr.Request) -> str:
-        """Tell the page who it acts as, and give it a ticket for the live connection."""
+        """Answer with the name and role that the page acts under, and a ticket for the live connection."""
         person = self._who(request)
         if person is None:
             return _answer({"nonce": _nonce(event), "role": "nobody"})
         return _answer(
             {
                 "nonce": _nonce(event),
-                "user": texts.line(texts.visible(person.name), 100),
+                "user": sanitize.line(sanitize.visible(person.name), 100),
                 "role": person.role.value,
                 "order_actions": self._order_actions,
                 **self._live(request),
@@ -69,7 +69,7 @@ class Acting:
 
     async def resolve(self, event: gr.EventData, request: gr.Request) -> str:
         """active or acknowledged -> resolved, with a note."""
-        words = asking.string(getattr(event, "note", None), 2000)
+        words = params.string(getattr(event, "note", None), 2000)
         if not words:
             return _refuse(event, "Write a note first: how did it end?")
 
@@ -84,14 +84,14 @@ class Acting:
     async def snooze(self, event: gr.EventData, request: gr.Request) -> str:
         """Quiet until a time; awake when none is given."""
         asked = getattr(event, "until", None)
-        until: datetime | None = asking.time(asked)
+        until: datetime | None = params.time(asked)
         if asked is not None and until is None:
-            return _refuse(event, "This is no time to snooze until.")
+            return _refuse(event, "An alert cannot be snoozed until that time.")
 
         async def transition(service: AlertService, alert_id: UUID, by: str) -> view.Json:
             alert = await service.snooze_alert(alert_id, until, by)
             notice = alert.notice or ""
-            # That it was so already, or by the same person, is no news.
+            # A repeat, or a change of the person's own snooze, needs no message.
             replaced = notice and not notice.startswith(("already ", f"{by} had "))
             return _done(alert, f"{notice}." if replaced else "")
 
@@ -107,7 +107,7 @@ class Acting:
 
     async def cancel(self, event: gr.EventData, request: gr.Request) -> str:
         """The order of the alert: pending or failed -> cancelled."""
-        reason = asking.string(getattr(event, "note", None), 500) or "Manually cancelled"
+        reason = params.string(getattr(event, "note", None), 500) or "Manually cancelled"
 
         async def transition(service: AlertService, alert_id: UUID, by: str) -> view.Json:
             return _done(await service.cancel_order(alert_id, reason, by))
@@ -118,20 +118,20 @@ class Acting:
         if not self._order_actions:
             return _refuse(event, "Order actions are switched off in this panel.")
         answer = await self._act(event, request, transition, most=1)
-        for alert_id in asking.uuids(getattr(event, "ids", None))[:1]:
+        for alert_id in params.uuids(getattr(event, "ids", None))[:1]:
             self._touch(alert_id)
         return answer
 
-    async def _act(self, event: gr.EventData, request: gr.Request, transition: Transition, most: int = asking.MOST) -> str:
+    async def _act(self, event: gr.EventData, request: gr.Request, transition: Transition, most: int = params.MOST) -> str:
         person = self._who(request)
         if person is None:
             return _refuse(event, "You have been signed out. Nothing was done.", outcome="signed-out", role="nobody")
         if not person.may_act:
             return _refuse(event, READ_ONLY)
-        by = person.name or asking.string(getattr(event, "actor", None))
+        by = person.name or params.string(getattr(event, "actor", None))
         if not by:
             return _refuse(event, "Say who you are first.")
-        ids = asking.uuids(getattr(event, "ids", None))
+        ids = params.uuids(getattr(event, "ids", None))
         if not ids or len(ids) > most:
             return _refuse(event, f"At most {most} at a time, these are {len(ids)}." if ids else "This is no alert id.")
         service, few = self._source.service(), asyncio.Semaphore(AT_ONCE)
@@ -141,32 +141,32 @@ class Acting:
             try:
                 async with asyncio.timeout_at(deadline), few:
                     found = await transition(service, alert_id, by)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the page says it and nobody sees a traceback
+            except Exception as error:  # noqa: BLE001 - the page explains every failure
                 note(error)
-                found = {"outcome": "failed", "text": texts.visible(explain(error)), "away": is_away(error)}
+                found = {"outcome": "failed", "text": sanitize.visible(explain(error)), "away": is_away(error)}
             return {"id": str(alert_id)} | found
 
         return _answer({"nonce": _nonce(event), "outcomes": await asyncio.gather(*map(outcome, ids))})
 
 
 def _done(alert: Alert, text: str = "") -> view.Json:
-    return {"outcome": "done", "text": texts.visible(text), "alert": view.row(alert)}
+    return {"outcome": "done", "text": sanitize.visible(text), "alert": view.row(alert)}
 
 
 def _late(alert: Alert, did: str, by: str | None, at: datetime | None) -> view.Json:
-    """Somebody did it before; the page knows the time zone."""
-    first = {"did": did, "by": texts.line(texts.text(by), 100), "at": None if at is None else view.ms(at)}
+    """Another person was first; the page formats the time in its own zone."""
+    first = {"did": did, "by": sanitize.line(sanitize.text(by), 100), "at": None if at is None else view.ms(at)}
     return {"outcome": "late", "text": "", "alert": view.row(alert), "first": first}
 
 
 def _refuse(event: gr.EventData, text: str, outcome: str = "refused", **more: str) -> str:
-    ids = asking.uuids(getattr(event, "ids", None))
+    ids = params.uuids(getattr(event, "ids", None))
     outcomes = [{"id": str(each), "outcome": outcome, "text": text} for each in ids]
     return _answer({"nonce": _nonce(event), "outcomes": outcomes, **more})
 
 
 def _nonce(event: gr.EventData) -> str:
-    return asking.string(getattr(event, "nonce", None))
+    return params.string(getattr(event, "nonce", None))
 
 
 def _answer(answer: view.Json) -> str:

@@ -16,10 +16,10 @@ import gradio as gr
 from walltrack_alerts.errors import AlertNotFoundError, AlertsError, DatabaseUnavailableError, InvalidCursorError
 from walltrack_alerts.models import Alert, AlertFilter, AlertPage, AlertSeverity, Summary
 from walltrack_alerts.service import AlertService
-from walltrack_alerts.ui import asking, view
+from walltrack_alerts.ui import params, view
 from walltrack_alerts.ui.charts import read_charts
 from walltrack_alerts.ui.order_view import order
-from walltrack_alerts.ui.sharing import Sharing
+from walltrack_alerts.ui.single_flight import SingleFlight
 
 FIRST, MOST = 100, 500
 """Rows of the first page of a list, and of any page."""
@@ -52,13 +52,13 @@ class Source:
 
 
 async def _close_in_the_end(service: AlertService) -> None:
-    """Whoever ends a loop cancels its tasks."""
+    """The end of a loop cancels its tasks, this one included."""
     async with service:
         await asyncio.Event().wait()
 
 
-class Reading:
-    """What the page can ask for; `knows` tells whether a request is from somebody who may look.
+class Queries:
+    """What the page can ask for; `knows` says whether the person behind a request may look.
 
     Gradio marks the functions themselves, which bound methods do not allow, and puts them beside its own attributes:
     their names must not be any of these.
@@ -67,7 +67,7 @@ class Reading:
     def __init__(self, source: Source, knows: Callable[[gr.Request | None], bool] = lambda _: True) -> None:
         self._source = source
         self._knows = knows
-        self._sharing = Sharing()
+        self._flights = SingleFlight()
         self._problem: str | None = None
         self._median: tuple[float, tuple[int, ...], float | None] | None = None
 
@@ -100,20 +100,20 @@ class Reading:
     async def _text(self, asked: object, request: gr.Request | None, read: Callable[[view.Json], Awaitable[view.Json]]) -> str:
         if not self._knows(request):
             return json.dumps({"problem": "You are not logged in"})
-        mapping = asking.mapping(asked)
+        mapping = params.mapping(asked)
 
         async def text() -> str:
             return json.dumps(await self._answer(lambda: read(mapping)), separators=(",", ":"))
 
-        return await self._sharing.get(f"{read.__name__} {json.dumps(mapping, sort_keys=True)}", text)
+        return await self._flights.get(f"{read.__name__} {json.dumps(mapping, sort_keys=True)}", text)
 
     async def _snapshot(self, asked: view.Json) -> view.Json:
         service = self._source.service()
-        which = asking.alert_filter(asked.get("filter"))
+        which = params.alert_filter(asked.get("filter"))
         # The numbers first: an alert raised in between is in the list at once, in the tiles at the next turn.
         numbers = await self.counts()
-        first = await service.get_page(which, limit=asking.number(asked.get("limit"), FIRST, MOST))
-        ids = asking.uuids(asked.get("ids"))[: asking.MOST]
+        first = await service.get_page(which, limit=params.number(asked.get("limit"), FIRST, MOST))
+        ids = params.uuids(asked.get("ids"))[: params.MOST]
         changed = await service.get_changed(which, ids) if ids else []
         calling, since = await self._calling(which, first, numbers["critical"])
         return {
@@ -150,8 +150,8 @@ class Reading:
         return self._median[2]
 
     async def _page(self, asked: view.Json) -> view.Json:
-        which, limit = asking.alert_filter(asked.get("filter")), asking.number(asked.get("limit"), 1, MOST)
-        after = asking.string(asked.get("after"), 200) or None
+        which, limit = params.alert_filter(asked.get("filter")), params.number(asked.get("limit"), 1, MOST)
+        after = params.string(asked.get("after"), 200) or None
         try:
             found = await self._source.service().get_page(which, after, limit)
         except InvalidCursorError:
@@ -159,7 +159,7 @@ class Reading:
         return {"alerts": [view.row(alert) for alert in found.alerts], "next": found.next}
 
     async def _detail(self, asked: view.Json) -> view.Json:
-        alert_id = asking.uuid(asked.get("id"))
+        alert_id = params.uuid(asked.get("id"))
         if alert_id is None:
             return {"gone": True}
         service = self._source.service()
@@ -182,7 +182,7 @@ class Reading:
         try:
             async with asyncio.timeout(TIMEOUT):
                 answer = await read()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the page says it and nobody sees a traceback
+        except Exception as error:  # noqa: BLE001 - the page explains every failure
             problem = explain(error)
             if problem != self._problem:  # once, not at every turn
                 self._problem = problem
@@ -200,7 +200,7 @@ def is_away(error: Exception) -> bool:
 
 
 def explain(error: Exception) -> str:
-    """What a person is told. A server's own words may name hosts and users: these are for the log."""
+    """The text for the page. A server's own text may name hosts and users and stays in the log."""
     if isinstance(error, DatabaseUnavailableError):
         return "The database cannot be reached. Look at the status before you try again."
     if isinstance(error, TimeoutError):
@@ -211,7 +211,7 @@ def explain(error: Exception) -> str:
 
 
 def note(error: Exception) -> None:
-    """Into the log; with where it happened when nobody expected it."""
+    """Log an error, with a traceback when it is unexpected."""
     expected = isinstance(error, AlertsError | TimeoutError)
     log.warning("%s", str(error) or explain(error), exc_info=None if expected else error)
 

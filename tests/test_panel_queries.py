@@ -7,12 +7,12 @@ from typing import Any
 
 from tests.bot import Bot
 from walltrack_alerts.service import AlertService
-from walltrack_alerts.ui.reading import Reading, Source
+from walltrack_alerts.ui.queries import Queries, Source
 
 MANY = "select walltrack.raise_alert('load', %s, 'Alert ' || n, '', '{}', true, %s || n) from generate_series(1, %s) as n"
 
 
-async def ask(reading: Reading, name: str, **asked: Any) -> dict[str, Any]:
+async def ask(reading: Queries, name: str, **asked: Any) -> dict[str, Any]:
     function = next(each for each in reading.functions if each.__name__ == name)
     return json.loads(await function(asked))  # type: ignore[no-any-return]
 
@@ -22,7 +22,7 @@ async def test_the_median_knows_of_every_acknowledgement(database_url: str, bot:
     for order in orders:
         bot.exhaust(order)
     async with AlertService.from_url(database_url) as service:
-        reading = Reading(Source(service))
+        reading = Queries(Source(service))
         assert (await ask(reading, "snapshot"))["counts"]["median"] is None
         bot.call("acknowledge_alert", bot.alert(orders[0]).id, "ada")
         assert (await ask(reading, "snapshot"))["counts"]["median"] is not None
@@ -34,7 +34,7 @@ async def test_the_median_knows_of_every_acknowledgement(database_url: str, bot:
 
 async def test_what_calls_is_told_from_what_has_called_before(database_url: str, bot: Bot) -> None:
     async with AlertService.from_url(database_url) as service:
-        reading = Reading(Source(service))
+        reading = Queries(Source(service))
         bot.execute(MANY, ("critical", "a", 60))
         few = await ask(reading, "snapshot")
         assert (len(few["calling"]), few["callingSince"]) == (60, 0)
