@@ -38,6 +38,7 @@ const start = async () => {
   try {
     await Promise.all(props.modules.map(fetched));
     const { startPanel } = await import(`${folder}main.js`);
+    element.firstElementChild.replaceChildren();
     if (element.isConnected) startPanel({ element, trigger, props, server, watch });
   } catch (error) {
     console.error(error);
