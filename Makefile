@@ -1,6 +1,6 @@
 # make demo   run the demonstration   make test   the whole suite
 # make lint   every static check      make bench  the cost of alerting, in pairs
-# Each target sets itself up; it needs only Python 3.11 or newer.
+# Each target sets itself up; it needs only Python 3.11 or newer, and `make lint` Node.js with npm.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -18,7 +18,7 @@ demo: $(VENV)/ready
 test: $(VENV)/ready
 	$(BIN)/pytest $(JOBS) $(COV) $(ARGS)
 
-lint: $(VENV)/ready
+lint: $(VENV)/ready node_modules/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -26,6 +26,8 @@ lint: $(VENV)/ready
 	$(BIN)/sqlfluff lint --disable-progress-bar sql
 	$(BIN)/python -m alembic upgrade head --sql >$(VENV)/upgrade.sql
 	$(BIN)/squawk $(VENV)/upgrade.sql
+	node_modules/.bin/biome ci --error-on-warnings
+	node_modules/.bin/tsc
 
 # docs/api.md from the comments in a migrated database, docs/commands.md from the help of the commands
 reference: $(VENV)/ready
@@ -60,5 +62,11 @@ $(VENV)/ready: pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
+node_modules/ready: package.json package-lock.json
+	@command -v npm >/dev/null || { \
+	  echo "npm is missing. make lint checks the panel's JavaScript with tools from npm: install Node.js 18 or newer with npm."; exit 1; }
+	npm ci --silent --no-fund --no-audit
+	touch $@
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) node_modules

@@ -55,33 +55,6 @@ comment on function walltrack.find_order_table(regclass, text) is
 'The watched table that has an order; a row of NULLs when there is none. Several: WT011.';
 
 
-create or replace function walltrack.order_of_alert(p_alert_id uuid) returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_alert walltrack.alerts := (select a from walltrack.alerts as a where a.id = p_alert_id);
-  v_order_id text := walltrack.alert_order_id(v_alert);
-  v_order jsonb;
-begin
-  select f.stored || (select jsonb_object_agg(c.value, f.stored -> c.key) from jsonb_each_text((f.watched).columns) as c)
-  into v_order
-  from walltrack.find_stored_orders(v_order_id, v_alert.order_table) as f
-  where v_order_id is not null
-  limit 1;
-  return v_order;
-exception when undefined_column then
-  return null;  -- health() reports it
-end
-$$;
-
-comment on function walltrack.order_of_alert(uuid) is
-'The order of an alert as it is now: its mapped columns, by their names and by the names of their facts, e.g. attempt_count. '
-'NULL when there is none.';
-
-
 create or replace function walltrack.waiting_reason(p_row jsonb) returns text
 language plpgsql
 stable
@@ -192,6 +165,39 @@ $$;
 
 comment on function walltrack.order_action_refusal(walltrack.watched_tables, jsonb, text, text) is
 'Why an order cannot be retried or cancelled as it is, in words for a trader; NULL when it can.';
+
+
+create or replace function walltrack.order_of_alert(p_alert_id uuid) returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_alert walltrack.alerts := (select a from walltrack.alerts as a where a.id = p_alert_id);
+  v_order_id text := walltrack.alert_order_id(v_alert);
+  v_order jsonb;
+begin
+  select
+    f.stored
+    || (select jsonb_object_agg(c.value, f.stored -> c.key) from jsonb_each_text((f.watched).columns) as c)
+    || jsonb_build_object('refusals', jsonb_build_object(
+      'retry', walltrack.order_action_refusal(f.watched, f.stored, v_order_id, 'retry'),
+      'cancel', walltrack.order_action_refusal(f.watched, f.stored, v_order_id, 'cancel')
+    ))
+  into v_order
+  from walltrack.find_stored_orders(v_order_id, v_alert.order_table) as f
+  where v_order_id is not null
+  limit 1;
+  return v_order;
+exception when undefined_column then
+  return null;  -- health() reports it
+end
+$$;
+
+comment on function walltrack.order_of_alert(uuid) is
+'The order of an alert as it is now: its mapped columns, by their names and by the names of their facts, e.g. attempt_count. '
+'refusals: why retry and cancel are refused now, null where they are not. NULL when there is none.';
 
 
 create or replace function walltrack.trigger_search_path(p_table regclass) returns text

@@ -37,11 +37,11 @@ from tests.test_panel_live import serving as serving_hub
 from walltrack_alerts import cli, passwords
 from walltrack_alerts.passwords import AuthFile, AuthFileError
 from walltrack_alerts.service import AlertService
-from walltrack_alerts.settings import Settings
 from walltrack_alerts.ui import (
     Access,
     AccessError,
     OpenAccess,
+    PanelSettings,
     PasswordAccess,
     ProxyAccess,
     Role,
@@ -49,12 +49,12 @@ from walltrack_alerts.ui import (
     launch_panel,
     mount,
 )
-from walltrack_alerts.ui.access import Person, is_loopback
-from walltrack_alerts.ui.acting import Acting
+from walltrack_alerts.ui.actions import Actions
+from walltrack_alerts.ui.auth.access import Person, is_loopback
+from walltrack_alerts.ui.auth.middleware import AccessMiddleware
 from walltrack_alerts.ui.calls import Calls
-from walltrack_alerts.ui.guard import Guard
 from walltrack_alerts.ui.live import Hub
-from walltrack_alerts.ui.reading import Reading, Source
+from walltrack_alerts.ui.queries import Queries, Source
 
 pytestmark = pytest.mark.own_server
 
@@ -85,7 +85,7 @@ def guarded() -> Iterator[Launch]:
     with ExitStack() as stack:
 
         def guarded(access: Access, **options: object) -> str:
-            return stack.enter_context(serving(Guard(something, access, calls=Calls(), **options)))  # type: ignore[arg-type]
+            return stack.enter_context(serving(AccessMiddleware(something, access, calls=Calls(), **options)))  # type: ignore[arg-type]
 
         yield guarded
 
@@ -402,7 +402,7 @@ def test_what_this_machine_is(host: str, loopback: bool) -> None:
 
 def test_the_settings_name_one_login(users: Path) -> None:
     def of(**options: object) -> Access:
-        return access_from(Settings.load(**options))
+        return access_from(PanelSettings.load(**options))
 
     assert isinstance(of(), OpenAccess)
     assert isinstance(of(panel_auth_file=users, panel_host="0.0.0.0"), PasswordAccess)
@@ -438,7 +438,7 @@ def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, v
 
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=name):
-        Settings.load()
+        PanelSettings.load()
 
 
 # ---- the file of users ----
@@ -586,7 +586,7 @@ async def test_the_panel_needs_an_operators_rights_only(operator_url: str, bot: 
     acknowledged, snoozed, retried, cancelled = (bot.alert(order).id for order in orders)
     async with AlertService.from_url(operator_url) as service:
         asked = {"id": str(retried), "ids": [str(retried)], "filter": {"status": "all"}, "limit": 3, "days": 7, "timezone": "UTC"}
-        for function in Reading(Source(service)).functions:
+        for function in Queries(Source(service)).functions:
             answer = json.loads(await function(asked))
             assert "problem" not in answer, (function.__name__, answer)
         await service.acknowledge_alert(acknowledged, "ada")
@@ -627,7 +627,7 @@ async def test_the_live_hub_needs_an_operators_rights_only(operator_url: str, db
 async def test_nothing_of_too_many_is_left_out_in_silence() -> None:
     asked = [str(uuid.uuid4()) for _ in range(501)]
     event = gr.EventData(None, {"nonce": "1", "ids": asked})
-    acting = Acting(Source("host=/nowhere"), lambda _: Person("ada"), lambda _: {}, lambda _: None, order_actions=True)
+    acting = Actions(Source("host=/nowhere"), lambda _: Person("ada"), lambda _: {}, lambda _: None, order_actions=True)
     outcomes = json.loads(await acting.acknowledge(event, gr.Request()))["outcomes"]
     assert [each["id"] for each in outcomes] == asked
     assert {each["text"] for each in outcomes} == {"At most 500 at a time, these are 501."}

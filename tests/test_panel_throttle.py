@@ -12,8 +12,9 @@ import pytest
 from starlette.requests import HTTPConnection
 
 from tests.test_panel_access import Launch, client, guarded, users
-from walltrack_alerts.ui import PasswordAccess, addresses, throttle
-from walltrack_alerts.ui.throttle import WRONG_PASSWORDS, Throttle
+from walltrack_alerts.ui import PasswordAccess
+from walltrack_alerts.ui.auth import addresses, throttle
+from walltrack_alerts.ui.auth.throttle import WRONG_PASSWORDS, Throttle
 
 pytestmark = pytest.mark.own_server
 

@@ -36,11 +36,12 @@ def run_demo(
         say(f"Database  {database.label}")
         migrations.upgrade(database.dsn)
         say("Schema    migrated; the guard is on walltrack.orders")
-        from walltrack_alerts.ui import launch_panel
+        from walltrack_alerts.ui import PanelSettings, launch_panel
 
         # As in production: the panel's role can read alerts and call what operators may call, nothing else.
         dsn = make_conninfo(database.dsn, user=_panel_role(database.dsn))
-        panel = launch_panel(dsn, host=host, port=port, open_browser=open_browser, explorer=settings.explorer, block=False)
+        explorer = PanelSettings.load().explorer
+        panel = launch_panel(dsn, host=host, port=port, open_browser=open_browser, explorer=explorer, block=False)
         try:
             say(f"Panel     {panel.url}, connected as {PANEL_ROLE}, a role with operator access only")
             say(f"Bot       trading at pace {pace:g}, seed {seed}: watch alerts appear, repeat and resolve")

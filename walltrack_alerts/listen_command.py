@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import shlex
 import signal
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from walltrack_alerts import output
 from walltrack_alerts.errors import AlertsError, InvalidCursorError, UsageError
+from walltrack_alerts.files import replace_file
 from walltrack_alerts.listener import StreamState, current_cursor, listen
 from walltrack_alerts.models import AlertEvent, AlertSeverity, EventKind
 
@@ -165,15 +165,6 @@ def load_cursor(path: Path) -> str | None:
 def store_cursor(path: Path, cursor: str) -> None:
     """Replace the file atomically: a crash leaves the old cursor or the new one, never half of one (AlertsError)."""
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(cursor + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        replace_file(path, cursor + "\n")
     except OSError as error:
         raise AlertsError(f"The cursor file {path} cannot be written: {error.strerror}") from error

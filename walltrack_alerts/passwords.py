@@ -8,7 +8,6 @@ import logging
 import os
 import secrets
 import stat
-import tempfile
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -16,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 from walltrack_alerts.errors import AlertsError
+from walltrack_alerts.files import replace_file
 
 NAME_LENGTH = 100
 PASSWORD_LENGTH = (8, 1000)
@@ -239,18 +239,7 @@ def _wrong_hash(password_hash: str) -> str:
 def _write(path: Path, lines: list[str]) -> None:
     """Replace the file atomically with mode 0600; the owner of an existing file stays."""
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write("".join(f"{line}\n" for line in lines))
-                file.flush()
-                os.fsync(file.fileno())
-            if path.exists() and os.geteuid() == 0:
-                os.chown(name, path.stat().st_uid, path.stat().st_gid)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        replace_file(path, "".join(f"{line}\n" for line in lines))
     except OSError as error:
         raise AuthFileError(f"{path} cannot be written: {error.strerror}") from error
 

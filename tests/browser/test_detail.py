@@ -74,7 +74,7 @@ def test_the_order_shows_as_it_is_now(serve: Serve, open_page: OpenPage, bot: Bo
 
     bot.lock(order)  # which is no event: the page looks by itself
     expect(now).to_contain_text("worker-1")
-    expect(now).to_contain_text("Not now: worker-1 holds its lock.")
+    expect(now).to_contain_text("Not possible: worker-1 is working on the order and holds it until")
     expect(now.get_by_role("button", name="Retry order")).to_be_disabled()
     bot.unlock(order)
     bot.update(order, status="pending")
@@ -82,7 +82,7 @@ def test_the_order_shows_as_it_is_now(serve: Serve, open_page: OpenPage, bot: Bo
     expect(now.get_by_role("button", name="Cancel order")).to_be_enabled()
     bot.fill(order)
     page.locator("#alerts-panel-detail[data-status=resolved]").wait_for()
-    expect(now).to_contain_text("The order was filled.")
+    expect(now).to_contain_text("Not possible: the order was filled meanwhile")
     bot.delete(order)
     expect(now).to_contain_text("not there any more")
 

@@ -12,7 +12,7 @@ from tests.bot import Bot
 from tests.browser.conftest import OpenPage
 from tests.browser.hostile import PAYLOADS
 from tests.browser.page import badge, live, select
-from walltrack_alerts.ui import texts
+from walltrack_alerts.ui import sanitize
 
 pytestmark = pytest.mark.own_server
 
@@ -57,7 +57,7 @@ def test_in_orders_and_their_alerts(serve: Serve, open_page: OpenPage, bot: Bot)
         page.evaluate("id => document.querySelector(`[data-alert-id='${id}'] .wta-row`).click()", str(alert.id))
         detail = page.locator(f"#alerts-panel-detail[data-alert-id='{alert.id}']:not([data-status=loading])")
         detail.wait_for()
-        expected = texts.visible(text)
+        expected = sanitize.visible(text)
         shown = detail.locator("#alerts-panel-facts dd").all_text_contents()
         assert any(expected[:1000] in each for each in shown), text[:80]
         check(page)
@@ -127,11 +127,11 @@ def test_on_a_phone(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
 
 
 def test_what_cannot_be_seen_is_written_out() -> None:
-    assert texts.visible("US\u200bDC") == "US⟨U+200B⟩DC"
-    assert texts.visible("\u202egnp") == "⟨U+202E⟩gnp"
-    assert texts.visible("a\nb\tc") == "a\nb\tc"
-    assert texts.visible("猫 é 👨‍👩‍👧") == "猫 é 👨‍👩‍👧"
-    assert texts.visible("a\u200db") == "a⟨U+200D⟩b"
-    assert texts.address("javascript:alert(1)//0123456789abcd") == ""
-    assert texts.address("O" * 40) == ""
-    assert texts.number(1.42e-07) == "0.000000142"
+    assert sanitize.visible("US\u200bDC") == "US⟨U+200B⟩DC"
+    assert sanitize.visible("\u202egnp") == "⟨U+202E⟩gnp"
+    assert sanitize.visible("a\nb\tc") == "a\nb\tc"
+    assert sanitize.visible("猫 é 👨‍👩‍👧") == "猫 é 👨‍👩‍👧"
+    assert sanitize.visible("a\u200db") == "a⟨U+200D⟩b"
+    assert sanitize.address("javascript:alert(1)//0123456789abcd") == ""
+    assert sanitize.address("O" * 40) == ""
+    assert sanitize.number(1.42e-07) == "0.000000142"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable
 
 import gradio as gr
@@ -23,12 +22,6 @@ from walltrack_alerts.ui import PanelStartError, create_alerts_panel, launch_pan
 pytestmark = pytest.mark.own_server
 
 Serve = Callable[..., str]
-
-FRAMES = """async () => {
-  const first = requestAnimationFrame(() => {});
-  await new Promise((resolve) => { setTimeout(resolve, 1000); });
-  return requestAnimationFrame(() => {}) - first;
-}"""
 
 
 def test_an_alert_appears_by_itself_is_acknowledged_and_resolved(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
@@ -148,15 +141,6 @@ def test_the_age_keeps_counting_without_a_refresh(serve: Serve, open_page: OpenP
     before = age.text_content()
     assert before is not None
     expect(age).not_to_have_text(before)
-
-
-def test_an_idle_page_draws_nothing(serve: Serve, open_page: OpenPage) -> None:
-    """Gradio's loading indicator would go on asking for sixty frames a second."""
-    page = open_page(serve(refresh_seconds=600))
-    deadline = time.monotonic() + 30
-    while page.evaluate(FRAMES) > 2:
-        assert time.monotonic() < deadline
-    page.wait_for_function("performance.now === Performance.prototype.now")
 
 
 def test_a_lost_database_shows_and_comes_back(

@@ -24,7 +24,7 @@ from tests.browser.page import badge, live, select
 from tests.browser.servers import PATIENCE, free_port
 from walltrack_alerts import passwords
 from walltrack_alerts.ui import PasswordAccess, ProxyAccess, Role, launch_panel
-from walltrack_alerts.ui.access import Access
+from walltrack_alerts.ui.auth.access import Access
 
 pytestmark = pytest.mark.own_server
 

@@ -103,15 +103,13 @@ def panel(
     Environment variables set the same options: WALLTRACK_PANEL_HOST and so on.
     """
     with errors():
-        from walltrack_alerts.settings import Settings
+        from walltrack_alerts.ui import PanelSettings, access_from, launch_panel
 
-        settings = Settings.load(
+        settings = PanelSettings.load(
             panel_host=host, panel_port=port, panel_auth_file=auth_file, panel_trusted_header=trusted_header,
             panel_role_header=role_header, panel_trusted_proxy=trusted_proxy, panel_root_path=root_path, panel_origins=origin,
             panel_order_actions=order_actions,
         )  # fmt: skip
-        from walltrack_alerts.ui import access_from, launch_panel
-
         access = access_from(settings)
     with the_database() as database:
         running = launch_panel(

@@ -1,4 +1,4 @@
-"""The alert panel, to embed in a Gradio app or to run by itself. Importing it takes seconds: Gradio."""
+"""The alert panel, to embed in a Gradio app or to serve alone. Importing it takes seconds, for Gradio."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 
 from walltrack_alerts.errors import AlertsError
 
-# Read by Gradio when it is imported. A panel of a trading system has nothing to tell anybody outside.
+# Gradio reads it when it is imported. The panel of a trading system sends no telemetry.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 
@@ -45,25 +45,19 @@ def _are_proxies_usable() -> bool:
 
 try:
     with _usable_proxies():
-        from walltrack_alerts.ui.access import (
-            Access,
-            AccessError,
-            GradioAccess,
-            OpenAccess,
-            PasswordAccess,
-            Person,
-            ProxyAccess,
-            Role,
-            access_from,
-        )  # fmt: skip
+        from walltrack_alerts.passwords import Role
         from walltrack_alerts.ui.app import PanelStartError, RunningPanel, launch_panel, mount
+        from walltrack_alerts.ui.auth.access import Access, AccessError, GradioAccess, OpenAccess, Person, ProxyAccess
+        from walltrack_alerts.ui.auth.users import PasswordAccess
+        from walltrack_alerts.ui.options import PanelOptions
         from walltrack_alerts.ui.panel import create_alerts_panel
+        from walltrack_alerts.ui.settings import PanelSettings, access_from
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] not in {"gradio", "fastapi", "starlette"}:
         raise
     raise AlertsError("The panel needs Gradio. Install it with: pip install 'walltrack-alerts[panel]'") from error
 
 __all__ = [
-    "Access", "AccessError", "GradioAccess", "OpenAccess", "PanelStartError", "PasswordAccess", "Person", "ProxyAccess", "Role",
-    "RunningPanel", "access_from", "create_alerts_panel", "launch_panel", "mount",
+    "Access", "AccessError", "GradioAccess", "OpenAccess", "PanelOptions", "PanelSettings", "PanelStartError", "PasswordAccess",
+    "Person", "ProxyAccess", "Role", "RunningPanel", "access_from", "create_alerts_panel", "launch_panel", "mount",
 ]  # fmt: skip

@@ -10,30 +10,31 @@ import socket
 import threading
 import time
 import webbrowser
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI
-from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from walltrack_alerts.errors import AlertsError
 from walltrack_alerts.service import AlertService
-from walltrack_alerts.ui.access import Access, OpenAccess, Person, access_of, check_exposure
+from walltrack_alerts.ui.auth.access import Access, OpenAccess, Person, access_of, check_exposure
+from walltrack_alerts.ui.auth.login import go, query_of
+from walltrack_alerts.ui.auth.middleware import AccessMiddleware
 from walltrack_alerts.ui.calls import Calls
 from walltrack_alerts.ui.connections import PatientProtocol
-from walltrack_alerts.ui.guard import Guard
-from walltrack_alerts.ui.login import go, query_of
+from walltrack_alerts.ui.gradio_internals import add_inner_middleware, rest_idle_queue, take_mounted
+from walltrack_alerts.ui.options import PanelOptions
 from walltrack_alerts.ui.page import Page
 from walltrack_alerts.ui.panel import create_alerts_panel
 
 MAX_SOCKET_BYTES = 1000
-"""Of a message from the page, which has nothing to say."""
+"""Largest message from a page; pages send none."""
 
 # Gradio's overflow: hidden would keep the buttons from sticking to the lower edge of a phone. No @media: Gradio
 # would move what is in it to where it finds nothing.
@@ -44,7 +45,7 @@ _PAGE = """
 
 
 class PanelStartError(AlertsError):
-    """The panel cannot listen where it was told to; its text says what to do."""
+    """The panel cannot listen on its address; the text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,34 +69,25 @@ class RunningPanel:
 def launch_panel(
     dsn: str,
     *,
-    listen_dsn: str | None = None,
     host: str = "127.0.0.1",
     port: int = 7860,
     access: Access | None = None,
+    root_path: str = "",
     open_browser: bool = False,
     block: bool = True,
-    operator: str | None = None,
-    order_actions: bool = True,
-    explorer: Mapping[str, str] | None = None,
-    root_path: str = "",
-    origins: Collection[str] = (),
-    refresh_seconds: float = 5.0,
+    **options: Unpack[PanelOptions],
 ) -> RunningPanel:
     """Serve the panel of a database (libpq URI or key=value string); port 0: any free one.
 
-    Without `access` everybody is an operator, and only this machine may be listened on. `listen_dsn` is a direct connection,
-    where `dsn` goes through a pooler. `root_path` is a prefix that a proxy leaves in the path, `origins` are those of a
-    proxy that changes the Host header. With `block` this returns after Ctrl+C, otherwise at once; then close() stops it
-    (PanelStartError, AccessError).
+    Without `access` every visitor is an operator, and the panel listens on this machine only. `root_path` is a prefix that a
+    proxy leaves in the path. With `block` this returns after Ctrl+C, otherwise at once; then close() stops it (PanelStartError,
+    AccessError).
     """
     access = access or OpenAccess(host)
     check_exposure(host, access)
     listening = _listen(host, port)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    mount(
-        app, "/", dsn, listen_dsn=listen_dsn, access=access, operator=operator, order_actions=order_actions, explorer=explorer,
-        root_path=root_path, origins=origins, refresh_seconds=refresh_seconds,
-    )  # fmt: skip
+    mount(app, "/", dsn, access=access, root_path=root_path, **options)
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -129,18 +121,13 @@ def mount(
     service_or_dsn: AlertService | str,
     *,
     access: Access | Callable[[HTTPConnection], Person | None] | None,
-    listen_dsn: str | None = None,
-    operator: str | None = None,
-    order_actions: bool = True,
-    explorer: Mapping[str, str] | None = None,
     root_path: str = "",
-    origins: Collection[str] = (),
-    refresh_seconds: float = 5.0,
+    **options: Unpack[PanelOptions],
 ) -> FastAPI:
     """Put the panel below a path of a FastAPI app, before the app is started.
 
-    `access` may be a function that tells who a request is from, e.g. by the app's own session; None leaves the login to what
-    stands in front of the app. Proxies may take prefixes away, the page finds its root by itself; below `root_path` it is
+    `access` may be a function that returns the person behind a request, e.g. by the app's own session; None leaves the login to
+    the app or its proxy. Proxies may take prefixes away, the page finds its root by itself; below `root_path` it is
     there as well, for one that leaves its prefix in the path. Run uvicorn with --no-proxy-headers where the access knows proxies
     of its own: the address of the peer is what counts. All processes of a server accept each other's pages. A service that is
     given stays open, one made for a connection string is closed with the app.
@@ -148,16 +135,14 @@ def mount(
     if isinstance(service_or_dsn, AlertService):
         service = service_or_dsn
     else:
-        service, listen_dsn = AlertService.from_url(service_or_dsn), listen_dsn or service_or_dsn
+        service = AlertService.from_url(service_or_dsn)
+        options["listen_dsn"] = options.get("listen_dsn") or service_or_dsn
     access = access_of(access)
+    # Known to every process of the server; where this mounts, access is asked of each WebSocket, too.
+    live_key = hashlib.sha256(f"live {options.get('listen_dsn')}".encode()).digest()
 
     def build() -> None:
-        blocks = create_alerts_panel(
-            service, listen_dsn=listen_dsn, access=access, operator=operator, order_actions=order_actions, explorer=explorer,
-            own_page=True, origins=origins, refresh_seconds=refresh_seconds,
-            # Known to every process of the server; where this mounts, access is asked of each WebSocket, too.
-            live_key=hashlib.sha256(f"live {listen_dsn}".encode()).digest(),
-        )  # fmt: skip
+        blocks = create_alerts_panel(service, access=access, own_page=True, live_key=live_key, **options)
         gr.mount_gradio_app(
             app,
             blocks,
@@ -171,14 +156,11 @@ def mount(
             theme=_theme(),
             css=_PAGE,
         )
-        # Gradio looks into its queue 1000 times a second: 6 % of a core, with nobody there. No event of the panel is queued.
-        queue = blocks._queue  # noqa: SLF001
-        queue.sleep_when_free = queue.progress_update_sleep_when_free = 0.5
-        inner = app.routes[-1].app  # type: ignore[attr-defined]  # the Mount that Gradio has made
-        assert isinstance(inner, gr.routes.App)
-        inner.add_middleware(Guard, access=access, calls=Calls.of(blocks), origins=origins)  # before every route of Gradio's
-        inner.user_middleware.append(Middleware(Page))  # the last one: before the page is compressed
-        app.routes.pop()
+        rest_idle_queue(blocks)
+        inner = take_mounted(app)
+        origins = options.get("origins", ())
+        inner.add_middleware(AccessMiddleware, access=access, calls=Calls.of(blocks), origins=origins)
+        add_inner_middleware(inner, Page)
         for prefix in dict.fromkeys(each.rstrip("/") for each in (root_path + path, path)):
             if prefix:
                 app.routes.append(Route(prefix, _with_slash))
@@ -241,7 +223,7 @@ def _url(host: str, port: int) -> str:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Bind before anything is built: whoever chose a busy port hears it at once."""
+    """Bind before anything is built, so that a busy port fails at once."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=128)

@@ -10,11 +10,10 @@ from typing import Any
 import gradio as gr
 
 from walltrack_alerts.ui.bodies import BodyError
+from walltrack_alerts.ui.gradio_internals import EVENT_ROUTE, server_functions
 
 MAX_CALL_BYTES = 100_000
 """The largest is a request for 500 alerts by their ids: 20 kB."""
-
-FUNCTION, EVENT = "/gradio_api/component_server", "/gradio_api/run/predict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +26,18 @@ class Calls:
     @classmethod
     def of(cls, blocks: gr.Blocks) -> Calls:
         """Those of a panel."""
-        functions = {
-            number: frozenset(name for name in dir(block) if getattr(getattr(block, name, None), "_is_server_fn", False))
-            for number, block in blocks.blocks.items()
-        }
-        return cls(functions, frozenset(blocks.fns))
+        return cls(server_functions(blocks), frozenset(blocks.fns))
 
     def checked(self, route: str, body: bytes) -> bytes:
         """The call as Gradio is given it, which takes much on trust (BodyError)."""
         try:
             asked = json.loads(body)
         except (ValueError, RecursionError) as error:
-            raise BodyError(400, "This is no JSON.") from error
+            raise BodyError(400, "This is not JSON.") from error
         if not isinstance(asked, dict):
-            raise BodyError(400, "This is no call.")
+            raise BodyError(400, "This is not a call.")
         call: dict[str, Any] = {"session_hash": _session(asked)}
-        if route != EVENT:
+        if route != EVENT_ROUTE:
             number, name = asked.get("component_id"), asked.get("fn_name")
             if type(number) is not int or not isinstance(name, str) or name not in self.functions.get(number, ()):
                 raise BodyError(404, "There is no such function.")
@@ -55,7 +50,7 @@ class Calls:
         try:
             return json.dumps(call, ensure_ascii=False, allow_nan=False).encode()
         except ValueError as error:  # half of a surrogate pair, or a number that is none
-            raise BodyError(400, "This is no JSON.") from error
+            raise BodyError(400, "This is not JSON.") from error
 
 
 def _session(asked: dict[str, Any]) -> str:

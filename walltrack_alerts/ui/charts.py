@@ -1,4 +1,4 @@
-"""What the charts page is told: plain numbers, times in milliseconds, and labels that the page only has to place."""
+"""The answers for the charts page: plain numbers, times in milliseconds, and labels that the page only has to place."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 from walltrack_alerts import statistics
 from walltrack_alerts.errors import InvalidAlertError
 from walltrack_alerts.service import AlertService
-from walltrack_alerts.ui import texts, view
+from walltrack_alerts.ui import sanitize, view
 
 DAYS = (7, 1, 30)
-"""What the page can choose from, in days; the first one, or the second where it shows as much, until somebody chooses."""
+"""What the page can choose from, in days. Until a range is chosen: the first one, or the second where it shows as much."""
 
 
 async def read_charts(service: AlertService, days: object, timezone: object) -> dict[str, Any]:
@@ -56,11 +56,11 @@ def _severities(each: statistics.Raised | statistics.Open) -> list[int]:
 
 
 def _error(each: statistics.ErrorFailures) -> dict[str, Any]:
-    family, example = texts.line(texts.text(each.family)), texts.line(texts.text(each.example))
+    family, example = sanitize.line(sanitize.text(each.family)), sanitize.line(sanitize.text(each.example))
     return {"label": family, "aside": "", "more": example, "count": each.failures}
 
 
 def _token(each: statistics.TokenFailures) -> dict[str, Any]:
-    token, symbol = texts.line(texts.text(each.token)), texts.line(texts.text(each.token_symbol), 60)
-    aside = texts.short(token) if symbol else ""
-    return {"label": symbol or texts.short(token), "aside": aside, "more": token, "count": each.failures}
+    token, symbol = sanitize.line(sanitize.text(each.token)), sanitize.line(sanitize.text(each.token_symbol), 60)
+    aside = sanitize.short(token) if symbol else ""
+    return {"label": symbol or sanitize.short(token), "aside": aside, "more": token, "count": each.failures}

@@ -1,4 +1,4 @@
-"""The live hub: one database listener for all pages of a panel, told over WebSockets which alerts changed.
+"""The live hub: one database listener for all pages of a panel; WebSockets carry the ids of changed alerts.
 
 A message says what changed and the new numbers, never more: the page asks for the rest, with its own rights. The page reads
 its whole list again whenever it connects and whenever the state becomes live. Everything here runs on the server's event loop.
@@ -25,7 +25,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from walltrack_alerts.errors import AlertsError, DatabaseUnavailableError
 from walltrack_alerts.listener import StreamState, Timing, listen
-from walltrack_alerts.ui.access import is_same_origin
+from walltrack_alerts.ui.auth.access import is_same_origin
 from walltrack_alerts.ui.view import Json
 
 PATH = "/walltrack-live/"
@@ -37,7 +37,7 @@ WAITING_MESSAGES = 32
 """A browser that lets more than these wait is disconnected; it comes back and reads everything."""
 MAX_CLIENTS = 500
 MAX_CLIENTS_OF_ONE = 30
-"""Pages of one user; those of nobody in particular are counted together only."""
+"""Pages of one user. Pages without a login count only towards MAX_CLIENTS."""
 RETRY_SECONDS = 5.0
 """Until a listener is started again that cannot be started."""
 TIMING = Timing(retry=(0.1, 3.0))
@@ -63,8 +63,8 @@ class Hub:
     """Listens to a database (a direct connection) for the pages of one panel.
 
     `origins` are further origins that may connect, such as https://alerts.example.org where a proxy changes the Host
-    header. `whoami` tells who a connection belongs to, for a server that knows; a ticket of somebody else is refused,
-    and who is nobody any more is disconnected. `counts` reads the numbers that every page shows, once for all of them.
+    header. `whoami` names the user of a connection, on a server with a login: a ticket of another user is refused, and a
+    user who is no longer logged in is disconnected. `counts` reads the numbers that every page shows, once for all of them.
     Hubs with the same `key` take each other's tickets: those of several server processes.
     """
 
@@ -234,7 +234,7 @@ class Hub:
         if state is StreamState.STALE:
             self._become(state, _AWAY, log_as=why)
         elif state is not StreamState.CONNECTING or self._state is not StreamState.STALE:
-            self._become(state, "")  # while the database is away, trying again is no news
+            self._become(state, "")  # while the database is away, a further attempt changes nothing
 
     def _become(self, state: StreamState, why: str, *, log_as: str = "") -> None:
         if (state, why) == (self._state, self._why):
@@ -270,12 +270,12 @@ class Hub:
                 return await self._counts()
         except (AlertsError, TimeoutError):
             return None
-        except Exception:  # a bunch that is not told would be missed
+        except Exception:  # the pages must hear of the changes all the same
             log.exception("the live hub could not read the numbers")
             return None
 
 
-_AWAY = "The database cannot be reached."  # its own words may name hosts and users: these are for the log
+_AWAY = "The database cannot be reached."  # the server's own text may name hosts and users: log only
 
 
 async def _refuse(websocket: WebSocket, status: int, text: str) -> None:
@@ -283,7 +283,7 @@ async def _refuse(websocket: WebSocket, status: int, text: str) -> None:
 
 
 async def _receive(websocket: WebSocket, client: _Client) -> None:
-    """Return when the page has gone; a page has nothing to say, so whoever talks is none."""
+    """Return when the page disconnects. Pages send nothing: a client that does is disconnected."""
     message = await websocket.receive()
     if message["type"] != "websocket.disconnect":
         client.end(POLICY)

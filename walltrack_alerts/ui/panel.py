@@ -1,15 +1,14 @@
-"""create_alerts_panel(): one gr.HTML whose page script asks for snapshots and sends what a person does.
+"""create_alerts_panel(): one gr.HTML whose script loads the modules of static/, reads snapshots and sends actions.
 
-Reading goes through server functions: they are not queued, show no progress and fail silently, so the script itself
-can say that the database or the server is away. Acting goes through events: only these know who is logged in.
-Whatever strangers wrote travels as JSON and is placed with textContent; no template ever sees it.
+Queries are server functions: these are not queued, show no progress and fail silently, so the script itself can say that the
+database or the server is away. Actions are events: only these know who is logged in. Text of strangers travels as JSON and is
+placed with textContent; no template ever sees it.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from importlib import resources
+from collections.abc import Awaitable, Callable, Collection
+from typing import Unpack
 from uuid import UUID
 
 import gradio as gr
@@ -17,40 +16,31 @@ from fastapi import FastAPI
 from starlette.requests import HTTPConnection
 
 from walltrack_alerts.service import AlertService
-from walltrack_alerts.ui import view
-from walltrack_alerts.ui.access import Access, Person, access_of
-from walltrack_alerts.ui.acting import Acting
+from walltrack_alerts.ui import assets, view
+from walltrack_alerts.ui.actions import Actions
+from walltrack_alerts.ui.auth.access import Access, Person, access_of
+from walltrack_alerts.ui.explorer import EXPLORER, check_explorers
 from walltrack_alerts.ui.live import Hub
-from walltrack_alerts.ui.reading import Reading, Source
-
-EXPLORER = {"token": "https://solscan.io/token/{token}", "transaction": "https://solscan.io/tx/{transaction}"}
-"""Where a token and a transaction can be looked at; only a click goes there."""
-
-_FILES = resources.files("walltrack_alerts.ui")
+from walltrack_alerts.ui.options import PanelOptions
+from walltrack_alerts.ui.queries import Queries, Source
 
 
 def create_alerts_panel(
     service_or_dsn: AlertService | str,
     *,
-    operator: str | None = None,
-    listen_dsn: str | None = None,
     access: Access | Callable[[HTTPConnection], Person | None] | None = None,
-    order_actions: bool = True,
-    explorer: Mapping[str, str] | None = None,
     own_page: bool = False,
-    origins: Collection[str] = (),
-    refresh_seconds: float = 5.0,
     live_key: bytes | None = None,
     elem_id: str = "alerts-panel",
+    **options: Unpack[PanelOptions],
 ) -> gr.Blocks:
     """Make the panel, inside another app's gr.Blocks, gr.Tab, ... or to be launched or mounted by itself.
 
-    Who acts is the person `access` tells, else the user logged in to the app, else `operator`, else the name asked for in the
-    page. For a libpq connection string the panel makes a service of its own; one that is given must not be in use on another
-    event loop than the server's, and only with `listen_dsn`, a direct connection, the page is live: otherwise it reads every
-    `refresh_seconds`. `explorer` replaces EXPLORER; {} shows no links. With `own_page` the panel keeps its view in the page's
-    address, which belongs to the app around it otherwise. `origins` are further ones whose pages may connect. Server
-    processes that serve the same page share a secret `live_key`. Two panels on one page need different `elem_id`s.
+    Actions carry the name of the person `access` returns, else of the user logged in to the app, else `operator`, else the
+    name given in the page. For a libpq connection string the panel makes a service of its own. A service that is given must
+    not be in use on another event loop than the server's, and its pages are live only with `listen_dsn`. With `own_page` the
+    panel keeps its view in the page's address, which belongs to the app around it otherwise. Server processes that serve the
+    same page share a secret `live_key`. Two panels on one page need different `elem_id`s.
     """
     source = Source(service_or_dsn)
     access = access_of(access)
@@ -58,37 +48,42 @@ def create_alerts_panel(
     def knows(request: gr.Request | None) -> bool:
         return request is not None and access.who(_connection(request)) is not None
 
-    reading = Reading(source, knows)
-    listen_dsn = listen_dsn or (service_or_dsn if isinstance(service_or_dsn, str) else None)
-    live = _Live(listen_dsn, access, origins, reading.counts, live_key)
-    acting = Acting(source, _Who(access, (operator or "").strip()), live.ticket, live.touch, order_actions=order_actions)
+    queries = Queries(source, knows)
+    listen_dsn = options.get("listen_dsn") or (service_or_dsn if isinstance(service_or_dsn, str) else None)
+    live = _Live(listen_dsn, access, options.get("origins", ()), queries.counts, live_key)
+    who = _Who(access, (options.get("operator") or "").strip())
+    actions = Actions(source, who, live.ticket, live.touch, order_actions=options.get("order_actions", True))
+    explorer = options.get("explorer")
+    events = {
+        "identify": actions.identify,
+        "acknowledge": actions.acknowledge,
+        "resolve": actions.resolve,
+        "snooze": actions.snooze,
+        "retry": actions.retry,
+        "cancel": actions.cancel,
+    }
     blocks = gr.Blocks(title="Alerts", fill_width=True)
     with blocks:
         page = gr.HTML(
             value="",
             html_template="<div></div>",  # constant: the script fills it and Gradio never touches it again
-            js_on_load=_script(),
+            js_on_load=assets.bootstrap(events),
             apply_default_css=False,
             elem_id=elem_id,
-            server_functions=reading.functions,
-            style="".join((_FILES / name).read_text(encoding="utf-8") for name in ("panel.css", "charts.css", "alarm.css")),
+            server_functions=queries.functions,
+            style=assets.STYLE,
+            modules=assets.MODULES,
+            modules_path=assets.modules_path(),
             panel_id=elem_id,
-            refresh_ms=max(int(refresh_seconds * 1000), 200),
+            refresh_ms=max(int(options.get("refresh_seconds", 5.0) * 1000), 200),
             own_page=own_page,
-            explorer=_checked(EXPLORER if explorer is None else explorer),
+            explorer=check_explorers(EXPLORER if explorer is None else explorer),
         )
-        for event, action in (
-            (page.identify, acting.identify),
-            (page.acknowledge, acting.acknowledge),
-            (page.resolve, acting.resolve),
-            (page.snooze, acting.snooze),
-            (page.retry, acting.retry),
-            (page.cancel, acting.cancel),
-        ):
-            event(
+        for name, action in events.items():
+            getattr(page, name)(
                 action,
                 outputs=page,
-                queue=False,  # a click never waits for somebody else's
+                queue=False,  # a click never waits for another user's
                 trigger_mode="multiple",
                 show_progress="hidden",
                 api_visibility="private",
@@ -97,7 +92,7 @@ def create_alerts_panel(
 
 
 class _Who:
-    """Tells who a request is from; None: nobody who is logged in."""
+    """The person behind a request; None: not logged in."""
 
     def __init__(self, access: Access, operator: str) -> None:
         self._access = access
@@ -139,7 +134,7 @@ class _Live:
         return login | {"live_path": self._hub.attach(app), "ticket": self._hub.ticket(person.name)}
 
     def touch(self, alert_id: UUID) -> None:
-        """Every page looks at the alert again: its order has changed, which is no event."""
+        """Make every page read the alert again: a change of its order writes no event."""
         if self._hub is not None:
             self._hub.touch(alert_id)
 
@@ -149,17 +144,3 @@ def _connection(request: gr.Request | HTTPConnection) -> HTTPConnection:
     connection = request if isinstance(request, HTTPConnection) else request.request
     assert isinstance(connection, HTTPConnection)
     return connection
-
-
-def _script() -> str:
-    """The files of js/ as one function body, in the order of their names."""
-    pieces = [file for file in (_FILES / "js").iterdir() if file.name.endswith(".js")]
-    return "".join(file.read_text(encoding="utf-8") for file in sorted(pieces, key=lambda file: file.name))
-
-
-def _checked(explorer: Mapping[str, str]) -> dict[str, str]:
-    """Templates that can only lead to a web page (ValueError)."""
-    for name, template in explorer.items():
-        if name not in EXPLORER or not re.fullmatch(rf"https?://[^\s{{}}]+\{{{name}\}}[^\s{{}}]*", template):
-            raise ValueError(f"explorer: {name!r}: {template!r} is no address like {EXPLORER.get(name, EXPLORER)!r}")
-    return dict(explorer)

@@ -1,4 +1,4 @@
-"""What the page is told: alerts as plain texts and numbers, so that the page only has to place them."""
+"""Alerts as the page gets them: plain texts and numbers that it only has to place."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from walltrack_alerts.models import Alert, AlertSeverity, Summary, TimelineEntry
-from walltrack_alerts.ui import texts
+from walltrack_alerts.ui import sanitize
 
 Json = dict[str, Any]
 
 LONGEST = 120_000
-"""Characters of a text in the detail. Errors are strangers' words, and a browser draws every one."""
+"""Characters of a text in the detail. Errors come from outside, and a browser renders every character."""
 
 _RANK = {severity: rank for rank, severity in enumerate(AlertSeverity)}
 
@@ -19,24 +19,24 @@ _RANK = {severity: rank for rank, severity in enumerate(AlertSeverity)}
 def row(alert: Alert) -> Json:
     """One alert as the list shows it."""
     data = alert.data
-    kind = texts.line(texts.text(data.get("order_type")), 20).lower()
-    token = texts.text(data.get("token"))
-    symbol = texts.line(texts.text(data.get("token_symbol")), 40)
-    amount = texts.line(texts.number(data.get("amount_sol")), 30)
+    kind = sanitize.line(sanitize.text(data.get("order_type")), 20).lower()
+    token = sanitize.text(data.get("token"))
+    symbol = sanitize.line(sanitize.text(data.get("token_symbol")), 40)
+    amount = sanitize.line(sanitize.number(data.get("amount_sol")), 30)
     return {
         "id": str(alert.id),
         "place": _place(alert),
         "severity": alert.severity.value,
         "status": alert.status.value,
-        "by": texts.line(texts.text(alert.resolved_by or alert.acknowledged_by), 60),
+        "by": sanitize.line(sanitize.text(alert.resolved_by or alert.acknowledged_by), 60),
         "snoozed": None if alert.snoozed_until is None or not alert.is_open else ms(alert.snoozed_until),
-        "title": texts.line(texts.text(alert.title)),
-        "token": symbol or texts.short(texts.line(token, 60)),
-        "address": texts.short(texts.line(token, 60)),
+        "title": sanitize.line(sanitize.text(alert.title)),
+        "token": symbol or sanitize.short(sanitize.line(token, 60)),
+        "address": sanitize.short(sanitize.line(token, 60)),
         "kind": kind,
-        "side": texts.line(texts.text(data.get("side")), 12).lower(),
-        "error": texts.line(texts.text(data.get("error"))),
-        "message": texts.line(texts.text(alert.message)),
+        "side": sanitize.line(sanitize.text(data.get("side")), 12).lower(),
+        "error": sanitize.line(sanitize.text(data.get("error"))),
+        "message": sanitize.line(sanitize.text(alert.message)),
         "amount": amount and f"{amount} SOL",
         "attempts": _attempts(data),
         "occurrences": alert.occurrences,
@@ -59,19 +59,19 @@ def calls_since(alert: Alert) -> int:
 def detail(alert: Alert, timeline: list[TimelineEntry], order: Json | None) -> Json:
     """One alert with everything known about it; the newest entry of the timeline first."""
     return row(alert) | {
-        "text": texts.clipped(texts.text(alert.message), LONGEST),
-        "resolution": texts.clipped(texts.text(alert.resolution), LONGEST),
-        "address": texts.address(alert.data.get("token")),
+        "text": sanitize.clipped(sanitize.text(alert.message), LONGEST),
+        "resolution": sanitize.clipped(sanitize.text(alert.resolution), LONGEST),
+        "address": sanitize.address(alert.data.get("token")),
         "hasOrder": "order_id" in alert.data,
         "order": order,
         "facts": _facts(alert),
-        "json": texts.clipped(texts.pretty(alert.data), LONGEST),
+        "json": sanitize.clipped(sanitize.pretty(alert.data), LONGEST),
         "timeline": [
             {
                 "kind": entry.kind.replace("_", " "),
-                "actor": texts.line(texts.text(entry.actor), 100),
+                "actor": sanitize.line(sanitize.text(entry.actor), 100),
                 "at": ms(entry.at),
-                "text": texts.clipped(_entry(entry), 4000),
+                "text": sanitize.clipped(_entry(entry), 4000),
                 "until": _until(entry),
             }
             for entry in reversed(timeline)
@@ -117,8 +117,10 @@ def _us(at: datetime) -> int:
 
 def _facts(alert: Alert) -> list[list[str]]:
     """Labels and texts, what matters most on top; other kinds of alerts bring keys of their own."""
-    data = alert.data | ({"amount_sol": texts.number(alert.data["amount_sol"])} if "amount_sol" in alert.data else {})
-    rest = {texts.line(texts.visible(key), 60): texts.clipped(texts.text(value), LONGEST) for key, value in data.items()}
+    data = alert.data | ({"amount_sol": sanitize.number(alert.data["amount_sol"])} if "amount_sol" in alert.data else {})
+    rest = {
+        sanitize.line(sanitize.visible(key), 60): sanitize.clipped(sanitize.text(value), LONGEST) for key, value in data.items()
+    }
     attempts, maximum = rest.pop("attempts", ""), rest.pop("max_attempts", "")
     kind, side, amount = rest.pop("order_type", ""), rest.pop("side", ""), rest.pop("amount_sol", "")
     known = {
@@ -134,7 +136,7 @@ def _facts(alert: Alert) -> list[list[str]]:
     }
     about = {
         "Alert": str(alert.id),
-        "Alert type": texts.line(texts.text(alert.alert_type), 200),
+        "Alert type": sanitize.line(sanitize.text(alert.alert_type), 200),
         "Occurrences": str(alert.occurrences) if alert.occurrences > 1 else "",
     }
     return [[label, fact] for facts in (known, rest, about) for label, fact in facts.items() if fact]
@@ -143,14 +145,14 @@ def _facts(alert: Alert) -> list[list[str]]:
 def _entry(entry: TimelineEntry) -> str:
     """What the timeline says beside the kind, who and when."""
     detail = entry.detail
-    attempts, error = texts.text(detail.get("attempts")), texts.text(detail.get("error"))
+    attempts, error = sanitize.text(detail.get("attempts")), sanitize.text(detail.get("error"))
     if entry.kind == "resolved":
-        return texts.text(detail.get("resolution"))
+        return sanitize.text(detail.get("resolution"))
     if entry.kind in ("raised", "repeated"):
         return ": ".join(part for part in (attempts and f"attempt {attempts}", error) if part)
     if entry.kind == "escalated":
-        return texts.text(detail.get("severity"))
-    return texts.text(detail.get("reason"))
+        return sanitize.text(detail.get("severity"))
+    return sanitize.text(detail.get("reason"))
 
 
 def _until(entry: TimelineEntry) -> int | None:
@@ -165,5 +167,5 @@ def _until(entry: TimelineEntry) -> int | None:
 
 
 def _attempts(data: Json) -> str:
-    attempts, maximum = (texts.line(texts.text(data.get(key)), 12) for key in ("attempts", "max_attempts"))
+    attempts, maximum = (sanitize.line(sanitize.text(data.get(key)), 12) for key in ("attempts", "max_attempts"))
     return f"{attempts}/{maximum}" if attempts and maximum else attempts

@@ -1,0 +1,352 @@
+"""Actions in a real browser: snooze, several at once, the order itself, two operators, readers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import psycopg
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.bot import Bot
+from tests.browser.conftest import OpenPage
+from tests.browser.page import answered, badge, deaf, live, row, select
+
+pytestmark = pytest.mark.own_server
+
+Serve = Callable[..., str]
+
+# What is said of an action, also when it has gone again.
+LISTEN = """() => {
+  window.said = [];
+  const node = document.getElementById('alerts-panel-said');
+  new MutationObserver(() => { if (node.textContent) window.said.push(node.textContent); }).observe(node, { childList: true });
+}"""
+
+
+HUNDREDS = (
+    "select walltrack.raise_alert('load', 'high', 'Alert ' || n, '', '{{}}', true, 'k' || n) from generate_series(1, {}) as n"
+)
+
+
+def confirm(page: Page, name: str) -> None:
+    """Say yes in the dialog."""
+    page.get_by_role("dialog").get_by_role("button", name=name, exact=True).click()
+
+
+def all_rows(page: Page, number: int) -> None:
+    """Scroll until so many rows are there."""
+    page.wait_for_function(
+        """number => {
+          const [root, scroll] = ['.wta', '.wta-scroll'].map((each) => document.querySelector(each));
+          scroll.scrollTo(0, scroll.scrollHeight);
+          return Number(root.dataset.shown) === number;
+        }""",
+        arg=number,
+        polling=100,
+    )
+
+
+def test_snoozed_it_leaves_the_tiles_and_wakes_by_itself(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    alert = bot.alert(order)
+    page = open_page(serve(), timezone_id="America/New_York")
+    live(page)
+    select(page, alert.id)
+    page.locator("#alerts-panel-snooze").click()
+    before = datetime.now(UTC)
+    page.get_by_role("button", name="15 minutes").click()
+    badge(page, critical=0, unresolved=0, snoozed=1)
+    answered(page)
+    until = bot.alert(order).snoozed_until
+    assert until is not None
+    assert timedelta(minutes=14) < until - before < timedelta(minutes=16)
+    expect(row(page, alert.id)).to_contain_text("until")
+    expect(page.locator("#alerts-panel-events li").first).to_contain_text("by ada")
+
+    page.locator("#alerts-panel-snooze").click()
+    page.get_by_role("button", name="Tomorrow 9:00").click()
+    answered(page)
+    until = bot.alert(order).snoozed_until
+    assert until is not None
+    local = until.astimezone(ZoneInfo("America/New_York"))
+    assert (local.hour, local.minute) == (9, 0)
+    page.locator("#alerts-panel-snooze").click()
+    page.get_by_role("button", name="Wake now").click()
+    badge(page, critical=1, snoozed=0)
+
+    bot.call("snooze_alert", alert.id, datetime.now(UTC) + timedelta(seconds=4), "grace")
+    badge(page, critical=0, snoozed=1)
+    page.locator("#alerts-panel-list li[data-status=snoozed]").wait_for()
+    badge(page, critical=1, snoozed=0)  # nothing was written meanwhile
+    page.locator("#alerts-panel-list li[data-status=active]").wait_for()
+
+
+@pytest.mark.parametrize("device", [{}, {"viewport": {"width": 390, "height": 844}}], ids=["wide", "phone"])
+def test_snoozed_it_still_says_who_acknowledged_it(
+    serve: Serve, open_page: OpenPage, bot: Bot, device: dict[str, object]
+) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    alert = bot.alert(order)
+    bot.call("acknowledge_alert", alert.id, "grace")
+    bot.call("snooze_alert", alert.id, datetime.now(UTC) + timedelta(hours=1), "ada")
+    page = open_page(serve(), **device)
+    shown = row(page, alert.id).locator(".wta-state > *")
+    expect(shown).to_have_text(["snoozed", re.compile("until"), "ack. by grace"])
+    assert (
+        shown.evaluate_all("nodes => nodes.filter(node => node.scrollWidth > node.clientWidth).map(node => node.textContent)")
+        == []
+    )
+    select(page, alert.id)
+    expect(page.locator("#alerts-panel-detail .wta-ending")).to_have_text(re.compile(r"Snoozed until .*, acknowledged by grace"))
+
+
+def test_several_at_once_with_the_count_in_the_question(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    for symbol in ("WIF", "BONK", "PEPE", "GIGA"):
+        bot.exhaust(bot.create("entry", token_symbol=symbol))
+    alerts = bot.alerts()
+    page = open_page(serve())
+    live(page)
+    page.get_by_label("Select all alerts of the list").check()
+    page.get_by_label("Select high alert GIGA").uncheck()
+    page.locator("[data-checked='3']").wait_for()
+    page.locator("#alerts-panel-bulk-acknowledge").click()
+    dialog = page.get_by_role("dialog", name="Acknowledge 3 alerts?")
+    expect(dialog).to_contain_text("ENTRY WIF, ENTRY BONK, ENTRY PEPE")
+    dialog.get_by_role("button", name="Cancel").click()
+    badge(page, acknowledged=0, checked=3)
+    bot.call("acknowledge_alert", alerts[1].id, "grace")
+    page.locator("#alerts-panel-bulk-acknowledge").click()
+    confirm(page, "Acknowledge 3 alerts")
+    badge(page, acknowledged=3, waiting=1)
+    expect(page.locator("#alerts-panel-toast")).to_contain_text("Acknowledged: 2 of 3. grace was first")
+
+    page.get_by_label("Select high alert WIF").check()
+    page.get_by_label("Select high alert PEPE").check()
+    page.locator("#alerts-panel-bulk-snooze").click()
+    page.get_by_role("dialog", name="Snooze 2 alerts").get_by_role("button", name="1 hour").click()
+    badge(page, snoozed=2, unresolved=2, checked=0)
+    page.get_by_label("Select all alerts of the list").check()
+    page.locator("#alerts-panel-bulk-resolve").click()
+    confirm(page, "Resolve 4 alerts")  # without a note nothing happens
+    page.get_by_label("How did it end?").fill("all sold")
+    confirm(page, "Resolve 4 alerts")
+    badge(page, unresolved=0, snoozed=0, checked=0)
+    assert {alert.resolution for alert in bot.alerts()} == {"all sold"}
+
+
+def test_hundreds_at_once_are_all_done(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    bot.execute(HUNDREDS.format(520))
+    page = open_page(serve())
+    live(page)
+    all_rows(page, 520)
+    page.get_by_label("Select all alerts of the list").check()
+    page.locator("#alerts-panel-bulk-acknowledge").click()
+    confirm(page, "Acknowledge 520 alerts")
+    expect(page.locator("#alerts-panel-toast[data-outcome=done]")).to_contain_text("Acknowledged: 520 of 520.")
+    badge(page, acknowledged=520, waiting=0, checked=0)
+    assert {alert.acknowledged_by for alert in bot.alerts()} == {"ada"}
+
+
+@pytest.mark.parametrize("away", ["server", "database"])
+def test_of_hundreds_the_rest_is_not_sent_to_what_does_not_answer(
+    serve: Serve, open_page: OpenPage, bot: Bot, database_url: str, away: str
+) -> None:
+    bot.execute(HUNDREDS.format(150))
+    page = open_page(serve())
+    live(page)
+    all_rows(page, 150)
+    toast = page.locator("#alerts-panel-toast")
+    with psycopg.connect(database_url) as holder:
+        if away == "server":
+            page.route("**/gradio_api/run/**", lambda _: None)
+        else:
+            holder.execute("select 1 from walltrack.alerts for update")
+        page.get_by_label("Select all alerts of the list").check()
+        page.locator("#alerts-panel-bulk-acknowledge").click()
+        confirm(page, "Acknowledge 150 alerts")
+        if away == "server":
+            expect(toast).to_contain_text("No answer from the panel's server.")
+            page.unroute_all(behavior="ignoreErrors")  # what is held goes on
+        done = 100 if away == "server" else 0
+        expect(toast).to_contain_text(f"Acknowledged: {done} of 150.")
+        expect(toast).to_contain_text("The rest was not sent.", timeout=1000)
+        expect(toast).to_have_attribute("data-outcome", "late")
+        answered(page)
+    badge(page, acknowledged=done, checked=150 - done)
+
+
+def test_snoozing_again_and_waking_are_done_and_say_whose_snooze_it_was(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    orders = [bot.create("exit") for _ in range(2)]
+    for order in orders:
+        bot.exhaust(order)
+    alerts = [bot.alert(order).id for order in orders]
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=2)
+    bot.call("snooze_alert", alerts[0], until, "eve")
+    page = open_page(serve(), timezone_id="Asia/Tokyo")
+    live(page)
+    badge(page, snoozed=1)
+    select(page, alerts[0])
+    said = page.locator("#alerts-panel-said[data-outcome=done]")
+    page.locator("#alerts-panel-snooze").click()
+    page.get_by_role("button", name="1 hour").click()
+    expect(said).to_contain_text("Snoozed. eve had snoozed it until ")
+    expect(said).to_contain_text(f"{until.astimezone(ZoneInfo('Asia/Tokyo')):%H:%M:%S}.")
+    page.locator("#alerts-panel-snooze").click()
+    page.get_by_role("button", name="Wake now").click()
+    expect(said).to_have_text("Awake again.")  # it was ada's own
+    badge(page, snoozed=0)
+
+    bot.call("snooze_alert", alerts[1], until, "eve")
+    badge(page, snoozed=1)
+    page.get_by_label("Select all alerts of the list").check()
+    page.locator("#alerts-panel-bulk-snooze").click()
+    page.get_by_role("dialog", name="Snooze 2 alerts").get_by_role("button", name="Wake now").click()
+    expect(page.locator("#alerts-panel-toast[data-outcome=done]")).to_contain_text(
+        "Awake again: 2 of 2. eve had snoozed it until"
+    )
+    badge(page, snoozed=0, checked=0)
+
+
+def test_what_a_trigger_of_the_orders_says_makes_nobody_else_the_first(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    bot.execute("""
+      create function walltrack.talk() returns trigger language plpgsql as $$ begin raise warning 'careful'; return new; end $$;
+      create trigger talk before update on walltrack.orders for each row execute function walltrack.talk()
+    """)
+    page = open_page(serve())
+    live(page)
+    select(page, bot.alert(order).id)
+    page.locator("#alerts-panel-retry").click()
+    confirm(page, "Retry the order")
+    expect(page.locator("#alerts-panel-said[data-outcome=done]")).to_have_text("The order is pending again: the bot will try it.")
+
+
+def test_retrying_and_cancelling_the_order(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    alert = bot.alert(order)
+    page = open_page(serve())
+    live(page)
+    select(page, alert.id)
+    page.locator("#alerts-panel-retry").click()
+    dialog = page.get_by_role("dialog", name="Retry this order?")
+    expect(dialog).to_contain_text("goes back to pending")
+    dialog.get_by_role("button", name="Not now").click()
+    page.locator("#alerts-panel-order[data-order-status=failed]").wait_for()
+    page.locator("#alerts-panel-retry").click()
+    confirm(page, "Retry the order")
+    page.locator("#alerts-panel-order[data-order-status=pending]").wait_for()
+    expect(page.locator("#alerts-panel-events li").first).to_contain_text("order retried by ada")
+    assert bot.execute("select status, attempt_count from walltrack.orders").fetchone() == ("pending", 3)
+
+    page.locator("#alerts-panel-cancel").click()
+    dialog = page.get_by_role("dialog", name="Cancel this order?")
+    expect(dialog).to_contain_text("The position stays open. Close it by hand.")
+    dialog.get_by_label("Reason").fill("pool is empty")
+    confirm(page, "Cancel the order")
+    page.locator("#alerts-panel-detail[data-status=resolved]").wait_for()
+    assert bot.execute("select status, last_error from walltrack.orders").fetchone() == ("cancelled", "pool is empty")
+    expect(page.locator("#alerts-panel-events")).to_contain_text("order cancelled by ada")
+    expect(page.locator("#alerts-panel-events")).to_contain_text("pool is empty")
+
+
+def test_a_simulated_order_is_retried_and_cancelled_as_one(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    """Nor is one refused that is pending but never due, which no worker would take."""
+    order = bot.create("exit", is_simulated=True)
+    bot.exhaust(order)
+    bot.retry(order)
+    page = open_page(serve())
+    live(page)
+    select(page, bot.alert(order).id)
+    page.locator("#alerts-panel-retry").click()
+    expect(page.get_by_role("dialog", name="Retry this order?")).to_contain_text("It is simulated: no funds are at risk.")
+    confirm(page, "Retry the order")
+    expect(page.locator("#alerts-panel-events li").first).to_contain_text("order retried by ada")
+    assert bot.poll() == [order]
+    page.locator("#alerts-panel-cancel").click()
+    dialog = page.get_by_role("dialog", name="Cancel this order?")
+    expect(dialog).to_contain_text("The simulated position stays open.")
+    expect(dialog).not_to_contain_text("by hand")
+
+
+def test_an_order_the_worker_has_taken_meanwhile_is_refused_with_the_reason(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    page = open_page(serve())
+    select(page, bot.alert(order).id)
+    page.locator("#alerts-panel-retry").click()
+    bot.lock(order)
+    confirm(page, "Retry the order")
+    expect(page.locator("#alerts-panel-said[data-outcome=failed]")).to_contain_text("worker-1")
+    bot.unlock(order)
+    page.locator("#alerts-panel-retry").click()
+    bot.fill(order)
+    confirm(page, "Retry the order")
+    expect(page.locator("#alerts-panel-said[data-outcome=failed]")).to_contain_text("filled")
+    assert bot.execute("select status from walltrack.orders").fetchone() == ("filled",)
+
+
+def test_it_shows_before_the_database_has_answered(serve: Serve, open_page: OpenPage, bot: Bot, database_url: str) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    alert = bot.alert(order)
+    page = open_page(serve())
+    select(page, alert.id)
+    with psycopg.connect(database_url) as holder:  # the answer has to wait
+        holder.execute("select 1 from walltrack.alerts where id = %s for update", (alert.id,))
+        page.locator("#alerts-panel-acknowledge").click()
+        page.locator("#alerts-panel-list li[data-pending][data-status=acknowledged]").wait_for()
+        page.locator("#alerts-panel-detail[data-status=acknowledged]").wait_for()
+        assert bot.alert(order).acknowledged_by is None
+    answered(page)
+    badge(page, acknowledged=1)
+    with psycopg.connect(database_url) as holder:  # and what is not to be is taken back
+        holder.execute("select walltrack.resolve_alert(%s, 'mine', 'grace')", (alert.id,))
+        page.locator("#alerts-panel-snooze").click()
+        page.get_by_role("button", name="1 hour").click()
+        page.locator("#alerts-panel-list li[data-pending][data-status=snoozed]").wait_for()
+    answered(page)
+    expect(page.locator("#alerts-panel-said[data-outcome=failed]")).to_contain_text("resolved")
+    page.locator("#alerts-panel-detail[data-status=resolved]").wait_for()
+
+
+def test_two_operators_at_once(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    url = serve(operator=None)
+    pages = [open_page(url, before=deaf) for _ in range(2)]
+    names = ["ada", "grace"]
+    for page, name in zip(pages, names, strict=True):
+        page.evaluate("name => localStorage.setItem('walltrack-alerts.name', name)", name)
+        select(page, bot.alert(order).id)
+        page.evaluate(LISTEN)
+    for page in pages:
+        page.locator("#alerts-panel-acknowledge").dispatch_event("click")
+    for page in pages:
+        page.wait_for_function("window.said.length > 0")
+    first = bot.alert(order).acknowledged_by
+    assert first in names
+    for page, name in zip(pages, names, strict=True):
+        said = page.evaluate("window.said[0]")
+        assert said == "Acknowledged." if name == first else said.startswith(f"{first} was first: acknowledged at")
+
+
+def test_many_clicks_in_a_row_all_count(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    for _ in range(8):
+        bot.exhaust(bot.create("entry"))
+    page = open_page(serve())
+    live(page)
+    page.keyboard.press("j")
+    for _ in range(8):
+        page.keyboard.press("a")
+        page.keyboard.press("j")
+    answered(page)
+    badge(page, acknowledged=8, waiting=0)
+    assert {alert.acknowledged_by for alert in bot.alerts()} == {"ada"}

@@ -1,0 +1,174 @@
+"""The events of the page: acknowledge, resolve, snooze, retry, cancel. Each answers with an outcome per alert."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from uuid import UUID
+
+import gradio as gr
+
+from walltrack_alerts.models import Alert
+from walltrack_alerts.service import AlertService
+from walltrack_alerts.ui import params, sanitize, view
+from walltrack_alerts.ui.auth.access import READ_ONLY, Person
+from walltrack_alerts.ui.queries import TIMEOUT, Source, explain, is_away, note
+
+AT_ONCE = 4
+"""Concurrent statements of one bulk action; other pages need connections too."""
+
+Transition = Callable[[AlertService, UUID, str], Awaitable[view.Json]]
+"""Changes one alert under a name and returns the outcome."""
+
+
+class Actions:
+    """The actions of a person. Everything the page sends is checked here, the role included."""
+
+    def __init__(
+        self,
+        source: Source,
+        who: Callable[[gr.Request], Person | None],
+        live: Callable[[gr.Request], view.Json],
+        touch: Callable[[UUID], None],
+        *,
+        order_actions: bool,
+    ) -> None:
+        self._source = source
+        self._who = who
+        self._live = live
+        self._touch = touch
+        self._order_actions = order_actions
+
+    async def identify(self, event: gr.EventData, request: gr.Request) -> str:
+        """Answer with the name and role that the page acts under, and a ticket for the live connection."""
+        person = self._who(request)
+        if person is None:
+            return _answer({"nonce": _nonce(event), "role": "nobody"})
+        return _answer(
+            {
+                "nonce": _nonce(event),
+                "user": sanitize.line(sanitize.visible(person.name), 100),
+                "role": person.role.value,
+                "order_actions": self._order_actions,
+                **self._live(request),
+            }
+        )
+
+    async def acknowledge(self, event: gr.EventData, request: gr.Request) -> str:
+        """active -> acknowledged."""
+
+        async def transition(service: AlertService, alert_id: UUID, by: str) -> view.Json:
+            alert = await service.acknowledge_alert(alert_id, by)
+            if alert.notice is None or alert.acknowledged_by == by:
+                return _done(alert)
+            return _late(alert, "acknowledged", alert.acknowledged_by, alert.acknowledged_at)
+
+        return await self._act(event, request, transition)
+
+    async def resolve(self, event: gr.EventData, request: gr.Request) -> str:
+        """active or acknowledged -> resolved, with a note."""
+        words = params.string(getattr(event, "note", None), 2000)
+        if not words:
+            return _refuse(event, "Write a note first: how did it end?")
+
+        async def transition(service: AlertService, alert_id: UUID, by: str) -> view.Json:
+            alert = await service.resolve_alert(alert_id, words, by)
+            if alert.notice is None or (alert.resolved_by, alert.resolution) == (by, words):
+                return _done(alert)
+            return _late(alert, "resolved", alert.resolved_by, alert.resolved_at)
+
+        return await self._act(event, request, transition)
+
+    async def snooze(self, event: gr.EventData, request: gr.Request) -> str:
+        """Quiet until a time; awake when none is given."""
+        asked = getattr(event, "until", None)
+        until: datetime | None = params.time(asked)
+        if asked is not None and until is None:
+            return _refuse(event, "An alert cannot be snoozed until that time.")
+
+        async def transition(service: AlertService, alert_id: UUID, by: str) -> view.Json:
+            alert = await service.snooze_alert(alert_id, until, by)
+            notice = alert.notice or ""
+            # A repeat, or a change of the person's own snooze, needs no message.
+            replaced = notice and not notice.startswith(("already ", f"{by} had "))
+            return _done(alert, f"{notice}." if replaced else "")
+
+        return await self._act(event, request, transition)
+
+    async def retry(self, event: gr.EventData, request: gr.Request) -> str:
+        """The order of the alert: failed -> pending."""
+
+        async def transition(service: AlertService, alert_id: UUID, by: str) -> view.Json:
+            return _done(await service.retry_order(alert_id, by))
+
+        return await self._act_on_order(event, request, transition)
+
+    async def cancel(self, event: gr.EventData, request: gr.Request) -> str:
+        """The order of the alert: pending or failed -> cancelled."""
+        reason = params.string(getattr(event, "note", None), 500) or "Manually cancelled"
+
+        async def transition(service: AlertService, alert_id: UUID, by: str) -> view.Json:
+            return _done(await service.cancel_order(alert_id, reason, by))
+
+        return await self._act_on_order(event, request, transition)
+
+    async def _act_on_order(self, event: gr.EventData, request: gr.Request, transition: Transition) -> str:
+        if not self._order_actions:
+            return _refuse(event, "Order actions are switched off in this panel.")
+        answer = await self._act(event, request, transition, most=1)
+        for alert_id in params.uuids(getattr(event, "ids", None))[:1]:
+            self._touch(alert_id)
+        return answer
+
+    async def _act(self, event: gr.EventData, request: gr.Request, transition: Transition, most: int = params.MOST) -> str:
+        person = self._who(request)
+        if person is None:
+            return _refuse(event, "You have been signed out. Nothing was done.", outcome="signed-out", role="nobody")
+        if not person.may_act:
+            return _refuse(event, READ_ONLY)
+        by = person.name or params.string(getattr(event, "actor", None))
+        if not by:
+            return _refuse(event, "Say who you are first.")
+        ids = params.uuids(getattr(event, "ids", None))
+        if not ids or len(ids) > most:
+            return _refuse(event, f"At most {most} at a time, these are {len(ids)}." if ids else "This is no alert id.")
+        service, few = self._source.service(), asyncio.Semaphore(AT_ONCE)
+        deadline = asyncio.get_running_loop().time() + TIMEOUT  # one for all of them: the page does not wait longer
+
+        async def outcome(alert_id: UUID) -> view.Json:
+            try:
+                async with asyncio.timeout_at(deadline), few:
+                    found = await transition(service, alert_id, by)
+            except Exception as error:  # noqa: BLE001 - the page explains every failure
+                note(error)
+                found = {"outcome": "failed", "text": sanitize.visible(explain(error)), "away": is_away(error)}
+            return {"id": str(alert_id)} | found
+
+        return _answer({"nonce": _nonce(event), "outcomes": await asyncio.gather(*map(outcome, ids))})
+
+
+def _done(alert: Alert, text: str = "") -> view.Json:
+    return {"outcome": "done", "text": sanitize.visible(text), "alert": view.row(alert)}
+
+
+def _late(alert: Alert, did: str, by: str | None, at: datetime | None) -> view.Json:
+    """Another person was first; the page formats the time in its own zone."""
+    first = {"did": did, "by": sanitize.line(sanitize.text(by), 100), "at": None if at is None else view.ms(at)}
+    return {"outcome": "late", "text": "", "alert": view.row(alert), "first": first}
+
+
+def _refuse(event: gr.EventData, text: str, outcome: str = "refused", **more: str) -> str:
+    ids = params.uuids(getattr(event, "ids", None))
+    outcomes = [{"id": str(each), "outcome": outcome, "text": text} for each in ids]
+    return _answer({"nonce": _nonce(event), "outcomes": outcomes, **more})
+
+
+def _nonce(event: gr.EventData) -> str:
+    return params.string(getattr(event, "nonce", None))
+
+
+def _answer(answer: view.Json) -> str:
+    # A string, because Gradio looks into dicts for files to serve; no '<', because it warns of '<script'.
+    return json.dumps(answer).replace("<", "\\u003c")

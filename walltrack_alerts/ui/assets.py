@@ -1,0 +1,68 @@
+"""The page's own files: styles, which travel with the page, and JavaScript modules, which the browser loads.
+
+Gradio serves the modules as static files, in an embedded app as in a panel of its own. An app gives no other place to a
+component: its routes are made when it is launched, without a hook for what it embeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import quote
+
+import gradio as gr
+
+from walltrack_alerts.ui.gradio_internals import FILE_ROUTE
+
+_FOLDER = Path(__file__).resolve().parent / "static"
+
+MODULES_ROUTE = f"{FILE_ROUTE}{_FOLDER.as_posix()}/"
+"""Below the root of the app."""
+
+MODULES_CACHE = "private, max-age=60"
+"""Long enough for the bootstrap: it fetches each module anew, and the import that follows takes it from the cache."""
+
+MODULES = tuple(sorted(path.name for path in _FOLDER.glob("*.js")))
+
+STYLE = "".join((_FOLDER / name).read_text(encoding="utf-8") for name in ("panel.css", "charts.css", "alarm.css"))
+
+_BOOTSTRAP = """
+// Gradio runs this once per panel. After an upgrade the browser may still hold modules of the version before, and Gradio's
+// addresses of files have no place for a version: so every module is fetched anew before main.js imports them.
+const folder = new URL(props.modules_path, document.baseURI).href;
+const fetched = async (name) => {
+  const response = await fetch(folder + name, { cache: 'no-cache' });
+  if (!response.ok) throw new Error(`${name}: HTTP ${response.status}`);
+};
+const start = async () => {
+  try {
+    await Promise.all(props.modules.map(fetched));
+    const { startPanel } = await import(`${folder}main.js`);
+    element.firstElementChild.replaceChildren();
+    if (element.isConnected) startPanel({ element, trigger, props, server, watch });
+  } catch (error) {
+    console.error(error);
+    element.firstElementChild.textContent = 'The panel cannot be loaded, retrying. If this stays, reload the page.';
+    if (element.isConnected) setTimeout(start, 2000);
+  }
+};
+start();
+"""
+
+
+def bootstrap(events: Iterable[str]) -> str:
+    """The script of the component. Gradio knows an event by its name in quotes, here in a comment."""
+    return f"// Events: {', '.join(map(repr, events))}{_BOOTSTRAP}"
+
+
+gr.set_static_paths([_FOLDER])
+
+
+def modules_path() -> str:
+    """Where the page finds the modules, relative to its root."""
+    return quote(MODULES_ROUTE.removeprefix("/"), safe="/=:")
+
+
+def is_module(route: str) -> bool:
+    """Whether a route below the root of the app is one of the modules."""
+    return route.startswith(MODULES_ROUTE) and route.removeprefix(MODULES_ROUTE) in MODULES

@@ -1,0 +1,189 @@
+"""Who may do what in the panel. Each way of logging in is one Access, which is asked at every request and every action."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from starlette.requests import HTTPConnection
+
+from walltrack_alerts.errors import UsageError
+from walltrack_alerts.passwords import NAME_LENGTH, Role
+from walltrack_alerts.ui.auth import addresses
+from walltrack_alerts.ui.auth.addresses import LOOPBACK, Network
+from walltrack_alerts.ui.gradio_internals import user_of_login
+
+READ_ONLY = "You may look but not act: your role is reader. Ask a person with the role operator."
+
+Asked = Callable[[HTTPConnection], "Person | None"]
+
+
+class AccessError(UsageError):
+    """The panel would be open to the network, or a login is set up wrongly; the text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """The person behind a request. An empty name: there is no login, and the page asks for a name to act under."""
+
+    name: str
+    role: Role = Role.OPERATOR
+
+    @property
+    def may_act(self) -> bool:
+        """Whether this person may change alerts and orders."""
+        return self.role is Role.OPERATOR
+
+
+class Access:
+    """Tells who a request is from. Make one from a function, or use one of the ways below."""
+
+    logout_path = ""
+    """Where to log out, below the root of the panel; '' where the panel has no login of its own."""
+
+    described = "which leaves the login to what stands in front of it"
+    """Half a sentence about who may use it, after 'the panel'."""
+
+    def __init__(self, who: Asked) -> None:
+        self._who = who
+
+    def who(self, connection: HTTPConnection) -> Person | None:
+        """The person, or None: not logged in (any more)."""
+        return self._who(connection)
+
+    def refusal(self, connection: HTTPConnection) -> str:  # noqa: ARG002 - others look at it
+        """The text for a request without a login."""
+        return "You are not logged in."
+
+    def closed(self, connection: HTTPConnection) -> str:  # noqa: ARG002
+        """Why this request is refused whatever its login; '' when it is in order."""
+        return ""
+
+
+class GradioAccess(Access):
+    """The login of the Gradio app around an embedded panel (`launch(auth=...)`); `readers` may look but not act."""
+
+    def __init__(self, *, readers: Collection[str] = ()) -> None:
+        super().__init__(self._of_cookie)
+        self._readers = frozenset(readers)
+
+    def _of_cookie(self, connection: HTTPConnection) -> Person | None:
+        name = user_of_login(connection)
+        return Person(name, Role.READER if name in self._readers else Role.OPERATOR) if name else None
+
+
+class OpenAccess(Access):
+    """No login: every visitor is an operator. For this machine only.
+
+    A page of a stranger can make its own host name point to this machine; what it then asks names that host, and is refused.
+    """
+
+    described = "for everybody on this machine"
+
+    def __init__(self, *hosts: str) -> None:
+        super().__init__(lambda _: Person(""))
+        self._hosts = {"localhost", *(host.lower() for host in hosts)}
+
+    def closed(self, connection: HTTPConnection) -> str:
+        """Only names of this machine are answered."""
+        host = urlsplit(f"//{connection.headers.get('host', '')}").hostname or ""
+        if host in self._hosts or host.endswith(".localhost") or _is_loopback_address(host):
+            return ""
+        return (
+            "This panel has no login and answers only on this machine, as localhost or 127.0.0.1.\n"
+            "To reach it by another name start it with --auth-file, or with --trusted-header behind a proxy that logs in."
+        )
+
+
+class ProxyAccess(Access):
+    """A proxy logs people in and names them in a header, which only the proxy can send: `trusted` are its networks."""
+
+    described = "for whom a proxy names"
+
+    def __init__(self, header: str, *, role_header: str | None = None, trusted: Sequence[str] = LOOPBACK) -> None:
+        super().__init__(self._of_header)
+        self._header, self._role_header = header, role_header
+        self._trusted = trusted_networks(trusted or LOOPBACK)
+        for name in filter(None, (header, role_header)):
+            if not name.replace("-", "").isalnum() or not name.isascii():
+                raise AccessError(f"{name!r} is not the name of a header. Write one such as X-Forwarded-User.")
+
+    def refusal(self, connection: HTTPConnection) -> str:
+        """Either the request did not come through the proxy, or the proxy named no user."""
+        if not self._is_trusted(connection):
+            return "This panel is reached through its login proxy only, not directly."
+        return f"The proxy in front of this panel did not say who you are: exactly one header {self._header} is needed."
+
+    def _of_header(self, connection: HTTPConnection) -> Person | None:
+        name = self._value(connection, self._header) if self._is_trusted(connection) else ""
+        if not name or len(name) > NAME_LENGTH or not name.isprintable():
+            return None
+        may_act = self._role_header is None or self._value(connection, self._role_header).lower() == Role.OPERATOR
+        return Person(name, Role.OPERATOR if may_act else Role.READER)
+
+    def _is_trusted(self, connection: HTTPConnection) -> bool:
+        return addresses.is_in(addresses.peer(connection), self._trusted)
+
+    @staticmethod
+    def _value(connection: HTTPConnection, header: str) -> str:
+        """The only value; of two, a client may have sent one."""
+        values = connection.headers.getlist(header)
+        if len(values) != 1:
+            return ""
+        with contextlib.suppress(UnicodeError):
+            return values[0].encode("latin-1").decode("utf-8").strip()
+        return values[0].strip()
+
+
+def access_of(access: Access | Asked | None) -> Access:
+    """The access itself, one made from a function, or one without a login."""
+    if access is None:
+        return Access(lambda _: Person(""))
+    return access if isinstance(access, Access) else Access(access)
+
+
+def check_exposure(host: str, access: Access) -> None:
+    """Refuse to listen where others reach a panel without a login (AccessError)."""
+    if isinstance(access, OpenAccess) and not is_loopback(host):
+        raise AccessError(
+            f"The panel would listen on {host} without a login: whoever reaches it could act on alerts and orders.\n"
+            "Either let people log in:  --auth-file FILE  (made by walltrack-alerts panel-user add FILE NAME --role operator)\n"
+            "or let a proxy do it:      --trusted-header X-Forwarded-User --trusted-proxy ADDRESS\n"
+            "or stay on this machine:   --host 127.0.0.1"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address or a host name."""
+    if _is_loopback_address(host):
+        return True
+    try:
+        found = socket.getaddrinfo(host or None, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError):
+        return False
+    return bool(found) and all(_is_loopback_address(str(each[4][0])) for each in found)
+
+
+def is_same_origin(connection: HTTPConnection, origins: Collection[str] = ()) -> bool:
+    """Whether the page that asks came from here: by its Origin, which no page can invent and a page of ours always sends."""
+    if connection.headers.get("sec-fetch-site") == "same-origin":  # which no page can invent either, and no proxy can spoil
+        return True
+    origin = connection.headers.get("origin", "").lower()
+    hosts = {connection.headers.get(name, "").lower() for name in ("host", "x-forwarded-host")} - {""}
+    return origin in origins or origin.partition("://")[2] in hosts
+
+
+def trusted_networks(texts: Sequence[str]) -> tuple[Network, ...]:
+    """The addresses and networks of trusted proxies (AccessError)."""
+    try:
+        return addresses.networks(texts)
+    except ValueError as error:
+        raise AccessError(f"--trusted-proxy: {error}. Write an address or a network such as 10.0.0.0/8.") from error
+
+
+def _is_loopback_address(host: str) -> bool:
+    address = addresses.parse(host)
+    return address is not None and address.is_loopback

@@ -1,0 +1,72 @@
+"""Parameters of requests, validated: a user may change the page, so nothing it sends is trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import get_args
+from uuid import UUID
+
+from walltrack_alerts.models import AlertFilter, AlertSeverity
+from walltrack_alerts.ui.view import Json
+
+MOST = 500
+"""Alerts in one request."""
+
+_SIMULATED = {"yes": True, "no": False}
+
+
+def mapping(asked: object) -> Json:
+    """An object, whatever was sent."""
+    return asked if isinstance(asked, dict) else {}
+
+
+def alert_filter(asked: object) -> AlertFilter:
+    """Which alerts the list shows; invalid parts are ignored."""
+    wanted = mapping(asked)
+    severities = wanted.get("severities")
+    status, order_type = string(wanted.get("status")), string(wanted.get("type"))
+    return AlertFilter.model_validate(
+        {
+            "severities": [each for each in AlertSeverity if isinstance(severities, list) and each.value in severities],
+            "status": status if status in get_args(AlertFilter.model_fields["status"].annotation) else "open",
+            "order_type": order_type if order_type in ("entry", "exit") else None,
+            "simulated": _SIMULATED.get(string(wanted.get("simulated"))),
+            "text": string(wanted.get("text"), 200).replace("\0", ""),
+        }
+    )
+
+
+def string(value: object, longest: int = 100) -> str:
+    """A text without blanks around it; empty when it is none."""
+    return value[: longest * 2].strip()[:longest] if isinstance(value, str) else ""
+
+
+def uuid(value: object) -> UUID | None:
+    """An id; None when it is none."""
+    try:
+        return UUID(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def uuids(values: object) -> list[UUID]:
+    """The ids in a list, each once."""
+    several: Iterable[object] = values if isinstance(values, list) else ()
+    found = (uuid(value) for value in several)
+    return list(dict.fromkeys(each for each in found if each is not None))
+
+
+def number(value: object, least: int, most: int) -> int:
+    """A whole number within bounds."""
+    return min(max(value, least), most) if isinstance(value, int) else least
+
+
+def time(value: object) -> datetime | None:
+    """Milliseconds since 1970 as an aware time; None when invalid."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return datetime.fromtimestamp(value / 1000, UTC)
+    except (OverflowError, OSError, ValueError):
+        return None

@@ -1,0 +1,269 @@
+// Acknowledge, resolve, snooze, retry and cancel: an action shows at once; the database's answer confirms it or takes it back.
+
+import { isSnoozed, withPending } from './alerts.js';
+import { PATIENCE_MS, THANKS_MS } from './constants.js';
+import { add, disable, label, make, setText } from './dom.js';
+import { clock, localizeTimes } from './format.js';
+
+/** @param {import('./types.js').Panel} panel */
+export function createActions(panel) {
+  const { id, state, makeButton, ownName, root, emit, serverNow } = panel;
+
+  /**
+   * @param {string} alertId
+   * @param {Record<string, any>} part
+   */
+  function newActions(alertId, part) {
+    part.note = make('textarea', 'wta-input');
+    part.note.id = id('note');
+    part.note.rows = 2;
+    part.note.maxLength = 2000;
+    part.note.placeholder = 'How did it end? A note is needed to resolve.';
+    label(part.note, 'Resolution note');
+    part.note.value = state.drafts.get(alertId) ?? '';
+    part.note.addEventListener('input', () => {
+      state.drafts.set(alertId, part.note.value);
+      part.note.removeAttribute('aria-invalid');
+      if (state.outcomes.get(alertId)?.[0] === 'refused') showOutcome(alertId, '', '');
+    });
+    part.note.addEventListener('keydown', (/** @type {any} */ event) => {
+      if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) act('resolve', [alertId]);
+    });
+    part.acknowledge = makeButton('wta-button', 'Acknowledge', () => act('acknowledge', [alertId]), 'acknowledge');
+    part.snooze = makeButton('wta-button', 'Snooze …', () => panel.dialogs.askSnooze([alertId]), 'snooze');
+    part.snooze.setAttribute('aria-haspopup', 'dialog');
+    part.resolve = makeButton('wta-button', 'Resolve', () => act('resolve', [alertId]), 'resolve');
+    part.said = make('p', 'wta-said');
+    part.said.id = id('said');
+    part.said.setAttribute('role', 'status');
+    part.readOnly = make(
+      'p',
+      'wta-muted',
+      'You can look, but not act: ask the administrator of this panel for the operator role.',
+    );
+    part.readOnly.id = id('read-only');
+    part.buttons = add(make('div', 'wta-buttons'), part.acknowledge, part.snooze, part.resolve);
+    part.actions = make('div', 'wta-actions');
+    return add(part.actions, part.said, part.note, part.buttons, part.readOnly);
+  }
+
+  /** @type {Record<string, string>} */
+  const DONE = {
+    acknowledge: 'Acknowledged.',
+    resolve: 'Resolved.',
+    snooze: 'Snoozed.',
+    wake: 'Awake again.',
+    retry: 'The order is pending again: the bot will try it.',
+    cancel: 'The order is cancelled.',
+  };
+
+  const LATE = 'It was resolved meanwhile. Your note was not sent.';
+
+  /** @param {string} alertId */
+  const isPending = (alertId) => [...state.pending.values()].some((action) => action.ids.includes(alertId));
+
+  function showActions() {
+    const { part, alertId } = state.shown;
+    const known = state.detail ?? panel.list.rows.get(alertId)?.alert ?? null;
+    const alert = known && !known.gone ? withPending(known, state.pending.values()) : null;
+    const isOpen = alert !== null && alert.status !== 'resolved';
+    const busy = isPending(alertId);
+    const operator = state.role === 'operator';
+    // A note being written stays: the keys would act on something else.
+    const left = document.activeElement === part.note || Boolean(state.drafts.get(alertId)?.trim());
+    const late = left && known !== null && !isOpen && !alert?.pending;
+    const said = state.outcomes.get(alertId);
+    const [outcome, text] = said?.[1] ? said : late ? ['late', LATE] : ['', ''];
+    part.said.dataset.outcome = outcome;
+    part.said.hidden = !text;
+    panel.frame.setMessage(part.said, outcome, text);
+    part.readOnly.hidden = state.role !== 'reader';
+    part.buttons.hidden = !operator || !isOpen;
+    part.note.hidden = !operator || !(isOpen || late);
+    part.actions.hidden = part.said.hidden && part.readOnly.hidden && part.note.hidden;
+    disable(part.acknowledge, busy || alert?.status !== 'active');
+    disable(part.snooze, busy);
+    disable(part.resolve, busy);
+    part.acknowledge.classList.toggle('wta-primary', alert?.status !== 'acknowledged');
+    part.resolve.classList.toggle('wta-primary', alert?.status === 'acknowledged');
+    setText(part.acknowledge, alert?.status === 'acknowledged' ? 'Acknowledged' : 'Acknowledge');
+    setText(part.snooze, alert && isSnoozed(alert, serverNow()) ? 'Snoozed …' : 'Snooze …');
+  }
+
+  /**
+   * @param {string} alertId
+   * @param {string} outcome
+   * @param {string} text
+   */
+  function showOutcome(alertId, outcome, text) {
+    state.outcomes.set(alertId, [outcome, text]);
+    if (state.shown?.alertId === alertId) showActions();
+    else if (text) panel.frame.showToast(outcome, [panel.list.rows.get(alertId)?.alert.token, text].filter(Boolean).join(': '));
+  }
+
+  const NOT_SENT = "The panel's server cannot be reached. Nothing was sent.";
+  const SIGNED_OUT = 'You have been signed out. Nothing was sent.';
+  const AT_A_TIME = 100; // alerts in one request; the server has a deadline for all of them
+
+  /**
+   * @param {string | null} alone
+   * @param {string} outcome
+   * @param {string} text
+   */
+  const showFailure = (alone, outcome, text) =>
+    alone ? showOutcome(alone, outcome, text) : panel.frame.showToast(outcome, text);
+
+  /**
+   * Starts an action on alerts.
+   * @param {string} kind
+   * @param {string[]} ids
+   * @param {{ note?: string, until?: number | null, ticked?: boolean }} [more] note or reason; end of a snooze; whether it is about the ticked rows
+   */
+  function act(kind, ids, more = {}) {
+    if (!ids.length || state.role !== 'operator') return;
+    const alone = ids.length === 1 ? ids[0] : null;
+    let { note, ticked = false } = more;
+    if (alone && !ticked && isPending(alone)) {
+      showOutcome(alone, 'refused', 'Still waiting for the last answer. Nothing was sent.');
+      return;
+    }
+    if (kind === 'resolve' && note === undefined && state.shown?.alertId === alone) {
+      note = state.shown.part.note.value.trim();
+      if (!note) {
+        state.shown.part.note.setAttribute('aria-invalid', 'true');
+        state.shown.part.note.focus();
+        showFailure(alone, 'refused', 'Write a note first: how did it end?');
+        return;
+      }
+    }
+    if (state.user === '' && !ownName()) {
+      panel.dialogs.askName(() => act(kind, ids, { ...more, note }));
+      return;
+    }
+    if (state.connection.status === 'signed-out') {
+      showFailure(alone, 'signed-out', SIGNED_OUT);
+      return;
+    }
+    if (root.dataset.state === 'offline') {
+      showFailure(alone, 'failed', NOT_SENT);
+      return;
+    }
+    const actor = ownName();
+    if (root.dataset.user !== actor) emit('identity'); // it was given in another tab
+    if (alone) showOutcome(alone, '', '');
+    send({ kind, ids, actor, note, until: more.until, alone, ticked, count: ids.length, outcomes: [] });
+  }
+
+  /**
+   * Sends to a server that answers only: Gradio would keep the click for later and reload the page, losing half-written notes.
+   * Of many alerts the first ones go; their answer sends the next ones, so that none waits too long for its own.
+   * @param {import('./types.js').Action} action
+   */
+  async function send(action) {
+    const { kind, ids, actor, note, until, alone, outcomes } = action;
+    const nonce = crypto.getRandomValues(new Uint32Array(4)).join('-');
+    state.pending.set(nonce, action);
+    showPending();
+    const answer = await panel.gradio.call('known', {});
+    if (!panel.gradio.isShown()) return;
+    if (answer.offline) {
+      const isSignedOut = (await panel.gradio.checkLogin())?.status === 401;
+      state.pending.delete(nonce);
+      showPending();
+      const words = isSignedOut ? SIGNED_OUT : NOT_SENT;
+      showFailure(
+        alone,
+        isSignedOut ? 'signed-out' : 'failed',
+        outcomes.length ? words.replace('Nothing', 'Nothing more') : words,
+      );
+      if (isSignedOut) panel.connection.onSignedOut();
+      else panel.reader.showProblem(answer);
+      return;
+    }
+    panel.gradio.send(kind, { nonce, ids: ids.slice(0, AT_A_TIME), actor, note, until });
+    setTimeout(() => {
+      if (!state.pending.delete(nonce)) return;
+      state.overdue.set(nonce, action);
+      showPending();
+      showFailure(alone, 'failed', "No answer from the panel's server. Look at the status before you try again.");
+    }, PATIENCE_MS);
+  }
+
+  function showPending() {
+    root.dataset.pending = String(state.pending.size);
+    panel.list.refreshRows();
+    if (state.shown) panel.detail.showDetail();
+  }
+
+  function applyAnswer(/** @type {any} */ { nonce, outcomes }) {
+    for (const each of outcomes) {
+      each.text = each.first
+        ? `${each.first.by} was first: ${each.first.did} at ${clock(each.first.at)}.`
+        : localizeTimes(each.text);
+    }
+    const action = state.pending.get(nonce) ?? state.overdue.get(nonce);
+    // After a refusal the rest would be refused too; after a timeout or without a database the status must be checked first.
+    const goesOn =
+      state.pending.has(nonce) &&
+      outcomes.some((/** @type {any} */ each) => !['refused', 'signed-out'].includes(each.outcome) && !each.away);
+    const rest = action?.ids.slice(AT_A_TIME) ?? [];
+    state.pending.delete(nonce);
+    state.overdue.delete(nonce);
+    state.reading.acted += 1;
+    const fresh = outcomes.map((/** @type {any} */ each) => each.alert).filter(Boolean);
+    for (const alert of fresh) {
+      const at = state.loaded.findIndex((each) => each.id === alert.id);
+      if (at >= 0) state.loaded[at] = alert;
+      if (state.detail?.id === alert.id) state.detail = { ...state.detail, ...alert, address: state.detail.address };
+    }
+    const written = action?.kind === 'resolve' ? state.drafts : action?.kind === 'cancel' ? state.reasons : null;
+    for (const each of outcomes) if (each.outcome === 'done') written?.delete(each.id);
+    action?.outcomes.push(...outcomes);
+    if (action && rest.length && goesOn) send({ ...action, ids: rest });
+    else showPending();
+    if (action) report(action, rest.length > 0 && !goesOn);
+    panel.reader.readList();
+    state.reading.detailShown = state.reading.detail + 1; // details requested before this answer are older than it
+    if (state.selected) panel.reader.readDetail();
+  }
+
+  /**
+   * @param {import('./types.js').Action} action
+   * @param {boolean} isCutOff
+   */
+  function report(action, isCutOff) {
+    const { outcomes } = action;
+    const kind = action.kind === 'snooze' && action.until === null ? 'wake' : action.kind;
+    const settled = outcomes.filter((/** @type {any} */ each) => ['done', 'late'].includes(each.outcome));
+    if (action.ticked) {
+      if (kind === 'resolve' && settled.length === action.count) state.bulkNote = { text: '', ids: [] };
+      for (const each of settled) state.checked.delete(each.id);
+      panel.list.markRows();
+      panel.selection.showBulk();
+    }
+    const { alone } = action;
+    if (alone) {
+      const [{ outcome, text }] = outcomes;
+      const words = outcome === 'done' ? [DONE[kind], text].filter(Boolean).join(' ') : text;
+      showOutcome(alone, outcome, words);
+      if (outcome === 'done')
+        setTimeout(() => {
+          if (state.outcomes.get(alone)?.[1] === words) showOutcome(alone, '', '');
+        }, THANKS_MS);
+      return;
+    }
+    const others = outcomes.filter((/** @type {any} */ each) => each.outcome !== 'done');
+    const done = outcomes.length - others.length;
+    const [told] = [...others, ...outcomes].map((each) => each.text).filter(Boolean);
+    const words = [`${DONE[kind].replace('.', '')}: ${done} of ${action.count}.`, told, isCutOff && 'The rest was not sent.'];
+    panel.frame.showToast(others.length || isCutOff ? 'late' : 'done', words.filter(Boolean).join(' '));
+  }
+
+  panel.gradio.onAnswer((answer) => {
+    if (answer.outcomes) applyAnswer(answer);
+    if (answer.role === 'nobody') panel.connection.onSignedOut();
+    else if (answer.role) panel.connection.applyIdentity(answer);
+  });
+
+  return { act, isPending, newActions, showActions };
+}

@@ -1,0 +1,90 @@
+// Building and updating elements. Symbols, errors and names come from strangers: they are only ever placed as textContent,
+// values or data-* attributes.
+
+/**
+ * @template {keyof HTMLElementTagNameMap} T
+ * @param {T} tag
+ * @param {string} [className]
+ * @param {string} [text]
+ * @returns {HTMLElementTagNameMap[T]}
+ */
+export function make(tag, className, text) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
+/**
+ * @param {string | undefined} className
+ * @param {string | undefined} text
+ * @param {((event: MouseEvent) => void) | null} [onClick] not called while the button is disabled
+ */
+export function makeButton(className, text, onClick) {
+  const node = make('button', className, text);
+  node.type = 'button';
+  if (onClick) {
+    node.addEventListener('click', (event) => {
+      if (!isDisabled(node)) onClick(event);
+    });
+  }
+  return node;
+}
+
+/**
+ * An SVG element.
+ * @template {keyof SVGElementTagNameMap} T
+ * @param {T} tag
+ * @param {Record<string, string | number>} [attributes]
+ * @param {string} [text]
+ * @returns {SVGElementTagNameMap[T]}
+ */
+export function draw(tag, attributes = {}, text = undefined) {
+  const node = document.createElementNS('http://www.w3.org/2000/svg', tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, String(value));
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
+/**
+ * @template {Element} T
+ * @param {T} parent
+ * @param {...(Node | string)} children
+ * @returns {T} the parent
+ */
+export function add(parent, ...children) {
+  parent.append(...children);
+  return parent;
+}
+
+/**
+ * Names an element for screen readers.
+ * @template {Element} T
+ * @param {T} node
+ * @param {string} text
+ * @returns {T} the element
+ */
+export function label(node, text) {
+  node.setAttribute('aria-label', text);
+  return node;
+}
+
+/**
+ * Writes only what changed: a selection made with the mouse survives.
+ * @param {Element} node
+ * @param {string} text
+ */
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+// aria-disabled keeps the focus on a button while its action is on its way; the disabled attribute would drop it.
+
+/** @param {Element} button */
+export const isDisabled = (button) => button.getAttribute('aria-disabled') === 'true';
+
+/**
+ * @param {Element} button
+ * @param {boolean} disabled
+ */
+export const disable = (button, disabled) => button.setAttribute('aria-disabled', String(disabled));

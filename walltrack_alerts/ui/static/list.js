@@ -1,0 +1,227 @@
+// The list: one element per alert id, so that focus, scroll position and selection stay where they are.
+
+import { comparePlaces, statusOf, withPending } from './alerts.js';
+import { NEW_MS, STATUS } from './constants.js';
+import { add, label, make, setText } from './dom.js';
+import { isSameFilter, NO_FILTER } from './filter.js';
+
+/** @param {import('./types.js').Panel} panel */
+export function createList(panel) {
+  const { id, state, makeButton, serverNow, setAge, root, on } = panel;
+
+  const list = label(make('ol', 'wta-list'), 'Alerts');
+  list.id = id('list');
+  const rows = new Map(); // alert id -> { item, button, check, part, alert, key }
+
+  /** @param {string} alertId */
+  function newRow(alertId) {
+    const item = make('li');
+    item.dataset.alertId = alertId;
+    const check = make('input', 'wta-tick-box');
+    check.type = 'checkbox';
+    check.tabIndex = -1;
+    check.addEventListener('click', (event) => {
+      const isTicked = check.checked; // markRows() sets it back
+      makeCurrent(alertId);
+      panel.selection.tickRows(alertId, isTicked, event.shiftKey);
+    });
+    const button = makeButton('wta-row', undefined, () => panel.detail.openAlert(alertId));
+    button.tabIndex = -1;
+    button.addEventListener('focus', () => makeCurrent(alertId));
+    const part = {
+      chip: make('span', 'wta-chip'),
+      kind: make('b'),
+      side: make('small'),
+      token: make('b'),
+      address: make('small'),
+      simulated: make('i', 'wta-simulated', 'simulated'),
+      what: make('b'),
+      more: make('small'),
+      amount: make('span'),
+      attempts: make('small'),
+      status: make('span', 'wta-status'),
+      by: make('small'),
+      acknowledged: make('small'),
+      since: make('time', 'wta-since'),
+    };
+    add(
+      button,
+      part.chip,
+      add(make('span', 'wta-kind'), part.kind, part.side),
+      add(make('span', 'wta-token'), part.token, part.simulated, part.address),
+      add(make('span', 'wta-what'), part.what, part.more),
+      add(make('span', 'wta-stake'), part.amount, part.attempts),
+      add(make('span', 'wta-state'), part.status, part.by, part.acknowledged),
+      part.since,
+    );
+    add(item, add(make('label', 'wta-check'), check), button);
+    return { item, button, check, part, alert: null, key: '' };
+  }
+
+  /**
+   * @param {any} row
+   * @param {import('./types.js').Alert} given
+   */
+  function showRow(row, given) {
+    const alert = withPending(given, state.pending.values());
+    const [status, by, acknowledged] = statusOf(alert, serverNow());
+    const key = JSON.stringify([alert, status]);
+    row.alert = given;
+    if (row.key === key) return;
+    row.key = key;
+    const { part } = row;
+    row.item.dataset.severity = alert.severity;
+    row.item.dataset.status = status;
+    row.item.toggleAttribute('data-pending', alert.pending === true);
+    part.chip.dataset.severity = alert.severity;
+    setText(part.chip, alert.severity);
+    setText(part.kind, alert.kind.toUpperCase());
+    setText(part.side, alert.side);
+    setText(part.token, alert.token || '—');
+    setText(part.address, alert.address === alert.token || alert.simulated ? '' : alert.address);
+    part.simulated.hidden = !alert.simulated;
+    // Every order here has failed for good; the error is what the operator needs to know.
+    setText(part.what, alert.error || alert.title);
+    part.what.classList.toggle('wta-two', alert.error !== '');
+    setText(part.more, alert.error || alert.message === alert.title ? '' : alert.message);
+    setText(part.amount, alert.amount);
+    const attempts = alert.attempts ? `${alert.attempts} attempts` : '';
+    setText(part.attempts, attempts + (alert.occurrences > 1 ? `${attempts && ' · '}${alert.occurrences}×` : ''));
+    setText(part.status, STATUS[status]);
+    setText(part.by, by);
+    setText(part.acknowledged, acknowledged && `ack. ${acknowledged}`);
+    part.acknowledged.title = acknowledged && `Acknowledged ${acknowledged}`;
+    setAge(part.since, alert.status === 'resolved' && alert.resolved ? alert.resolved : alert.created);
+    label(row.check, `Select ${alert.severity} alert ${alert.token}`);
+  }
+
+  /** @param {HTMLElement} item */
+  function markNew(item) {
+    item.classList.add('wta-new');
+    setTimeout(() => item.classList.remove('wta-new'), NEW_MS);
+  }
+
+  /** @param {import('./types.js').Alert[]} alerts */
+  function showList(alerts, { fresh = false } = {}) {
+    const wanted = new Map(alerts.map((/** @type {any} */ alert) => [alert.id, alert]));
+    const focused = /** @type {HTMLElement | null} */ (document.activeElement);
+    const focusedId = list.contains(focused) ? focused?.closest('li')?.dataset.alertId : undefined;
+    const before = state.loaded.findIndex((alert) => alert.id === state.current);
+    const newest = Math.max(0, ...state.loaded.map((alert) => alert.created));
+    for (const [alertId, row] of rows) {
+      const stays = wanted.get(alertId);
+      // A row that moves is removed first; the others then stay in place.
+      if (!stays || comparePlaces(stays, row.alert) !== 0) row.item.remove();
+      if (!stays) rows.delete(alertId);
+    }
+    let place = list.firstElementChild;
+    for (const alert of alerts) {
+      let row = rows.get(alert.id);
+      if (!row) {
+        row = newRow(alert.id);
+        rows.set(alert.id, row);
+        if (!fresh && alert.created > newest) markNew(row.item);
+      }
+      if (row.alert !== alert) showRow(row, alert);
+      if (row.item === place) place = row.item.nextElementSibling;
+      else list.insertBefore(row.item, place);
+    }
+    state.loaded = alerts;
+    panel.selection.dropTicks();
+    if (!wanted.has(state.current)) {
+      // The next row takes its place: keys can work through the list.
+      const following = state.loaded[Math.min(Math.max(before, 0), state.loaded.length - 1)]?.id ?? null;
+      state.current = before < 0 && wanted.has(state.selected) ? state.selected : following;
+    }
+    markRows();
+    if (focusedId !== undefined && focused !== document.activeElement) {
+      // An element that moves loses the focus.
+      if (wanted.has(focusedId)) focused?.focus({ preventScroll: true });
+      else rows.get(state.current)?.button.focus({ preventScroll: true });
+    }
+    showEmpty();
+    root.dataset.shown = String(state.loaded.length);
+  }
+
+  // Updates rows from an answer, before the list is read again.
+  function refreshRows(alerts = state.loaded) {
+    for (const alert of alerts) {
+      const row = rows.get(alert.id);
+      if (row) showRow(row, alert);
+    }
+  }
+
+  function markRows() {
+    root.dataset.selected = state.selected ?? '';
+    for (const [alertId, row] of rows) {
+      const current = alertId === state.current;
+      if (alertId === state.selected) row.button.setAttribute('aria-current', 'true');
+      else row.button.removeAttribute('aria-current');
+      if (row.button.tabIndex !== (current ? 0 : -1)) row.button.tabIndex = row.check.tabIndex = current ? 0 : -1;
+      row.item.toggleAttribute('data-current', current);
+      row.item.toggleAttribute('data-checked', state.checked.has(alertId));
+      row.check.checked = state.checked.has(alertId);
+    }
+  }
+
+  /** @param {string} alertId */
+  function makeCurrent(alertId) {
+    if (state.current === alertId) return;
+    state.current = alertId;
+    markRows();
+  }
+
+  /**
+   * Moves the current row, and the focus with it.
+   * @param {number} by
+   */
+  function step(by) {
+    if (!state.loaded.length) return;
+    const at = state.loaded.findIndex((alert) => alert.id === state.current);
+    const here = list.contains(document.activeElement) || state.selected === state.current;
+    // The first press only shows the current row.
+    const to = at < 0 ? 0 : Math.min(Math.max(at + (here ? by : 0), 0), state.loaded.length - 1);
+    makeCurrent(state.loaded[to].id);
+    const { button, item } = rows.get(state.loaded[to].id);
+    button.focus({ preventScroll: true });
+    item.scrollIntoView({ block: 'nearest' });
+    if (state.selected !== null && !panel.detail.isSheet()) panel.detail.openAlert(state.loaded[to].id, { push: false });
+    if (to >= state.loaded.length - 5) panel.reader.readMore();
+  }
+
+  // ---- what stands around the rows ----
+
+  const empty = make('div', 'wta-empty');
+  empty.id = id('empty');
+  empty.hidden = true;
+  const emptyClear = makeButton('wta-button', 'Clear the filter', () => panel.filters.showOnly({}));
+  add(empty, make('span', 'wta-tick', '✓'), make('b'), make('span'), emptyClear);
+
+  function showEmpty() {
+    const filtered = !isSameFilter(state.filter, NO_FILTER);
+    empty.hidden = state.loaded.length > 0 || state.next !== null || root.dataset.state === 'loading';
+    empty.dataset.filtered = String(filtered);
+    const only = state.filter.severities.length === 1 ? `${state.filter.severities[0]} ` : '';
+    setText(empty.children[1], filtered ? `No ${only}alerts here` : 'No open alerts');
+    const all = Number(root.dataset.ill)
+      ? 'But alerting itself needs help: some may be missing.'
+      : 'New ones appear here by themselves.';
+    setText(empty.children[2], filtered ? 'Nothing matches this filter.' : all);
+    emptyClear.hidden = !filtered;
+    more.hidden = state.next === null;
+  }
+
+  const more = make('div', 'wta-more', 'Reading more …');
+  more.id = id('more');
+  more.hidden = true;
+  const watcher = new IntersectionObserver(
+    (seen) => {
+      if (seen.some((each) => each.isIntersecting)) panel.reader.readMore();
+    },
+    { rootMargin: '600px 0px' },
+  );
+  watcher.observe(more);
+  on('closed', () => watcher.disconnect());
+
+  return { empty, list, markRows, more, refreshRows, rows, showEmpty, showList, step, watcher };
+}

@@ -1,0 +1,24 @@
+// What the browser remembers between visits. It may forbid storage; then it remembers nothing.
+
+export const storage = {
+  /** @param {string} key */
+  get(key) {
+    try {
+      return localStorage.getItem(key) ?? '';
+    } catch {
+      return '';
+    }
+  },
+
+  /**
+   * @param {string} key
+   * @param {string} value
+   */
+  set(key, value) {
+    try {
+      localStorage.setItem(key, value);
+    } catch {
+      // as above
+    }
+  },
+};
