@@ -35,7 +35,7 @@
 --   87_statistics.sql            the data of the charts
 --   90_reconcile.sql             compares orders with alerts and heals what is missing
 --   92_purge.sql                 retention: deletes alerts that were resolved long ago
---   93_health_checks.sql         the checks of health(), each with advice for the role that asks
+--   93_health_checks.sql         the parts of health(), each with advice for the role that asks
 --   94_health.sql                whether alerting itself works
 --   95_privileges.sql            revokes what new objects grant to PUBLIC and to the roles of a public API
 --   99_refresh_guards.sql        rewrites the guards of all watched tables after an upgrade

@@ -30,7 +30,7 @@ $$;
 comment on function walltrack.first_text(jsonb, text[]) is 'The text of the first key that has one.';
 
 
-create or replace function walltrack.alerted_order_id(p_alert walltrack.alerts) returns text
+create or replace function walltrack.derive_order_id(p_alert walltrack.alerts) returns text
 language sql
 immutable
 security invoker
@@ -45,7 +45,7 @@ as $$
   end
 $$;
 
-comment on function walltrack.alerted_order_id(walltrack.alerts) is
+comment on function walltrack.derive_order_id(walltrack.alerts) is
 'The id of the order of an order alert that another program wrote, from its dedupe key or its data.';
 
 
@@ -68,7 +68,7 @@ declare
   v_amount numeric := coalesce(p_order.amount_sol, walltrack.parse_number(walltrack.first_text(v_data, 'amount_sol', 'amount')));
 begin
   return v_data || jsonb_build_object(
-    'order_id', walltrack.alerted_order_id(p_alert),
+    'order_id', walltrack.derive_order_id(p_alert),
     'order_type', v_type,
     'token', coalesce(p_order.token_address, walltrack.clip(walltrack.first_text(v_data, 'token', 'token_address', 'mint'), 200)),
     'token_symbol', coalesce(p_order.token_symbol, walltrack.clip(walltrack.first_text(v_data, 'token_symbol', 'symbol'), 200)),
@@ -107,7 +107,7 @@ begin
   select coalesce((f.watched).table_id, p_alert.order_table), f.stored
   into v_alert.order_table, v_stored
   from (select) as one
-  left join walltrack.find_stored_orders(walltrack.alerted_order_id(p_alert), null) as f on true
+  left join walltrack.find_stored_orders(walltrack.derive_order_id(p_alert), null) as f on true
   order by (f.watched).table_id is distinct from p_alert.order_table, (f.watched).watched_since
   limit 1;
   v_alert.data := walltrack.complete_alert_data(p_alert, walltrack.order_facts_of(v_stored));

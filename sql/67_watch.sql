@@ -211,7 +211,7 @@ begin
   v_watch.table_name := walltrack.table_name(p_table);
   v_watch.columns := walltrack.map_columns(p_table, p_columns, v_watch.columns);
   v_watch.cancel_pattern := coalesce(p_cancel_pattern, v_watch.cancel_pattern, '^Max retries reached');
-  v_watch.order_actions := coalesce(p_order_actions, v_watch.order_actions, walltrack.order_actions_refusal(p_table) is null);
+  v_watch.order_actions := coalesce(p_order_actions, v_watch.order_actions, walltrack.table_action_refusal(p_table) is null);
   v_watch.notify := coalesce(p_notify, v_watch.notify, 'event');
   perform walltrack.check_watchable(p_table, v_watch.columns, v_watch.cancel_pattern, v_watch.notify);
   return v_watch;

@@ -244,9 +244,9 @@ begin
     raise exception 'order actions are switched off for %', v_table.table_id
       using errcode = 'WT011', hint = 'The owner of alerting can switch them on: watch_orders(..., p_order_actions => true).';
   end if;
-  if walltrack.order_actions_refusal(v_table.table_id) is not null then
+  if walltrack.table_action_refusal(v_table.table_id) is not null then
     raise exception 'orders of % cannot be changed from their alerts: %', v_table.table_id,
-      walltrack.order_actions_refusal(v_table.table_id)
+      walltrack.table_action_refusal(v_table.table_id)
       using errcode = 'WT011', hint = 'Let one role own both; `walltrack-alerts doctor` says how.';
   end if;
   return v_table;

@@ -1,4 +1,4 @@
--- The checks of health(). Each returns its rows of name, ok, found and advice; ok is NULL where something is impossible here.
+-- The parts of health(). Each returns its rows of name, ok, found and advice; ok is NULL where something is impossible here.
 --
 -- The reader may lack the rights to follow an advice: every command stands beside the role that can run it. health() calls the
 -- checks with the rights of the owner of alerting, so current_user is the owner and p_reader the role that asked.
@@ -138,7 +138,8 @@ $$;
 comment on function walltrack.guard_defects() is 'What is wrong with the guards of the watched tables, one row for each defect.';
 
 
-create or replace function walltrack.check_watching(p_reader regrole) returns table (name text, ok boolean, found text, advice text)
+create or replace function walltrack.health_of_watching(p_reader regrole)
+returns table (name text, ok boolean, found text, advice text)
 language sql
 stable
 security invoker
@@ -161,11 +162,12 @@ as $$
     and not exists (select from walltrack.watched_tables as w where w.table_id = to_regclass('walltrack.orders'))
 $$;
 
-comment on function walltrack.check_watching(regrole) is
+comment on function walltrack.health_of_watching(regrole) is
 'Whether a table of orders is watched at all.';
 
 
-create or replace function walltrack.check_guards(p_reader regrole) returns table (name text, ok boolean, found text, advice text)
+create or replace function walltrack.health_of_guards(p_reader regrole)
+returns table (name text, ok boolean, found text, advice text)
 language sql
 stable
 security invoker
@@ -227,7 +229,7 @@ as $$
   order by 1
 $$;
 
-comment on function walltrack.check_guards(regrole) is
+comment on function walltrack.health_of_guards(regrole) is
 'Whether the guard of each watched table is in place, enabled and written for its columns.';
 
 
@@ -247,7 +249,8 @@ comment on function walltrack.ownership_instruction(regrole, regclass, regrole) 
 'How the reader gets a table to belong to the owner of alerting, as a clause.';
 
 
-create or replace function walltrack.check_order_actions(p_reader regrole) returns table (name text, ok boolean, found text, advice text)
+create or replace function walltrack.health_of_order_actions(p_reader regrole)
+returns table (name text, ok boolean, found text, advice text)
 language sql
 stable
 security invoker
@@ -257,11 +260,12 @@ as $$
     'order actions on ' || g.table_name,
     false,
     coalesce(
-      walltrack.order_actions_refusal(g.table_id), format('%s, which owns alerting, may not read and update the table', current_user)
+      walltrack.table_action_refusal(g.table_id),
+      format('%s, which owns alerting, may not read and update the table', current_user)
     ),
     walltrack.format_sentence(
       case
-        when walltrack.order_actions_refusal(g.table_id) is null then walltrack.run_instruction(
+        when walltrack.table_action_refusal(g.table_id) is null then walltrack.run_instruction(
           p_reader, g.table_owner, format('grant select, update on %s to %I', g.table_name, current_user)
         )
         when g.table_owner <> quote_ident(current_user)::regrole
@@ -274,17 +278,18 @@ as $$
   from walltrack.described_watches() as g
   where g.is_there and g.order_actions
     and (
-      walltrack.order_actions_refusal(g.table_id) is not null
+      walltrack.table_action_refusal(g.table_id) is not null
       or not (has_table_privilege(g.table_id, 'select') and has_table_privilege(g.table_id, 'update'))
     )
   order by 1
 $$;
 
-comment on function walltrack.check_order_actions(regrole) is
+comment on function walltrack.health_of_order_actions(regrole) is
 'Watched tables whose orders cannot be retried or cancelled although order actions are switched on.';
 
 
-create or replace function walltrack.check_orders(p_reader regrole) returns table (name text, ok boolean, found text, advice text)
+create or replace function walltrack.health_of_orders(p_reader regrole)
+returns table (name text, ok boolean, found text, advice text)
 language sql
 stable
 security invoker
@@ -297,7 +302,9 @@ as $$
     walltrack.format_sentence(
       case
         when not has_table_privilege(g.table_id, 'select')
-          then walltrack.run_instruction(p_reader, g.table_owner, format('grant select on %s to %I', g.table_name, current_user))
+          then walltrack.run_instruction(
+            p_reader, g.table_owner, format('grant select on %s to %I', g.table_name, current_user)
+          )
         when walltrack.can_hide_orders(g.table_id) then walltrack.run_instruction(
           p_reader, g.table_owner, format('create policy walltrack_alerts on %s to %I using (true)', g.table_name, current_user)
         )
@@ -323,11 +330,12 @@ as $$
   order by 1
 $$;
 
-comment on function walltrack.check_orders(regrole) is
+comment on function walltrack.health_of_orders(regrole) is
 'Tables whose orders are not read, or not watched although they succeed or inherit from a watched table.';
 
 
-create or replace function walltrack.check_event_trigger(p_reader regrole) returns table (name text, ok boolean, found text, advice text)
+create or replace function walltrack.health_of_event_trigger(p_reader regrole)
+returns table (name text, ok boolean, found text, advice text)
 language sql
 stable
 security invoker
@@ -355,11 +363,12 @@ as $$
   where o.rolname = current_user
 $$;
 
-comment on function walltrack.check_event_trigger(regrole) is
+comment on function walltrack.health_of_event_trigger(regrole) is
 'Whether the guards follow ALTER TABLE; ok is NULL where the owner of alerting may not create event triggers.';
 
 
-create or replace function walltrack.check_schema(p_reader regrole) returns table (name text, ok boolean, found text, advice text)
+create or replace function walltrack.health_of_schema(p_reader regrole)
+returns table (name text, ok boolean, found text, advice text)
 language sql
 stable
 security invoker
@@ -383,11 +392,12 @@ as $$
   having count(*) > 0
 $$;
 
-comment on function walltrack.check_schema(regrole) is
+comment on function walltrack.health_of_schema(regrole) is
 'Roles that may create objects in schema walltrack.';
 
 
-create or replace function walltrack.check_dumps(p_reader regrole) returns table (name text, ok boolean, found text, advice text)
+create or replace function walltrack.health_of_dumps(p_reader regrole)
+returns table (name text, ok boolean, found text, advice text)
 language sql
 stable
 security invoker
@@ -427,11 +437,12 @@ as $$
   order by 1
 $$;
 
-comment on function walltrack.check_dumps(regrole) is
+comment on function walltrack.health_of_dumps(regrole) is
 'Roles whose dumps of the database fail because of alerting.';
 
 
-create or replace function walltrack.check_faults(p_reader regrole) returns table (name text, ok boolean, found text, advice text)
+create or replace function walltrack.health_of_faults(p_reader regrole)
+returns table (name text, ok boolean, found text, advice text)
 language sql
 stable
 security invoker
@@ -444,5 +455,5 @@ as $$
   where f.sqlstate <> 'WT007'
 $$;
 
-comment on function walltrack.check_faults(regrole) is
+comment on function walltrack.health_of_faults(regrole) is
 'Errors of alerting that no reconciliation has healed yet.';

@@ -1,7 +1,7 @@
 -- Whether alerting itself works, for the panel's banner and `walltrack-alerts doctor`. It shows process ids and application names,
 -- but no query texts.
 
-create or replace function walltrack.check_notification_queue(p_reader regrole, p_usage float8)
+create or replace function walltrack.health_of_notification_queue(p_reader regrole, p_usage float8)
 returns table (name text, ok boolean, found text, advice text)
 language sql
 stable
@@ -46,7 +46,7 @@ as $$
   where f.sqlstate = 'WT007'
 $$;
 
-comment on function walltrack.check_notification_queue(regrole, float8) is
+comment on function walltrack.health_of_notification_queue(regrole, float8) is
 'How full the notification queue is, which session holds it, and which notifications were skipped.';
 
 
@@ -63,23 +63,23 @@ declare
   v_usage float8 := pg_notification_queue_usage();  -- the call also lets the queue shrink
 begin
   return query
-  select c.* from walltrack.check_watching(v_reader) as c
+  select c.* from walltrack.health_of_watching(v_reader) as c
   union all
-  select c.* from walltrack.check_guards(v_reader) as c
+  select c.* from walltrack.health_of_guards(v_reader) as c
   union all
-  select c.* from walltrack.check_order_actions(v_reader) as c
+  select c.* from walltrack.health_of_order_actions(v_reader) as c
   union all
-  select c.* from walltrack.check_orders(v_reader) as c
+  select c.* from walltrack.health_of_orders(v_reader) as c
   union all
-  select c.* from walltrack.check_event_trigger(v_reader) as c
+  select c.* from walltrack.health_of_event_trigger(v_reader) as c
   union all
-  select c.* from walltrack.check_schema(v_reader) as c
+  select c.* from walltrack.health_of_schema(v_reader) as c
   union all
-  select c.* from walltrack.check_dumps(v_reader) as c
+  select c.* from walltrack.health_of_dumps(v_reader) as c
   union all
-  select c.* from walltrack.check_faults(v_reader) as c
+  select c.* from walltrack.health_of_faults(v_reader) as c
   union all
-  select c.* from walltrack.check_notification_queue(v_reader, v_usage) as c;
+  select c.* from walltrack.health_of_notification_queue(v_reader, v_usage) as c;
 end
 $$;
 
