@@ -35,3 +35,13 @@ test('charts without any value stay whole', () => {
   const answer = { raised: [bucket(0, [0])], open: [{ at: 0, values: [0] }], acknowledge: [], resolve: [] };
   assert.equal(fromFirstValue(answer), answer);
 });
+
+test('charts with a value in the first bucket stay whole', () => {
+  const answer = {
+    raised: [bucket(0, [1]), bucket(1, [1])],
+    open: [{ at: 1, values: [1] }],
+    acknowledge: [bucket(0, [null], 0), bucket(1, [5], 1)],
+    resolve: [],
+  };
+  assert.equal(fromFirstValue(answer).raised.length, 2);
+});
