@@ -11,6 +11,15 @@ ADD = """
 alter table if exists walltrack.alerts add column if not exists own_writes bigint not null default 0;
 """
 
+# Their parameters have other names since then, which CREATE OR REPLACE refuses.
+FORGET = """
+drop function if exists walltrack.refresh_alert(uuid, text, text, text, jsonb, regclass, text, int, boolean);
+drop function if exists walltrack.repeat_alert(
+  uuid, text, text, text, text, jsonb, boolean, text, regclass, text, int, boolean, text, text
+);
+drop function if exists walltrack.sync_unusual_write(regclass, jsonb, text, text, text, text, text, boolean, boolean);
+"""
+
 DROP = """
 drop function if exists walltrack.tg_alerts__append_delete_event cascade;
 drop view if exists walltrack.open_alerts;
@@ -19,8 +28,9 @@ alter table if exists walltrack.alerts drop column if exists own_writes;
 
 
 def upgrade() -> None:
-    """Add the column, where the table exists already."""
+    """Add the column, where the table exists already, and drop functions whose parameters have new names."""
     run_script(ADD)
+    run_script(FORGET)
 
 
 def downgrade() -> None:
