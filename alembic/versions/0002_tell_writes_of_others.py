@@ -11,12 +11,15 @@ ADD = """
 alter table if exists walltrack.alerts add column if not exists own_writes bigint not null default 0;
 """
 
-# Their parameters have other names since then, which CREATE OR REPLACE refuses.
+# Their parameters have other names since then, which CREATE OR REPLACE refuses. Only alerting itself calls them.
 FORGET = """
+-- squawk-ignore ban-drop-function
 drop function if exists walltrack.refresh_alert(uuid, text, text, text, jsonb, regclass, text, int, boolean);
+-- squawk-ignore ban-drop-function
 drop function if exists walltrack.repeat_alert(
   uuid, text, text, text, text, jsonb, boolean, text, regclass, text, int, boolean, text, text
 );
+-- squawk-ignore ban-drop-function
 drop function if exists walltrack.sync_unusual_write(regclass, jsonb, text, text, text, text, text, boolean, boolean);
 """
 

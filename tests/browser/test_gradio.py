@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import gradio as gr
@@ -56,28 +57,44 @@ def test_a_page_loads_the_modules_of_an_upgraded_panel(
 ) -> None:
     """Gradio gives files no version, and browsers keep old ones for a tenth of their age."""
     folder = tmp_path / "static"
-    shutil.copytree(assets._FOLDER, folder)
+    shutil.copytree(assets.FOLDER, folder)
     for path in folder.iterdir():
         os.utime(path, (0, 0))
+    monkeypatch.setattr(assets, "FOLDER", folder)
     monkeypatch.setattr(assets, "MODULES_ROUTE", f"{assets.FILE_ROUTE}{folder}/")
     gr.set_static_paths([folder])
-    with gr.Blocks() as host:
-        create_alerts_panel(database_url, operator="ada")
-    _, url, _ = host.launch(
-        server_name="127.0.0.1", server_port=free_port(), prevent_thread_lock=True, quiet=True, footer_links=[], ssr_mode=False
-    )
-    try:
+    port = free_port()
+    requested: list[str] = []
+
+    @contextmanager
+    def served() -> Iterator[str]:
+        with gr.Blocks() as host:
+            create_alerts_panel(database_url, operator="ada")
+        _, url, _ = host.launch(
+            server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, quiet=True, footer_links=[], ssr_mode=False
+        )
+        try:
+            yield url
+        finally:
+            host.close()
+
+    with served() as url:
         page = open_page(url)
         assert page.evaluate("document.body.dataset.version") is None
-        module = folder / "format.js"
-        module.write_text(module.read_text() + "document.body.dataset.version = 'next';\n")
-        os.utime(module, (1, 1))
         page.goto("about:blank")
+        page.on("request", lambda request: requested.append(request.url))
+        page.goto(url)
+        page.locator("[data-state=live]").wait_for()
+        assert len([each for each in requested if "/static/" in each and "file=" in each]) == len(assets.MODULES)
+        page.goto("about:blank")
+    module = folder / "format.js"
+    module.write_text(module.read_text() + "document.body.dataset.version = 'next';\n")
+    os.utime(module, (1, 1))
+    with served() as url:
         page.goto(url)
         page.locator("[data-state=live]").wait_for()
         assert page.evaluate("document.body.dataset.version") == "next"
-    finally:
-        host.close()
+        page.goto("about:blank")
 
 
 def test_a_panel_whose_modules_come_late_starts_by_itself(serve: Serve, open_page: OpenPage) -> None:

@@ -6,6 +6,7 @@ component: its routes are made when it is launched, without a hook for what it e
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote
@@ -14,29 +15,45 @@ import gradio as gr
 
 from walltrack_alerts.ui.gradio_internals import FILE_ROUTE
 
-_FOLDER = Path(__file__).resolve().parent / "static"
+FOLDER = Path(__file__).resolve().parent / "static"
 
-MODULES_ROUTE = f"{FILE_ROUTE}{_FOLDER.as_posix()}/"
+MODULES_ROUTE = f"{FILE_ROUTE}{FOLDER.as_posix()}/"
 """Below the root of the app."""
 
-MODULES_CACHE = "private, max-age=60"
-"""Long enough for the bootstrap: it fetches each module anew, and the import that follows takes it from the cache."""
+MODULES_CACHE = "private, max-age=86400"
+"""The bootstrap fetches them anew when their version has changed."""
 
-MODULES = tuple(sorted(path.name for path in _FOLDER.glob("*.js")))
+MODULES = tuple(sorted(path.name for path in FOLDER.glob("*.js")))
 
-STYLE = "".join((_FOLDER / name).read_text(encoding="utf-8") for name in ("panel.css", "charts.css", "alarm.css"))
+STYLE = "".join((FOLDER / name).read_text(encoding="utf-8") for name in ("panel.css", "charts.css", "alarm.css"))
 
 _BOOTSTRAP = """
-// Gradio runs this once per panel. After an upgrade the browser may still hold modules of the version before, and Gradio's
-// addresses of files have no place for a version: so every module is fetched anew before main.js imports them.
+// Gradio runs this once per panel. Its addresses of files have no place for a version, and the browser may hold modules of
+// another one: unless it has loaded this version before, every module is fetched anew before main.js imports them.
 const folder = new URL(props.modules_path, document.baseURI).href;
+const key = 'walltrack-alerts.modules';
+const version = folder + props.modules_version;
 const fetched = async (name) => {
   const response = await fetch(folder + name, { cache: 'no-cache' });
   if (!response.ok) throw new Error(`${name}: HTTP ${response.status}`);
 };
+const isLoaded = () => {
+  try {
+    return localStorage.getItem(key) === version;
+  } catch {
+    return false; // storage is forbidden
+  }
+};
 const start = async () => {
   try {
-    await Promise.all(props.modules.map(fetched));
+    if (!isLoaded()) {
+      await Promise.all(props.modules.map(fetched));
+      try {
+        localStorage.setItem(key, version);
+      } catch {
+        // as above
+      }
+    }
     const { startPanel } = await import(`${folder}main.js`);
     element.firstElementChild.replaceChildren();
     if (element.isConnected) startPanel({ element, trigger, props, server, watch });
@@ -55,12 +72,17 @@ def bootstrap(events: Iterable[str]) -> str:
     return f"// Events: {', '.join(map(repr, events))}{_BOOTSTRAP}"
 
 
-gr.set_static_paths([_FOLDER])
+gr.set_static_paths([FOLDER])
 
 
 def modules_path() -> str:
     """Where the page finds the modules, relative to its root."""
     return quote(MODULES_ROUTE.removeprefix("/"), safe="/=:")
+
+
+def modules_version() -> str:
+    """A hash of the modules."""
+    return hashlib.sha256(b"".join((FOLDER / name).read_bytes() for name in MODULES)).hexdigest()[:16]
 
 
 def is_module(route: str) -> bool:

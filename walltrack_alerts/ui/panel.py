@@ -74,6 +74,7 @@ def create_alerts_panel(
             style=assets.STYLE,
             modules=assets.MODULES,
             modules_path=assets.modules_path(),
+            modules_version=assets.modules_version(),
             panel_id=elem_id,
             refresh_ms=max(int(options.get("refresh_seconds", 5.0) * 1000), 200),
             own_page=own_page,
