@@ -66,7 +66,7 @@ order by p.proname
 
 
 def render(connection: psycopg.Connection) -> str:
-    """The text of the page for a migrated database, as a superuser. Changes nothing: the roles it creates are rolled back."""
+    """Return the page for a migrated database, read as a superuser; the roles it creates are rolled back."""
     with connection.transaction(force_rollback=True):
         connection.execute("set local search_path = pg_catalog")
         for access in ACCESS:

@@ -1,7 +1,7 @@
 """The cost of an order write in this working tree and in another revision, in one run.
 
-The other revision is unpacked into a temporary folder, and each package migrates a database of its own on the same server.
-Then the tables of both take turns in short slices, beside a bare one.
+The other revision is unpacked into a temporary folder, and each package migrates its own database on the same server.
+The tables of both then take turns in short slices, along with a bare table.
 
     python bench/compare.py REV [--slices N] [--only NAME]... [--lean] [--url URL] [--json FILE]
 """
@@ -40,7 +40,7 @@ def unpacked(revision: str) -> Iterator[Path]:
 
 
 def comparison(figures: Sequence[Figure]) -> Table:
-    """One line per kind of write. Of costs less than 1 is better, of rates more than 1."""
+    """One line per kind of write. For costs, a ratio below 1 is better; for rates, above 1."""
     table = Table(box=None, pad_edge=False)
     table.add_column("write", no_wrap=True)
     for heading in ("unit", "bare", "old", "new", "new / old", "extra old", "extra new", "extra new / old"):

@@ -1,7 +1,7 @@
-"""Writers that fail and fill orders on a server that is killed again and again, and what must be true afterwards.
+"""Writers fail and fill orders on a server that is killed repeatedly; defines what must hold afterwards.
 
-Each writer remembers what was acknowledged to it: the order, and the alerts that order must have. A write that was cut off
-may be there or not, but the order and its alerts agree. The tests and the soak run share this file.
+Each writer remembers what the server acknowledged: the order and the alerts it must have. A write that was cut off
+may or may not be there, but the order and its alerts must agree. The tests and the soak run share this file.
 """
 
 from __future__ import annotations
@@ -80,10 +80,10 @@ class State:
 
 @dataclass(slots=True)
 class Record:
-    """What a writer knows of one order of its own.
+    """What a writer knows about one of its own orders.
 
-    `cut` is the state after a write that nobody acknowledged. `loose`: alerting was kept from its work during the last
-    write, so that only after a reconciliation an alert is open when it should be.
+    `cut` is the state after a write that the server never acknowledged. `loose`: alerting was blocked during the last
+    write, so its alert is guaranteed to be correct only after a reconciliation.
     """
 
     order: uuid.UUID = field(default_factory=uuid.uuid4)
@@ -94,7 +94,7 @@ class Record:
 
 @dataclass(slots=True)
 class Shared:
-    """An order that all writers fail; how many failures were acknowledged, cut off, and not seen by alerting."""
+    """An order that all writers fail, with counts of failures acknowledged, cut off, and not seen by alerting."""
 
     order: uuid.UUID = field(default_factory=uuid.uuid4)
     acknowledged: int = 0
@@ -122,7 +122,7 @@ def story(chance: random.Random) -> Iterator[list[str]]:
 
 
 class Server:
-    """An own server with fsync on. Whoever enters it again after a kill starts it again."""
+    """A dedicated server with fsync on. Entering it again after a kill restarts it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -147,7 +147,7 @@ class Server:
 
 
 class Load:
-    """Writers that go on, crash or not, until they are stopped."""
+    """Writers that keep writing through crashes until they are stopped."""
 
     def __init__(self, url: str, seed: int, shared: int = 2, faults: bool = False) -> None:
         self.url = make_conninfo(url, application_name="walltrack_writer")
@@ -164,7 +164,7 @@ class Load:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Load]:
-        """The writers write inside; an error other than a lost connection is raised at the end."""
+        """Run the writers during the block; raise any error other than a lost connection at its end."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             for shared in self.shared:
                 connection.execute(ACTIONS["create"], {"order": shared.order})
@@ -181,7 +181,7 @@ class Load:
             raise self.errors[0]
 
     def wait_for_writes(self, count: int, timeout: float | None = None) -> None:
-        """Until so many more writes were acknowledged, or for `timeout` seconds."""
+        """Wait until this many more writes are acknowledged, or for `timeout` seconds."""
         with self._changed:
             target = self.written + count
             self._changed.wait_for(lambda: self.written >= target or bool(self.errors), timeout)
@@ -194,14 +194,14 @@ class Load:
                     writer = Writer(self, connection, self.records[number], chance)
                     while not self._stop.is_set():
                         writer.one_more()
-                self._stop.wait(0.02)  # between two tries to reach a server that recovers
+                self._stop.wait(0.02)  # between two attempts to reach a recovering server
         except BaseException as error:  # noqa: BLE001 - the thread that waits raises it
             with self._changed:
                 self.errors.append(error)
                 self._changed.notify_all()
 
     def count(self, shared: Shared | None = None, *, acknowledged: int = 0, cut: int = 0, unseen: int = 0) -> None:
-        """Count what became of a write."""
+        """Count the outcome of a write."""
         with self._changed:
             if shared:
                 shared.acknowledged += acknowledged
@@ -223,11 +223,11 @@ class Writer:
         connection.add_notice_handler(self._heard)
 
     def _heard(self, notice: psycopg.errors.Diagnostic) -> None:
-        """The database warns when it could not do the alert of a write."""
+        """Note the warning that the database sends when it could not update the alert of a write."""
         self.warned = self.warned or notice.severity_nonlocalized == "WARNING"
 
     def one_more(self) -> None:
-        """Fail a shared order, or live through an order of one's own."""
+        """Fail a shared order, or run one of this writer's own orders through its life."""
         if self.load.shared and self.chance.random() < 0.2:
             self._fail_shared(self.chance.choice(self.load.shared))
             return
@@ -240,7 +240,7 @@ class Writer:
 
     def _write(self, record: Record, actions: list[str]) -> None:
         record.cut = reduce(State.after, actions, record.state)
-        record.loose = self.load.faults  # until it is known better: a warning may be lost with the connection
+        record.loose = self.load.faults  # the default, because a warning may be lost with the connection
         record.loose = self._send(actions, record.order)
         record.state, record.cut = record.cut, None
         self.load.count(acknowledged=1)
@@ -254,7 +254,7 @@ class Writer:
         self.load.count(shared, acknowledged=1, unseen=int(unseen))
 
     def _send(self, actions: list[str], order: uuid.UUID) -> bool:
-        """Do it in one transaction; whether alerting was kept from its work."""
+        """Run the actions in one transaction; return whether alerting was blocked."""
         self.warned = False
         before = self.load.blind
         with self.connection.transaction() if len(actions) > 1 else contextlib.nullcontext():
@@ -265,7 +265,7 @@ class Writer:
 
 @dataclass
 class Verdict:
-    """What should be there and is not, and what is there and should not."""
+    """What is missing, and what is there but should not be."""
 
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
@@ -324,7 +324,7 @@ def verify(url: str, load: Load) -> Verdict:
 
 def _verify_record(verdict: Verdict, record: Record, found: State) -> None:
     if found.status is None:
-        found = replace(found, attempts=record.state.attempts)  # of an order that is gone only the alerts tell
+        found = replace(found, attempts=record.state.attempts)  # only the alerts still show a deleted order
     allowed = [record.state, *([record.cut] if record.cut else [])]
     allowed = [replace(state, attempts=found.attempts) if state.status is None else state for state in allowed]
     if found in allowed:

@@ -1,6 +1,6 @@
-"""Commit -> event in the consumer's hands, beside a bare LISTEN / NOTIFY pair in the same run; catching up; idle listeners.
+"""Commit-to-consumer latency beside a bare LISTEN / NOTIFY pair in the same run; catching up; idle listeners.
 
-Both take turns on the same kind of write, an alert that is raised, timed from the begin of the write. Prints medians and p95 in
+Both take turns on the same kind of write (raising an alert), timed from the start of the write. Prints medians and p95 in
 milliseconds and their ratio, then events per second, then what 100 listeners cost while nothing happens.
 
     python bench/event_stream.py [--rounds 500] [--events 100000] [--idle 30]
@@ -29,12 +29,12 @@ RAISE = "select walltrack.raise_alert('bench', 'high', 'a title', '', '{}', true
 
 
 def p95(values: list[float]) -> float:
-    """The value that 95 of 100 stay below."""
+    """The 95th percentile."""
     return statistics.quantiles(values, n=20)[-1]
 
 
 async def latencies(url: str, rounds: int) -> tuple[list[float], list[float]]:
-    """Milliseconds from the begin of the write to the event: ours and a bare listener, on the same kind of write in turns."""
+    """Milliseconds from the start of a write to its event, for our listener and a bare one in turns."""
     live = asyncio.Event()
     arrived: asyncio.Queue[float] = asyncio.Queue()
 
@@ -83,7 +83,7 @@ async def catch_up(url: str, count: int) -> float:
 
 
 async def idle(url: str, seconds: float) -> str:
-    """What so many listeners in this process cost, here and in the server, while nothing happens."""
+    """The idle cost of this many listeners, in this process and in the server."""
     live, all_live = 0, asyncio.Event()
     ours = psutil.Process()
     before = ours.memory_info().rss
@@ -104,7 +104,7 @@ async def idle(url: str, seconds: float) -> str:
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         found = await connection.execute("select pid from pg_stat_activity where application_name = 'idle'")
         backends = [psutil.Process(pid) for (pid,) in await found.fetchall()]
-        await asyncio.sleep(5)  # what starting them left to do
+        await asyncio.sleep(5)  # let the work of starting them finish
         await connection.execute("listen walltrack_alerts_heartbeat")
         begin, client, server = time.perf_counter(), time.process_time(), processor(backends)
         await asyncio.sleep(seconds)
@@ -123,7 +123,7 @@ async def idle(url: str, seconds: float) -> str:
 
 
 def processor(processes: list[psutil.Process]) -> float:
-    """Seconds on the processor."""
+    """CPU seconds used."""
     return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
@@ -143,7 +143,7 @@ def main() -> None:
 
 
 def measure(folder: Path, options: argparse.Namespace) -> None:
-    """On an own server."""
+    """Run on a dedicated server."""
     with embedded_server(folder) as url, psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"alter system set max_connections = {3 * LISTENERS}")
     with embedded_server(folder) as url:

@@ -1,4 +1,4 @@
-"""What alerting costs an order write, beside a bare table and beside the triggers of a textbook.
+"""What alerting costs an order write, compared with a bare table and with textbook triggers.
 
 Tables with the same rows, indexes and host triggers take turns in short slices, each in a backend of its own; the figures are
 medians over the paired slices. CPU is the backend's own time on the processor, read from the kernel, so the server has to run
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def report(results: Results, caption: str, options: argparse.Namespace, console: Console) -> None:
-    """Print the tables and write the files that were asked for."""
+    """Print the tables and write the requested files."""
     if results.figures:
         console.print(writes_table(results.figures), "")
     if table := silence_table(results.figures):

@@ -1,9 +1,9 @@
-"""The panel: commit -> visible badge, what idle pages cost the server, and the first list with a long history.
+"""The panel: latency from commit to visible badge, cost of idle pages, and the first list with a long history.
 
     python bench/panel.py [--rounds N] [--pages N] [--idle SECONDS] [--open N] [--resolved N]
 
 Every page is a tab of a real Chromium on this machine and the server a process of its own, so on few cores the browsers'
-work is in the figures too. Figures that are compared take turns within the run. `must` is what has to be kept.
+work is included in the figures. Figures that are compared take turns within the run. `must` is the required limit.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ select 'order_failed_permanently', (array['critical', 'high', 'warning', 'info']
 from (select n, now() - n * interval '20 s' as t from generate_series(1, %(count)s) as n) as times
 """
 
-# The moments at which the badge shows a number and at which an alert has its row, as painted, in milliseconds since 1970.
+# When the badge shows a number and when an alert's row is painted, in milliseconds since 1970.
 WATCH = """() => {
   const root = document.querySelector('.wta');
   window.paints = {};
@@ -84,7 +84,7 @@ new MutationObserver((_, observer) => {
 
 @contextlib.contextmanager
 def serving(url: str) -> Iterator[tuple[str, int]]:
-    """The panel in a process of its own: its address and process id."""
+    """Run the panel in its own process; yields its address and process id."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     process = subprocess.Popen([sys.executable, "-c", SERVE, url, str(port)])
@@ -122,7 +122,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def live_page(browser: Browser, address: str) -> Page:
-    """A page that hears of changes by itself, in a window of its own: a hidden tab paints nothing."""
+    """A live page in its own window, because a hidden tab paints nothing."""
     page = browser.new_context().new_page()
     page.set_default_timeout(PATIENCE)
     page.goto(address)
@@ -133,7 +133,7 @@ def live_page(browser: Browser, address: str) -> Page:
 
 @dataclass
 class Latencies:
-    """Milliseconds from before the commit to what is painted: of every page, and of the slowest one of each round."""
+    """Milliseconds from just before the commit to the paint, for every page and for the slowest page of each round."""
 
     badge: list[float] = field(default_factory=list)
     row: list[float] = field(default_factory=list)
@@ -157,7 +157,7 @@ class Latencies:
 
 
 def painted(page: Page, key: str) -> float:
-    """When it was painted, milliseconds since 1970."""
+    """The time of the paint, in milliseconds since 1970."""
     page.wait_for_function("key => window.paints[key] !== undefined", arg=key)
     return float(page.evaluate("key => window.paints[key]", key))
 
@@ -182,7 +182,7 @@ def told(name: str, values: list[float], must: float | None = None) -> None:
 
 
 def badge_and_idle(url: str, rounds: int, count: int, idle: float) -> None:
-    """Commit -> visible badge with one and with many pages, then what these cost while nothing happens."""
+    """Measure commit to visible badge with one page and with many, then the cost of the idle pages."""
     with serving(url) as (address, pid), chromium() as browser:
         one = [live_page(browser, address)]
         single, several = Latencies(), Latencies()
@@ -195,7 +195,7 @@ def badge_and_idle(url: str, rounds: int, count: int, idle: float) -> None:
         share = (cpu_seconds(pid) - used) / (time.monotonic() - start) * 100
         for page in others:
             page.context.close()
-        single.take(url, one, rounds // 2)  # after the many, so that a warmer machine favours neither
+        single.take(url, one, rounds // 2)  # after the run with many pages, so that a warmed-up machine favours neither
         for pages, taken, must in ("1 page", single, 300), (f"{count} pages", several, 500):
             told(f"commit -> visible badge, {pages}", taken.badge, must)
             told(f"commit -> visible row, {pages}", taken.row)
@@ -208,7 +208,7 @@ def badge_and_idle(url: str, rounds: int, count: int, idle: float) -> None:
 
 
 def first_lists(few: str, many: str, rounds: int) -> None:
-    """The first list of two databases, page by page in turns."""
+    """Time the first list of two databases, one page of each in turn."""
     with serving(few) as (address, _), serving(many) as (other, _), chromium() as browser:
         painted: dict[str, list[float]] = {address: [], other: []}
         asked: dict[str, list[float]] = {address: [], other: []}

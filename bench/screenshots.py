@@ -1,9 +1,9 @@
-"""Takes the pictures of README and docs: a seeded simulated bot trades, a week is made of it, a browser looks.
+"""Takes the screenshots of README and docs from a seeded simulated bot whose trades are stretched to a week.
 
     python bench/screenshots.py [--seed N] [--to FOLDER]
 
-Nothing in the pictures is drawn by hand: the alerts are what the orders of the bot raised. Only their times are stretched
-to a week, because the bot's orders would come within minutes, and two people are made to have acknowledged some.
+Nothing in the screenshots is drawn by hand: the bot's orders raised the alerts. Only their times are stretched
+to a week, because the bot's orders arrive within minutes, and two operators are recorded as having acknowledged some.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ FAILED = "update walltrack.orders set status = 'failed', attempt_count = 3, last
 
 @dataclass(frozen=True)
 class Picture:
-    """One file: how the window is and what is done in it."""
+    """One file: the size of its window and the actions in it."""
 
     name: str
     width: int
@@ -90,7 +90,7 @@ def first_alert(page: Page) -> None:
 
 
 def charts(page: Page) -> None:
-    """A week of charts, one bucket pointed at."""
+    """A week of charts with the pointer on one bucket."""
     page.locator("#alerts-panel-nav-charts").click()
     page.locator("#alerts-panel-range-7").click()
     page.locator("[data-view=charts][data-charts='7']").wait_for()
@@ -116,20 +116,20 @@ PICTURES = (
 
 
 def history(url: str, seed: int) -> None:
-    """Migrate, trade, and stretch what came of it to a week."""
+    """Migrate, trade, and stretch the resulting alerts over a week."""
     migrations.upgrade(url)
     bot = SimulatedBot(url, pace=10_000, seed=seed, failure_rate=0.35, max_orders=ORDERS)
     asyncio.run(bot.run(asyncio.Event()))
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(HISTORY)
         open_ones = connection.execute("select id from walltrack.open_alerts order by created_at desc, id offset 14").fetchall()
-        for (alert_id,) in open_ones:  # a week without anybody would be an odd picture
+        for (alert_id,) in open_ones:  # a week in which no operator acts would look odd
             connection.execute("select walltrack.resolve_alert(%s, 'Sold by hand', 'ada')", (alert_id,))
         connection.execute(
             "update walltrack.alerts set resolved_at = created_at + (600 + abs(hashtext(id::text)) % 20000) * interval '1 s' "
             "where resolved_by = 'ada' and created_at < now() - interval '6 hours'"
         )
-        # One whose order can still be cancelled: the worker has not given up yet.
+        # An alert whose order can still be cancelled because the worker has not given up.
         row = connection.execute(EXHAUSTED).fetchone()
         assert row is not None
         connection.execute(FAILED, ("Slippage tolerance exceeded: expected 100 bps, got 184 bps (Jupiter error 6001)", row[0]))
@@ -140,7 +140,7 @@ def history(url: str, seed: int) -> None:
 
 
 def take(browser: Browser, url: str, picture: Picture, folder: Path) -> None:
-    """One picture, with a palette of 256 colours: a quarter of the size, and no eye sees it."""
+    """Take one screenshot with a palette of 256 colours: a quarter of the size, with no visible difference."""
     context = browser.new_context(
         viewport={"width": picture.width, "height": picture.height}, locale="en-GB", timezone_id="Europe/Berlin"
     )

@@ -1,6 +1,6 @@
-"""Crashes and injected faults under load, for as long as you like; counts what was lost or doubled.
+"""Injects crashes and faults under load for a given time, and counts what was lost or duplicated.
 
-Eight writers fail, fill, cancel and delete orders on an own server with fsync on. Meanwhile, in random order: the server and
+Eight writers fail, fill, cancel and delete orders on a dedicated server with fsync on. In random order, the server and
 all its backends are killed, an operator holds alerts in an open transaction, the triggers are disabled, writers'
 connections are terminated. Once a minute the writers pause, the reconciler runs, and every order is compared with its alerts.
 
@@ -46,7 +46,7 @@ CLEAR = (
 
 
 class Chaos:
-    """What is done to one load, one thing at a time, each while the writers write."""
+    """The faults that are injected, one at a time, while the writers write."""
 
     def __init__(self, server: Server, url: str, load: Load, chance: random.Random) -> None:
         self.server = server
@@ -65,7 +65,7 @@ class Chaos:
         self.done[name] += 1
 
     def hold(self) -> None:
-        """An operator acknowledges the newest alerts and leaves the transaction open for a while."""
+        """Acknowledge the newest alerts as an operator and leave the transaction open for a while."""
         with psycopg.connect(self.url) as operator:
             operator.execute(HOLD)
             self.load.wait_for_writes(100, timeout=2)
@@ -73,7 +73,7 @@ class Chaos:
                 operator.rollback()
 
     def blind(self) -> None:
-        """The triggers are disabled, and the reconciler makes up for it."""
+        """Disable the triggers; the reconciler then heals what they missed."""
         with psycopg.connect(self.url, autocommit=True) as admin:
             self.load.blind += 1
             admin.execute("alter table walltrack.orders disable trigger user")
@@ -83,7 +83,7 @@ class Chaos:
             admin.execute("select walltrack.reconcile_orders()")
 
     def terminate(self) -> None:
-        """Two writers lose their connection."""
+        """Terminate the connections of two writers."""
         with psycopg.connect(self.url, autocommit=True) as admin:
             admin.execute(TERMINATE)
 
@@ -125,7 +125,7 @@ class Soak:
 
 
 def line(figures: dict[str, int] | Counter[str]) -> str:
-    """The figures in words."""
+    """Describe the figures in words."""
     return (
         f"{figures['orders']} orders in {figures['writes']} writes, {figures['alerts']} alerts raised, "
         f"{figures['crashes']} crashes, {figures['faults']} faults injected, lost {figures['lost']}, doubled {figures['doubled']}"
@@ -136,7 +136,7 @@ def line(figures: dict[str, int] | Counter[str]) -> str:
 def new_server() -> Iterator[Server]:
     """A server in a folder that is removed afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="wt-"))
-    folder.chmod(0o755)  # as root another user runs it
+    folder.chmod(0o755)  # as root, another user runs the server
     try:
         yield Server(folder / "pg")
     finally:
@@ -144,7 +144,7 @@ def new_server() -> Iterator[Server]:
 
 
 def main() -> int:
-    """Run it; 1 when anything was lost or doubled."""
+    """Run the soak; return 1 if anything was lost or duplicated."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=1, help="how long")
     parser.add_argument("--seed", type=int, default=1, help="of the writers' orders and of what is done to them")

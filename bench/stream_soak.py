@@ -1,4 +1,4 @@
-"""The proof of the event stream: writers that commit out of order, readers that are killed, at any size.
+"""A soak test of the event stream, at any size: writers commit out of order, and readers are killed.
 
 12 writers sleep at random between insert and commit, and roll a part back. Three readers follow, each `walltrack-alerts
 listen --cursor-file` in a process of its own, killed with SIGKILL or SIGTERM, or stopped for a while, at random times, and
@@ -37,7 +37,7 @@ PATIENCE = 600
 
 
 class Writers:
-    """Threads that write until so many events are committed."""
+    """Threads that write until a given number of events is committed."""
 
     def __init__(self, url: str, events: int, seed: int) -> None:
         self.url, self.events, self.seed = url, events, seed
@@ -46,13 +46,13 @@ class Writers:
         self.threads = [threading.Thread(target=self.write, args=(number,), daemon=True) for number in range(WRITERS)]
 
     def write(self, number: int) -> None:
-        """Transactions of one to five events on alerts of one's own and on shared ones; a dead server is waited for."""
+        """Commit one to five events per transaction on own and shared alerts; wait while the server is down."""
         chance = random.Random(self.seed * WRITERS + number)
         while self.committed < self.events:
             with contextlib.suppress(psycopg.OperationalError), psycopg.connect(self.url) as connection:
                 while self.committed < self.events:
                     count = chance.randint(1, 5)
-                    shared = chance.random() < 0.05  # somebody else may wait for it: then only one
+                    shared = chance.random() < 0.05  # another writer may be waiting for it: then only one
                     for _ in range(1 if shared else count):
                         key = f"shared {chance.randrange(5)}" if shared else f"{number}.{chance.randrange(20)}"
                         connection.execute(RAISE, (chance.choice(["high", "critical"]), key))
@@ -68,7 +68,7 @@ class Writers:
 
 @dataclass
 class Reader:
-    """The command, started again whenever it was ended; what it printed."""
+    """The command, restarted whenever it ends, and the output it printed."""
 
     url: str
     folder: Path
@@ -78,7 +78,7 @@ class Reader:
     reading: threading.Thread | None = None
 
     def start(self) -> None:
-        """Go on from the cursor file."""
+        """Start the command from the cursor file."""
         command = [str(Path(sys.executable).with_name("walltrack-alerts")), "listen", "--json", "--cursor-file"]
         place = self.folder / "place"
         self.process = subprocess.Popen(
@@ -90,7 +90,7 @@ class Reader:
         self.reading.start()
 
     def read(self) -> None:
-        """Until the process ends."""
+        """Read the output until the process ends."""
         assert self.process
         assert self.process.stdout
         for line in self.process.stdout:
@@ -99,7 +99,7 @@ class Reader:
                 self.events.append((event["event_id"], event["alert_id"]))
 
     def disturb(self, chance: random.Random) -> None:
-        """End it, or stop it for a while."""
+        """Kill the process, or stop it for a while."""
         assert self.process
         assert self.reading
         if self.process.poll() is not None:
@@ -119,7 +119,7 @@ class Reader:
         self.start()
 
     def judge(self, wanted: list[int]) -> list[str]:
-        """What is wrong with what it got."""
+        """Describe what is wrong with the events it received."""
         wrong = []
         numbers = [number for number, _ in self.events]
         again = len(numbers) - len(set(numbers))
@@ -140,7 +140,7 @@ class Reader:
 
 
 def soak(server: Server, url: str, folder: Path, options: argparse.Namespace) -> list[str]:
-    """Run it; what was wrong."""
+    """Run the soak; return what was wrong."""
     chance = random.Random(options.seed)
     writers = Writers(url, options.events, options.seed)
     readers = [Reader(url, folder / str(number)) for number in range(READERS)]
@@ -186,7 +186,7 @@ def soak(server: Server, url: str, folder: Path, options: argparse.Namespace) ->
 
 
 def main() -> int:
-    """Run it on a server of its own; 1 when anything was missing, doubled or out of order."""
+    """Run on a dedicated server; return 1 if an event was missing, duplicated or out of order."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=50_000)
     parser.add_argument("--crashes", type=int, default=3, help="of the server, while it is written to")

@@ -1,4 +1,4 @@
-"""The trading bot, as far as a database sees it: the statements it really sends, and what became of its alerts."""
+"""The trading bot as the database sees it: the statements it really sends, and the state of its alerts."""
 
 from __future__ import annotations
 
@@ -150,5 +150,5 @@ class Bot:
         return None if row is None or row["id"] is None else Alert(**row)
 
     def faults(self) -> list[tuple[str, str]]:
-        """(sqlstate, message) of what went wrong in alerting."""
+        """(sqlstate, message) of each fault in alerting."""
         return self.execute("select sqlstate, message from walltrack.alert_faults order by fault_id").fetchall()

@@ -26,7 +26,7 @@ from tests.lending import Lender
 from walltrack_alerts import migrations
 from walltrack_alerts.embedded import embedded_server
 
-# A suite in the background of a script ignores Ctrl-C, and so would the processes whose end by Ctrl-C is tested.
+# A suite in a script's background ignores Ctrl-C, and so would the processes that the tests end with Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # For long runs: pytest --hypothesis-profile=thorough. A shrinking example can take minutes.
@@ -36,7 +36,7 @@ IMAGE = os.environ.get("WALLTRACK_TEST_IMAGE", "postgres:18")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than processors: tests wait for servers and browsers most of the time."""
+    """One worker more than processors: tests mostly wait for servers and browsers."""
     return (os.cpu_count() or 1) + 1
 
 
@@ -78,7 +78,7 @@ def server_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @contextmanager
 def new_database(server_url: str, template: str | None = None) -> Iterator[str]:
-    """A database of its own, dropped at the end; yields its URL."""
+    """Create a database and drop it at the end; yields its URL."""
     name = f"wt_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server_url, autocommit=True) as admin:
         admin.execute(
@@ -93,7 +93,7 @@ def new_database(server_url: str, template: str | None = None) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def template(server_url: str) -> Iterator[str]:
-    """The name of a migrated database nobody is connected to."""
+    """The name of a migrated database without connections."""
     with new_database(server_url) as url:
         migrations.upgrade(url)
         yield psycopg.conninfo.conninfo_to_dict(url)["dbname"]  # type: ignore[misc]
@@ -109,7 +109,7 @@ def lender(server_url: str, template: str) -> Iterator[Lender]:
 
 @pytest.fixture
 def database_url(lender: Lender) -> Iterator[str]:
-    """A migrated database as it was made, without a row."""
+    """A migrated database as created, without rows."""
     with lender.lend() as url:
         yield url
 
@@ -130,5 +130,5 @@ def db(database_url: str) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def bot(db: psycopg.Connection) -> Bot:
-    """The trading bot: writes orders as the real one does."""
+    """A trading bot that writes orders as the real one does."""
     return Bot(db)

@@ -1,6 +1,6 @@
-"""Migrated databases, lent to one test after another: making one anew costs more than most tests.
+"""Migrated databases, lent to one test after another: creating one takes longer than most tests.
 
-Only a database that is as it was made is lent again: the same catalogues, no session left, a handful of rows deleted.
+A database is lent again only if it is as created: same catalogues, no sessions, a handful of rows to delete.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Lender:
         self._owned.close()
 
     def _emptied(self) -> bool:
-        """Delete every row; False where that does not make it what it was."""
+        """Delete every row; return False if that does not restore the database."""
         assert self._url is not None
         fingerprint, size = self._made
         try:

@@ -1,4 +1,4 @@
-"""The command in a terminal of so many columns."""
+"""The command in a terminal of a given width."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An older alerts table is adopted: its alerts know their orders, its history stays, and what changes is said."""
+"""Adopting an older alerts table: alerts know their orders, history stays, and every change is announced."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def add(bot: Bot, number: int, key: str, status: str, data: dict[str, object], t
     )
 
 
-def test_adopted_order_alerts_know_what_their_orders_know(empty_database_url: str) -> None:
+def test_adopted_alerts_show_the_facts_of_their_orders(empty_database_url: str) -> None:
     run(empty_database_url, HOST_ORDERS + OLDER.replace("create schema walltrack;", "") + TOUCH)
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
         bot = Bot(connection)
@@ -79,7 +79,7 @@ def test_history_keeps_its_times(empty_database_url: str) -> None:
     assert enabled == ("A",)
 
 
-def test_migrate_says_what_changes_for_whom(empty_database_url: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_migrate_announces_the_changes_for_each_role(empty_database_url: str, caplog: pytest.LogCaptureFixture) -> None:
     writer, reader = (f"wt_{kind}_{uuid.uuid4().hex[:8]}" for kind in ("writer", "reader"))
     run(
         empty_database_url,
@@ -114,7 +114,7 @@ def test_migrate_says_what_changes_for_whom(empty_database_url: str, caplog: pyt
                 connection.execute(f"drop owned by {role}; drop role {role}")  # type: ignore[arg-type]
 
 
-def test_rights_that_roles_passed_on_are_narrowed(empty_database_url: str) -> None:
+def test_rights_passed_on_by_roles_are_narrowed(empty_database_url: str) -> None:
     first, second = (f"wt_{kind}_{uuid.uuid4().hex[:8]}" for kind in ("first", "second"))
     run(
         empty_database_url,
@@ -148,7 +148,7 @@ REPAIR = "update walltrack.alerts set severity = 'critical' where severity = 'fa
 
 @pytest.mark.parametrize("trigger", [BROKEN, REFUSING, SUPPRESSING])
 @pytest.mark.parametrize("way", ["without triggers", "set aside"])
-def test_the_advice_works_whatever_the_triggers_do(empty_database_url: str, trigger: str, way: str) -> None:
+def test_the_advice_works_in_any_trigger_state(empty_database_url: str, trigger: str, way: str) -> None:
     run(empty_database_url, OLDER + FATAL + trigger)
     with pytest.raises(AdoptionError, match="'fatal'") as caught:
         migrations.upgrade(empty_database_url)
@@ -173,7 +173,7 @@ def test_the_advice_works_whatever_the_triggers_do(empty_database_url: str, trig
 @pytest.mark.parametrize(
     "rule", ["check (alert_type in ('system'))", "check (length(message) < 100)", "check (dedupe_key not like 'order%')"]
 )
-def test_a_table_that_refuses_our_alerts_is_not_adopted(empty_database_url: str, rule: str) -> None:
+def test_a_table_that_refuses_alerts_is_not_adopted(empty_database_url: str, rule: str) -> None:
     run(empty_database_url, OLDER + f"alter table walltrack.alerts add constraint of_old {rule}")
     with pytest.raises(AdoptionError, match="of_old"):
         migrations.upgrade(empty_database_url)

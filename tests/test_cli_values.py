@@ -1,4 +1,4 @@
-"""Values of options: which ones are understood, and how others are refused."""
+"""Option values: which ones are accepted, and how others are refused."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ WRITERS = 16
 
 
 def together(url: str, work: Callable[[Bot, int], None], count: int = WRITERS) -> list[BaseException | None]:
-    """Run `work(bot, number)` on connections of their own, all let go at the same moment; what each one raised."""
+    """Run `work(bot, number)` on separate connections, started at the same moment; return what each raised."""
     barrier = threading.Barrier(count)
 
     def run(number: int) -> BaseException | None:
@@ -33,7 +33,7 @@ def together(url: str, work: Callable[[Bot, int], None], count: int = WRITERS) -
         return list(pool.map(run, range(count)))
 
 
-def test_sixteen_fail_the_same_order(database_url: str, bot: Bot) -> None:
+def test_sixteen_failures_of_one_order_share_one_alert(database_url: str, bot: Bot) -> None:
     order = bot.create("exit", status="submitted", attempt_count=2)
     assert together(database_url, lambda b, n: b.fail(order, f"error {n}")) == [None] * WRITERS
     alert = bot.alert(order)
@@ -45,14 +45,14 @@ def test_sixteen_fail_the_same_order(database_url: str, bot: Bot) -> None:
 
 
 @pytest.mark.parametrize("round_", range(5))
-def test_sixteen_raise_the_same_key(database_url: str, bot: Bot, round_: int) -> None:
+def test_sixteen_raises_of_one_key_share_one_alert(database_url: str, bot: Bot, round_: int) -> None:
     raised = together(database_url, lambda b, n: b.call("raise_alert", "test", "high", "t", "", "{}", False, "key"))
     assert raised == [None] * WRITERS
     (alert,) = bot.alerts()
     assert alert.occurrences == WRITERS
 
 
-def test_one_acknowledges_first(database_url: str, bot: Bot) -> None:
+def test_exactly_one_operator_acknowledges_first(database_url: str, bot: Bot) -> None:
     order = bot.create()
     bot.exhaust(order)
     alert = bot.alert(order)
@@ -62,8 +62,8 @@ def test_one_acknowledges_first(database_url: str, bot: Bot) -> None:
     assert bot.alert(order).acknowledged_by == actor
 
 
-def test_acknowledge_and_resolve_race_with_failures(database_url: str, bot: Bot) -> None:
-    """At the end the alerts are what the events say, whatever the order of arrival was."""
+def test_operators_racing_with_failures_leave_consistent_alerts(database_url: str, bot: Bot) -> None:
+    """In the end the alerts agree with their events, whatever the order of arrival."""
     orders = [bot.create("exit", status="failed", attempt_count=3) for _ in range(4)]
 
     def work(b: Bot, number: int) -> None:
@@ -110,8 +110,8 @@ def test_acknowledge_and_resolve_race_with_failures(database_url: str, bot: Bot)
     assert mismatch == []
 
 
-def test_fill_races_with_failure(database_url: str, bot: Bot) -> None:
-    """Whichever commits last decides: an alert is open exactly when the order ended as failed."""
+def test_the_last_commit_decides_between_fill_and_failure(database_url: str, bot: Bot) -> None:
+    """An alert is open exactly when the order ended as failed."""
     orders = [bot.create("exit", status="submitted", attempt_count=2) for _ in range(40)]
 
     def work(b: Bot, number: int) -> None:
@@ -130,7 +130,7 @@ def test_fill_races_with_failure(database_url: str, bot: Bot) -> None:
 
 
 def test_a_held_alert_never_holds_up_an_order_for_long(database_url: str, bot: Bot) -> None:
-    """An operator sits on the alert in an open transaction: the order write commits all the same, the fault is kept."""
+    """An operator holds the alert in an open transaction: the order write commits, and the fault is kept."""
     order = bot.create()
     bot.exhaust(order)
     with psycopg.connect(database_url) as operator:

@@ -1,4 +1,4 @@
-"""The server is killed under load: what was acknowledged is there, once, after PostgreSQL's own recovery alone."""
+"""The server is killed under load: PostgreSQL's own recovery restores each acknowledged write exactly once."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_no_crash_loses_or_doubles_an_alert(server: Server) -> None:
 
 
 def test_a_reader_outlives_the_crashes(server: Server) -> None:
-    """It is never restarted itself, and has every event once."""
+    """The reader is never restarted and receives every event once."""
     with server.running() as url:
         consumer = Consumer(url)
         over = threading.Event()

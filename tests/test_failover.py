@@ -1,4 +1,4 @@
-"""A primary that dies, a standby that takes over, servers and listeners that stop for a while: real ones, streaming."""
+"""Failover with real streaming replication: dying primaries, promoted standbys, and peers that stop for a while."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Node:
         return [postmaster, *postmaster.children(recursive=True)]
 
     def kill(self) -> None:
-        """SIGKILL to all of it; it stays down."""
+        """Kill the whole server with SIGKILL; it stays down."""
         processes = self.processes()
         for process in processes:
             with suppress(psutil.NoSuchProcess):
@@ -67,7 +67,7 @@ class Node:
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """The whole server hangs, as a machine whose network was pulled: it takes connections and says nothing."""
+        """The whole server hangs, as if unplugged from the network: it accepts connections but never answers."""
         processes = self.processes()
         try:
             for process in processes:
@@ -131,13 +131,13 @@ def replicated(primary: Node, standby: Node) -> bool:
 
 
 def facts(url: str) -> set[tuple[int, object]]:
-    """Id and time: ids that a lost primary had given may come again."""
+    """Identify an event by id and time, because ids assigned by a lost primary may recur."""
     with psycopg.connect(url) as connection:
         return set(connection.execute("select event_id, at from walltrack.alert_events").fetchall())
 
 
 class Writers:
-    """Raise alerts at whichever server takes them, until told to stop."""
+    """Raise alerts on whichever server accepts them, until stopped."""
 
     def __init__(self, url: str) -> None:
         self.url, self.written, self.over = url, 0, threading.Event()
@@ -164,7 +164,7 @@ class Writers:
 
 
 async def test_a_standby_takes_over_and_nothing_is_missed(primary: Node, standby: Node) -> None:
-    """Under load, synchronous: what was acknowledged is there, and the reader has all of it once."""
+    """Synchronous, under load: every acknowledged event is there, and the reader receives each one once."""
     primary.execute("alter system set synchronous_standby_names = '*'", "select pg_reload_conf()")
     url = both(primary, standby)
     consumer = Consumer(url)
@@ -184,8 +184,8 @@ async def test_a_standby_takes_over_and_nothing_is_missed(primary: Node, standby
     assert StreamState.STALE in consumer.states and consumer.states[-1] is StreamState.LIVE
 
 
-async def test_what_a_standby_never_got_hides_nothing_new(primary: Node, standby: Node) -> None:
-    """Asynchronous: delivered events are lost with the primary, and the new one hands their ids out again."""
+async def test_events_lost_with_the_primary_hide_no_new_ones(primary: Node, standby: Node) -> None:
+    """Asynchronous: the old primary takes delivered events with it, and the new one reuses their ids."""
     consumer = Consumer(both(primary, standby))
     raise_many = (
         "select count(walltrack.raise_alert('test', 'high', 'a title', '', '{}', true, null)) from generate_series(1, 100)"
@@ -217,7 +217,7 @@ async def test_what_a_standby_never_got_hides_nothing_new(primary: Node, standby
     await disaster[0]
     assert {number for number, _ in wanted - kept} & {number for number, _ in lost}
     assert len(consumer.events) == len(wanted | lost)
-    with pytest.raises(LostEventsError, match="lost its latest"):  # whoever comes back with a cursor of the lost past
+    with pytest.raises(LostEventsError, match="lost its latest"):  # a reader that returns with a cursor of the lost past
         await anext(listen(standby.url, consumer.events[299].cursor))
 
 
@@ -253,7 +253,7 @@ def test_a_standby_can_be_read_and_takes_the_primarys_cursors(primary: Node, sta
         assert page_through(db, place, 10)[0] == []
 
 
-def test_a_prepared_transaction_and_savepoints_are_read_when_they_commit(primary: Node) -> None:
+def test_prepared_transactions_and_savepoints_are_read_on_commit(primary: Node) -> None:
     event = (
         "with alert as (insert into walltrack.alerts (alert_type, severity, title, message, own_writes) "
         "values ('test', 'high', 'a', '', 1) returning id) "
@@ -285,7 +285,7 @@ def test_a_prepared_transaction_and_savepoints_are_read_when_they_commit(primary
 
 @pytest.mark.parametrize("whole", [True, False], ids=["server", "backend"])
 async def test_a_silent_peer_is_noticed_and_left(primary: Node, whole: bool) -> None:
-    """Nothing closes the connection: only the missing answer to the heartbeat tells."""
+    """Nothing closes the connection: only the missing answer to the heartbeat reveals it."""
     consumer = Consumer(primary.url + " application_name=silent")
     reader = asyncio.create_task(consumer.until(lambda: len(consumer.events) == 1, 120))
 

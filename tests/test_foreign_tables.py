@@ -1,4 +1,4 @@
-"""A table that belongs to another role than alerting: its owner's code never runs with the rights of alerting's owner."""
+"""A watched table of another role: its owner's code never runs with the rights of alerting's owner."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ def foreign(database_url: str) -> Iterator[tuple[Bot, Bot]]:
 
 
 def thefts(bot: Bot) -> list[tuple[str, str]]:
-    """(role, how) of the code of the table's owner that ran as another role."""
+    """(role, how) for each time the table owner's code ran as another role."""
     return bot.execute("select distinct who, how from trade.loot where who <> (select relowner::regrole::text from pg_class "
                        "where oid = 'trade.orders'::regclass)").fetchall()  # fmt: skip
 
 
-def test_the_spy_sees(foreign: tuple[Bot, Bot]) -> None:
-    """A query of somebody else's table runs what its owner attached to it: the tests below would notice."""
+def test_the_spy_detects_attached_code(foreign: tuple[Bot, Bot]) -> None:
+    """A query of another role's table runs the code its owner attached to it: the tests below would notice."""
     owner, superuser = foreign
     owner.execute("insert into trade.orders default values; create index on trade.orders (id) where trade.spy('predicate')")
     superuser.execute("select status::text, to_json(status) from trade.orders where id is not null")
@@ -83,7 +83,7 @@ def fail_twice(bot: Bot) -> None:
         bot.execute("update trade.orders set status = 'failed', attempt_count = attempt_count + 1, last_error = 'boom'")
 
 
-def test_order_writes_run_nothing_of_the_owner_as_somebody_else(foreign: tuple[Bot, Bot]) -> None:
+def test_order_writes_run_no_owner_code_as_another_role(foreign: tuple[Bot, Bot]) -> None:
     owner, superuser = foreign
     fail_twice(owner)
     (alert,) = superuser.alerts()
@@ -94,7 +94,7 @@ def test_order_writes_run_nothing_of_the_owner_as_somebody_else(foreign: tuple[B
     assert (thefts(superuser), superuser.faults()) == ([], [])
 
 
-def test_reconciling_and_looking_run_nothing_of_the_owner(foreign: tuple[Bot, Bot]) -> None:
+def test_reconciling_and_reading_run_no_owner_code(foreign: tuple[Bot, Bot]) -> None:
     owner, superuser = foreign
     superuser.execute("alter table trade.orders disable trigger user")
     owner.execute("insert into trade.orders (status, attempt_count) values ('failed', 3)")
@@ -167,8 +167,8 @@ def test_the_functions_of_a_partition_key_do_not_run(foreign: tuple[Bot, Bot]) -
     assert [alert.is_open for alert in superuser.alerts()] == [False]
 
 
-def test_what_is_attached_after_a_snapshot_was_taken_does_not_run(foreign: tuple[Bot, Bot]) -> None:
-    """The planner sees a new index at once, a repeatable read does not."""
+def test_code_attached_after_a_snapshot_does_not_run(foreign: tuple[Bot, Bot]) -> None:
+    """The planner sees a new index at once, but a repeatable-read query does not."""
     owner, superuser = foreign
     fail_twice(owner)
     with superuser.connection.transaction():
@@ -191,7 +191,7 @@ def test_no_index_appears_while_orders_are_read(foreign: tuple[Bot, Bot]) -> Non
 
 
 def test_nested_writes_hold_no_lock_until_commit(foreign: tuple[Bot, Bot]) -> None:
-    """Otherwise, a second writer would not read the order as it is stored."""
+    """Otherwise a second writer would not read the order as stored."""
     owner, superuser = foreign
     owner.execute(
         "create function trade.again() returns trigger language plpgsql as $$ begin "
@@ -211,7 +211,7 @@ def test_nested_writes_hold_no_lock_until_commit(foreign: tuple[Bot, Bot]) -> No
 
 
 def test_a_cast_of_a_new_type_does_not_run(foreign: tuple[Bot, Bot]) -> None:
-    """Without the event trigger, the guard goes on with the types it knew: what it reads anew is text only."""
+    """Without the event trigger, the guard keeps the types it knew and reads new ones only as text."""
     owner, superuser = foreign
     superuser.execute("alter event trigger walltrack_alerts_follow_ddl disable")
     try:
@@ -224,8 +224,8 @@ def test_a_cast_of_a_new_type_does_not_run(foreign: tuple[Bot, Bot]) -> None:
     assert thefts(superuser) == []
 
 
-def test_the_name_of_a_trigger_makes_no_guard(foreign: tuple[Bot, Bot]) -> None:
-    """The owner of a table may give its triggers any name, those of the guard included."""
+def test_a_trigger_is_no_guard_by_its_name_alone(foreign: tuple[Bot, Bot]) -> None:
+    """A table's owner may give its triggers any name, including those of the guard."""
     owner, superuser = foreign
     owner.execute(
         "create table trade.fake (like trade.orders); create trigger walltrack_alerts_update after update on trade.fake "
@@ -243,7 +243,7 @@ def test_the_name_of_a_trigger_makes_no_guard(foreign: tuple[Bot, Bot]) -> None:
     assert (superuser.alerts(), thefts(superuser)) == ([], [])
 
 
-def test_the_name_of_a_column_is_no_sql(foreign: tuple[Bot, Bot]) -> None:
+def test_a_column_name_is_never_run_as_sql(foreign: tuple[Bot, Bot]) -> None:
     owner, superuser = foreign
     name = "x')) or trade.spy('name') or ((true --"
     for quoted in ('"' + name + '"', '"$1"', '"%s %I %%"', '"{condition}"'):
@@ -267,8 +267,8 @@ def test_actions_run_no_trigger_function_of_another_role(foreign: tuple[Bot, Bot
     assert superuser.execute("select count(*) from trade.loot").fetchone() == (0,)
 
 
-def test_padding_does_not_resolve(bot: Bot) -> None:
-    """An id of a fixed width is compared as its type compares it."""
+def test_padding_does_not_resolve_an_alert(bot: Bot) -> None:
+    """A fixed-width id is compared by the rules of its type."""
     bot.execute(
         "create table walltrack.padded (id char(26) primary key, status char(12), attempt_count int, max_attempts int, "
         "order_type char(8), last_error text); select walltrack.watch_orders('walltrack.padded');"
@@ -279,7 +279,7 @@ def test_padding_does_not_resolve(bot: Bot) -> None:
 
 
 def test_operators_of_the_search_path_do_not_run(bot: Bot) -> None:
-    """Neither in the guard nor in what it fires: they run with the rights of alerting's owner, under the writer's search_path."""
+    """The guard and what it fires run with the rights of alerting's owner, under the writer's search_path."""
     bot.execute("create schema hostile")
     for number, kind in enumerate(
         ("int", "text", "uuid", "timestamptz", "boolean", "bigint", "jsonb", "name", "regclass", "oid")
@@ -348,7 +348,7 @@ def test_objects_of_another_role_under_our_names_are_refused(empty_database_url:
             superuser.execute(f"reset role; drop owned by {role} cascade; drop role {role}")  # type: ignore[arg-type]
 
 
-def test_triggers_of_another_role_on_an_older_alerts_table_are_refused(empty_database_url: str) -> None:
+def test_another_roles_triggers_on_an_older_alerts_table_are_refused(empty_database_url: str) -> None:
     role = f"wt_older_{uuid.uuid4().hex[:8]}"
     with psycopg.connect(empty_database_url, autocommit=True) as superuser:
         superuser.execute(
@@ -367,7 +367,7 @@ def test_triggers_of_another_role_on_an_older_alerts_table_are_refused(empty_dat
             superuser.execute(f"drop owned by {role} cascade; drop role {role}")  # type: ignore[arg-type]
 
 
-def test_default_privileges_give_nothing_that_grants_would_not(empty_database_url: str) -> None:
+def test_default_privileges_add_no_rights(empty_database_url: str) -> None:
     role = f"wt_default_{uuid.uuid4().hex[:8]}"
     with psycopg.connect(empty_database_url, autocommit=True) as superuser:
         superuser.execute(
@@ -397,7 +397,7 @@ def test_default_privileges_give_nothing_that_grants_would_not(empty_database_ur
             superuser.execute(f"drop owned by {role} cascade; drop role {role}")  # type: ignore[arg-type]
 
 
-def test_no_advisory_lock_holds_a_migration_up(database_url: str) -> None:
+def test_no_advisory_lock_delays_a_migration(database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as other:
         other.execute("select pg_advisory_lock(hashtext('walltrack_alerts migrate')::bigint)")
         other.execute("select pg_advisory_lock(1, 1)")
@@ -426,8 +426,8 @@ def test_a_dump_by_a_reader_of_all_data_works(bot: Bot) -> None:
 # Locks on the orders
 
 
-def test_unwatching_looks_at_no_alert(database_url: str, bot: Bot) -> None:
-    """However many are open, the orders are locked for as long as four triggers take to drop."""
+def test_unwatching_reads_no_alert(database_url: str, bot: Bot) -> None:
+    """However many alerts are open, the orders stay locked only while four triggers are dropped."""
     bot.execute(
         "insert into walltrack.orders (order_type, side, token_address, amount_sol, expected_price, status, attempt_count) "
         "select 'exit', 'sell', 'x', 1, 1, 'failed', 3 from generate_series(1, 3000)"

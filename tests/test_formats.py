@@ -1,4 +1,4 @@
-"""Servers, roles and environments that write texts and times in another way than psycopg reads them."""
+"""Servers, roles and environments that format texts and times differently from what psycopg expects."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def url(server_url: str) -> Iterator[str]:
 
 
 def use(url: str) -> None:
-    """Write orders in a session as the server starts it, and everything else through the package."""
+    """Write orders in a session with the server's defaults, and do everything else through the package."""
     migrations.upgrade(url)
     with psycopg.connect(url, autocommit=True) as connection:
         bot = Bot(connection)
@@ -82,19 +82,19 @@ async def look_and_act(url: str) -> None:
     assert kinds == ["raised", "raised", "snoozed", "resolved"]
 
 
-def test_settings_of_the_database(url: str) -> None:
+def test_alerting_works_under_any_database_settings(url: str) -> None:
     use(url)
 
 
-def test_settings_of_the_environment(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_alerting_works_under_any_environment_settings(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGDATESTYLE", "SQL, DMY")
     monkeypatch.setenv("PGTZ", "America/St_Johns")
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
     use(empty_database_url)
 
 
-def test_backslashes_that_escape(bot: Bot) -> None:
-    """The body of a function is read anew in each session, by the settings of that session."""
+def test_alerting_works_where_backslashes_escape(bot: Bot) -> None:
+    """Each session parses a function's body anew under its own settings."""
     bot.execute("set standard_conforming_strings = off")
     order = bot.create(amount_sol="0.00000001")
     bot.exhaust(order)
@@ -116,8 +116,8 @@ def test_backslashes_that_escape(bot: Bot) -> None:
 
 
 @pytest.mark.parametrize("status", ["open", "resolved"])
-def test_a_time_that_two_moments_share(bot: Bot, status: str) -> None:
-    """Every style but ISO writes the letters of the zone, and Moscow's meant two offsets within one night."""
+def test_an_ambiguous_local_time_keeps_its_moment(bot: Bot, status: str) -> None:
+    """Every style but ISO prints the zone's abbreviation, and Moscow's stood for two offsets in one night."""
     titles = ["21:30", "21:40", "22:30", "22:40"]
     for title in titles:
         alert = bot.call("raise_alert", "t", "high", title)
@@ -140,7 +140,7 @@ def test_a_time_that_two_moments_share(bot: Bot, status: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "EUC_JP"])
-def test_another_encoding_is_refused_before_anything_is_made(server_url: str, encoding: str) -> None:
+def test_another_encoding_is_refused_before_any_change(server_url: str, encoding: str) -> None:
     name = f"wt_{encoding.lower()}"
     with psycopg.connect(server_url, autocommit=True) as admin:
         create = "create database {} encoding {} lc_collate 'C' lc_ctype 'C' template template0"

@@ -1,4 +1,4 @@
-"""health(): finds what is ill in alerting itself, and says what to do."""
+"""health() finds problems in alerting itself and says what to do."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def ill(bot: Bot) -> list[Check]:
     return [check for check in health(bot).values() if check.ok is False]
 
 
-async def test_all_is_well(bot: Bot, service: AlertService) -> None:
+async def test_a_sound_database_passes_every_check(bot: Bot, service: AlertService) -> None:
     bot.exhaust(bot.create())
     checks = await service.get_health()
     assert all(check.ok and check.found for check in checks)
@@ -62,7 +62,7 @@ async def test_all_is_well(bot: Bot, service: AlertService) -> None:
          "walltrack.alert_events"),
     ],
 )  # fmt: skip
-def test_what_is_ill_is_named(bot: Bot, harm: str, name: str, found: str, advice: str) -> None:
+def test_each_problem_is_named(bot: Bot, harm: str, name: str, found: str, advice: str) -> None:
     bot.execute(harm)
     (check,) = ill(bot)
     assert check.name.startswith(name)
@@ -70,7 +70,7 @@ def test_what_is_ill_is_named(bot: Bot, harm: str, name: str, found: str, advice
 
 
 def follow(bot: Bot, advice: str) -> None:
-    """Run the SQL of an advice."""
+    """Run the SQL of the advice."""
     for statement in advice.split("`")[1::2]:
         assert statement
         if not statement.startswith("walltrack-alerts"):
@@ -78,7 +78,7 @@ def follow(bot: Bot, advice: str) -> None:
 
 
 def test_the_advice_for_triggers_loses_nothing(bot: Bot) -> None:
-    """What was given up while they were missing is no history, and the host's own triggers stay as they are."""
+    """Orders that failed meanwhile are not treated as history, and the host's own triggers stay unchanged."""
     bot.execute("alter table walltrack.orders rename last_error to reason")
     bot.execute("select walltrack.watch_orders('walltrack.orders', p_cancel_pattern => '^Given up', p_order_actions => false)")
     settings = bot.execute(
@@ -106,8 +106,8 @@ def test_the_advice_for_triggers_loses_nothing(bot: Bot) -> None:
     assert bot.alert(order).is_open
 
 
-def test_a_column_that_is_gone(bot: Bot) -> None:
-    """Where nothing follows ALTER TABLE."""
+def test_a_missing_column_is_reported(bot: Bot) -> None:
+    """Checks an installation in which the guard does not follow ALTER TABLE."""
     bot.execute("set session_replication_role = replica")
     bot.execute('update walltrack.watched_tables set columns = columns || \'{"last_error": "gone_one"}\'')
     (check,) = ill(bot)
@@ -121,7 +121,7 @@ def test_the_advice_for_a_dropped_table_works(bot: Bot) -> None:
     assert [check.found for check in ill(bot)] == ["no table is watched: failed orders raise no alerts"]
 
 
-def test_a_disabled_trigger_of_one_partition(bot: Bot) -> None:
+def test_a_disabled_trigger_of_one_partition_is_reported(bot: Bot) -> None:
     bot.execute(
         """
         create table public.trades (id int, order_type text, status text, attempt_count int, max_attempts int, last_error text)
@@ -139,7 +139,7 @@ def test_a_disabled_trigger_of_one_partition(bot: Bot) -> None:
     assert ill(bot) == []
 
 
-def test_orders_that_nobody_watches(bot: Bot) -> None:
+def test_unwatched_orders_are_reported(bot: Bot) -> None:
     bot.execute("create table public.trades (like walltrack.orders including all)")
     bot.execute("select walltrack.watch_orders('public.trades'); select walltrack.unwatch_orders('walltrack.orders')")
     assert ill(bot) == []
@@ -149,7 +149,7 @@ def test_orders_that_nobody_watches(bot: Bot) -> None:
 
 
 def test_a_table_of_another_role_has_no_order_actions(bot: Bot) -> None:
-    """Its triggers would run with the rights of alerting's owner: alerts are raised all the same."""
+    """Its triggers would run with the rights of alerting's owner. Its alerts are raised all the same."""
     bot.execute("create role wt_health_owner; grant create, usage on schema walltrack to wt_health_owner")
     try:
         bot.execute(
@@ -168,8 +168,8 @@ def test_a_table_of_another_role_has_no_order_actions(bot: Bot) -> None:
         bot.execute("drop owned by wt_health_owner; drop role wt_health_owner")
 
 
-def test_a_fact_that_is_not_read_is_named(bot: Bot) -> None:
-    """A column that came after its table was watched."""
+def test_an_unread_fact_is_named(bot: Bot) -> None:
+    """The column was added after its table was watched."""
     bot.execute("alter table walltrack.orders drop column token_symbol; select walltrack.watch_orders('walltrack.orders')")
     assert ill(bot) == []
     bot.execute("alter table walltrack.orders add column token_symbol text")
@@ -182,7 +182,7 @@ def test_a_fact_that_is_not_read_is_named(bot: Bot) -> None:
     assert bot.alert(order).data["token_symbol"] == "BONK"
 
 
-def test_the_advice_for_a_guard_that_was_replaced_works(bot: Bot) -> None:
+def test_the_advice_for_a_replaced_guard_works(bot: Bot) -> None:
     bot.execute(
         "create or replace function walltrack.tg_orders__guard() returns trigger language plpgsql as "
         "$$ begin /* walltrack.sync_order() */ return null; end $$"
@@ -236,7 +236,7 @@ def doctor(url: str, role: str | None = None) -> dict[str, Check]:
     return {check.name: check for check in examine(Database(dsn, dsn, "here", "here"))}
 
 
-def test_what_is_not_possible_is_neither_well_nor_ill(advised: str) -> None:
+def test_an_impossible_check_neither_passes_nor_fails(advised: str) -> None:
     found = doctor(advised, READER)
     check = found.pop("following ALTER TABLE")
     assert check.ok is None and check.found == f"not possible: {OWNER} is no superuser and may not create an event trigger"
@@ -268,7 +268,7 @@ def test_advice_fits_the_role_that_reads_it(advised: str, role: str | None, enab
             host.execute("alter table trade.orders enable trigger walltrack_alerts_update")
 
 
-def test_a_role_that_was_set_counts_as_the_reader(advised: str) -> None:
+def test_advice_addresses_the_role_that_was_set(advised: str) -> None:
     with psycopg.connect(advised, autocommit=True) as connection:
         connection.execute(f"insert into walltrack.alert_faults (sqlstate, message) values ('XX000', 'x'); set role {READER}")
         (advice,) = connection.execute("select advice from walltrack.health() where name = 'faults'").fetchone() or ("",)
@@ -277,7 +277,7 @@ def test_a_role_that_was_set_counts_as_the_reader(advised: str) -> None:
 
 
 @pytest.mark.parametrize("role", [RAISER, STRANGER])
-def test_a_role_without_the_right_learns_who_can_give_it(advised: str, role: str) -> None:
+def test_a_role_without_the_right_learns_who_can_grant_it(advised: str, role: str) -> None:
     check = doctor(advised, role)["rights"]
     assert check.ok is False and check.found == f"{role} may not examine alerting"
     assert check.advice == f"Ask {OWNER} to run `select walltrack.grant_access('{role}', 'reader')`."

@@ -1,6 +1,6 @@
-"""Random histories against a model of the rules: whatever the bot and the operators do, the alerts are what the rules say.
+"""Random histories against a model of the rules: whatever bot and operators do, the alerts follow the rules.
 
-Two connections write in turns, in and out of transactions. The model is pure: a life is an order with all its alerts,
+Two connections write in turns, inside and outside transactions. The model is pure: a life is an order with its alerts,
 and a transaction is a dictionary of lives that is kept or thrown away.
 """
 
@@ -46,7 +46,7 @@ class Order:
 
     @property
     def outcome(self) -> str:
-        """What the order needs: filled and cancelled (by a person) need nobody, exhausted does (R1, R4, R5)."""
+        """Filled orders and those a person cancelled need no operator; exhausted ones do (R1, R4, R5)."""
         if self.state == "cancelled" and self.exhausted and gave_up(self.last_error):
             return "exhausted"
         if self.state in {"filled", "cancelled"}:
@@ -73,7 +73,7 @@ class Alert:
         return replace(self, status="acknowledged", acknowledged_by=by, events=(*self.events, "acknowledged"))
 
     def snoozed(self, until: datetime | None) -> Alert:
-        """The same time again changes nothing."""
+        """Snoozing again until the same time changes nothing."""
         if until == self.snoozed_until:
             return self
         return replace(self, snoozed_until=until, events=(*self.events, "snoozed"))
@@ -84,7 +84,7 @@ class Alert:
         )
 
     def seen(self, severity: str, attempts: int, error: str | None, counts: bool) -> Alert:
-        """R3: a further failure counts, anything else only refreshes; a rise of the severity makes it active and awake again."""
+        """R3: a further failure counts, any other write only refreshes; a rising severity reactivates and wakes the alert."""
         alert = replace(self, severity=severity, attempts=attempts, error=error)
         if counts:
             alert = replace(alert, occurrences=self.occurrences + 1, events=(*alert.events, "repeated"))
@@ -109,26 +109,26 @@ class Life:
         return replace(self, alerts=(*self.alerts[:-1], alert))
 
     def settled(self, resolution: str) -> Life:
-        """R4: the system resolves, which holds nothing."""
+        """R4: a resolve by the system holds nothing."""
         return replace(self.with_newest(self.open.resolved(resolution, "system")), held=False) if self.open else self
 
     def resolved_by_hand(self, resolution: str, by: str) -> Life:
         return replace(self.with_newest(self.open.resolved(resolution, by)), held=True) if self.open else self
 
     def written(self, new: Order | None) -> Life:
-        """What a write of the order makes of its alerts."""
+        """Apply a write of the order to its alerts."""
         old = self.order
         if new is None:
             return replace(self.settled("Order deleted"), order=None)
         if new == old:
             return self
         counts = old is None or new.attempt_count > old.attempt_count or (new.state == "failed" != old.state)
-        still = old is not None and old.exhausted  # one that becomes exhausted anew is told anew
+        still = old is not None and old.exhausted  # an order that becomes exhausted anew alerts anew
         life = replace(self, order=new, held=self.held and still and not counts)
         if new.outcome == "filled" or (new.outcome == "cancelled" and (old is None or old.state != "cancelled")):
             return life.settled(f"Order {new.outcome}")
         held = life.held and new.attempt_count <= life.alerts[-1].attempts
-        edited = new.outcome == "cancelled" and new.exhausted  # was cancelled before: nobody decided, nothing was tried
+        edited = new.outcome == "cancelled" and new.exhausted  # was cancelled before: no person decided, no attempt was made
         if not new.exhausted or (not life.open and (held or edited)):
             return life
         counts = counts and not edited
@@ -145,12 +145,12 @@ class Life:
 
 
 def gave_up(error: str | None) -> bool:
-    """Whether it is the retry worker's and says nothing about why (R5)."""
+    """Whether the retry worker wrote the error, so that it does not say why the order failed (R5)."""
     return (error or "").startswith("Max retries reached")
 
 
 def real(error: str | None) -> str | None:
-    """The error if it may say why the order failed."""
+    """The error, if it says why the order failed."""
     return None if gave_up(error) else error
 
 
@@ -158,7 +158,7 @@ def real(error: str | None) -> str | None:
 
 
 class Session:
-    """A connection, and what only its open transaction sees."""
+    """A connection, and the changes that only its open transaction sees."""
 
     def __init__(self, bot: Bot) -> None:
         self.bot = bot
@@ -167,7 +167,7 @@ class Session:
         self.savepoints: list[dict[uuid.UUID, Life]] = []
 
     def end(self, statement: str) -> dict[uuid.UUID, Life]:
-        """Commit or roll back; what it had changed."""
+        """Commit or roll back; return the changes of the transaction."""
         self.bot.execute(statement)
         changed, self.changed, self.savepoints, self.open = self.changed, {}, [], False
         return changed
@@ -232,7 +232,7 @@ class Histories(RuleBasedStateMachine):
         return (session, *orders[pick % len(orders)]) if orders else (session, None, Life())
 
     def write(self, number: int, pick: int, statement: Any, *arguments: Any, **changes: Any) -> None:
-        """Call a method of the bot, and tell the model what it changes."""
+        """Call a method of the bot, and apply its changes to the model."""
         session, order, life = self.picked(number, pick)
         if order and life.order:
             statement(session.bot, order, *arguments)
@@ -340,7 +340,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(number=sessions, pick=picks, by=people, until=st.sampled_from([None, *WAKES]))
     def snooze(self, number: int, pick: int, by: str, until: datetime | None) -> None:
-        """Until one of two times, or awake."""
+        """Snoozed until one of two times, or awake."""
         session, order, life = self.picked_alert(number, pick)
         if order is None:
             return
@@ -423,7 +423,7 @@ def failed(order: Order, error: str | None) -> Order:
 
 
 def found(bot: Bot) -> dict[uuid.UUID, tuple[Order | None, tuple[Alert, ...]]]:
-    """Orders and alerts as the database has them; nothing may have gone wrong on the way."""
+    """Compare the model with the database, and check that no fault occurred."""
     orders = {
         row[0]: Order(*row[1:])
         for row in bot.execute("select id, order_type, status, attempt_count, max_attempts, last_error from walltrack.orders")
@@ -443,7 +443,7 @@ def found(bot: Bot) -> dict[uuid.UUID, tuple[Order | None, tuple[Alert, ...]]]:
 
 
 def clean(bot: Bot) -> None:
-    """Nothing is left of the example before."""
+    """Delete everything that the previous example left."""
     bot.execute(
         "set session_replication_role = replica;"
         "truncate walltrack.orders, walltrack.alerts, walltrack.alert_events, walltrack.order_actions, walltrack.alert_faults;"
@@ -453,7 +453,7 @@ def clean(bot: Bot) -> None:
 
 @pytest.fixture(scope="module")
 def bots(server_url: str, template: str) -> Iterator[list[Bot]]:
-    """Two connections to one database; what should wait for the other one fails instead."""
+    """Two connections to one database; a statement that would wait for the other connection fails instead."""
     with (
         new_database(server_url, template) as url,
         psycopg.connect(url, autocommit=True, options="-c statement_timeout=20s") as one,
@@ -469,8 +469,8 @@ def test_any_history_follows_the_rules(bots: list[Bot]) -> None:
     )
 
 
-def test_a_resolve_while_attempts_were_left_holds_nothing(bots: list[Bot]) -> None:
-    """Found above: one more attempt was granted and the alert resolved; when the grant is taken back, nobody will try again."""
+def test_a_resolve_with_attempts_left_holds_nothing(bots: list[Bot]) -> None:
+    """Found above: an operator grants an attempt and resolves the alert, then takes the attempt back."""
     bot, _ = bots
     clean(bot)
     order = bot.create("exit", status="failed", attempt_count=3)
@@ -480,8 +480,8 @@ def test_a_resolve_while_attempts_were_left_holds_nothing(bots: list[Bot]) -> No
     assert [alert.status for alert in bot.alerts(order)] == ["resolved", "active"]
 
 
-def test_a_failure_while_attempts_were_left_ends_the_hold(bots: list[Bot]) -> None:
-    """Found above: whoever resolved by hand and granted one more attempt has to hear when that one fails."""
+def test_a_failure_with_attempts_left_ends_the_hold(bots: list[Bot]) -> None:
+    """Found above: an operator who resolved an alert and granted one more attempt must hear when it fails."""
     bot, _ = bots
     clean(bot)
     order = bot.create("exit", status="failed", attempt_count=3)

@@ -1,4 +1,4 @@
-"""Texts of strangers and broken numbers: the order is written, the alert exists, and everything in it is bounded."""
+"""Hostile texts and broken numbers: the order is written, the alert exists, and everything in it is bounded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.bot import Bot
 from tests.conftest import new_database
 from walltrack_alerts import Alert
 
-# Columns as wide as a host may make them, and nothing that is required.
+# Columns as wide as a host may make them, and all of them optional.
 WIDE = """
 drop trigger orders_log_status on walltrack.orders;
 drop index walltrack.orders_token_address_idx, walltrack.orders_order_type_idx, walltrack.orders_next_retry_at_idx;
@@ -52,7 +52,7 @@ texts = st.one_of(st.text(characters), st.lists(st.sampled_from(NASTY)).map("".j
 
 
 def long_texts(length: int) -> st.SearchStrategy[str]:
-    """Up to `length` characters, made of one piece again and again: its ends fall anywhere."""
+    """Up to `length` characters that repeat one piece, so that the text can be cut anywhere in it."""
     pieces = st.one_of(st.text(characters, min_size=1, max_size=5), st.sampled_from(NASTY))
     return st.builds(lambda piece, size: (piece * size)[:size], pieces, st.integers(1, length))
 
@@ -88,7 +88,7 @@ COLUMNS: dict[str, st.SearchStrategy[Any]] = {
 
 @pytest.fixture(scope="module")
 def wide(server_url: str, template: str) -> Iterator[Bot]:
-    """A bot that hears the notifications of its own writes."""
+    """A bot that receives the notifications of its own writes."""
     with new_database(server_url, template) as url, psycopg.connect(url, autocommit=True) as connection:
         connection.execute(WIDE)
         connection.execute("listen walltrack_alerts")
@@ -96,7 +96,7 @@ def wide(server_url: str, template: str) -> Iterator[Bot]:
 
 
 def clean(bot: Bot) -> None:
-    """Nothing is left of the example before, not even what it did not listen to."""
+    """Delete everything that the previous example left, unread notifications included."""
     bot.execute(
         "truncate walltrack.orders, walltrack.alerts, walltrack.alert_events, walltrack.order_actions, walltrack.alert_faults"
     )
@@ -105,7 +105,7 @@ def clean(bot: Bot) -> None:
 
 
 def heard(bot: Bot) -> str:
-    """The payload of the last write: it notifies once."""
+    """The payload of the last write, which notifies exactly once."""
     (notification,) = bot.connection.notifies(timeout=10, stop_after=1)
     return notification.payload
 
@@ -150,7 +150,7 @@ def assert_bounded(alert: Alert, payload: str, order: dict[str, Any]) -> None:
 
 
 def assert_sound(bot: Bot) -> None:
-    """No fault, and what the database keeps is bounded whatever Python makes of it."""
+    """Check that there was no fault and that everything stored is bounded, by the database's own measure."""
     assert bot.faults() == []
     sizes = bot.execute(
         "select max(octet_length(a.data::text)), max(octet_length(a.title)), max(octet_length(a.message)), "
@@ -163,8 +163,8 @@ def assert_sound(bot: Bot) -> None:
 @given(order=st.fixed_dictionaries(COLUMNS), first=errors, second=errors)
 @example(order=dict.fromkeys(COLUMNS) | {"max_attempts": 1}, first=None, second="")
 @example(order=dict.fromkeys(COLUMNS) | {"max_attempts": 1, "amount_sol": Decimal("1E+9999")}, first="%", second="\\")
-def test_a_hostile_order(wide: Bot, order: dict[str, Any], first: str | None, second: str | None) -> None:
-    """Inserted, failed once more, ended: the alert follows, whatever stands in the other columns."""
+def test_a_hostile_order_raises_a_bounded_alert(wide: Bot, order: dict[str, Any], first: str | None, second: str | None) -> None:
+    """The order is inserted, fails again and ends: its alert follows, whatever the other columns contain."""
     clean(wide)
     attempts = max(order["max_attempts"], 1)
     key = insert(wide, order | {"attempt_count": attempts, "last_error": first})
@@ -185,8 +185,8 @@ def test_a_hostile_order(wide: Bot, order: dict[str, Any], first: str | None, se
     assert_sound(wide)
 
 
-def test_every_block_of_unicode(wide: Bot) -> None:
-    """256 code points to a text, all of them but NUL and the surrogates."""
+def test_every_block_of_unicode_is_accepted(wide: Bot) -> None:
+    """Each text has 256 code points; only NUL and the surrogates are left out."""
     clean(wide)
     blocks = [
         "".join(chr(point) for point in range(first, first + 256) if point and not 0xD800 <= point < 0xE000)
@@ -201,7 +201,7 @@ def test_every_block_of_unicode(wide: Bot) -> None:
     )
     wide.execute("listen walltrack_alerts")
     assert wide.faults() == []
-    wide.execute("analyze walltrack.orders, walltrack.alerts, walltrack.alert_events")  # or it looks at each pair of them
+    wide.execute("analyze walltrack.orders, walltrack.alerts, walltrack.alert_events")  # or joins would compare each pair
     rows = wide.execute(
         "select o.last_error, a.data ->> 'error', a.data ->> 'token_symbol', a.message from walltrack.orders as o "
         "join walltrack.alerts as a on a.data ->> 'order_id' = o.id::text"
@@ -214,8 +214,8 @@ def test_every_block_of_unicode(wide: Bot) -> None:
 
 
 @pytest.mark.parametrize("digits", [20, 400, 4000, 100_000])
-def test_an_amount_with_many_digits(wide: Bot, digits: int) -> None:
-    """The column of the host allows it, so every reader of the alert must survive it."""
+def test_an_amount_may_have_many_digits(wide: Bot, digits: int) -> None:
+    """The host's column allows such an amount, so every reader of the alert must cope with it."""
     clean(wide)
     key = wide.create("exit", status="failed", attempt_count=3, amount_sol=Decimal(f"1E+{digits}"))
     heard(wide)
@@ -224,8 +224,8 @@ def test_an_amount_with_many_digits(wide: Bot, digits: int) -> None:
 
 
 @pytest.mark.parametrize("size", [10, 3000, 100_000])
-def test_an_id_of_any_length(wide: Bot, server_url: str, template: str, size: int) -> None:
-    """Ids that are texts and no key of a B-tree: the alert exists all the same."""
+def test_an_id_may_have_any_length(wide: Bot, server_url: str, template: str, size: int) -> None:
+    """A text id may be too long for a B-tree key: the alert exists all the same."""
     with new_database(server_url, template) as url, psycopg.connect(url, autocommit=True) as connection:
         bot = Bot(connection)
         connection.execute("drop trigger orders_log_status on walltrack.orders")
@@ -251,14 +251,14 @@ def test_an_id_of_any_length(wide: Bot, server_url: str, template: str, size: in
     data=st.dictionaries(texts, st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | texts),
     dedupe_key=st.none() | texts | long_texts(500),
 )
-def test_a_hostile_alert_raised_by_hand(
+def test_a_hostile_alert_can_be_raised_by_hand(
     wide: Bot, arguments: tuple[str, str, str, str | None], data: dict[str, Any], dedupe_key: str | None
 ) -> None:
     clean(wide)
     try:
         alert = wide.call("raise_alert", *arguments, json.dumps(data), False, dedupe_key)
     except psycopg.Error as error:
-        assert error.sqlstate == "WT003"  # blank in the eyes of the database: it says so
+        assert error.sqlstate == "WT003"  # the database treats it as blank and says so
         return
     assert alert is not None
     assert 0 < len(alert.title) <= TITLE and len(alert.message) <= 10_000
@@ -276,8 +276,8 @@ def test_the_last_error_of_a_megabyte_stays_whole(wide: Bot) -> None:
     assert_cut(wide.alert(key).data["error"], error, ERROR)
 
 
-def test_identifiers_that_need_quotes(server_url: str, template: str) -> None:
-    """A table and columns with names like texts of strangers."""
+def test_identifiers_may_need_quotes(server_url: str, template: str) -> None:
+    """The table and its columns have hostile names."""
     with new_database(server_url, template) as url, psycopg.connect(url, autocommit=True) as connection:
         name = sql.Identifier("walltrack", "Orders %s \"of\" 'Ada' $1 \\ \N{SNOWMAN}")
         column = 'try %s "no" \' @status \\'

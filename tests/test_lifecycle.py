@@ -1,4 +1,4 @@
-"""The transitions: compare-and-set, harmless repeats, errors with a code, the constraints beneath them."""
+"""The transitions: compare-and-set, harmless repeats, errors with a code, and the underlying constraints."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def refused(bot: Bot, function: str, *arguments: object) -> psycopg.Error:
     return caught.value
 
 
-def test_raise_twice_is_one_alert(bot: Bot, alert: Alert) -> None:
+def test_raising_twice_makes_one_alert(bot: Bot, alert: Alert) -> None:
     again = bot.call("raise_alert", "test", "warning", "Still off", "Look again", '{"n": 2}', True, "key")
     assert again is not None
     assert (again.id, again.occurrences, again.title, again.data) == (alert.id, 2, "Still off", {"n": 2})
@@ -68,7 +68,7 @@ def test_severity_is_case_insensitive_and_may_fall(bot: Bot, alert: Alert) -> No
         ("test", "high", "title", "", "{}", False, "k" * 501),
     ],
 )
-def test_what_cannot_be_raised(bot: Bot, arguments: tuple[object, ...]) -> None:
+def test_invalid_alerts_are_refused(bot: Bot, arguments: tuple[object, ...]) -> None:
     error = refused(bot, "raise_alert", *arguments)
     assert error.sqlstate == "WT003"
     assert bot.alerts() == []
@@ -80,7 +80,7 @@ def test_nulls_become_defaults(bot: Bot) -> None:
     assert (alert.message, alert.data, alert.requires_action) == ("", {}, False)
 
 
-def test_acknowledge(bot: Bot, alert: Alert, notices: list[str]) -> None:
+def test_the_first_acknowledgement_counts(bot: Bot, alert: Alert, notices: list[str]) -> None:
     acknowledged = bot.call("acknowledge_alert", alert.id, "ada")
     assert acknowledged is not None
     assert (acknowledged.status, acknowledged.acknowledged_by) == (AlertStatus.ACKNOWLEDGED, "ada")
@@ -90,7 +90,7 @@ def test_acknowledge(bot: Bot, alert: Alert, notices: list[str]) -> None:
     assert bot.events() == ["raised", "acknowledged"]
 
 
-def test_resolve(bot: Bot, alert: Alert, notices: list[str]) -> None:
+def test_an_alert_is_resolved_once(bot: Bot, alert: Alert, notices: list[str]) -> None:
     resolved = bot.call("resolve_alert", alert.id, "restarted it", "ada")
     assert resolved is not None
     assert (resolved.status, resolved.resolution, resolved.resolved_by) == (AlertStatus.RESOLVED, "restarted it", "ada")
@@ -113,7 +113,7 @@ def test_a_resolve_needs_a_resolution(bot: Bot, alert: Alert, resolution: str | 
 
 
 @pytest.mark.parametrize("missing", [uuid4(), None])
-def test_an_alert_that_does_not_exist(bot: Bot, missing: object) -> None:
+def test_a_missing_alert_is_an_error(bot: Bot, missing: object) -> None:
     assert refused(bot, "acknowledge_alert", missing, "ada").sqlstate == "WT001"
     assert refused(bot, "resolve_alert", missing, "done", "ada").sqlstate == "WT001"
 
@@ -125,7 +125,7 @@ def test_without_a_name_the_session_user_acts(bot: Bot, alert: Alert) -> None:
     assert acknowledged.acknowledged_by == user
 
 
-def test_resolve_by_dedupe_key(bot: Bot, alert: Alert, notices: list[str]) -> None:
+def test_an_alert_is_resolved_by_its_dedupe_key(bot: Bot, alert: Alert, notices: list[str]) -> None:
     resolved = bot.call("resolve_by_dedupe_key", " key\n", "went away", "monitor")
     assert resolved is not None
     assert (resolved.id, resolved.status) == (alert.id, AlertStatus.RESOLVED)
@@ -134,8 +134,8 @@ def test_resolve_by_dedupe_key(bot: Bot, alert: Alert, notices: list[str]) -> No
     assert all(notice.startswith("no alert is open") for notice in notices) and len(notices) == 2
 
 
-def test_a_key_is_found_as_it_is(bot: Bot) -> None:
-    """That of an order is as its id is, which may be padded."""
+def test_a_dedupe_key_is_matched_exactly(bot: Bot) -> None:
+    """The key of an order contains its id, which may be padded."""
     for key in ("order_failed_a", "order_failed_a  "):
         bot.execute(
             "insert into walltrack.alerts (alert_type, severity, title, dedupe_key) values ('t', 'info', 't', %s)", (key,)
@@ -191,7 +191,7 @@ def test_events_are_never_edited(bot: Bot, alert: Alert) -> None:
     assert caught.value.sqlstate == "WT006"
 
 
-def test_views(bot: Bot) -> None:
+def test_the_views_show_the_current_state(bot: Bot) -> None:
     for severity in ("info", "critical", "high", "warning", "critical"):
         bot.call("raise_alert", "test", severity, f"a {severity} one")
     critical = bot.execute("select id from walltrack.open_alerts limit 1").fetchone()
@@ -208,7 +208,7 @@ def test_views(bot: Bot) -> None:
     ]
 
 
-def test_counts_of_nothing(bot: Bot) -> None:
+def test_without_alerts_every_count_is_zero(bot: Bot) -> None:
     assert bot.execute("select * from walltrack.alert_counts").fetchall() == [
         (severity, 0, 0, 0) for severity in ("critical", "high", "warning", "info")
     ]

@@ -1,4 +1,4 @@
-"""Lists, page by page: order, filters, hostile texts, and what an index has to carry."""
+"""Lists, page by page: order, filters, hostile texts, and reads that must use an index."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def service(database_url: str) -> AsyncIterator[AlertService]:
 
 
 def fill(bot: Bot, count: int, resolved: int, **data: Any) -> None:
-    """Alerts straight into the table: so many open ones and so many resolved ones, of every severity, ties in time included."""
+    """Insert this many open and resolved alerts of every severity, some with equal times."""
     bot.execute(
         """
         insert into walltrack.alerts (
@@ -69,7 +69,7 @@ async def everything(service: AlertService, which: AlertFilter, limit: int) -> l
 
 @pytest.mark.parametrize("limit", [1, 7, 30, 1000])
 @pytest.mark.parametrize("status", ["open", "active", "acknowledged", "snoozed", "resolved", "all"])
-async def test_pages_are_the_list(service: AlertService, bot: Bot, status: str, limit: int) -> None:
+async def test_the_pages_together_are_the_list(service: AlertService, bot: Bot, status: str, limit: int) -> None:
     fill(bot, 60, 30)
     for alert in random.Random(limit).sample([alert for alert in bot.alerts() if alert.is_open], 15):
         bot.call("acknowledge_alert", alert.id, "ada")
@@ -101,7 +101,7 @@ async def test_open_alerts_and_the_first_page_agree(service: AlertService, bot: 
 
 
 @pytest.mark.parametrize("status", ["open", "resolved", "all"])
-async def test_filters(service: AlertService, bot: Bot, status: str) -> None:
+async def test_each_filter_finds_exactly_its_alerts(service: AlertService, bot: Bot, status: str) -> None:
     fill(bot, 60, 30)
     await service.create_alert("feed_silent", "critical", "Feed is silent")
     alerts = in_list_order(bot.alerts())
@@ -131,7 +131,7 @@ async def test_orders_of_the_second_generation_are_exits(service: AlertService, 
 
 
 @pytest.mark.parametrize("field", ["token", "token_symbol", "order_id", "error", "title", "dedupe_key", "id"])
-async def test_text_is_searched_in(service: AlertService, field: str) -> None:
+async def test_text_search_covers_the_visible_fields(service: AlertService, field: str) -> None:
     needle = "Slippage-ÄÖ tolerance"
     data = {field: f"some {needle} here"} if field not in ("title", "dedupe_key", "id") else {}
     alert = await service.create_alert(
@@ -165,7 +165,7 @@ async def test_hostile_texts_are_literal(service: AlertService) -> None:
 
 
 @pytest.mark.parametrize("text", ["\0", "a\0b", "\ud800", "x\udfff"])
-async def test_what_no_database_can_store_is_found_nowhere(service: AlertService, text: str) -> None:
+async def test_text_that_no_database_can_store_matches_nothing(service: AlertService, text: str) -> None:
     await service.create_alert("t", "info", "ab x")
     assert (await service.get_page(AlertFilter(text=text, status="all"))).alerts == []
 
@@ -176,8 +176,8 @@ async def test_blank_text_restricts_nothing(service: AlertService) -> None:
         assert len((await service.get_page(AlertFilter(text=text))).alerts) == 1
 
 
-async def test_ids_are_found_however_long_ago(service: AlertService, bot: Bot) -> None:
-    """Behind more resolved alerts than one page looks at; by index, so at once."""
+async def test_an_id_finds_an_alert_of_any_age(service: AlertService, bot: Bot) -> None:
+    """The alert lies behind more resolved alerts than one page scans; the index finds it at once."""
     order = bot.create()
     bot.exhaust(order)
     bot.fill(order)
@@ -199,7 +199,7 @@ async def test_ids_are_found_however_long_ago(service: AlertService, bot: Bot) -
         assert (await service.get_page(AlertFilter(text=text))).alerts == []
 
 
-async def test_a_rare_text_is_looked_for_in_bounded_steps(service: AlertService, bot: Bot) -> None:
+async def test_a_rare_text_is_searched_in_bounded_steps(service: AlertService, bot: Bot) -> None:
     rare = await service.create_alert("t", "info", "a needle")
     await service.resolve_alert(rare.id, "ok", "ada")
     bot.execute("update walltrack.alerts set resolved_at = '2020-01-01 UTC'")
@@ -213,8 +213,8 @@ async def test_a_rare_text_is_looked_for_in_bounded_steps(service: AlertService,
     assert ([alert.id for alert in third.alerts], third.next) == ([rare.id], None)
 
 
-async def test_a_list_that_changes_between_two_pages(service: AlertService, bot: Bot) -> None:
-    """Nothing that stays is passed over or told twice; the alert at which the page ended may be gone itself."""
+async def test_a_list_may_change_between_two_pages(service: AlertService, bot: Bot) -> None:
+    """No remaining alert is skipped or repeated, even if the last alert of the page is gone."""
     fill(bot, 40, 0)
     which = AlertFilter()
     first = await service.get_page(which, limit=20)
@@ -229,12 +229,12 @@ async def test_a_list_that_changes_between_two_pages(service: AlertService, bot:
     "after",
     ["", "x", "open/1/2026-13-01T00:00:00.000000Z/00000000-0000-0000-0000-000000000000", "open/9/2026-01-01/x", "%", "'", "\x01"],
 )
-async def test_a_text_that_is_no_place(service: AlertService, after: str) -> None:
+async def test_an_invalid_cursor_is_refused(service: AlertService, after: str) -> None:
     with pytest.raises(InvalidCursorError, match="not a place"):
         await service.get_page(AlertFilter(), after)
 
 
-async def test_a_place_of_another_list(service: AlertService, bot: Bot) -> None:
+async def test_a_cursor_of_another_list_is_refused(service: AlertService, bot: Bot) -> None:
     fill(bot, 5, 5)
     opened = (await service.get_page(AlertFilter(), limit=1)).next
     resolved = (await service.get_page(AlertFilter(status="resolved"), limit=1)).next
@@ -244,7 +244,7 @@ async def test_a_place_of_another_list(service: AlertService, bot: Bot) -> None:
         await service.get_page(AlertFilter(), resolved)
 
 
-def test_sql_says_what_a_filter_can_be(db: psycopg.Connection) -> None:
+def test_sql_errors_name_the_valid_filters(db: psycopg.Connection) -> None:
     for call in ("p_status => 'gone'", "p_status => null", "p_order_type => 'swap'"):
         with pytest.raises(psycopg.Error) as caught:
             db.execute(f"select * from walltrack.list_alerts({call})")
@@ -257,7 +257,7 @@ async def test_the_limit_is_bounded(service: AlertService, bot: Bot) -> None:
     assert len((await service.get_page(limit=0)).alerts) == 1
 
 
-async def test_summary(service: AlertService, bot: Bot) -> None:
+async def test_the_summary_counts_every_alert(service: AlertService, bot: Bot) -> None:
     empty = await service.get_summary()
     assert (empty.critical, empty.unresolved, empty.snoozed, empty.next_wake) == (0, 0, 0, None)
     assert empty.by_severity == dict.fromkeys(AlertSeverity, 0)
@@ -276,7 +276,7 @@ async def test_summary(service: AlertService, bot: Bot) -> None:
     assert summary.next_wake == min(alert.snoozed_until for alert in alerts if alert.snoozed_until)
 
 
-async def test_the_median_is_of_the_newest_acknowledgements(service: AlertService, bot: Bot) -> None:
+async def test_the_median_covers_the_newest_acknowledgements(service: AlertService, bot: Bot) -> None:
     assert await service.get_median_seconds_to_acknowledge() is None
     for seconds in (10, 20, 90):
         alert = await service.create_alert("t", "info", "t")
@@ -289,7 +289,7 @@ async def test_the_median_is_of_the_newest_acknowledgements(service: AlertServic
     assert await service.get_median_seconds_to_acknowledge() is None
 
 
-async def test_the_timeline(service: AlertService) -> None:
+async def test_the_timeline_lists_events_oldest_first(service: AlertService) -> None:
     alert = await service.create_alert("t", "info", "t", dedupe_key="k")
     await service.snooze_alert(alert.id, datetime.now(UTC) + timedelta(hours=1), "ada")
     await service.resolve_alert(alert.id, "done", "bob")
@@ -299,7 +299,7 @@ async def test_the_timeline(service: AlertService) -> None:
     assert await service.get_timeline(uuid.uuid4()) == []
 
 
-async def test_the_order_as_it_is(service: AlertService, bot: Bot) -> None:
+async def test_the_current_order_of_an_alert_is_read(service: AlertService, bot: Bot) -> None:
     order = bot.create(token_symbol="BONK", actual_price="0.5")
     bot.exhaust(order)
     row = await service.get_order(bot.alert(order).id)

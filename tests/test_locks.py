@@ -1,6 +1,6 @@
-"""Who waits for whom: orders first, then alerts, everywhere; nobody waits in a circle, and no order waits for a person.
+"""Lock order: orders first, then alerts, everywhere; no deadlocks, and no order write waits for an operator.
 
-Sessions that wait are seen waiting (pg_blocking_pids), not guessed at by the clock.
+The tests observe waiting sessions with pg_blocking_pids instead of relying on the clock.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DEADLOCK, SERIALIZATION = "40P01", "40001"
 
 @pytest.fixture
 def admin(database_url: str) -> Iterator[psycopg.Connection]:
-    """Somebody who looks at the locks."""
+    """A session that observes the locks."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         yield connection
 
@@ -44,12 +44,12 @@ def session(url: str, level: str = "read committed", **options: str) -> Iterator
             yield Bot(connection)
         finally:
             if connection.info.transaction_status is TransactionStatus.ACTIVE:
-                connection.cancel_safe(timeout=10)  # the test failed while this one waited in a thread
+                connection.cancel_safe(timeout=10)  # the test failed while this connection waited in a thread
             connection.rollback()
 
 
 class Call:
-    """A statement that may have to wait, in a thread of its own."""
+    """A statement that may have to wait, in its own thread."""
 
     PATIENCE = 60
     """Seconds; what takes longer waits for ever."""
@@ -66,18 +66,18 @@ class Call:
             self.error = error
 
     def finished(self) -> bool:
-        """Whether it comes to its end by itself; what waits for ever does not."""
+        """Whether the statement ends by itself instead of waiting forever."""
         self._thread.join(self.PATIENCE)
         return not self._thread.is_alive()
 
     def result(self) -> str | None:
-        """Wait for the end: the SQLSTATE of its error."""
+        """Wait for the end and return the SQLSTATE of its error."""
         assert self.finished()
         return self.error and self.error.sqlstate
 
 
 def wait_until_blocked(admin: psycopg.Connection, waiting: Bot, *holders: Bot) -> None:
-    """Until a session waits for exactly these."""
+    """Wait until a session waits for exactly these sessions."""
     pids = sorted(holder.connection.info.backend_pid for holder in holders)
     deadline = time.monotonic() + Call.PATIENCE
     blocking: list[int] = []
@@ -107,12 +107,12 @@ def key(order: uuid.UUID) -> str:
 
 
 def failed_orders(bot: Bot, count: int) -> list[uuid.UUID]:
-    """Exhausted orders with an open alert, in the order of their ids, which is the reconciler's."""
+    """Exhausted orders with an open alert, sorted by id, as the reconciler visits them."""
     return sorted(bot.create("exit", status="failed", attempt_count=3) for _ in range(count))
 
 
 def unseen(bot: Bot, statement: str) -> None:
-    """A change that no trigger sees, so that the reconciler has something to do."""
+    """Make a change that no trigger sees, so that the reconciler has something to heal."""
     bot.execute("set session_replication_role = replica")
     bot.execute(statement)
     bot.execute("reset session_replication_role")
@@ -122,10 +122,10 @@ def unseen(bot: Bot, statement: str) -> None:
 
 
 def test_a_writer_holds_its_order_and_its_alert(database_url: str, bot: Bot, admin: psycopg.Connection) -> None:
-    """Others wait for the order, operators for the alert, and all of them get through in turn."""
+    """Other writers wait for the order, operators wait for the alert, and all of them proceed in turn."""
     (order,) = failed_orders(bot, 1)
     with session(database_url) as first, session(database_url) as second, session(database_url) as operator:
-        # Each commits by itself: which of the two gets the alert first is open.
+        # Each commits by itself: either may get the alert first.
         def then_commit(bot: Bot, work: Callable[[], None]) -> None:
             work()
             bot.connection.commit()
@@ -162,7 +162,7 @@ def test_the_fast_path_takes_no_lock_beyond_the_order(database_url: str, bot: Bo
     ("write", "resolution"), [(Bot.fill, "Order filled"), (Bot.cancel, "Order cancelled"), (Bot.delete, "Order deleted")]
 )
 @pytest.mark.parametrize("act", [acknowledge, resolve])
-def test_the_end_of_an_order_does_not_wait_for_an_operator(
+def test_an_orders_end_does_not_wait_for_an_operator(
     database_url: str, bot: Bot, write: Callable[..., None], resolution: str, act: Callable[[Bot, uuid.UUID], None]
 ) -> None:
     (order,) = failed_orders(bot, 1)
@@ -191,7 +191,7 @@ def test_a_failure_does_not_wait_for_an_operator(database_url: str, bot: Bot, ac
 
 
 def test_a_writer_does_not_wait_for_a_queue_of_operators(database_url: str, bot: Bot, admin: psycopg.Connection) -> None:
-    """Each operator in turn takes the alert; the writer's wait is one wait."""
+    """The operators take the alert one after the other; the writer waits only once."""
     (order,) = failed_orders(bot, 1)
     with session(database_url) as first, session(database_url) as second:
         acknowledge(first, order)
@@ -208,7 +208,7 @@ def test_a_writer_does_not_wait_for_a_queue_of_operators(database_url: str, bot:
 
 
 def test_an_operator_waits_for_a_writer(database_url: str, bot: Bot, admin: psycopg.Connection) -> None:
-    """And then acts on what the writer left: resolving what was filled meanwhile changes nothing."""
+    """The operator then acts on the state the writer left: resolving after a fill changes nothing."""
     (order,) = failed_orders(bot, 1)
     with session(database_url) as writer, session(database_url) as operator:
         writer.fill(order)
@@ -222,8 +222,10 @@ def test_an_operator_waits_for_a_writer(database_url: str, bot: Bot, admin: psyc
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_writers_and_operators_in_opposite_order(database_url: str, bot: Bot, admin: psycopg.Connection, level: str) -> None:
-    """One transaction fails A and B, another one acknowledges B and A: the writer gets through, the operator after it."""
+def test_writers_and_operators_may_lock_in_opposite_order(
+    database_url: str, bot: Bot, admin: psycopg.Connection, level: str
+) -> None:
+    """One transaction fails A and B, another acknowledges B and A: the writer proceeds first, then the operator."""
     one, two = failed_orders(bot, 2)
     with session(database_url, level) as writer, session(database_url, level) as operator:
         operator.execute("select 1")
@@ -243,8 +245,8 @@ def test_writers_and_operators_in_opposite_order(database_url: str, bot: Bot, ad
 # The reconciler among them
 
 
-def test_the_reconciler_leaves_an_order_alone_that_is_being_written(database_url: str, bot: Bot) -> None:
-    """It raises nothing for an order that is being filled, says that it could not look, and holds up nobody."""
+def test_the_reconciler_skips_an_order_that_is_being_written(database_url: str, bot: Bot) -> None:
+    """The reconciler raises nothing for an order being filled, reports the skip, and delays no other session."""
     (order,) = failed_orders(bot, 1)
     unseen(bot, "delete from walltrack.alerts")
     with session(database_url) as writer:
@@ -270,10 +272,10 @@ def test_the_reconciler_does_not_wait_for_an_operator(database_url: str, bot: Bo
 
 
 @pytest.mark.parametrize("missing", ["delete from walltrack.alerts", "update walltrack.orders set status = 'filled'"])
-def test_a_bulk_write_against_the_reconciler(database_url: str, bot: Bot, admin: psycopg.Connection, missing: str) -> None:
-    """A transaction takes the orders from the last to the first, the reconciler from the first to the last.
+def test_a_bulk_write_survives_the_reconciler(database_url: str, bot: Bot, admin: psycopg.Connection, missing: str) -> None:
+    """A transaction locks the orders from last to first, the reconciler from first to last.
 
-    Whoever holds something and waits for the writer could make it the victim of a deadlock; the reconciler never does.
+    A session that holds a lock and waits for the writer could cause a deadlock; the reconciler never does.
     """
     one, _, three = failed_orders(bot, 3)
     unseen(bot, missing)
@@ -295,13 +297,13 @@ def test_a_bulk_write_against_the_reconciler(database_url: str, bot: Bot, admin:
     assert {alert.is_open for alert in bot.alerts()} == {missing.startswith("delete")}
 
 
-def test_operators_against_the_reconciler(database_url: str, bot: Bot, admin: psycopg.Connection) -> None:
-    """An operator acknowledges from the last to the first in one transaction while the reconciler resolves."""
+def test_operators_and_the_reconciler_do_not_deadlock(database_url: str, bot: Bot, admin: psycopg.Connection) -> None:
+    """An operator acknowledges alerts from last to first in one transaction while the reconciler resolves."""
     one, _, three = failed_orders(bot, 3)
     unseen(bot, "update walltrack.orders set status = 'filled'")
     with session(database_url) as operator, session(database_url) as healer:
         acknowledge(operator, three)
-        assert reconcile(healer) == (0, 2)  # the third one is held, and not waited for long
+        assert reconcile(healer) == (0, 2)  # the third alert is held, and the wait for it is short
         acting = Call(acknowledge, operator, one)
         wait_until_blocked(admin, operator, healer)
         again = Call(reconcile, healer)
@@ -315,8 +317,8 @@ def test_operators_against_the_reconciler(database_url: str, bot: Bot, admin: ps
     assert not any(alert.is_open for alert in bot.alerts())
 
 
-def test_two_reconcilers(database_url: str, bot: Bot) -> None:
-    """Both run to their end, and everything is raised once."""
+def test_two_reconcilers_raise_everything_once(database_url: str, bot: Bot) -> None:
+    """Both runs finish, and each alert is raised once."""
     orders = failed_orders(bot, 50)
     unseen(bot, "truncate walltrack.alerts cascade")
     with psycopg.connect(database_url, autocommit=True) as connection:
@@ -329,7 +331,7 @@ def test_two_reconcilers(database_url: str, bot: Bot) -> None:
 
 
 class Crowd:
-    """What everybody does at once, over connections of one isolation level."""
+    """The concurrent work of writers and operators, over connections of one isolation level."""
 
     TURNS = 12
 
@@ -339,7 +341,7 @@ class Crowd:
         self.orders = orders
 
     def again_until_done(self, bot: Bot, work: Callable[[], None]) -> None:
-        """What every client of SERIALIZABLE has to do; an operator under REPEATABLE READ too."""
+        """Retry after a serialization failure, as clients of SERIALIZABLE (and operators under REPEATABLE READ) must."""
         while True:
             try:
                 with bot.connection.transaction():
@@ -366,7 +368,7 @@ class Crowd:
                     self.again_until_done(bot, fail)
 
     def operate(self, number: int, refused: Collection[str] = ("WT002",)) -> None:
-        """Act on alerts, which others resolve meanwhile, or whatever else may be the reason to refuse it."""
+        """Act on alerts; a refusal is fine, because another session may have resolved them."""
         with session(self.url, self.level) as bot:
             for turn in range(self.TURNS):
                 order = self.orders[(turn * 5 + number) % len(self.orders)]
@@ -382,8 +384,8 @@ class Crowd:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_everybody_at_once(database_url: str, bot: Bot, level: str) -> None:
-    """Writers, operators, the reconciler: nobody deadlocks, no writer is refused, and the alerts are right."""
+def test_writers_operators_and_reconciler_run_at_once(database_url: str, bot: Bot, level: str) -> None:
+    """No session deadlocks, no writer is refused, and the alerts are right."""
     orders = failed_orders(bot, 6)
     crowd = Crowd(database_url, level, orders)
     calls = [*(Call(crowd.write, n) for n in range(3)), *(Call(crowd.operate, n) for n in range(2)), Call(crowd.reconcile)]

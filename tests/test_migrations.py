@@ -1,4 +1,4 @@
-"""Installing, upgrading and taking away, on an empty database and on one that lives already."""
+"""Installing, upgrading and removing alerting, on an empty database and on one in use."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def run(url: str, statements: str) -> None:
 
 
 def alembic_process(url: str, *arguments: str) -> None:
-    """The command `alembic`."""
+    """Run the command `alembic`."""
     subprocess.run(
         [sys.executable, "-m", "alembic", *arguments],
         check=True, capture_output=True, cwd=ROOT, env={**os.environ, "WALLTRACK_DATABASE_URL": url},
@@ -97,7 +97,7 @@ def alembic_process(url: str, *arguments: str) -> None:
 
 
 def alembic(url: str, *arguments: str) -> str:
-    """What the command `alembic` prints, in this process: its start takes longer than most of what it does."""
+    """The output of `alembic`, run in this process because starting it takes longer than most of its work."""
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WALLTRACK_DATABASE_URL", url)
@@ -108,14 +108,14 @@ def alembic(url: str, *arguments: str) -> str:
     return printed.getvalue()
 
 
-def test_a_second_time_changes_nothing(database_url: str) -> None:
+def test_a_second_upgrade_changes_nothing(database_url: str) -> None:
     before = catalogue(database_url)
     migrations.upgrade(database_url)
     assert catalogue(database_url) == before
 
 
-def test_an_upgrade_reads_the_facts_that_are_new(database_url: str) -> None:
-    """Of tables that an older release watched without them."""
+def test_an_upgrade_reads_new_facts(database_url: str) -> None:
+    """The tables were watched by an older release without these facts."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         bot = Bot(connection)
         settings = "select columns, column_types, cancel_pattern from walltrack.watched_tables"
@@ -136,7 +136,7 @@ def test_an_upgrade_reads_the_facts_that_are_new(database_url: str) -> None:
         assert later in bot.poll()
 
 
-def test_an_upgrade_keeps_the_columns_that_were_named(database_url: str) -> None:
+def test_an_upgrade_keeps_the_named_columns(database_url: str) -> None:
     run(database_url, "select walltrack.watch_orders('walltrack.orders', '{\"token_symbol\": \"signal_id\"}')")
     migrations.upgrade(database_url)
     with psycopg.connect(database_url) as connection:
@@ -144,7 +144,7 @@ def test_an_upgrade_keeps_the_columns_that_were_named(database_url: str) -> None
     assert named == ("signal_id",)
 
 
-def test_alembic_does_the_same(database_url: str, empty_database_url: str) -> None:
+def test_alembic_makes_the_same_catalogue(database_url: str, empty_database_url: str) -> None:
     assert "(head)" not in alembic(empty_database_url, "current")
     with psycopg.connect(empty_database_url) as connection:
         assert connection.execute("select to_regnamespace('walltrack')").fetchone() == (None,)  # it only looks
@@ -154,18 +154,18 @@ def test_alembic_does_the_same(database_url: str, empty_database_url: str) -> No
 
 
 @pytest.mark.parametrize("target", ["heads", f"+{REVISIONS}", migrations.head_revision()])
-def test_whatever_ends_at_the_head_is_whole(database_url: str, empty_database_url: str, target: str) -> None:
+def test_every_target_at_the_head_is_complete(database_url: str, empty_database_url: str, target: str) -> None:
     alembic(empty_database_url, "upgrade", target)
     assert catalogue(empty_database_url) == catalogue(database_url)
 
 
 @pytest.mark.parametrize("target", ["head", "heads"])
-def test_the_printed_script_does_the_same(database_url: str, empty_database_url: str, target: str) -> None:
+def test_the_printed_script_makes_the_same_catalogue(database_url: str, empty_database_url: str, target: str) -> None:
     run(empty_database_url, alembic(empty_database_url, "upgrade", target, "--sql"))
     assert catalogue(empty_database_url) == catalogue(database_url)
 
 
-def test_orders_that_live_already(empty_database_url: str) -> None:
+def test_existing_orders_get_their_alerts(empty_database_url: str) -> None:
     run(empty_database_url, HOST_ORDERS)
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
         bot = Bot(connection)
@@ -181,7 +181,7 @@ def test_orders_that_live_already(empty_database_url: str) -> None:
 
         for _ in range(2):
             migrations.upgrade(empty_database_url)
-            # History that the worker had given up before wakes nobody; the two that are still failing do, once.
+            # Orders that the worker had given up before raise no alert; the two that still fail raise one each.
             assert {alert.dedupe_key for alert in bot.alerts()} == {f"order_failed_{failed}", f"order_failed_{retried}"}
             assert bot.events() == ["raised", "raised"]
         assert bot.alert(failed).data["error"] == "old trouble"
@@ -202,7 +202,7 @@ def test_orders_that_live_already(empty_database_url: str) -> None:
         assert len(bot.alerts()) == 3
 
 
-def test_a_watched_table_that_was_dropped_is_in_nobodys_way(database_url: str) -> None:
+def test_a_dropped_watched_table_blocks_no_migration(database_url: str) -> None:
     run(
         database_url,
         "create table walltrack.other (like walltrack.orders including all); select walltrack.watch_orders('walltrack.other'); "
@@ -218,7 +218,7 @@ def test_a_watched_table_that_was_dropped_is_in_nobodys_way(database_url: str) -
 
 
 @pytest.mark.parametrize("target", ["base", f"-{REVISIONS}"])
-def test_downgrade_takes_everything_of_its_own(database_url: str, target: str) -> None:
+def test_downgrade_removes_everything_it_installed(database_url: str, target: str) -> None:
     alembic(database_url, "downgrade", migrations.head_revision())  # which is where it is
     run(database_url, "select walltrack.raise_alert('t', 'info', 't')")
     alembic(database_url, "downgrade", target)
@@ -249,13 +249,13 @@ def test_a_further_revision_is_run(empty_database_url: str, tmp_path: Path, monk
         assert connection.execute("select to_regnamespace('walltrack')").fetchone() == (None,)
 
 
-def test_downgrade_prints_too(database_url: str) -> None:
+def test_downgrade_can_print_its_script(database_url: str) -> None:
     run(database_url, alembic(database_url, "downgrade", "head:base", "--sql"))
     with psycopg.connect(database_url) as connection:
         assert connection.execute("select to_regclass('walltrack.alerts')").fetchone() == (None,)
 
 
-def test_two_at_once(empty_database_url: str) -> None:
+def test_two_upgrades_at_once_both_succeed(empty_database_url: str) -> None:
     failures: list[BaseException] = []
 
     def work() -> None:
@@ -273,8 +273,8 @@ def test_two_at_once(empty_database_url: str) -> None:
     assert failures == []
 
 
-def test_it_gets_the_trigger_in_beside_a_busy_writer(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long transaction holds orders: the migration waits briefly, lets writers through, and tries again."""
+def test_a_migration_creates_its_triggers_beside_a_busy_writer(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long transaction holds orders: the migration waits briefly, lets writers through, and retries."""
     monkeypatch.setattr(migrations, "LOCK_TIMEOUT", "100ms")
     monkeypatch.setattr(migrations, "LOCK_PAUSE", 0.2)
     run(empty_database_url, HOST_ORDERS)
@@ -294,14 +294,14 @@ def test_it_gets_the_trigger_in_beside_a_busy_writer(empty_database_url: str, mo
         assert bot.alert(order).is_open
 
 
-def test_a_table_that_cannot_be_watched(empty_database_url: str) -> None:
+def test_an_unwatchable_table_is_refused(empty_database_url: str) -> None:
     run(empty_database_url, "create schema walltrack; create table walltrack.orders (id int, status text)")
     with pytest.raises(Exception, match="attempt_count, max_attempts, last_error") as caught:
         migrations.upgrade(empty_database_url)
     assert type(caught.value).__name__ == "UnwatchableTableError"
 
 
-def test_a_server_that_is_not_there() -> None:
+def test_a_missing_server_is_reported() -> None:
     with pytest.raises(DatabaseUnavailableError, match="WALLTRACK_DATABASE_URL"):
         migrations.upgrade("postgresql://nobody@127.0.0.1:1/nothing")
 
@@ -377,7 +377,7 @@ def test_an_older_table_is_adopted(empty_database_url: str, database_url: str) -
     assert "occurrences" not in columns and "notified_at" in columns
 
 
-def test_an_open_alert_of_the_older_table_is_the_orders_alert(empty_database_url: str) -> None:
+def test_an_adopted_open_alert_is_its_orders_alert(empty_database_url: str) -> None:
     run(empty_database_url, HOST_ORDERS)
     run(empty_database_url, OLDER.replace("create schema walltrack;", ""))
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
@@ -404,7 +404,7 @@ def test_an_open_alert_of_the_older_table_is_the_orders_alert(empty_database_url
 
 
 def test_an_odd_older_table_is_adopted(empty_database_url: str) -> None:
-    """Enumerations, JSON text, naive times, upper case, a full unique index: nothing of it is in the way."""
+    """Enumerations, JSON text, naive times, upper case and a full unique index do not prevent the adoption."""
     run(
         empty_database_url,
         """
@@ -447,7 +447,7 @@ def test_an_odd_older_table_is_adopted(empty_database_url: str) -> None:
         ("alter table walltrack.alerts force row level security", "row level security"),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_named_and_nothing_changed(empty_database_url: str, change: str, named: str) -> None:
+def test_an_unfit_table_is_named_and_left_unchanged(empty_database_url: str, change: str, named: str) -> None:
     run(empty_database_url, OLDER)
     run(empty_database_url, change)
     before = catalogue(empty_database_url)
@@ -457,7 +457,7 @@ def test_what_does_not_fit_is_named_and_nothing_changed(empty_database_url: str,
     assert catalogue(empty_database_url) == before
 
 
-def test_a_database_that_is_not_migrated_says_so(server_url: str) -> None:
+def test_an_unmigrated_database_is_reported(server_url: str) -> None:
     import asyncio
 
     from walltrack_alerts import AlertService
@@ -471,8 +471,8 @@ def test_a_database_that_is_not_migrated_says_so(server_url: str) -> None:
 
 
 @pytest.mark.parametrize("policies", [True, False])
-def test_row_level_security_of_an_older_table(empty_database_url: str, policies: bool) -> None:
-    """It goes on deciding for all but those who are granted access, and is left as it was found."""
+def test_row_level_security_of_an_older_table_is_kept(empty_database_url: str, policies: bool) -> None:
+    """It still applies to all roles but those that are granted access, and a downgrade leaves it as it was."""
     role = f"wt_policy_{uuid.uuid4().hex[:8]}"
     state = (
         "select c.relrowsecurity, array(select p.polname::text from pg_policy as p where p.polrelid = c.oid) "
@@ -501,7 +501,7 @@ def test_row_level_security_of_an_older_table(empty_database_url: str, policies:
             connection.execute("select walltrack.grant_access(%s, 'reader')", (role,))
             connection.execute("select walltrack.grant_access(%s, 'operator')", (role,))
             assert seen() == (1,)
-            # In a restored dump another role may have the number that this one had.
+            # In a restored dump, another role may have this role's oid.
             connection.execute(f"create role {role}_other")  # type: ignore[arg-type]
             mine, other = connection.execute(
                 "select p.polname::text, %s::regrole::oid from pg_policy as p where p.polroles = array[%s::regrole::oid]",

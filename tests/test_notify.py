@@ -1,4 +1,4 @@
-"""What listeners hear: the payload of the contract, once per change, in the order of the events."""
+"""The notifications that listeners receive: the documented payload, once per change, in event order."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def listener(database_url: str):
 
 
 def heard(listener: psycopg.Connection, count: int) -> list[dict]:
-    """The next payloads; fewer than asked for fails the test."""
+    """The next payloads; the test fails if fewer arrive."""
     payloads = [json.loads(n.payload) for n in listener.notifies(timeout=10, stop_after=count)]
     assert len(payloads) == count
     return payloads
 
 
-def test_the_payload(bot: Bot, listener: psycopg.Connection) -> None:
+def test_the_payload_matches_the_contract(bot: Bot, listener: psycopg.Connection) -> None:
     order = bot.create("entry")
     bot.exhaust(order)
     alert = bot.alert(order)
@@ -49,7 +49,7 @@ def test_the_payload(bot: Bot, listener: psycopg.Connection) -> None:
     }
 
 
-def test_each_change_is_heard_once(bot: Bot, listener: psycopg.Connection) -> None:
+def test_each_change_notifies_once(bot: Bot, listener: psycopg.Connection) -> None:
     order = bot.create()
     bot.exhaust(order)
     bot.lock(order)

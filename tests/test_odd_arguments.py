@@ -1,4 +1,4 @@
-"""Odd arguments: whatever a role passes to a function that it may call, it gets an answer or an error that is meant for it.
+"""Odd arguments: a role that may call a function gets an answer or a documented error, whatever it passes.
 
 Each pair of values is tried for each pair of parameters, in transactions that are rolled back.
 """
@@ -90,7 +90,7 @@ def _no_role_is_left(bot: Bot) -> Iterator[None]:
 
 
 def places(bot: Bot, function: str) -> tuple[str | None, ...]:
-    """Cursors or places of a list, as they are and with odd numbers and times in each of their parts."""
+    """Valid cursors, and cursors with odd numbers and times in each of their parts."""
     if function in ("read_events", "parse_event_cursor", "check_event_cursor"):
         (cursor,) = bot.execute("select cursor from walltrack.read_events() limit 1").fetchone() or ("",)
         late = "/".join([cursor, *cursor.split("/")[3:5], "1"])
@@ -109,7 +109,7 @@ def places(bot: Bot, function: str) -> tuple[str | None, ...]:
 
 
 def calls(values: list[tuple[str | None, ...]]) -> Iterator[list[str | None]]:
-    """Arguments in which each pair of values of each two parameters is there once at least."""
+    """Arguments that cover each pair of values of each two parameters at least once."""
     chance = random.Random(7)
     seen: set[tuple[int, int, int, int]] = set()
     if len(values) < 2:
@@ -127,7 +127,7 @@ def calls(values: list[tuple[str | None, ...]]) -> Iterator[list[str | None]]:
 
 
 def raw_errors(bot: Bot, name: str, parameters: list[tuple[str, tuple[str | None, ...], str]]) -> list[str]:
-    """The errors of a function that are none of ours."""
+    """The errors of a function that are not from alerting."""
     call = sql.SQL("select * from walltrack.{}({})").format(
         sql.Identifier(name),
         sql.SQL(", ").join(sql.SQL("%s::") + sql.SQL(kind) for _, _, kind in parameters),  # type: ignore[arg-type]
@@ -156,7 +156,7 @@ def odd_values(bot: Bot, alerts: dict[str, str], function: str, name: str, kind:
 
 
 @pytest.mark.parametrize("whose", ["granted", "own"])
-def test_odd_arguments_leave_only_errors_of_ours(bot: Bot, alerts: dict[str, str], whose: str) -> None:
+def test_odd_arguments_raise_only_documented_errors(bot: Bot, alerts: dict[str, str], whose: str) -> None:
     bot.execute("set statement_timeout = '5s'")
     functions = bot.execute(GRANTED if whose == "granted" else OWN).fetchall()
     assert len(functions) > (30 if whose == "granted" else 6)

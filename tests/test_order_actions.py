@@ -1,4 +1,4 @@
-"""Retry and cancel of the order of an alert: done as the bot would do it, or refused with a reason and nothing changed."""
+"""Retrying and cancelling an alert's order: done as the bot would, or refused with a reason and no change."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LATER = "2100-01-01 12:00:00 UTC"
 
 @pytest.fixture(autouse=True)
 def no_faults(bot: Bot) -> Iterator[None]:
-    """Whatever is refused, alerting itself does nothing wrong."""
+    """Check that a refusal leaves no fault in alerting."""
     yield
     assert bot.faults() == []
 
@@ -59,7 +59,7 @@ def actions(bot: Bot) -> list[tuple[Any, ...]]:
 
 
 def refused(bot: Bot, alert: Alert, what: str, match: str, sqlstate: str = "WT011") -> None:
-    """Nothing may be changed by it."""
+    """Check that the action is refused and changes nothing."""
 
     def everything() -> list[Any]:
         return [
@@ -77,7 +77,7 @@ def refused(bot: Bot, alert: Alert, what: str, match: str, sqlstate: str = "WT01
 # Done
 
 
-def test_a_retry_puts_the_order_back_and_leaves_the_alert_open(bot: Bot) -> None:
+def test_a_retry_requeues_the_order_and_keeps_the_alert_open(bot: Bot) -> None:
     order = failed(bot)
     before = row(bot, order)
     alert = retry(bot, bot.alert(order), " ada ")
@@ -108,13 +108,13 @@ def test_a_cancel_ends_the_order_and_its_alert(bot: Bot, status: str) -> None:
 
 
 @pytest.mark.parametrize("reason", [None, "", " \n"])
-def test_a_cancel_without_a_reason(bot: Bot, reason: str | None) -> None:
+def test_a_cancel_needs_no_reason(bot: Bot, reason: str | None) -> None:
     order = failed(bot)
     cancel(bot, bot.alert(order), reason)
     assert row(bot, order)["last_error"] == "Manually cancelled"
 
 
-def test_an_acknowledged_and_a_snoozed_alert(bot: Bot) -> None:
+def test_acknowledged_and_snoozed_alerts_allow_actions(bot: Bot) -> None:
     order = failed(bot)
     bot.call("acknowledge_alert", bot.alert(order).id, "ada")
     bot.call("snooze_alert", bot.alert(order).id, datetime.now(UTC) + timedelta(hours=1), "ada")
@@ -122,14 +122,14 @@ def test_an_acknowledged_and_a_snoozed_alert(bot: Bot) -> None:
     assert cancel(bot, bot.alert(order)).status == "resolved"
 
 
-def test_a_resolved_alert_of_an_order_that_still_failed(bot: Bot) -> None:
+def test_a_resolved_alert_of_a_failed_order_allows_a_retry(bot: Bot) -> None:
     order = failed(bot)
     bot.call("resolve_alert", bot.alert(order).id, "later", "ada")
     assert retry(bot, bot.alert(order)).status == "resolved"
     assert row(bot, order)["status"] == "pending"
 
 
-def test_a_lock_that_has_run_out_holds_nobody(bot: Bot) -> None:
+def test_an_expired_lock_blocks_no_retry(bot: Bot) -> None:
     order = failed(bot, locked_until=datetime.now(UTC) - timedelta(seconds=1), locked_by="worker-1")
     retry(bot, bot.alert(order))
     assert row(bot, order)["status"] == "pending"
@@ -150,13 +150,13 @@ def test_a_lock_that_has_run_out_holds_nobody(bot: Bot) -> None:
         ),
     ],
 )
-def test_the_time_of_a_lock(db: psycopg.Connection, text: str | None, time: str | None) -> None:
+def test_the_time_of_a_lock_is_parsed(db: psycopg.Connection, text: str | None, time: str | None) -> None:
     db.execute("set timezone = 'Asia/Tokyo'")
     assert db.execute("select walltrack.parse_time(%s) is not distinct from %s::timestamptz", (text, time)).fetchone() == (True,)
 
 
 @pytest.mark.parametrize(("word", "becomes"), [("FAILED", "PENDING"), ("Failed", "Pending"), ("failed", "pending")])
-def test_words_are_written_as_the_table_writes_them(bot: Bot, word: str, becomes: str) -> None:
+def test_the_status_is_written_in_the_tables_spelling(bot: Bot, word: str, becomes: str) -> None:
     order = failed(bot, status=word)
     retry(bot, bot.alert(order))
     assert row(bot, order)["status"] == becomes
@@ -166,13 +166,13 @@ def test_words_are_written_as_the_table_writes_them(bot: Bot, word: str, becomes
 
 
 @pytest.mark.parametrize("due", [None, "infinity", "1970-01-01", LATER])
-def test_the_worker_takes_a_retried_order_whatever_was_due(bot: Bot, due: str | None) -> None:
+def test_the_worker_takes_a_retried_order_at_once(bot: Bot, due: str | None) -> None:
     order = failed(bot, next_retry_at=due)
     retry(bot, bot.alert(order))
     assert bot.poll() == [order]
 
 
-def test_a_retry_leaves_orders_that_nobody_asked_for(bot: Bot) -> None:
+def test_a_retry_leaves_other_orders_unchanged(bot: Bot) -> None:
     other = failed(bot, next_retry_at=LATER)
     order = failed(bot)
     retry(bot, bot.alert(order))
@@ -181,8 +181,8 @@ def test_a_retry_leaves_orders_that_nobody_asked_for(bot: Bot) -> None:
 
 @pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
 @pytest.mark.parametrize("kind", ["timestamp", "text"])
-def test_the_worker_of_a_table_with_other_times_takes_it(bot: Bot, kind: str, zone: str) -> None:
-    """A time without a zone is in UTC, wherever the operator is."""
+def test_a_retried_order_with_naive_times_is_taken(bot: Bot, kind: str, zone: str) -> None:
+    """A time without a zone is in UTC, whatever the operator's zone."""
     bot.execute(
         f"create table public.trades (id text primary key, order_type text, status text, attempt_count int, max_attempts int, "
         f"last_error text, retry_at {kind}, locked_until timestamptz)"
@@ -197,7 +197,7 @@ def test_the_worker_of_a_table_with_other_times_takes_it(bot: Bot, kind: str, zo
 
 
 def test_a_pending_order_that_is_never_due_is_made_due(bot: Bot) -> None:
-    """As the bot's own retry leaves it: no worker would ever take it."""
+    """The bot's own retry leaves it like this, and no worker would ever take it."""
     order = failed(bot)
     bot.retry(order)
     assert bot.poll() == []
@@ -241,14 +241,14 @@ def test_a_pending_order_that_is_never_due_is_made_due(bot: Bot) -> None:
         ("cancel", {"locked_until": "infinity", "status": "pending"}, "holds it until it lets go"),
     ],
 )
-def test_a_reason_a_trader_understands(bot: Bot, what: str, columns: dict[str, Any], match: str) -> None:
+def test_a_refusal_has_a_readable_reason(bot: Bot, what: str, columns: dict[str, Any], match: str) -> None:
     order = failed(bot)
     alert = bot.alert(order)
     bot.update(order, **columns)
     refused(bot, alert, what, match)
 
 
-def test_who_was_first(bot: Bot) -> None:
+def test_a_refusal_names_the_operator_who_was_first(bot: Bot) -> None:
     order = failed(bot)
     alert = bot.alert(order)
     retry(bot, alert, "ada")
@@ -258,7 +258,7 @@ def test_who_was_first(bot: Bot) -> None:
     refused(bot, alert, "retry", "bob cancelled the order at")
 
 
-def test_an_order_that_is_gone(bot: Bot) -> None:
+def test_a_missing_order_is_refused(bot: Bot) -> None:
     order = failed(bot)
     alert = bot.alert(order)
     bot.delete(order)
@@ -266,7 +266,7 @@ def test_an_order_that_is_gone(bot: Bot) -> None:
 
 
 @pytest.mark.parametrize("what", ["retry", "cancel"])
-def test_switched_off(bot: Bot, what: str) -> None:
+def test_order_actions_can_be_switched_off(bot: Bot, what: str) -> None:
     order = failed(bot)
     bot.execute("select walltrack.watch_orders('walltrack.orders', p_order_actions => false)")
     refused(bot, bot.alert(order), what, "order actions are switched off for walltrack.orders")
@@ -274,14 +274,14 @@ def test_switched_off(bot: Bot, what: str) -> None:
     assert cancel(bot, bot.alert(order)).status == "resolved"
 
 
-def test_a_table_that_is_not_watched_any_more(bot: Bot) -> None:
+def test_an_unwatched_table_is_refused(bot: Bot) -> None:
     order = failed(bot)
     alert = bot.alert(order)
     bot.execute("select walltrack.unwatch_orders('walltrack.orders')")
     refused(bot, alert, "retry", "no longer watched")
 
 
-def test_a_reason_that_would_look_like_the_worker(bot: Bot) -> None:
+def test_a_reason_that_resembles_the_workers_is_refused(bot: Bot) -> None:
     order = failed(bot)
     with pytest.raises(psycopg.Error, match="what the retry worker writes") as caught:
         cancel(bot, bot.alert(order), " Max retries reached, says ada")
@@ -289,7 +289,7 @@ def test_a_reason_that_would_look_like_the_worker(bot: Bot) -> None:
     assert bot.alert(order).is_open and actions(bot) == []
 
 
-def test_alerts_about_something_else(bot: Bot) -> None:
+def test_alerts_without_an_order_are_refused(bot: Bot) -> None:
     order = failed(bot)
     other = failed(bot)
     for arguments in (
@@ -299,7 +299,7 @@ def test_alerts_about_something_else(bot: Bot) -> None:
         alert = bot.call("raise_alert", *arguments)
         assert alert is not None
         refused(bot, alert, "retry", "the alert does not belong to an order")
-    # It shows one order and names another one.
+    # The alert shows one order and names another.
     bot.execute(
         "update walltrack.alerts set data = data || %s, own_writes = own_writes + 1 where id = %s",
         (Jsonb({"order_id": str(other)}), bot.alert(order).id),
@@ -320,11 +320,11 @@ def test_alerts_about_something_else(bot: Bot) -> None:
         ("rename column id to order_id", "no longer has column id"),
     ],
 )
-def test_a_column_that_is_gone(bot: Bot, harm: str, match: str) -> None:
+def test_an_action_reports_a_missing_column(bot: Bot, harm: str, match: str) -> None:
     order = failed(bot)
     alert = bot.alert(order)
     bot.execute("alter table walltrack.orders disable trigger user")
-    bot.execute("drop event trigger walltrack_alerts_follow_ddl")  # as where no superuser installed: nothing follows
+    bot.execute("drop event trigger walltrack_alerts_follow_ddl")  # as without a superuser: the guard does not follow
     bot.execute(f"alter table walltrack.orders {harm}")
     for what in ("retry", "cancel"):
         refused(bot, alert, what, match)
@@ -369,7 +369,7 @@ def test_the_reason_of_a_hosts_trigger_reaches_the_operator(bot: Bot, what: str,
 
 
 def test_a_hosts_trigger_finds_its_own_tables(bot: Bot) -> None:
-    """Written without schema names, as most are, and called by an operator with a search_path of his own."""
+    """The trigger omits schema names, as most do, and the calling operator has a different search_path."""
     order = failed(bot)
     bot.execute(
         """
@@ -389,7 +389,7 @@ def test_a_hosts_trigger_finds_its_own_tables(bot: Bot) -> None:
     assert bot.execute("show search_path").fetchone() == ("evil, pg_temp",)
 
 
-def test_public_is_no_place_for_names_where_everybody_may_create(bot: Bot) -> None:
+def test_a_writable_public_schema_is_not_searched(bot: Bot) -> None:
     for statement, path in (
         ("revoke create on schema public from public", "pg_catalog, walltrack, public, pg_temp"),
         ("grant create on schema public to public", "pg_catalog, walltrack, pg_temp"),
@@ -399,7 +399,7 @@ def test_public_is_no_place_for_names_where_everybody_may_create(bot: Bot) -> No
         assert bot.execute("select walltrack.trigger_search_path('walltrack.orders')").fetchone() == (path,)
 
 
-def test_what_was_done_is_never_edited(bot: Bot) -> None:
+def test_recorded_actions_are_never_edited(bot: Bot) -> None:
     retry(bot, bot.alert(failed(bot)))
     with pytest.raises(psycopg.Error) as caught:
         bot.execute("update walltrack.order_actions set actor = 'somebody else'")
@@ -418,7 +418,7 @@ SECOND = {
 
 @pytest.fixture(params=["plain", "partitioned", "enum"])
 def second(request: pytest.FixtureRequest, bot: Bot) -> Bot:
-    """A table of the second generation, with text ids, other names, and no lock or time of the next retry of its own."""
+    """A second-generation table with text ids, other names, and no columns for the lock or the next retry."""
     status = "text"
     if request.param == "enum":
         bot.execute("create type public.order_status as enum ('PENDING', 'FAILED', 'EXECUTED', 'CANCELLED')")
@@ -441,7 +441,7 @@ def second(request: pytest.FixtureRequest, bot: Bot) -> Bot:
     return bot
 
 
-def test_the_second_generation(second: Bot) -> None:
+def test_actions_work_on_a_second_generation_table(second: Bot) -> None:
     (alert,) = second.alerts()
     retry(second, alert)
     assert row(second, "it's #1", "public.trades")["status"] == "PENDING"
@@ -457,7 +457,7 @@ def test_the_second_generation(second: Bot) -> None:
     assert told == ("enough", "enough", None)
 
 
-def test_refusals_of_the_second_generation(second: Bot) -> None:
+def test_actions_on_a_second_generation_table_are_refused(second: Bot) -> None:
     (alert,) = second.alerts()
     second.execute("update public.trades set held_until = now() at time zone 'UTC' + interval '1 h'")
     second.execute("set timezone = 'Asia/Tokyo'")
@@ -469,7 +469,7 @@ def test_refusals_of_the_second_generation(second: Bot) -> None:
         refused(second, alert, "cancel", "the order is 'parked', and only a pending or failed order can be cancelled")
 
 
-def test_two_tables_that_have_the_order(bot: Bot) -> None:
+def test_an_order_found_in_two_tables_is_refused(bot: Bot) -> None:
     order = failed(bot)
     alert = bot.alert(order)
     bot.execute("create table public.orders (like walltrack.orders including all)")
@@ -485,7 +485,7 @@ def test_two_tables_that_have_the_order(bot: Bot) -> None:
 
 
 def test_a_row_that_is_being_written_is_refused(database_url: str, bot: Bot) -> None:
-    """The worker has it in an open transaction: the operator is told within the 200 ms, not kept waiting."""
+    """The worker holds the row in an open transaction: the operator gets a refusal within 200 ms."""
     order = failed(bot)
     alert = bot.alert(order)
     with psycopg.connect(database_url) as worker:
@@ -496,7 +496,7 @@ def test_a_row_that_is_being_written_is_refused(database_url: str, bot: Bot) -> 
 
 
 def test_an_alert_that_is_being_written_is_refused(database_url: str, bot: Bot) -> None:
-    """Without that the order would be cancelled and its alert stay open until the reconciler comes."""
+    """Otherwise the order would be cancelled while its alert stays open until the next reconciliation."""
     order = failed(bot)
     alert = bot.alert(order)
     with psycopg.connect(database_url) as operator:
@@ -505,15 +505,15 @@ def test_an_alert_that_is_being_written_is_refused(database_url: str, bot: Bot) 
     assert cancel(bot, alert).status == "resolved"
 
 
-def test_who_only_refers_to_the_order_keeps_nobody_waiting(database_url: str, bot: Bot) -> None:
+def test_a_foreign_key_to_the_order_blocks_no_action(database_url: str, bot: Bot) -> None:
     order = failed(bot)
     with psycopg.connect(database_url) as other:
         other.execute("select from walltrack.orders where id = %s for key share", (order,))
         retry(bot, bot.alert(order))
 
 
-def test_an_order_that_was_filled_a_moment_before(database_url: str, bot: Bot) -> None:
-    """The operator waits for the worker's transaction, and then sees what it wrote, not what stood there before."""
+def test_an_order_filled_just_before_is_refused(database_url: str, bot: Bot) -> None:
+    """The operator's action waits for the worker's transaction and then sees the row that it wrote."""
     order = failed(bot)
     alert = bot.alert(order)
     with psycopg.connect(database_url) as worker, psycopg.connect(database_url, autocommit=True) as watcher:
@@ -541,7 +541,7 @@ def test_an_order_that_was_filled_a_moment_before(database_url: str, bot: Bot) -
 
 
 def work(bot: Bot, orders: list[uuid.UUID]) -> None:
-    """The retry worker: takes what is pending, and fails."""
+    """The retry worker: takes pending orders and fails them."""
     for order in orders * 15:
         with bot.connection.transaction():
             found = bot.execute(
@@ -553,7 +553,7 @@ def work(bot: Bot, orders: list[uuid.UUID]) -> None:
 
 
 def operate(bot: Bot, alerts: list[uuid.UUID], number: int) -> None:
-    """One of four operators: mostly retries, sometimes acknowledges, and the first one cancels everything in the end."""
+    """One of four operators: mostly retries, sometimes acknowledges; the first one cancels everything at the end."""
     for turn in range(15):
         for alert in alerts:
             call = ("cancel_order", alert, "enough", "ada") if turn == 14 and number == 0 else ("retry_order", alert, "ada")
@@ -566,8 +566,8 @@ def operate(bot: Bot, alerts: list[uuid.UUID], number: int) -> None:
                     raise
 
 
-def test_workers_and_operators_at_once(database_url: str, bot: Bot) -> None:
-    """No deadlock, no order that both had, and what is refused is refused for a reason."""
+def test_workers_and_operators_act_at_once(database_url: str, bot: Bot) -> None:
+    """No deadlock, no order taken by both, and every refusal has a reason."""
     orders = [failed(bot, order_type) for order_type in ("exit", "entry") * 3]
     alerts = [bot.alert(order).id for order in orders]
     start = threading.Barrier(6)

@@ -1,4 +1,4 @@
-"""Programs that write alerts by plain statements, as the bot's older alert service does: heard, in form, never failing."""
+"""Programs that write alerts with plain statements, like the bot's older alert service: no write of theirs fails."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ GIVEN_UP = "Max retries reached (3 attempts)"
 
 
 class Base(DeclarativeBase):
-    """What the older service knows of the database."""
+    """The schema as the older service knows it."""
 
 
 class OldAlert(Base):
-    """The table as it was before alerting adopted it."""
+    """The table before alerting adopted it."""
 
     __tablename__ = "alerts"
     __table_args__ = ({"schema": "walltrack"},)
@@ -119,7 +119,7 @@ def heard(database_url: str) -> Iterator[psycopg.Connection]:
 
 
 def kinds(heard: psycopg.Connection) -> list[str]:
-    """The kinds of what was notified by now."""
+    """The kinds of the notifications received so far."""
     heard.execute("select pg_notify('walltrack_alerts', '{\"kind\": \"end\"}')")
     found: list[str] = []
     for notice in heard.notifies(timeout=10):
@@ -138,7 +138,7 @@ def key_of(order: uuid.UUID) -> str:
     return f"order_failed_{order}"
 
 
-def test_an_order_alert_keeps_what_it_says(bot: Bot, older: OlderService, heard: psycopg.Connection) -> None:
+def test_an_order_alert_keeps_its_texts(bot: Bot, older: OlderService, heard: psycopg.Connection) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
     bot.give_up(order)
@@ -187,7 +187,7 @@ def test_an_insert_beside_an_open_alert_repeats_it(bot: Bot, older: OlderService
     assert {each.resolution for each in bot.alerts(order)} == {f"Duplicate of {alert.id}", "Order filled"}
 
 
-def test_alerts_of_its_own_are_raised_and_repeated(bot: Bot, older: OlderService, heard: psycopg.Connection) -> None:
+def test_the_services_own_alerts_are_raised_and_repeated(bot: Bot, older: OlderService, heard: psycopg.Connection) -> None:
     own: dict[str, Any] = {"alert_type": "system", "title": "RPC down", "data": {"rpc": 1}}
     alert_id = older.create_alert("rpc", "down", **own)
     older.create_alert("rpc", "still down")
@@ -196,12 +196,12 @@ def test_alerts_of_its_own_are_raised_and_repeated(bot: Bot, older: OlderService
     (alert,) = (each for each in bot.alerts() if each.id == alert_id)
     assert (alert.message, alert.severity, alert.status, alert.occurrences) == ("down again", "critical", "active", 3)
     assert kinds(heard) == ["raised", "repeated", "acknowledged", "repeated", "escalated"]
-    assert older.create_alert(None, **own) == older.create_alert(None, **own)  # it finds its own one
+    assert older.create_alert(None, **own) == older.create_alert(None, **own)  # the service finds its own alert
     assert kinds(heard) == ["raised", "repeated"]
 
 
-def test_what_was_decided_stays(bot: Bot, older: OlderService, heard: psycopg.Connection) -> None:
-    """It writes back what it read before: the first writer wins, and nothing leaves resolved."""
+def test_decisions_survive_stale_writes(bot: Bot, older: OlderService, heard: psycopg.Connection) -> None:
+    """The service writes back what it read earlier: the first writer wins, and no alert leaves resolved."""
     order = bot.create("exit")
     bot.exhaust(order)
     alert = bot.call("acknowledge_alert", bot.alert(order).id, "ada")
@@ -251,7 +251,7 @@ def test_no_value_fails_a_write(bot: Bot, writer_url: str, columns: dict[str, An
     assert len(bot.events()) == 1 and bot.faults() == []
 
 
-def test_a_statement_of_many_rows_tells_each(bot: Bot, writer_url: str, heard: psycopg.Connection) -> None:
+def test_a_bulk_statement_notifies_for_each_row(bot: Bot, writer_url: str, heard: psycopg.Connection) -> None:
     orders = [bot.create("exit") for _ in range(3)]
     for order in orders:
         bot.exhaust(order)
@@ -273,7 +273,7 @@ def test_a_statement_of_many_rows_tells_each(bot: Bot, writer_url: str, heard: p
 @pytest.mark.parametrize(
     "clause", ["do nothing", "(id) do nothing", "(dedupe_key) where status = 'active' do update set message = 'm'"]
 )
-def test_on_conflict_tells_what_was_written(bot: Bot, writer_url: str, heard: psycopg.Connection, clause: str) -> None:
+def test_on_conflict_notifies_what_was_written(bot: Bot, writer_url: str, heard: psycopg.Connection, clause: str) -> None:
     is_same_row = clause.startswith("(id)")
     with psycopg.connect(writer_url, autocommit=True) as connection:
         for number in (1, 2):
@@ -286,7 +286,7 @@ def test_on_conflict_tells_what_was_written(bot: Bot, writer_url: str, heard: ps
     assert bot.execute("select count(*) from walltrack.open_alerts").fetchone() == (1,)
 
 
-def test_sqlalchemy_upserts(bot: Bot, older: OlderService, heard: psycopg.Connection) -> None:
+def test_sqlalchemy_upserts_work(bot: Bot, older: OlderService, heard: psycopg.Connection) -> None:
     with Session(older.engine) as session, session.begin():
         for _ in range(2):
             row = {"alert_type": "t", "severity": "high", "title": "t", "message": "", "data": {}, "dedupe_key": "k"}
@@ -295,7 +295,7 @@ def test_sqlalchemy_upserts(bot: Bot, older: OlderService, heard: psycopg.Connec
     assert kinds(heard) == ["raised", "repeated"]
 
 
-def test_deleting_an_open_alert_is_heard(bot: Bot, older: OlderService, heard: psycopg.Connection) -> None:
+def test_deleting_an_open_alert_notifies(bot: Bot, older: OlderService, heard: psycopg.Connection) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
     alert = bot.alert(order)
@@ -309,7 +309,7 @@ def test_deleting_an_open_alert_is_heard(bot: Bot, older: OlderService, heard: p
 
 
 def test_an_inserted_order_alert_knows_its_order(bot: Bot, older: OlderService) -> None:
-    """The operator has resolved the one that the order raised; what the row says of another order counts for nothing."""
+    """The operator resolved the order's own alert; the row's claims about another order are ignored."""
     order = bot.create("exit", token_symbol="BONK")
     bot.exhaust(order)
     bot.call("resolve_alert", bot.alert(order).id, "sold", "ada")
@@ -323,7 +323,7 @@ def test_an_inserted_order_alert_knows_its_order(bot: Bot, older: OlderService) 
 
 
 def test_only_alerting_counts_its_own_writes(bot: Bot, database_url: str) -> None:
-    """A role that could would overwrite what an order alert says, and resolve it without an event."""
+    """Otherwise a role could overwrite the texts of an order alert and resolve it without an event."""
     role = f"wt_older_{uuid.uuid4().hex[:8]}"
     bot.execute(f"create role {role}; grant usage on schema walltrack to {role}; grant all on walltrack.alerts to {role}")
     try:
@@ -366,7 +366,7 @@ def test_row_security_lets_an_older_service_write(empty_database_url: str) -> No
 
 
 def test_programs_that_insert_at_once_take_turns(bot: Bot, writer_url: str) -> None:
-    """Also beside the order write that is just raising the alert."""
+    """The same holds beside an order write that is raising the alert."""
     order = bot.create("exit")
     bot.update(order, status="failed", attempt_count=2)
     failures: list[BaseException] = []
@@ -410,7 +410,7 @@ def test_an_event_that_cannot_be_kept_fails_nothing(bot: Bot, older: OlderServic
 
 
 def test_times_of_events_do_not_run_backwards(bot: Bot, database_url: str) -> None:
-    """A trigger of the host gives every row the time at which the transaction began."""
+    """A host trigger gives every row the start time of its transaction."""
     bot.execute(
         "create function walltrack.touch() returns trigger language plpgsql as "
         "$$ begin new.updated_at := now(); return new; end $$; "

@@ -1,4 +1,4 @@
-"""Who gets into the panel and what they may do there, tried from outside over HTTP and WebSockets."""
+"""Access to the panel and the rights within it, tested from outside over HTTP and WebSockets."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def launch() -> Iterator[Launch]:
 
 @pytest.fixture
 def guarded() -> Iterator[Launch]:
-    """Serve next to nothing behind the panel's guard; returns its URL."""
+    """Serve a minimal app behind the panel's guard; returns its URL."""
     with ExitStack() as stack:
 
         def guarded(access: Access, **options: object) -> str:
@@ -169,7 +169,7 @@ async def test_nothing_is_answered_without_a_login(launch: Launch, users: Path, 
         assert refused.value.response.status_code == 401
 
 
-def test_a_browser_is_sent_to_the_login_and_on_to_what_it_asked_for(launch: Launch, users: Path) -> None:
+def test_login_redirects_back_to_the_requested_page(launch: Launch, users: Path) -> None:
     url = launch(PasswordAccess(users))
     with client(url, Accept="text/html") as browser:
         answer = browser.get("/?alert=7&status=open")
@@ -190,7 +190,7 @@ def test_a_browser_is_sent_to_the_login_and_on_to_what_it_asked_for(launch: Laun
         assert browser.get("/config").status_code == 303
 
 
-def test_the_cookie_of_a_session_that_was_logged_out_is_worth_nothing(guarded: Launch, users: Path) -> None:
+def test_the_cookie_of_a_logged_out_session_is_refused(guarded: Launch, users: Path) -> None:
     url = guarded(PasswordAccess(users))
     with logged_in(url) as session, client(url) as thief, logged_in(url) as elsewhere:
         thief.cookies = httpx.Cookies(session.cookies)
@@ -202,7 +202,7 @@ def test_the_cookie_of_a_session_that_was_logged_out_is_worth_nothing(guarded: L
         assert elsewhere.get("/config").status_code == 200
 
 
-def test_only_a_session_of_somebody_is_kept_as_ended(guarded: Launch, users: Path) -> None:
+def test_only_genuine_sessions_are_recorded_as_ended(guarded: Launch, users: Path) -> None:
     access = PasswordAccess(users)
     url = guarded(access)
     with logged_in(url) as session, client(url) as stranger:
@@ -240,14 +240,14 @@ def test_logins_survive_a_restart_and_end_with_the_user(guarded: Launch, users: 
 @pytest.mark.parametrize(
     "harm", [lambda s: "", lambda s: s[:-1] + ("0" if s[-1] != "0" else "1"), lambda s: s + ".x", lambda s: "x"]
 )
-def test_false_sessions(users: Path, harm: Callable[[str], str]) -> None:
+def test_forged_sessions_are_refused(users: Path, harm: Callable[[str], str]) -> None:
     file = AuthFile.open(users)
     ada = file.user("ada")
     assert ada is not None and file.user_of(file.session(ada)) == ada
     assert file.user_of(harm(file.session(ada))) is None
 
 
-def test_a_session_of_one_is_not_anothers_and_ends_in_time(users: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_is_bound_to_its_user_and_expires(users: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = AuthFile.open(users)
     ada = file.user("ada")
     assert ada is not None
@@ -256,7 +256,7 @@ def test_a_session_of_one_is_not_anothers_and_ends_in_time(users: Path, monkeypa
     assert file.user_of(".".join([parts[0], str(int(parts[1]) + 1), *parts[2:]])) is None
     monkeypatch.setattr(passwords, "SESSION_SECONDS", -1)
     assert file.user_of(file.session(ada)) is None
-    (users.parent / "users.key").unlink()  # another key: the file of hashes alone makes no session
+    (users.parent / "users.key").unlink()  # with another key: the password file alone makes no session
     assert AuthFile.open(users).user_of(".".join(parts)) is None
 
 
@@ -269,13 +269,13 @@ def test_a_session_of_one_is_not_anothers_and_ends_in_time(users: Path, monkeypa
         {"username": "ada", "password": "z" * 5000},
     ],
 )
-def test_odd_logins(guarded: Launch, users: Path, form: dict[str, str]) -> None:
+def test_odd_logins_are_refused(guarded: Launch, users: Path, form: dict[str, str]) -> None:
     with client(guarded(PasswordAccess(users))) as session:
         assert session.post("/login", data=form).status_code == 401
         assert session.put("/login").status_code == 200  # the page, nothing else
 
 
-def test_a_proxy_names_people(guarded: Launch) -> None:
+def test_a_proxy_names_its_users(guarded: Launch) -> None:
     url = guarded(ProxyAccess("X-Forwarded-User", role_header="X-Forwarded-Role"))
     with client(url) as proxy:
         assert proxy.get("/config", headers={"X-Forwarded-User": "ada"}).status_code == 200
@@ -286,7 +286,7 @@ def test_a_proxy_names_people(guarded: Launch) -> None:
             [("X-Forwarded-User", "x" * 200)],
         ):
             assert proxy.get("/config", headers=wrong).status_code == 401
-        # What a client adds about itself counts for nothing.
+        # The panel ignores what a client claims about itself.
         assert proxy.get("/config", headers={"X-Forwarded-User": "ada", "X-Forwarded-For": "203.0.113.9"}).status_code == 200
     url = guarded(ProxyAccess("X-Forwarded-User", trusted=["203.0.113.0/24"]))
     with client(url, **{"X-Forwarded-User": "ada", "X-Forwarded-For": "203.0.113.9"}) as stranger:
@@ -297,7 +297,7 @@ def test_a_proxy_names_people(guarded: Launch) -> None:
 @pytest.mark.parametrize(
     ("role", "may_act"), [("operator", True), ("Operator", True), ("reader", False), ("admin", False), (None, False), ("", False)]
 )
-def test_a_proxy_names_roles(role: str | None, may_act: bool) -> None:
+def test_a_proxy_names_the_roles_of_its_users(role: str | None, may_act: bool) -> None:
     headers = {"x-forwarded-user": "ada", **({} if role is None else {"x-forwarded-role": role})}
     person = ProxyAccess("X-Forwarded-User", role_header="X-Forwarded-Role").who(request(headers))
     assert person is not None and person.may_act is may_act
@@ -332,7 +332,7 @@ def test_without_a_login_only_this_machine_is_answered(guarded: Launch) -> None:
 
 
 @pytest.mark.parametrize("way", ["open", "password"])
-def test_pages_of_others_cannot_act(guarded: Launch, users: Path, way: str) -> None:
+def test_pages_of_other_origins_cannot_act(guarded: Launch, users: Path, way: str) -> None:
     url = guarded(PasswordAccess(users) if way == "password" else OpenAccess())
     with logged_in(url) if way == "password" else client(url) as session:
         for origin, allowed in ((url, True), ("https://evil.example", False), ("null", False), ("http://localhost:1", False)):
@@ -348,7 +348,7 @@ def test_pages_of_others_cannot_act(guarded: Launch, users: Path, way: str) -> N
         assert answer.status_code != 403
 
 
-def test_a_prefix_that_a_proxy_takes_away(launch: Launch, users: Path) -> None:
+def test_a_proxy_may_strip_a_prefix(launch: Launch, users: Path) -> None:
     url = launch(PasswordAccess(users))
     forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "example.org", "Host": "example.org"}
     with client(url, Accept="text/html", **forwarded) as browser:
@@ -358,7 +358,7 @@ def test_a_prefix_that_a_proxy_takes_away(launch: Launch, users: Path) -> None:
         assert session.get("/logout").headers["location"] == "login"
 
 
-def test_a_prefix_that_a_proxy_leaves_in_the_path(launch: Launch, users: Path) -> None:
+def test_a_proxy_may_keep_a_prefix(launch: Launch, users: Path) -> None:
     url = launch(PasswordAccess(users), root_path="/alerts")
     with client(url, Accept="text/html") as browser:
         assert browser.get("/alerts?alert=7").headers["location"] == "alerts/?alert=7"
@@ -369,7 +369,7 @@ def test_a_prefix_that_a_proxy_leaves_in_the_path(launch: Launch, users: Path) -
 
 
 @pytest.mark.parametrize("root_path", ["", "/desk"])
-def test_the_panel_below_a_path_and_a_prefix(users: Path, root_path: str) -> None:
+def test_the_panel_works_below_a_path_and_a_prefix(users: Path, root_path: str) -> None:
     app = FastAPI()
     app.add_api_route("/alerts/of-the-app", lambda: "mine")
     mount(app, "/alerts", "host=/nowhere dbname=x", access=PasswordAccess(users), root_path=root_path)
@@ -396,11 +396,11 @@ def test_a_public_address_needs_a_login(host: str) -> None:
     ("host", "loopback"),
     [("127.0.0.1", True), ("127.1.2.3", True), ("::1", True), ("localhost", True), *((h, False) for h in PUBLIC)],
 )
-def test_what_this_machine_is(host: str, loopback: bool) -> None:
+def test_loopback_addresses_are_recognized(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
 
 
-def test_the_settings_name_one_login(users: Path) -> None:
+def test_the_settings_must_name_one_login(users: Path) -> None:
     def of(**options: object) -> Access:
         return access_from(PanelSettings.load(**options))
 
@@ -463,7 +463,7 @@ def test_a_wrong_line_is_named(users: Path, line: str, problem: str) -> None:
         PasswordAccess(users)
 
 
-def test_a_line_that_becomes_wrong_costs_its_user_alone(users: Path) -> None:
+def test_a_line_that_becomes_invalid_affects_only_its_user(users: Path) -> None:
     file = AuthFile.open(users)
     users.write_text(users.read_text().replace("ada:operator", "ada:oprator"))
     assert file.user("ada") is None
@@ -471,7 +471,7 @@ def test_a_line_that_becomes_wrong_costs_its_user_alone(users: Path) -> None:
     assert bob is not None and bob.role is Role.READER
 
 
-def test_what_others_can_write_is_refused_and_what_they_read_is_told(users: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_writable_files_are_refused_and_readable_ones_reported(users: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert oct(users.stat().st_mode)[-3:] == "600" == oct((users.parent / "users.key").stat().st_mode)[-3:]
     PasswordAccess(users)
     assert not caplog.text
@@ -489,7 +489,7 @@ def command(*arguments: object, typed: str = "", expect: int = 0) -> str:
     return done.output
 
 
-def test_users_by_command(tmp_path: Path) -> None:
+def test_users_are_managed_by_command(tmp_path: Path) -> None:
     file = tmp_path / "users"
     assert "panel-user add" in command("panel-user", "list", file, expect=1)
     assert "Added ada" in command("panel-user", "add", file, "ada", "--role", "operator", typed="correct horse\n")
@@ -527,7 +527,7 @@ def test_a_password_is_asked_for_twice_at_a_terminal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("answer", "kept"), [("n", True), ("y", False)])
-def test_a_password_is_replaced_after_a_question(users: Path, answer: str, kept: bool) -> None:
+def test_replacing_a_password_needs_confirmation(users: Path, answer: str, kept: bool) -> None:
     leader, follower = pty.openpty()
     arguments = [*COMMAND, "panel-user", "add", str(users), "ada", "--role", "reader"]
     with subprocess.Popen(arguments, stdin=follower, stdout=follower, stderr=follower, start_new_session=True) as process:
@@ -556,7 +556,7 @@ def read_until(terminal: int, end: bytes) -> bytes:
     return seen
 
 
-def test_the_command_refuses_what_is_open_and_names_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_refuses_unsafe_settings_and_names_the_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "--trusted-header" in command("panel", "--host", "0.0.0.0", expect=2)
     assert "--trusted-header" in command("panel", "--role-header", "X-Role", expect=2)
     (tmp_path / "users").write_text("ada:operator:secret\n")
@@ -570,7 +570,7 @@ def test_the_command_refuses_what_is_open_and_names_what_is_wrong(tmp_path: Path
 
 @pytest.fixture
 def operator_url(database_url: str, db: psycopg.Connection) -> Iterator[str]:
-    """The test's database as a role that was granted 'operator' and nothing else."""
+    """The test's database, as a role that was granted only 'operator'."""
     name = f"wt_panel_{uuid.uuid4().hex[:8]}"
     db.execute(sql.SQL("create role {} login").format(sql.Identifier(name)))
     db.execute("select walltrack.grant_access(%s::regrole, 'operator')", (name,))
@@ -579,7 +579,7 @@ def operator_url(database_url: str, db: psycopg.Connection) -> Iterator[str]:
     db.execute(sql.SQL("drop owned by {0}; drop role {0}").format(sql.Identifier(name)))
 
 
-async def test_the_panel_needs_an_operators_rights_only(operator_url: str, bot: Bot) -> None:
+async def test_the_panel_needs_only_an_operators_rights(operator_url: str, bot: Bot) -> None:
     orders = [bot.create("exit", token_symbol=f"T{n}") for n in range(4)]
     for order in orders:
         bot.exhaust(order)
@@ -616,7 +616,7 @@ async def test_the_panel_needs_an_operators_rights_only(operator_url: str, bot: 
                 panel.execute(statement)
 
 
-async def test_the_live_hub_needs_an_operators_rights_only(operator_url: str, db: psycopg.Connection) -> None:
+async def test_the_live_hub_needs_only_an_operators_rights(operator_url: str, db: psycopg.Connection) -> None:
     with serving_hub(Hub(operator_url)) as site:
         async with site.page() as page:
             await is_live(page)
@@ -624,7 +624,7 @@ async def test_the_live_hub_needs_an_operators_rights_only(operator_url: str, db
             await until(page, lambda message: bool(message["changed"]))
 
 
-async def test_nothing_of_too_many_is_left_out_in_silence() -> None:
+async def test_too_many_ids_are_all_refused_explicitly() -> None:
     asked = [str(uuid.uuid4()) for _ in range(501)]
     event = gr.EventData(None, {"nonce": "1", "ids": asked})
     acting = Actions(Source("host=/nowhere"), lambda _: Person("ada"), lambda _: {}, lambda _: None, order_actions=True)
@@ -634,7 +634,7 @@ async def test_nothing_of_too_many_is_left_out_in_silence() -> None:
 
 
 def test_a_reader_is_refused_by_the_server(database_url: str, users: Path, bot: Bot) -> None:
-    """Asked as the page asks, without a page that hides its buttons."""
+    """The requests are those of the page, but without a page that hides its buttons."""
     order = bot.create()
     bot.exhaust(order)
     alert_id = str(bot.alert(order).id)

@@ -1,4 +1,4 @@
-"""A panel that is closed leaves nothing behind: no request, no connection, whatever was under way."""
+"""A closed panel leaves nothing behind: no request and no connection, whatever was in progress."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BLOCKED = SESSIONS + " and wait_event_type = 'Lock'"
 
 
 def ask(url: str, name: str, number: int = 0) -> None:
-    """Call a server function of the panel as its page does, answer or not; other numbers ask something else."""
+    """Call a server function of the panel as its page does, whether it answers or not; the number varies the call."""
     page = httpx.get(f"{url}/config", timeout=PATIENCE).json()["components"][-1]["id"]
     asked = {"data": {"number": number}, "component_id": page, "fn_name": name, "session_hash": "a page"}
     httpx.post(f"{url}/gradio_api/component_server", json=asked, timeout=PATIENCE)
@@ -42,7 +42,7 @@ def count(connection: psycopg.Connection, query: str) -> int:
 
 
 def until(true: Callable[[], bool]) -> None:
-    """Servers end their sessions a moment after the client's end."""
+    """Wait for the server sessions, which end shortly after their clients."""
     deadline = time.monotonic() + PATIENCE
     while not true():
         assert time.monotonic() < deadline
@@ -51,7 +51,7 @@ def until(true: Callable[[], bool]) -> None:
 
 @contextmanager
 def hanging(url: str, name: str, database_url: str) -> Iterator[None]:
-    """Requests that wait for a lock, longer than this lasts."""
+    """Requests that wait for a lock for longer than the block runs."""
     with (
         ThreadPoolExecutor(AT_ONCE) as asking,
         psycopg.connect(database_url, autocommit=True) as watcher,
@@ -66,7 +66,7 @@ def hanging(url: str, name: str, database_url: str) -> Iterator[None]:
 
 
 def open_connections() -> int:
-    gc.collect()  # one that was lost is a warning here, and a warning is an error
+    gc.collect()  # a lost connection is a warning, and here a warning is an error
     return sum(isinstance(each, psycopg.AsyncConnection) and not each.closed for each in gc.get_objects())
 
 
@@ -92,7 +92,7 @@ async def test_a_panel_in_another_app_ends_with_its_server(database_url: str) ->
     assert open_connections() == before
 
 
-async def test_a_service_that_is_closed_ends_what_it_began_and_begins_nothing(database_url: str) -> None:
+async def test_closing_a_service_ends_its_work_and_starts_nothing(database_url: str) -> None:
     before = open_connections()
     service = AlertService.from_url(database_url)
     await service.get_summary()

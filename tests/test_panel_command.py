@@ -1,4 +1,4 @@
-"""`panel` and `demo` as they are started: whatever the environment says about proxies, they serve."""
+"""The commands `panel` and `demo` serve whatever proxy the environment names."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_demo_serves_whatever_proxy_is_set() -> None:
 
 
 @pytest.mark.parametrize(("proxy", "kept"), [("socks5://127.0.0.1:9", None), ("http://127.0.0.1:9", "example.org")])
-def test_the_environment_stays_as_it_was(proxy: str, kept: str | None) -> None:
+def test_the_environment_stays_unchanged(proxy: str, kept: str | None) -> None:
     script = "import os, walltrack_alerts.ui as _; print(os.environ.get('ALL_PROXY'), os.environ.get('NO_PROXY'))"
     environment = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
     environment |= {"ALL_PROXY": proxy} | ({"NO_PROXY": kept} if kept else {})

@@ -1,4 +1,4 @@
-"""What the panel takes of Gradio without its promise. A test that fails here names what an upgrade of Gradio has changed."""
+"""The undocumented parts of Gradio the panel relies on. A failing test names what a Gradio upgrade has changed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def test_gradio_keeps_names_of_server_functions() -> None:
     assert names == [{"known", "snapshot", "read_page", "detail", "health", "charts"}]
 
 
-async def test_gradio_still_polls_its_queue_by_these_pauses() -> None:
+async def test_gradio_polls_its_queue_at_these_intervals() -> None:
     queue = gr.Blocks()._queue
     assert 0 < queue.sleep_when_free < 0.1 and 0 < queue.progress_update_sleep_when_free < 0.5
 

@@ -37,7 +37,7 @@ Json = dict[str, Any]
 
 
 class Site:
-    """A web server with nothing but a hub."""
+    """A web server that serves only a hub."""
 
     def __init__(self, hub: Hub, port: int = 0) -> None:
         self.hub = hub
@@ -93,7 +93,7 @@ def site(database_url: str) -> Iterator[Site]:
 
 
 async def until(page: ClientConnection, done: Callable[[Json], bool]) -> Json:
-    """Read messages until one is as wanted."""
+    """Read messages until one matches."""
     async with asyncio.timeout(PATIENCE):
         while not done(message := json.loads(await page.recv())):
             pass
@@ -110,7 +110,7 @@ async def eventually(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_change_is_told_to_every_page(site: Site, db: psycopg.Connection) -> None:
+async def test_a_change_reaches_every_page(site: Site, db: psycopg.Connection) -> None:
     async with site.page() as one, site.page() as other:
         first = json.loads(await one.recv())
         assert first.keys() == {"state", "since", "why", "changed", "counts"} and first["changed"] == []
@@ -125,7 +125,7 @@ async def test_a_change_is_told_to_every_page(site: Site, db: psycopg.Connection
 
 
 @pytest.mark.parametrize("ended", [0, 1])
-async def test_a_hub_whose_work_has_ended_begins_anew(site: Site, db: psycopg.Connection, ended: int) -> None:
+async def test_a_hub_restarts_tasks_that_have_ended(site: Site, db: psycopg.Connection, ended: int) -> None:
     async with site.page() as page:
         await is_live(page)
     old = site.hub._tasks
@@ -134,13 +134,13 @@ async def test_a_hub_whose_work_has_ended_begins_anew(site: Site, db: psycopg.Co
     await eventually(old[ended].done)
     async with site.page() as page:
         await is_live(page)
-        await eventually(lambda: all(task.done() for task in old))  # nothing works twice
+        await eventually(lambda: all(task.done() for task in old))  # no task runs twice
         (alert,) = db.execute(RAISE, ("a",)).fetchone() or ()
         assert (await until(page, lambda message: bool(message["changed"])))["changed"] == [str(alert)]
 
 
 @pytest.mark.parametrize("how", ["read", "slow", "unreachable", "broken"])
-async def test_the_numbers_come_along_and_nothing_waits_for_them(
+async def test_changes_carry_the_numbers_but_never_wait_for_them(
     database_url: str, db: psycopg.Connection, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def counts() -> Json:
@@ -179,7 +179,7 @@ async def test_single_commits_in_a_burst_are_few_messages(site: Site, db: psycop
         assert messages < 200
 
 
-async def test_touch_from_another_thread(site: Site) -> None:
+async def test_another_thread_may_touch_an_alert(site: Site) -> None:
     async with site.page() as page:
         await is_live(page)
         site.hub.touch("00000000-0000-0000-0000-000000000001")
@@ -187,7 +187,7 @@ async def test_touch_from_another_thread(site: Site) -> None:
         assert message["changed"] == ["00000000-0000-0000-0000-000000000001"]
 
 
-async def test_a_true_ticket_is_needed_in_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_page_must_send_a_valid_ticket_in_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     ticket = site.hub.ticket("ada")
     name, until, signature = ticket.split(".")
     later = f"{name}.{int(until) + 1}.{signature}"
@@ -200,7 +200,7 @@ async def test_a_true_ticket_is_needed_in_time(site: Site, monkeypatch: pytest.M
     assert await site.refused() == 401
 
 
-async def test_hubs_with_one_key_take_each_others_tickets(database_url: str) -> None:
+async def test_hubs_with_one_key_accept_each_others_tickets(database_url: str) -> None:
     hubs = [Hub(database_url, key=b"shared") for _ in range(2)]
     assert hubs[0].path == hubs[1].path != Hub(database_url, key=b"another").path
     with serving(hubs[0]) as site:
@@ -208,7 +208,7 @@ async def test_hubs_with_one_key_take_each_others_tickets(database_url: str) -> 
             await page.recv()
 
 
-async def test_one_user_cannot_take_every_place(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_user_cannot_take_every_connection(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "MAX_CLIENTS_OF_ONE", 2)
     async with site.page() as one, site.page() as other:
         await one.recv()
@@ -217,7 +217,7 @@ async def test_one_user_cannot_take_every_place(site: Site, monkeypatch: pytest.
         async with site.page(ticket=site.hub.ticket("bob")) as page:
             await page.recv()
         async with AsyncExitStack() as stack:
-            for _ in range(3):  # nobody in particular
+            for _ in range(3):  # without a user name
                 page = await stack.enter_async_context(site.page(ticket=site.hub.ticket("")))
                 await page.recv()
 
@@ -229,7 +229,7 @@ async def test_foreign_origins_are_refused(site: Site, origin: str | None) -> No
     assert await site.refused(origin=origin) == 403
 
 
-async def test_origins_behind_a_proxy(database_url: str) -> None:
+async def test_origins_behind_a_proxy_are_checked(database_url: str) -> None:
     with serving(Hub(database_url, origins=["https://alerts.example/"])) as site:
         async with site.page(origin="https://alerts.example") as page:
             await page.recv()
@@ -238,7 +238,7 @@ async def test_origins_behind_a_proxy(database_url: str) -> None:
         assert await site.refused(origin="https://alerts.example.evil") == 403
 
 
-async def test_a_ticket_is_of_one_user_and_ends_with_the_login(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_ticket_belongs_to_one_login_and_ends_with_it(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.1)
     who: str | None = "ada"
     with serving(Hub(database_url, whoami=lambda _: who)) as site:
@@ -251,7 +251,7 @@ async def test_a_ticket_is_of_one_user_and_ends_with_the_login(database_url: str
         assert closed.value.rcvd is not None and closed.value.rcvd.code == live.LOGGED_OUT
 
 
-async def test_a_login_ends_however_much_there_is_to_tell(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_login_ends_under_a_flood_of_changes(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 2.0)
     who: str | None = "ada"
     with serving(Hub(database_url, whoami=lambda _: who)) as site:
@@ -266,7 +266,7 @@ async def test_a_login_ends_however_much_there_is_to_tell(database_url: str, mon
         assert closed.value.rcvd is not None and closed.value.rcvd.code == live.LOGGED_OUT
 
 
-async def test_there_is_a_heartbeat(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_hub_sends_a_heartbeat(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.05)
     async with site.page() as page:
         first = await is_live(page)
@@ -275,7 +275,7 @@ async def test_there_is_a_heartbeat(site: Site, monkeypatch: pytest.MonkeyPatch)
             assert message == first
 
 
-async def test_too_many_pages(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_many_pages_are_refused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "MAX_CLIENTS", 2)
     async with site.page() as one, site.page() as other:
         await is_live(one)
@@ -292,7 +292,7 @@ async def test_a_page_that_talks_is_disconnected(site: Site) -> None:
 
 
 async def test_a_slow_browser_is_disconnected(site: Site) -> None:
-    """It stops reading; the others go on, and nothing piles up in the server."""
+    """The browser stops reading; other pages continue, and no messages pile up in the server."""
     hostile = "x" * 1000
     async with site.page() as quick:
         await is_live(quick)
@@ -315,7 +315,7 @@ async def test_a_slow_browser_is_disconnected(site: Site) -> None:
         writer.close()
 
 
-async def test_a_restarted_web_server_is_found_again(database_url: str, db: psycopg.Connection) -> None:
+async def test_a_page_reconnects_to_a_restarted_web_server(database_url: str, db: psycopg.Connection) -> None:
     hub = Hub(database_url)
     with serving(hub) as site:
         async with site.page() as page:
@@ -333,7 +333,7 @@ async def test_a_restarted_web_server_is_found_again(database_url: str, db: psyc
 
 
 def gone(db: psycopg.Connection) -> None:
-    """Wait until nothing listens any more."""
+    """Wait until no session listens any more."""
     query = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
     for _ in range(PATIENCE * 100):
         if db.execute(query).fetchone() == (0,):
@@ -342,7 +342,7 @@ def gone(db: psycopg.Connection) -> None:
     raise AssertionError("the listener is still connected")
 
 
-async def test_close_ends_everything(database_url: str, db: psycopg.Connection) -> None:
+async def test_close_ends_every_task_and_connection(database_url: str, db: psycopg.Connection) -> None:
     hub = Hub(database_url)
     with serving(hub) as site:
         async with site.page() as page:
@@ -356,7 +356,7 @@ async def test_close_ends_everything(database_url: str, db: psycopg.Connection) 
         await asyncio.to_thread(gone, db)
 
 
-async def test_a_database_that_is_restarted(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_hub_survives_a_database_restart(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "RETRY_SECONDS", 0.1)
     with server.running() as url, serving(Hub(url)) as site:
         async with site.page() as page:
@@ -372,7 +372,7 @@ async def test_a_database_that_is_restarted(server: Server, monkeypatch: pytest.
             await until(page, lambda message: bool(message["changed"]))
 
 
-async def test_a_database_that_is_not_there_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_hub_waits_for_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "RETRY_SECONDS", 0.05)
     with serving(Hub("host=/nowhere user=secret dbname=x")) as site:
         async with site.page() as page:
@@ -380,7 +380,7 @@ async def test_a_database_that_is_not_there_yet(monkeypatch: pytest.MonkeyPatch)
             assert "nowhere" not in stale["why"] and "secret" not in stale["why"]
 
 
-async def test_a_database_without_the_schema_gets_it(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_hub_recovers_once_the_schema_is_installed(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from walltrack_alerts import migrations
 
     monkeypatch.setattr(live, "RETRY_SECONDS", 0.05)
@@ -392,7 +392,7 @@ async def test_a_database_without_the_schema_gets_it(empty_database_url: str, mo
             await is_live(page)
 
 
-async def test_a_pooler_is_a_state_with_its_advice(pooled_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_pooler_is_reported_with_advice(pooled_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "TIMING", live.Timing(heartbeat=1))
     with serving(Hub(pooled_url)) as site:
         async with site.page() as page:

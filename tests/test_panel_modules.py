@@ -1,4 +1,4 @@
-"""The rules of the page that need no browser, by the test runner of Node."""
+"""The page's rules that need no browser, tested by Node's test runner."""
 
 from __future__ import annotations
 

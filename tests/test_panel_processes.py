@@ -1,4 +1,4 @@
-"""The panel of an app that is served by several processes."""
+"""The panel in an app that several processes serve."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ mount(app, "/alerts", {url!r}, access=PasswordAccess({users!r}))
 """
 
 
-def test_any_process_takes_the_ticket_of_another(database_url: str, tmp_path: Path) -> None:
+def test_a_process_accepts_the_ticket_of_another(database_url: str, tmp_path: Path) -> None:
     users, port = tmp_path / "users", free_port()
     passwords.add_user(users, "ada", Role.OPERATOR, "correct horse")
     (tmp_path / "served.py").write_text(APP.format(url=database_url, users=str(users)))

@@ -1,4 +1,4 @@
-"""What the page's server functions answer, asked without a page."""
+"""The answers of the page's server functions, called without a page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ async def ask(reading: Queries, name: str, **asked: Any) -> dict[str, Any]:
     return json.loads(await function(asked))  # type: ignore[no-any-return]
 
 
-async def test_the_median_knows_of_every_acknowledgement(database_url: str, bot: Bot) -> None:
+async def test_the_median_includes_every_acknowledgement(database_url: str, bot: Bot) -> None:
     orders = [bot.create("exit") for _ in range(2)]
     for order in orders:
         bot.exhaust(order)
@@ -32,7 +32,7 @@ async def test_the_median_knows_of_every_acknowledgement(database_url: str, bot:
         assert (await ask(reading, "snapshot"))["counts"]["median"] > 3600
 
 
-async def test_what_calls_is_told_from_what_has_called_before(database_url: str, bot: Bot) -> None:
+async def test_new_calls_are_distinguished_from_earlier_ones(database_url: str, bot: Bot) -> None:
     async with AlertService.from_url(database_url) as service:
         reading = Queries(Source(service))
         bot.execute(MANY, ("critical", "a", 60))

@@ -1,4 +1,4 @@
-"""What of the panel's server can be reached, by people who are logged in: what the page needs, and no more of anything."""
+"""The routes of the panel's server that a logged-in user can reach: only those that the page needs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def reader(url: str) -> Iterator[httpx.Client]:
-    """Somebody who is logged in and may look."""
+    """The client of a logged-in reader."""
     with logged_in(url, "bob", "battery staple") as session:
         yield session
 
@@ -56,7 +56,7 @@ def component(session: httpx.Client) -> int:
 @pytest.mark.parametrize(
     "path", ["/", "/config", "/theme.css", "/gradio_api/login_check", "/static/js/iframeResizer.contentWindow.min.js"]
 )
-def test_what_the_page_reads_is_there(reader: httpx.Client, method: str, path: str) -> None:
+def test_the_pages_routes_are_served(reader: httpx.Client, method: str, path: str) -> None:
     # HEAD is for pages only, as far as Gradio knows.
     assert reader.request(method, path).status_code in ({200} if method == "GET" or path == "/" else {200, 405})
 
@@ -79,12 +79,12 @@ def test_what_the_page_reads_is_there(reader: httpx.Client, method: str, path: s
         ("GET", "/static/%2e%2e/%2e%2e/routes.py"), ("GET", "/assets/%00"), ("GET", "/assets/" + "x" * 300),
     ],
 )  # fmt: skip
-def test_nothing_else_is_there(reader: httpx.Client, url: str, method: str, path: str) -> None:
+def test_no_other_route_is_served(reader: httpx.Client, url: str, method: str, path: str) -> None:
     answer = reader.send(reader.build_request(method, httpx.URL(url + path)))
     assert answer.status_code in {403, 404}, (answer.status_code, answer.text)
 
 
-async def test_no_other_websocket_is_there(reader: httpx.Client, url: str) -> None:
+async def test_no_other_websocket_is_served(reader: httpx.Client, url: str) -> None:
     cookie = "; ".join(f"{name}={value}" for name, value in reader.cookies.items())
     for path in ("/", "/gradio_api/queue/join", "/walltrack-live/x"):
         with pytest.raises(InvalidStatus) as refused:
@@ -108,7 +108,7 @@ ODD = [
 ]  # fmt: skip
 
 
-def test_malformed_calls_are_the_callers_fault(reader: httpx.Client, capfd: pytest.CaptureFixture[str]) -> None:
+def test_malformed_calls_are_client_errors(reader: httpx.Client, capfd: pytest.CaptureFixture[str]) -> None:
     number = component(reader)
     for path in CALLS:
         for body in ODD:
@@ -119,7 +119,7 @@ def test_malformed_calls_are_the_callers_fault(reader: httpx.Client, capfd: pyte
     assert "Traceback" not in "".join(capfd.readouterr())
 
 
-def test_odd_arguments_are_answered(reader: httpx.Client, capfd: pytest.CaptureFixture[str]) -> None:
+def test_odd_arguments_get_an_answer(reader: httpx.Client, capfd: pytest.CaptureFixture[str]) -> None:
     odd: list[object] = [None, True, -1, 1e308, "", "\0", "x" * 5000, [], [[]], {}, {"a": {}}]
     config = reader.get("/config").json()
     functions = ("known", "snapshot", "read_page", "detail", "charts")
@@ -139,10 +139,10 @@ def test_odd_arguments_are_answered(reader: httpx.Client, capfd: pytest.CaptureF
 @pytest.mark.parametrize("path", [*CALLS, "/login"])
 def test_large_bodies_are_not_read(reader: httpx.Client, path: str) -> None:
     assert reader.post(path, content=b"x" * (MAX_CALL_BYTES + 1)).status_code == 413
-    assert reader.post(path, content=(b"x" * 10_000 for _ in range(11))).status_code == 413  # its length is not told
+    assert reader.post(path, content=(b"x" * 10_000 for _ in range(11))).status_code == 413  # without a Content-Length
 
 
-def test_a_body_that_never_ends_is_not_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_body_is_not_awaited(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "BODY_SECONDS", 0.1)
     request = b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nusername="
     assert raw(url, request).startswith(b"HTTP/1.1 408")
@@ -171,7 +171,7 @@ def raw(url: str, request: bytes) -> bytes:
         ({}, b"username=ada&password=guess"),
     ],
 )  # fmt: skip
-def test_what_is_no_login_form_is_refused(url: str, headers: dict[str, str], body: bytes) -> None:
+def test_a_malformed_login_form_is_refused(url: str, headers: dict[str, str], body: bytes) -> None:
     with client(url, **headers) as session:
         answer = session.post("/login", content=body)
         assert answer.status_code in {400, 415} and "That was no login" in answer.text
@@ -191,7 +191,7 @@ def test_what_is_no_login_form_is_refused(url: str, headers: dict[str, str], bod
         "Host: a\r\nHost: b",
     ],
 )
-def test_a_host_that_can_be_none_is_refused(url: str, open_url: str, header: str) -> None:
+def test_an_invalid_host_is_refused(url: str, open_url: str, header: str) -> None:
     for each in (url, open_url):
         for path in ("/", "/login", "/config"):
             assert raw(each, f"GET {path} HTTP/1.1\r\n{header}\r\n\r\n".encode()).startswith(b"HTTP/1.1 400")
@@ -207,7 +207,7 @@ def test_odd_headers_do_no_harm(reader: httpx.Client, name: str, capfd: pytest.C
     assert "Traceback" not in "".join(capfd.readouterr())
 
 
-def test_answers_with_data_are_kept_nowhere(reader: httpx.Client, url: str) -> None:
+def test_answers_with_data_are_never_cached(reader: httpx.Client, url: str) -> None:
     call = FUNCTION | {"component_id": component(reader)}
     answers = [
         reader.get("/"),
@@ -240,7 +240,7 @@ def test_the_policy_allows_the_pages_own_scripts_alone(reader: httpx.Client, url
         assert "default-src 'none'" in httpx.get(url + path).headers["content-security-policy"]
 
 
-def test_half_sent_headers_keep_nobody_out(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_sent_headers_block_no_other_client(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "MAX_WAITING", 20)
     monkeypatch.setattr(connections, "HEADER_SECONDS", 3600)
     with ExitStack() as stack:
@@ -259,7 +259,7 @@ def test_half_sent_headers_keep_nobody_out(url: str, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("before", [b"", b"GET /login HTTP/1.1\r\nHost: localhost\r\n\r\n"])
-def test_half_a_request_is_not_waited_for(url: str, monkeypatch: pytest.MonkeyPatch, before: bytes) -> None:
+def test_half_a_request_is_not_awaited(url: str, monkeypatch: pytest.MonkeyPatch, before: bytes) -> None:
     monkeypatch.setattr(connections, "HEADER_SECONDS", 0.3)
     with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), PATIENCE) as connection:
         connection.sendall(before)
@@ -277,8 +277,8 @@ def test_half_a_request_is_not_waited_for(url: str, monkeypatch: pytest.MonkeyPa
                     pass
 
 
-def test_a_slow_answer_is_waited_for(open_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The database cannot be reached, which takes longer than headers may."""
+def test_a_slow_answer_is_awaited(open_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database is unreachable, which takes longer than the time limit for headers."""
     monkeypatch.setattr(connections, "HEADER_SECONDS", 0.01)
     with client(open_url) as session:
         call = FUNCTION | {"component_id": component(session)}

@@ -1,4 +1,4 @@
-"""How often a password may be guessed, and that guessing locks nobody else out."""
+"""The limits on guessing passwords; guessing locks no other user out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROXY = "127.0.0.1"
 
 
 class Clock:
-    """Time that only a test makes pass."""
+    """A clock that only the test advances."""
 
     def __init__(self) -> None:
         self.now = 1_000_000.0
@@ -55,7 +55,7 @@ def guess(url: str, *hops: str, name: str = "ada", times: int = WRONG_PASSWORDS)
         return [log_in(session, name, f"guess {number}") for number in range(times)]
 
 
-def test_guessing_from_one_address_has_to_wait(guarded: Launch, users: Path, clock: Clock) -> None:
+def test_guessing_from_one_address_is_throttled(guarded: Launch, users: Path, clock: Clock) -> None:
     url = guarded(PasswordAccess(users))
     assert guess(url, times=12) == [401] * 10 + [429] * 2
     with coming_from(url) as session:
@@ -65,7 +65,7 @@ def test_guessing_from_one_address_has_to_wait(guarded: Launch, users: Path, clo
         assert log_in(session) == 303
 
 
-def test_guesses_at_the_same_time_are_no_more(guarded: Launch, users: Path) -> None:
+def test_concurrent_guesses_share_the_limit(guarded: Launch, users: Path) -> None:
     url = guarded(PasswordAccess(users))
     with ThreadPoolExecutor(8) as pool:
         told = pool.map(lambda _: guess(url, times=2), range(8))
@@ -86,13 +86,13 @@ def test_invented_addresses_do_not_evade_the_limit(guarded: Launch, users: Path,
         assert told == [[401]] * 10 + [[429]]
 
 
-def test_a_proxy_that_nobody_named_is_told_of_once(guarded: Launch, users: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unnamed_proxy_is_logged_once(guarded: Launch, users: Path, caplog: pytest.LogCaptureFixture) -> None:
     url = guarded(PasswordAccess(users))
     guess(url, "203.0.113.1", times=3)
     assert caplog.text.count("--trusted-proxy 127.0.0.1") == 1
 
 
-def test_many_addresses_guess_at_one_name_slower_and_slower(guarded: Launch, users: Path, clock: Clock) -> None:
+def test_many_addresses_guess_one_name_ever_more_slowly(guarded: Launch, users: Path, clock: Clock) -> None:
     url = guarded(PasswordAccess(users, trusted=[PROXY]))
     waits = []
     for number in range(20):
@@ -109,7 +109,7 @@ def test_many_addresses_guess_at_one_name_slower_and_slower(guarded: Launch, use
 
 
 @pytest.mark.parametrize("known", ["device", "address"])
-def test_guessing_keeps_no_user_out_who_was_there_before(guarded: Launch, users: Path, clock: Clock, known: str) -> None:
+def test_guessing_does_not_lock_out_a_known_user(guarded: Launch, users: Path, clock: Clock, known: str) -> None:
     url = guarded(PasswordAccess(users, trusted=[PROXY]))
     with coming_from(url, "203.0.113.200") as session:
         assert log_in(session) == 303
@@ -117,7 +117,7 @@ def test_guessing_keeps_no_user_out_who_was_there_before(guarded: Launch, users:
             guess(url, f"203.0.113.{number}", times=2)
         assert guess(url, "203.0.113.201", times=1) == [429]
         if known == "device":
-            session.headers["X-Forwarded-For"] = "203.0.113.0"  # not even from where somebody guesses
+            session.headers["X-Forwarded-For"] = "203.0.113.0"  # even from an address that guesses
         else:
             session.cookies.clear()
         assert log_in(session) == 303
@@ -134,7 +134,7 @@ def test_a_known_device_cannot_guess_without_end(guarded: Launch, users: Path, c
         assert told == [401] * 10 + [429]
 
 
-def test_the_device_of_one_user_is_not_anothers(users: Path) -> None:
+def test_a_known_device_belongs_to_one_user(users: Path) -> None:
     file = PasswordAccess(users).file
     device = file.device("ada")
     number = file.device_of(device, "ada")
@@ -143,7 +143,7 @@ def test_the_device_of_one_user_is_not_anothers(users: Path) -> None:
         assert file.device_of(cookie, name) == ""
 
 
-def test_what_is_forgotten_takes_no_memory(clock: Clock) -> None:
+def test_expired_guesses_take_no_memory(clock: Clock) -> None:
     throttle = Throttle()
     for number in range(1000):
         throttle.wait(f"name {number}", f"address {number}", "")
@@ -169,7 +169,7 @@ def test_what_is_forgotten_takes_no_memory(clock: Clock) -> None:
         (None, ["198.51.100.1"], ""),
     ],
 )
-def test_the_last_hop_that_is_no_proxy_is_the_client(peer: str | None, hops: list[str], found: str) -> None:
+def test_the_last_untrusted_hop_is_the_client(peer: str | None, hops: list[str], found: str) -> None:
     headers = [(b"x-forwarded-for", hop.encode()) for hop in hops] + [(b"forwarded", b"for=192.0.2.1")]
     connection = HTTPConnection({"type": "http", "headers": headers, "client": peer and (peer, 1)})
     assert addresses.origin(connection, addresses.networks(["127.0.0.1", "10.0.0.0/8"])) == found

@@ -1,6 +1,6 @@
-"""No statement of alerting becomes a walk through a table, whatever the statistics say when a session plans it.
+"""No statement of alerting scans a whole table, whatever the statistics say when a session plans it.
 
-Looked at are the server's own counters: sequential scans, and how many entries of indexes are read. A session plans its
+The tests read the server's counters of sequential scans and of index entries read. A session plans its
 statements while the tables are empty, and keeps the plans while thousands of rows come.
 """
 
@@ -32,7 +32,7 @@ def counters(bot: Bot) -> tuple[int, int]:
 
 @contextmanager
 def by_index(bot: Bot, most: int) -> Iterator[None]:
-    """What runs inside reads no table from end to end, and at most so many index entries."""
+    """Check that the block scans no whole table and reads at most this many index entries."""
     scans, entries = counters(bot)
     yield
     after = counters(bot)
@@ -53,7 +53,7 @@ def analyzed(bot: Bot) -> None:
 
 
 def many(bot: Bot) -> None:
-    """Alerts and events of a bad day, written by another statement than those that are looked at."""
+    """Insert the alerts and events of a bad day with a statement that is not measured."""
     bot.execute(
         "insert into walltrack.orders (order_type, side, token_address, amount_sol, expected_price, status, attempt_count) "
         f"select 'exit', 'sell', 'x', 1, 1, 'failed', 3 from generate_series(1, {ROWS})"
@@ -115,7 +115,7 @@ def test_lifecycle_functions_read_by_index_only(bot: Bot, statistics: object) ->
 
 
 def test_lists_and_counts_read_by_index_only(bot: Bot) -> None:
-    """With stale statistics, of when everything was open or everything resolved."""
+    """The statistics are stale, from when every alert was open or every alert resolved."""
     many(bot)
     bot.execute("vacuum analyze walltrack.alerts")
     bot.execute("select count(walltrack.resolve_alert(id, 'x', 'ada')) from walltrack.open_alerts")
@@ -150,7 +150,7 @@ def test_a_purge_reads_by_index_only(bot: Bot) -> None:
     assert counters(bot)[0] == scans
 
 
-def test_alerts_after_a_restore_without_statistics(bot: Bot, admin: psycopg.Connection) -> None:
+def test_reads_use_indexes_after_a_restore_without_statistics(bot: Bot, admin: psycopg.Connection) -> None:
     many(bot)
     admin.execute(
         "delete from pg_statistic where starelid in (select oid from pg_class where relnamespace = 'walltrack'::regnamespace)"

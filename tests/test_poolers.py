@@ -1,4 +1,4 @@
-"""What stands between a listener and the primary: PgBouncer in transaction mode, a standby."""
+"""Between a listener and the primary: PgBouncer in transaction and session mode."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def pooled(database_url: str, mode: str) -> Iterator[str]:
         f"auth_type = any\npool_mode = {mode}\ndefault_pool_size = 2\nignore_startup_parameters = extra_float_digits\n"
     )
     command = [PGBOUNCER, "-q", str(folder / "ini")]
-    if os.geteuid() == 0:  # it refuses to run as root, and has to reach the server's socket
+    if os.geteuid() == 0:  # PgBouncer refuses to run as root, and must reach the server's socket
         owner = Path(str(parts["host"])).stat().st_uid
         command = ["setpriv", f"--reuid={owner}", "--clear-groups", *command]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
@@ -72,10 +72,10 @@ def pooled_url(database_url: str) -> Iterator[str]:
         yield url
 
 
-async def test_a_transaction_pooler_is_found_out(pooled_url: str, db: psycopg.Connection) -> None:
+async def test_a_transaction_pooler_is_detected(pooled_url: str, db: psycopg.Connection) -> None:
     with pytest.raises(ListenError, match="WALLTRACK_LISTEN_URL"):
         await anext(listen(pooled_url, timing=Timing(heartbeat=1)))
-    async with AlertService.from_url(pooled_url) as service:  # everything but LISTEN works there, again and again
+    async with AlertService.from_url(pooled_url) as service:  # everything but LISTEN works there, repeatedly
         for number in range(12):
             await service.create_alert("test", "high", f"title {number}")
         assert len(await service.get_active_alerts()) == 12
@@ -84,7 +84,7 @@ async def test_a_transaction_pooler_is_found_out(pooled_url: str, db: psycopg.Co
 
 
 def test_upkeep_through_a_transaction_pooler(pooled_url: str, bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many batches, twice: what one connection prepared would be in the way of the next."""
+    """Many batches, twice: statements prepared on one connection would conflict with the next."""
     monkeypatch.setattr(reconciler, "BATCH", 2)
     monkeypatch.setattr(retention, "BATCH", 2)
     for _ in range(20):
@@ -95,8 +95,8 @@ def test_upkeep_through_a_transaction_pooler(pooled_url: str, bot: Bot, monkeypa
         retention.purge(pooled_url, "1 s", dry_run=True, progress=lambda seen, total: None)
 
 
-async def test_session_pooling_is_heard(database_url: str, db: psycopg.Connection) -> None:
-    """Writes go on, the pooler's connections are cut, and it is live again."""
+async def test_a_listener_works_through_session_pooling(database_url: str, db: psycopg.Connection) -> None:
+    """Writes continue while the pooler's connections are cut, and the listener becomes live again."""
     with pooled(database_url, "session") as url:
         consumer = Consumer(url)
         written = 0
@@ -134,8 +134,8 @@ def test_the_command_listens_on_its_own_url(pooled_url: str, database_url: str, 
             process.kill()
 
 
-async def test_a_session_that_is_heard_beside_a_pooler(pooled_url: str, database_url: str) -> None:
-    """Written through the pooler, heard on the direct connection."""
+async def test_a_direct_listener_receives_writes_through_the_pooler(pooled_url: str, database_url: str) -> None:
+    """The write goes through the pooler; the direct connection receives it."""
     consumer = Consumer(database_url)
     with psycopg.connect(pooled_url, autocommit=True) as pooled:
         pooled.execute(RAISE, ("high", "a"))

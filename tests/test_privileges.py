@@ -1,4 +1,4 @@
-"""Who may do what: nobody by default, each role only what it needs, no way in through a definer function."""
+"""Privileges: none by default, each role only what it needs, and no escalation through definer functions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DENIED = psycopg.errors.InsufficientPrivilege
 
 @pytest.fixture
 def role(db: psycopg.Connection) -> Iterator[str]:
-    """A role without any right, gone afterwards."""
+    """A role without any right, dropped afterwards."""
     name = f"wt_role_{uuid.uuid4().hex[:8]}"
     db.execute(sql.SQL("create role {}").format(sql.Identifier(name)))
     yield name
@@ -59,7 +59,7 @@ READS = [
 
 
 @pytest.mark.parametrize("kind", ["reader", "operator", "raiser", "relay"])
-def test_each_kind_may_do_its_part_only(bot: Bot, as_role: Bot, role: str, kind: str) -> None:
+def test_each_kind_of_role_has_only_its_rights(bot: Bot, as_role: Bot, role: str, kind: str) -> None:
     order = bot.create()
     bot.exhaust(order)
     alert = bot.alert(order)
@@ -122,14 +122,14 @@ def test_each_kind_may_do_its_part_only(bot: Bot, as_role: Bot, role: str, kind:
         as_role.execute("select * from walltrack.alerts")
 
 
-def test_an_unknown_kind(bot: Bot, role: str) -> None:
+def test_an_unknown_kind_of_role_is_refused(bot: Bot, role: str) -> None:
     with pytest.raises(psycopg.Error) as caught:
         bot.execute("select walltrack.grant_access(%s, 'god')", (role,))
     assert caught.value.sqlstate == "WT003"
 
 
 def test_the_roles_of_a_public_api_get_nothing(server_url: str) -> None:
-    """Default privileges hand everything to everybody, as some platforms do; the migration takes it back."""
+    """Default privileges grant everything to every role, as on some platforms; the migration revokes it."""
     with psycopg.connect(server_url, autocommit=True) as admin:
         roles = {name for (name,) in admin.execute("select rolname from pg_roles where rolname in ('anon', 'authenticated')")}
         for name in {"anon", "authenticated"} - roles:
@@ -204,8 +204,8 @@ def test_a_database_owner_without_superuser_installs(server_url: str) -> None:
             admin.execute(sql.SQL("drop owned by {0}; drop role {0}").format(sql.Identifier(name)))
 
 
-def test_an_attackers_search_path_reaches_nothing(bot: Bot, as_role: Bot, role: str) -> None:
-    """Operators, functions and temporary tables that the bot's session would find first are not found by the guard."""
+def test_an_attackers_search_path_has_no_effect(bot: Bot, as_role: Bot, role: str) -> None:
+    """The guard ignores operators, functions and temporary tables that the bot's session would find first."""
     bot.execute(
         f"""
         grant usage on schema walltrack to {role}; grant select, insert, update on walltrack.orders to {role};

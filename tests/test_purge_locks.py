@@ -1,4 +1,4 @@
-"""A purge beside other sessions: none of them waits, it waits for none, and resolutions by operators hold."""
+"""A purge beside other sessions: neither waits for the other, and resolutions by operators hold."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_purge_skips_locked_rows(database_url: str, bot: Bot) -> None:
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_readers_of_events_tolerate_a_purge(database_url: str, bot: Bot, level: str) -> None:
-    """The reader sees its snapshot to the end; its next read finds what is left."""
+    """The reader keeps its snapshot to the end; its next read finds the remaining events."""
     orders = ended_orders(bot, 3)
     query = "select event_id, kind, cursor from walltrack.read_events(%s, %s)"
     with session(database_url, level) as reader:

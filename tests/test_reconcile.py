@@ -1,4 +1,4 @@
-"""The reconciler: whatever was missed is raised or resolved, once, and nothing else is touched."""
+"""The reconciler raises or resolves each missed alert once and leaves all others alone."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Blind = Callable[[Bot], AbstractContextManager[None]]
 
 
 @BLIND
-def test_it_heals(bot: Bot, blind: Blind) -> None:
+def test_the_reconciler_heals_missed_writes(bot: Bot, blind: Blind) -> None:
     kept, filled, cancelled, given_up, deleted = (bot.create() for _ in range(5))
     for order in (kept, filled, cancelled, given_up, deleted):
         bot.exhaust(order)
@@ -90,14 +90,14 @@ def test_a_manual_resolve_holds(bot: Bot) -> None:
     assert [alert.status for alert in bot.alerts(order)] == ["resolved", "active"]
 
 
-def test_history_from_before_the_table_was_watched_wakes_nobody(bot: Bot) -> None:
+def test_orders_from_before_watching_raise_no_alert(bot: Bot) -> None:
     with replica(bot):
         old = bot.create("exit", status="cancelled", attempt_count=3, last_error="Max retries reached (3 attempts)")
         bot.execute("update walltrack.orders set updated_at = now() - interval '1 month' where id = %s", (old,))
     assert reconcile(bot) == (0, 0)
 
 
-def test_several_batches(bot: Bot, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reconciler_works_in_batches(bot: Bot, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconciler, "BATCH", 7)
     with replica(bot):
         bot.execute(
@@ -111,7 +111,7 @@ def test_several_batches(bot: Bot, database_url: str, monkeypatch: pytest.Monkey
     assert len(bot.alerts()) == 12
 
 
-def test_one_order_that_cannot_be_healed_does_not_keep_the_others(bot: Bot, database_url: str) -> None:
+def test_one_unhealable_order_does_not_block_the_others(bot: Bot, database_url: str) -> None:
     with replica(bot):
         good, bad = bot.create(status="failed", attempt_count=3), bot.create(status="failed", attempt_count=3)
     bot.execute(f"alter table walltrack.alerts add constraint bad check (dedupe_key <> 'order_failed_{bad}')")
@@ -124,7 +124,7 @@ def test_one_order_that_cannot_be_healed_does_not_keep_the_others(bot: Bot, data
     assert bot.faults() == []
 
 
-def test_the_command(bot: Bot, database_url: str) -> None:
+def test_the_command_reports_what_it_healed(bot: Bot, database_url: str) -> None:
     with replica(bot):
         bot.create(status="failed", attempt_count=3)
     assert "1 alerts would be raised" in run(database_url, "reconcile", "--dry-run").stdout
@@ -133,8 +133,8 @@ def test_the_command(bot: Bot, database_url: str) -> None:
     assert len(bot.alerts()) == 1
 
 
-def test_beside_live_writers(bot: Bot, database_url: str) -> None:
-    """Orders fail and fill while it runs again and again: it neither doubles an alert nor opens one of a filled order."""
+def test_the_reconciler_runs_beside_live_writers(bot: Bot, database_url: str) -> None:
+    """Orders fail and fill during repeated runs: no alert is duplicated, and none is opened for a filled order."""
     done = threading.Event()
     failures: list[BaseException] = []
 
@@ -170,8 +170,8 @@ def test_beside_live_writers(bot: Bot, database_url: str) -> None:
     assert bot.faults() == []
 
 
-def test_a_restored_dump(bot: Bot, database_url: str, server_url: str) -> None:
-    """Data that is loaded without its triggers, as pg_restore does, is healed like everything else."""
+def test_a_restored_dump_is_healed(bot: Bot, database_url: str, server_url: str) -> None:
+    """Data loaded without triggers, as by pg_restore, is healed like any other."""
     order = bot.create()
     bot.exhaust(order)
     with disabled(bot):

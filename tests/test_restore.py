@@ -1,4 +1,4 @@
-"""A dump restored into another cluster: old cursors are refused, and the advised way on misses and repeats nothing."""
+"""A dump restored into another cluster: old cursors are refused, and the advised steps miss and repeat no event."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def test_a_dump_is_restored(folder: Path, tmp_path: Path) -> None:
+def test_a_restored_dump_refuses_old_cursors(folder: Path, tmp_path: Path) -> None:
     with ExitStack() as stack:
         old, new = (stack.enter_context(embedded.embedded_server(folder / name)) for name in "ab")
         migrations.upgrade(old)
@@ -59,7 +59,7 @@ def test_a_dump_is_restored(folder: Path, tmp_path: Path) -> None:
         told = run_process(new, "listen", "--json", "--cursor-file", str(tmp_path / "place"), expect=1).stderr
         assert "another database or cluster" in told and "read from the beginning" in told
 
-        # The advised way: from the beginning, past the ids that were handled.
+        # The advised steps: read from the beginning and skip the ids already handled.
         seen, place = page_through(restored, None, 2)
         assert seen == ids(restored)
         assert len(set(seen) - set(handled)) == 3

@@ -1,4 +1,4 @@
-"""The rules of alerting, each row of the bot's life: what an order write does to the order's alert."""
+"""The rules of alerting: the effect of each order write in the bot's life on the order's alert."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from walltrack_alerts import AlertSeverity, AlertStatus
 
 @pytest.fixture(autouse=True)
 def no_faults(bot: Bot):
-    """Whatever a test does, alerting itself must not have failed."""
+    """Check after each test that alerting itself has not failed."""
     yield
     assert bot.faults() == []
 
@@ -92,7 +92,7 @@ def test_values_compare_case_insensitively(bot: Bot) -> None:
 
 
 @pytest.mark.parametrize(("attempts", "maximum"), [(0, 0), (0, 3), (2, 3), (5, None), (None, 3), (None, None), (-1, -2)])
-def test_what_is_not_exhausted(bot: Bot, attempts: int | None, maximum: int | None) -> None:
+def test_orders_that_are_not_exhausted_raise_nothing(bot: Bot, attempts: int | None, maximum: int | None) -> None:
     order = bot.create("exit", status="failed", attempt_count=attempts, max_attempts=maximum)
     bot.update(order, last_error="changed")
     assert bot.alerts() == []
@@ -186,7 +186,7 @@ def test_moving_an_exhausted_order_along_counts_nothing(bot: Bot, status: str) -
     assert bot.events(order) == ["raised"]
 
 
-def test_a_retry_that_clears_the_error_keeps_the_last_real_one(bot: Bot) -> None:
+def test_a_retry_clearing_the_error_keeps_the_last_real_error(bot: Bot) -> None:
     order = bot.create()
     bot.exhaust(order, "the real one")
     before = bot.alert(order)
@@ -245,8 +245,8 @@ def test_the_end_of_the_order_resolves(bot: Bot, end: str, resolution: str, ackn
     assert bot.events(order)[-1] == "resolved"
 
 
-def test_executed_means_filled(bot: Bot) -> None:
-    """The word of the second generation."""
+def test_executed_counts_as_filled(bot: Bot) -> None:
+    """The second generation of the bot uses this word."""
     bot.execute("alter table walltrack.orders drop constraint orders_status_is_known")
     order = bot.create()
     bot.update(order, status="EXECUTED", attempt_count=3)
@@ -261,8 +261,8 @@ def test_executed_means_filled(bot: Bot) -> None:
     assert bot.alert(missed).resolution == "Order filled"
 
 
-def test_padded_values(bot: Bot) -> None:
-    """JSON keeps the spaces at the end of a char(n)."""
+def test_padded_values_count_as_trimmed(bot: Bot) -> None:
+    """JSON keeps the trailing spaces of a char(n)."""
     bot.execute("alter table walltrack.orders alter status type char(20), alter order_type type char(10)")
     order = bot.create("entry", status="failed", attempt_count=3)
     alert = bot.alert(order)
@@ -288,7 +288,7 @@ def test_a_fill_after_a_manual_retry_resolves(bot: Bot) -> None:
     assert bot.alert(order).resolution == "Order filled"
 
 
-def test_an_order_no_longer_exhausted_keeps_its_alert_until_it_ends(bot: Bot) -> None:
+def test_an_order_put_back_keeps_its_alert_until_it_ends(bot: Bot) -> None:
     order = bot.create()
     bot.exhaust(order)
     bot.update(order, attempt_count=0, status="pending")
@@ -317,7 +317,7 @@ def test_the_automatic_cancel_keeps_the_alert_and_its_real_error(bot: Bot) -> No
     assert bot.events(order) == ["raised"]
 
 
-def test_the_automatic_cancel_raises_what_was_missed(bot: Bot) -> None:
+def test_the_automatic_cancel_raises_a_missed_alert(bot: Bot) -> None:
     bot.execute("alter table walltrack.orders disable trigger user")
     order = bot.create()
     bot.exhaust(order, "blockhash not found")
@@ -328,7 +328,7 @@ def test_the_automatic_cancel_raises_what_was_missed(bot: Bot) -> None:
     assert alert.data["error"] == "blockhash not found"
 
 
-def test_one_write_that_counts_and_gives_up_raises_with_the_error_before(bot: Bot) -> None:
+def test_one_write_with_failure_and_cancel_keeps_the_earlier_error(bot: Bot) -> None:
     order = bot.create("exit", status="submitted", attempt_count=2, last_error="rpc timeout")
     bot.update(order, attempt_count=3, status="cancelled", last_error="Max retries reached (3 attempts)")
     assert bot.alert(order).data["error"] == "rpc timeout"
@@ -336,18 +336,18 @@ def test_one_write_that_counts_and_gives_up_raises_with_the_error_before(bot: Bo
     assert bot.alert(order).is_open
 
 
-def test_an_insert_of_an_order_given_up_raises(bot: Bot) -> None:
+def test_inserting_an_order_already_given_up_raises(bot: Bot) -> None:
     order = bot.create("exit", status="cancelled", attempt_count=3, last_error="Max retries reached (3 attempts)")
     assert bot.alert(order).data["error"] == "Max retries reached (3 attempts)"
 
 
-def test_a_cancel_before_retries_ran_out_is_a_decision_whatever_it_says(bot: Bot) -> None:
+def test_a_cancel_with_attempts_left_is_a_decision(bot: Bot) -> None:
     order = bot.create("exit", status="failed", attempt_count=3)
     bot.update(order, attempt_count=1, status="cancelled", last_error="Max retries reached (3 attempts)")
     assert bot.alert(order).resolution == "Order cancelled"
 
 
-def test_a_changed_error_of_an_order_given_up_closes_nothing(bot: Bot) -> None:
+def test_changing_the_error_of_an_abandoned_order_resolves_nothing(bot: Bot) -> None:
     order = bot.create()
     bot.exhaust(order, "real")
     bot.give_up(order)
@@ -355,7 +355,7 @@ def test_a_changed_error_of_an_order_given_up_closes_nothing(bot: Bot) -> None:
     assert bot.alert(order).is_open
 
 
-def test_the_pattern_is_a_setting(bot: Bot) -> None:
+def test_the_cancel_pattern_is_configurable(bot: Bot) -> None:
     bot.execute("select walltrack.watch_orders('walltrack.orders', p_cancel_pattern => '^Aufgegeben')")
     order = bot.create()
     bot.exhaust(order, "real")
@@ -398,7 +398,7 @@ def test_a_manual_resolve_holds_until_the_order_fails_again(bot: Bot) -> None:
 # R8: one transaction
 
 
-def test_a_rollback_leaves_nothing(database_url: str, bot: Bot) -> None:
+def test_a_rollback_leaves_no_alert(database_url: str, bot: Bot) -> None:
     order = bot.create()
     with psycopg.connect(database_url, autocommit=True) as listener, psycopg.connect(database_url) as writer:
         listener.execute("listen walltrack_alerts")
@@ -412,7 +412,7 @@ def test_a_rollback_leaves_nothing(database_url: str, bot: Bot) -> None:
     assert bot.alerts(order) == [] and bot.events(order) == []
 
 
-def test_a_savepoint_takes_back_its_part_only(database_url: str, bot: Bot) -> None:
+def test_a_savepoint_rolls_back_only_its_part(database_url: str, bot: Bot) -> None:
     kept, lost = bot.create(), bot.create()
     with psycopg.connect(database_url, autocommit=True) as listener, psycopg.connect(database_url) as writer:
         listener.execute("listen walltrack_alerts")

@@ -30,7 +30,7 @@ async def service(database_url: str) -> AsyncIterator[AlertService]:
         yield service
 
 
-async def test_the_life_of_an_alert(service: AlertService) -> None:
+async def test_the_service_covers_the_life_of_an_alert(service: AlertService) -> None:
     alert = await service.create_alert(
         "feed_silent", AlertSeverity.HIGH, "Feed is silent", "for 5 minutes", data={"feed": UUID(int=1)}, dedupe_key="feed"
     )
@@ -53,14 +53,14 @@ async def test_the_life_of_an_alert(service: AlertService) -> None:
     assert await service.get_resolved_alerts() == [resolved]
 
 
-async def test_resolve_by_dedupe_key(service: AlertService) -> None:
+async def test_an_alert_is_resolved_by_its_dedupe_key(service: AlertService) -> None:
     alert = await service.create_alert("t", "info", "t", dedupe_key="k")
     resolved = await service.resolve_by_dedupe_key("k", "gone", "ada")
     assert resolved is not None and resolved.id == alert.id
     assert await service.resolve_by_dedupe_key("k", "gone", "ada") is None
 
 
-async def test_lists_and_counts(service: AlertService, bot: Bot) -> None:
+async def test_lists_and_counts_agree(service: AlertService, bot: Bot) -> None:
     for order_type in ("entry", "exit", "entry", "exit", "entry"):
         bot.exhaust(bot.create(order_type))
     alerts = await service.get_active_alerts()
@@ -100,7 +100,7 @@ async def test_errors_are_classes_of_the_package(service: AlertService) -> None:
         await service.resolve_alert(alert.id, "", "ada")
 
 
-async def test_a_role_without_rights(service: AlertService, database_url: str, bot: Bot) -> None:
+async def test_a_role_without_rights_gets_an_error(service: AlertService, database_url: str, bot: Bot) -> None:
     role = f"nobody_{uuid4().hex[:8]}"
     bot.execute(f"create role {role}; alter default privileges grant select on tables to public")
     try:
@@ -112,7 +112,7 @@ async def test_a_role_without_rights(service: AlertService, database_url: str, b
         bot.execute(f"reset role; drop role {role}")
 
 
-async def test_a_server_that_went_away_and_came_back(service: AlertService, bot: Bot) -> None:
+async def test_the_service_survives_a_server_restart(service: AlertService, bot: Bot) -> None:
     await service.create_alert("t", "info", "t")
     bot.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'walltrack_alerts'")
     assert len(await service.get_active_alerts()) == 1
@@ -121,13 +121,13 @@ async def test_a_server_that_went_away_and_came_back(service: AlertService, bot:
             await nowhere.get_active_count()
 
 
-async def test_many_calls_at_once(service: AlertService) -> None:
+async def test_many_calls_at_once_succeed(service: AlertService) -> None:
     await asyncio.gather(*(service.create_alert("t", "info", "t", dedupe_key="k") for _ in range(20)))
     (alert,) = await service.get_active_alerts()
     assert alert.occurrences == 20
 
 
-async def test_find_by_a_few_characters(service: AlertService) -> None:
+async def test_the_beginning_of_an_id_finds_its_alert(service: AlertService) -> None:
     alerts = [await service.create_alert("t", "info", "t") for _ in range(17)]
     assert await service.find_alert(str(alerts[0].id).upper()) == alerts[0]
     assert await service.find_alert(str(alerts[1].id)[:13]) == alerts[1]
@@ -135,7 +135,7 @@ async def test_find_by_a_few_characters(service: AlertService) -> None:
         await service.find_alert("ffffffff-ffff")
 
 
-async def test_several_begin_so(service: AlertService, bot: Bot) -> None:
+async def test_an_ambiguous_beginning_of_an_id_is_refused(service: AlertService, bot: Bot) -> None:
     ids = [UUID(f"12345678-0000-4000-8000-00000000000{n}") for n in range(2)]
     for each in ids:
         bot.execute("insert into walltrack.alerts (id, alert_type, severity, title) values (%s, 't', 'info', 't')", (each,))
@@ -145,20 +145,20 @@ async def test_several_begin_so(service: AlertService, bot: Bot) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", " ", "1", "123", "zzzz", "%", "12345678-1234-1234-1234-1234567890123"])
-async def test_what_is_no_beginning_of_an_id_finds_nothing(service: AlertService, prefix: str) -> None:
-    """An empty variable of a script must not act on the only alert there is."""
+async def test_an_invalid_beginning_of_an_id_finds_nothing(service: AlertService, prefix: str) -> None:
+    """An empty variable in a script must not act on the only alert."""
     await service.create_alert("t", "info", "t")
     with pytest.raises(InvalidAlertError, match="first 4 characters"):
         await service.find_alert(prefix)
 
 
-async def test_a_text_that_is_not_utf8(service: AlertService) -> None:
+async def test_text_that_is_not_utf8_is_refused(service: AlertService) -> None:
     alert = await service.create_alert("t", "info", "t")
     with pytest.raises(InvalidAlertError, match="UTF-8"):
         await service.resolve_alert(alert.id, "caf\udce9", "ada")
 
 
-async def test_a_limit_of_time_is_not_a_server_that_is_down(database_url: str, bot: Bot) -> None:
+async def test_a_timeout_is_not_reported_as_an_outage(database_url: str, bot: Bot) -> None:
     alert = bot.call("raise_alert", "t", "info", "t")
     assert alert is not None
     async with AlertService.from_url(f"{database_url} options='-c lock_timeout=50ms'") as hasty:
@@ -171,7 +171,7 @@ async def test_a_limit_of_time_is_not_a_server_that_is_down(database_url: str, b
             await hasty.rows("select pg_sleep(60)")
 
 
-async def test_an_older_table_that_is_not_migrated_yet(empty_database_url: str) -> None:
+async def test_an_unmigrated_older_table_is_reported(empty_database_url: str) -> None:
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
         connection.execute(
             "create schema walltrack;"

@@ -1,4 +1,4 @@
-"""A simulated order says so before anything else, however its table spells it; what is not known to be simulated is real."""
+"""The alert of a simulated order says so first, however its table spells it; any other order counts as real."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FAILED = "insert into public.trades values (7, %s, 'failed', 3, 3, 'boom', %s)"
 
 
 def message(bot: Bot, name: str, kind: str, value: Any, order_type: str = "exit") -> str:
-    """What the alert of a failed order says, once from its write and once from its row as the reconciler reads it."""
+    """The alert texts of a failed order, once from its write and once from its row as the reconciler reads it."""
     bot.execute(TABLE.format(name, kind))
     bot.execute("select walltrack.watch_orders('public.trades')")
     bot.execute(FAILED, (order_type, value))
@@ -44,7 +44,7 @@ def message(bot: Bot, name: str, kind: str, value: Any, order_type: str = "exit"
         ("mode", "text", "paper_trading"),
     ],
 )
-def test_a_simulated_order_never_says_urgent(bot: Bot, name: str, kind: str, value: Any) -> None:
+def test_the_alert_of_a_simulated_order_is_never_urgent(bot: Bot, name: str, kind: str, value: Any) -> None:
     said = message(bot, name, kind, value)
     assert said.startswith("SIMULATED, no funds are at risk. EXIT order 7")
     assert "URGENT" not in said and "exposed" not in said and said.endswith("The simulated position is still open.")
@@ -63,7 +63,7 @@ def test_a_simulated_order_never_says_urgent(bot: Bot, name: str, kind: str, val
         ("mode", "int", 1),  # another mode than ours
     ],
 )
-def test_what_is_not_known_to_be_simulated_is_urgent(bot: Bot, name: str, kind: str, value: Any) -> None:
+def test_an_order_not_known_as_simulated_is_urgent(bot: Bot, name: str, kind: str, value: Any) -> None:
     assert message(bot, name, kind, value).startswith("URGENT: the position is still open and exposed. EXIT order 7")
 
 
@@ -72,7 +72,7 @@ def test_the_mode_may_be_an_enum(bot: Bot) -> None:
     assert message(bot, "mode", "public.trade_mode", "SIMULATION").startswith("SIMULATED")
 
 
-def test_is_simulated_counts_where_there_is_a_mode_too(bot: Bot) -> None:
+def test_is_simulated_counts_beside_a_mode(bot: Bot) -> None:
     bot.execute(TABLE.format("mode", "text") + "; alter table public.trades add is_simulated boolean default true")
     bot.execute("select walltrack.watch_orders('public.trades')")
     assert bot.execute(
@@ -80,7 +80,7 @@ def test_is_simulated_counts_where_there_is_a_mode_too(bot: Bot) -> None:
     ).fetchall() == [("is_simulated",)]
 
 
-def test_a_missed_simulated_order_is_healed_as_one(bot: Bot) -> None:
+def test_a_missed_simulated_order_is_healed_as_simulated(bot: Bot) -> None:
     order = bot.create("exit", is_simulated=True)
     with replica(bot):
         bot.exhaust(order)
@@ -88,7 +88,7 @@ def test_a_missed_simulated_order_is_healed_as_one(bot: Bot) -> None:
     assert bot.alert(order).message.startswith("SIMULATED")
 
 
-def test_cancelling_a_simulated_order_asks_for_no_close_by_hand(database_url: str, bot: Bot) -> None:
+def test_cancelling_a_simulated_order_requests_no_manual_close(database_url: str, bot: Bot) -> None:
     order = bot.create("exit", is_simulated=True)
     bot.exhaust(order)
     asked = run(database_url, "orders", "cancel", str(bot.alert(order).id), expect=1).stderr

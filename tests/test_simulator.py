@@ -1,4 +1,4 @@
-"""The simulated bot against a real server: what it writes is what WallTrack's bot could have written."""
+"""The simulated bot against a real server: it writes only what WallTrack's bot could have written."""
 
 from __future__ import annotations
 
@@ -91,14 +91,14 @@ def history(uri: str) -> list[Any]:
 
 
 def trade(uri: str, **options: Any) -> SimulatedBot:
-    """A run of `max_orders` to their end, as fast as the server allows."""
+    """Run `max_orders` orders to their end, as fast as the server allows."""
     bot = SimulatedBot(uri, pace=10_000, **options)
     asyncio.run(bot.run(asyncio.Event()))
     return bot
 
 
 def story(uri: str) -> list[tuple[Any, ...]]:
-    """The history without what differs from run to run: ids as order of appearance, no times."""
+    """The history without what differs between runs: ids numbered by first appearance, no times."""
     numbers: dict[Any, int] = {}
     return [
         (numbers.setdefault(row.order_id, len(numbers)), row.status, row.attempts, row.error, row.changed) for row in history(uri)
@@ -133,7 +133,7 @@ def test_few_orders_are_alive_at_once(database: str) -> None:
     assert alive == set()
 
 
-def test_locks_are_writes_of_two_columns_and_saves_write_the_whole_row(database: str) -> None:
+def test_locks_write_two_columns_and_saves_the_whole_row(database: str) -> None:
     trade(database, max_orders=40)
     updates = [row for row in history(database) if row.old_status is not None]
     locks = [row for row in updates if not row.whole]
@@ -145,7 +145,7 @@ def test_locks_are_writes_of_two_columns_and_saves_write_the_whole_row(database:
 
 
 @pytest.mark.parametrize("seed", [7, 8, 9])
-def test_the_first_orders_show_everything(database: str, seed: int) -> None:
+def test_the_first_orders_cover_every_outcome(database: str, seed: int) -> None:
     bot = trade(database, max_orders=9, seed=seed)
     records = history(database)
     orders = {row.id: row for row in rows(database, "select * from walltrack.orders")}
@@ -188,7 +188,7 @@ def test_the_first_orders_show_everything(database: str, seed: int) -> None:
     assert counts.attempts == sum(row.old_status == "pending" != row.status == "submitted" for row in records)
 
 
-def test_the_automatic_cancel_follows_the_last_failure_as_a_second_update(database: str) -> None:
+def test_the_automatic_cancel_is_an_update_after_the_last_failure(database: str) -> None:
     trade(database, max_orders=60, failure_rate=0.5)
     cancelled = [row for row in history(database) if row.error == GAVE_UP and row.status == "cancelled"]
     assert cancelled
@@ -197,7 +197,7 @@ def test_the_automatic_cancel_follows_the_last_failure_as_a_second_update(databa
         assert row.changed == ["last_error", "status"]
 
 
-def test_the_same_seed_writes_the_same_story(database: str) -> None:
+def test_the_same_seed_writes_the_same_history(database: str) -> None:
     trade(database, max_orders=40, seed=3)
     first = story(database)
     with psycopg.connect(database, autocommit=True) as connection:
@@ -239,13 +239,13 @@ def test_rows_look_like_trades(database: str) -> None:
         assert any(part in error for error in errors), part
 
 
-def test_the_failure_rate_is_the_share_that_runs_out(database: str) -> None:
+def test_the_failure_rate_is_the_share_of_exhausted_orders(database: str) -> None:
     assert trade(database, max_orders=30, failure_rate=0.0).counts.exhausted == 0
     all_but_two_of_the_first = 30 - 2
     assert trade(database, max_orders=30, failure_rate=1.0).counts.exhausted == all_but_two_of_the_first
 
 
-def test_it_goes_on_when_its_connection_is_cut(database: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_bot_continues_after_its_connection_is_cut(database: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
 
     async def main() -> int:
@@ -269,7 +269,7 @@ def test_it_goes_on_when_its_connection_is_cut(database: str, caplog: pytest.Log
 
 
 @pytest.mark.parametrize("ending", ["stop", "duration", "cancel"])
-def test_it_ends_cleanly(database: str, ending: str) -> None:
+def test_the_bot_ends_cleanly(database: str, ending: str) -> None:
     async def main() -> SimulatedBot:
         bot, stop = SimulatedBot(database, pace=50), asyncio.Event()
         running = asyncio.create_task(bot.run(stop, 1.0 if ending == "duration" else None))
@@ -293,7 +293,7 @@ def test_it_ends_cleanly(database: str, ending: str) -> None:
         pass
 
 
-def test_it_stops_before_it_starts(database: str) -> None:
+def test_the_bot_can_be_stopped_before_it_starts(database: str) -> None:
     async def main() -> SimulatedBot:
         bot, stop = SimulatedBot(database), asyncio.Event()
         stop.set()
@@ -303,7 +303,7 @@ def test_it_stops_before_it_starts(database: str) -> None:
     assert asyncio.run(main()).counts.orders == 0
 
 
-def test_errors_are_those_of_the_package(empty_database_url: str) -> None:
+def test_errors_belong_to_the_package(empty_database_url: str) -> None:
     with pytest.raises(NotMigratedError):
         trade(empty_database_url)
     with pytest.raises(DatabaseUnavailableError):

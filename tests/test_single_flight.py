@@ -1,4 +1,4 @@
-"""SingleFlight: everybody gets an answer that was begun after they had asked, and nobody hangs."""
+"""SingleFlight: every caller gets an answer started after its call, and no caller hangs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.own_server
 
 
 class Source:
-    """Answers with the number of the reading, when it is let; number 13 fails."""
+    """Answers with the number of the read once the test allows it; read 13 fails."""
 
     def __init__(self) -> None:
         self.begun = 0
@@ -34,7 +34,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_who_asks_during_a_reading_shares_the_next_one() -> None:
+async def test_callers_during_a_read_share_the_next_one() -> None:
     source, sharing = Source(), SingleFlight()
     first = asyncio.create_task(sharing.get("a", source.read))
     await settle()
@@ -57,7 +57,7 @@ async def test_who_asks_during_a_reading_shares_the_next_one() -> None:
 
 
 @pytest.mark.parametrize("end", ["cancelled", "failed"])
-async def test_who_reads_for_others_and_ends_is_replaced(end: str) -> None:
+async def test_a_leader_that_ends_while_reading_is_replaced(end: str) -> None:
     source, sharing = Source(), SingleFlight()
     first = asyncio.create_task(sharing.get("a", source.read))
     await settle()
@@ -76,7 +76,7 @@ async def test_who_reads_for_others_and_ends_is_replaced(end: str) -> None:
     assert all([int(await each) > 2 for each in others])
 
 
-async def test_who_waits_for_the_turn_and_ends_is_replaced() -> None:
+async def test_a_leader_that_ends_while_waiting_is_replaced() -> None:
     source, sharing = Source(), SingleFlight()
     first = asyncio.create_task(sharing.get("a", source.read))
     await settle()
@@ -89,7 +89,7 @@ async def test_who_waits_for_the_turn_and_ends_is_replaced() -> None:
     assert await other == "2"
 
 
-async def test_a_waiting_page_that_ends_disturbs_nobody() -> None:
+async def test_a_waiting_page_that_ends_disturbs_no_other() -> None:
     source, sharing = Source(), SingleFlight()
     first = asyncio.create_task(sharing.get("a", source.read))
     await settle()

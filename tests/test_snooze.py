@@ -1,4 +1,4 @@
-"""Snoozing: quiet until a time, awake by itself then, at once by hand and when the severity rises."""
+"""Snoozing: an alert is quiet until a time; it wakes then, by hand, or when its severity rises."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from walltrack_alerts import Alert
 
 @pytest.fixture
 def notices(db: psycopg.Connection) -> Iterator[list[str]]:
-    """What the database says on the test's connection."""
+    """The notices that the database sends on the test's connection."""
     said: list[str] = []
 
     def remember(diagnostic: psycopg.errors.Diagnostic) -> None:
@@ -51,7 +51,7 @@ def summary(bot: Bot) -> tuple[int, int, int, int]:
 
 
 def detail(bot: Bot) -> dict:
-    """Of the newest event."""
+    """The details of the newest event."""
     row = bot.execute("select detail from walltrack.alert_events order by event_id desc limit 1").fetchone()
     assert row is not None
     return row[0]
@@ -78,8 +78,8 @@ def test_an_open_alert_is_snoozed_and_woken(bot: Bot, alert: Alert, acknowledged
     assert bot.events()[-2:] == ["snoozed", "snoozed"]
 
 
-def test_it_wakes_by_itself(bot: Bot, alert: Alert) -> None:
-    """A time that has come: the state in which an hour leaves it, without waiting an hour."""
+def test_a_snoozed_alert_wakes_by_itself(bot: Bot, alert: Alert) -> None:
+    """The time has passed: the state that an hour would leave, without waiting for it."""
     snooze(bot, alert, later(hours=1))
     bot.execute("update walltrack.alerts set snoozed_until = now() - interval '1 s'")
     assert summary(bot) == (1, 1, 0, 0)
@@ -87,7 +87,7 @@ def test_it_wakes_by_itself(bot: Bot, alert: Alert) -> None:
     assert bot.execute("select next_wake from walltrack.alert_summary").fetchone() == (None,)
 
 
-def test_repeats_are_harmless_and_say_so(bot: Bot, alert: Alert, notices: list[str]) -> None:
+def test_repeated_snoozes_are_harmless_and_say_so(bot: Bot, alert: Alert, notices: list[str]) -> None:
     until = later(hours=4)
     first = snooze(bot, alert, until)
     assert notices == []
@@ -100,7 +100,7 @@ def test_repeats_are_harmless_and_say_so(bot: Bot, alert: Alert, notices: list[s
     assert bot.events() == ["raised", "snoozed", "snoozed"]
 
 
-def test_another_time_replaces_it_and_says_whose_it_was(bot: Bot, alert: Alert, notices: list[str]) -> None:
+def test_replacing_a_snooze_names_who_set_it(bot: Bot, alert: Alert, notices: list[str]) -> None:
     first, second = later(hours=1), later(hours=2)
     snooze(bot, alert, first, "ada")
     assert snooze(bot, alert, second, "bob").snoozed_until == second
@@ -109,7 +109,7 @@ def test_another_time_replaces_it_and_says_whose_it_was(bot: Bot, alert: Alert, 
 
 
 @pytest.mark.parametrize("until", ["1 second ago", "now", "1 year 1 minute", "infinity", "-infinity", "290000-01-01"])
-def test_only_a_time_within_a_year(bot: Bot, alert: Alert, until: str) -> None:
+def test_a_snooze_must_end_within_a_year(bot: Bot, alert: Alert, until: str) -> None:
     if "year" in until or "ago" in until:
         row = bot.execute("select (now() + %s::interval)::text", (until,)).fetchone()
         assert row is not None
@@ -132,7 +132,7 @@ def test_a_resolved_alert_cannot_be_snoozed(bot: Bot, alert: Alert) -> None:
     assert caught.value.sqlstate == "WT001"
 
 
-def test_a_repeat_keeps_the_snooze_and_a_rise_ends_it(bot: Bot, alert: Alert) -> None:
+def test_a_repeat_keeps_a_snooze_and_an_escalation_ends_it(bot: Bot, alert: Alert) -> None:
     order = alert.data["order_id"]
     until = later(hours=1)
     snooze(bot, alert, until)
@@ -151,13 +151,13 @@ def test_a_repeat_keeps_the_snooze_and_a_rise_ends_it(bot: Bot, alert: Alert) ->
     assert (bot.alerts()[0].status, bot.alerts()[0].snoozed_until) == ("resolved", None)
 
 
-def test_it_stays_open_for_views_that_know_nothing_of_snoozing(bot: Bot, alert: Alert) -> None:
+def test_a_snoozed_alert_stays_open_for_older_views(bot: Bot, alert: Alert) -> None:
     snooze(bot, alert, later(hours=1))
     assert bot.execute("select active, total from walltrack.alert_counts where severity = 'high'").fetchone() == (1, 1)
 
 
-def test_two_operators_at_once(database_url: str, bot: Bot, alert: Alert) -> None:
-    """Of many at once each but one is told of exactly one other, and nobody of himself twice."""
+def test_concurrent_operators_each_replace_one_snooze(database_url: str, bot: Bot, alert: Alert) -> None:
+    """Each of eight operators but the first gets a notice that names exactly one other operator."""
     start = threading.Barrier(8)
     told: list[str] = []
     until = later(hours=1)

@@ -1,4 +1,4 @@
-"""What the charts show, computed by the database, beside the same computed here."""
+"""The numbers of the charts, as the database computes them and as the tests compute them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def times(db: psycopg.Connection, days: int, zone: str, now: datetime) -> list[d
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_days_are_those_of_the_viewers_calendar(db: psycopg.Connection, zone: str) -> None:
+def test_days_follow_the_viewers_calendar(db: psycopg.Connection, zone: str) -> None:
     local = ZoneInfo(zone)
     for now in MOMENTS:
         bounds = times(db, 7, zone, now)
@@ -71,7 +71,7 @@ def test_days_are_those_of_the_viewers_calendar(db: psycopg.Connection, zone: st
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_hours_are_those_of_the_viewers_clock(db: psycopg.Connection, zone: str) -> None:
+def test_hours_follow_the_viewers_clock(db: psycopg.Connection, zone: str) -> None:
     for now in MOMENTS:
         bounds = times(db, 1, zone, now)
         assert {at.astimezone(ZoneInfo(zone)).minute for at in bounds} == {0}
@@ -82,7 +82,7 @@ def test_hours_are_those_of_the_viewers_clock(db: psycopg.Connection, zone: str)
         assert timedelta(hours=22) <= now - bounds[0] < timedelta(hours=24)
 
 
-def test_a_day_of_25_hours_has_them_all(db: psycopg.Connection) -> None:
+def test_a_day_of_25_hours_has_every_hour(db: psycopg.Connection) -> None:
     berlin = ZoneInfo("Europe/Berlin")
     bounds = times(db, 2, "Europe/Berlin", datetime(2026, 10, 26, 11, 30, tzinfo=UTC))
     assert len(bounds) == 49
@@ -106,7 +106,7 @@ async def test_days_and_zone_are_checked(service: AlertService, chart) -> None:
         await chart(service, 90, zone)
 
 
-async def test_without_alerts_every_bucket_is_there_and_empty(service: AlertService) -> None:
+async def test_without_alerts_every_bucket_is_present_and_empty(service: AlertService) -> None:
     for days, buckets in ((1, 24), (3, 72), (7, 7), (30, 30), (90, 90)):
         raised = await statistics.raised(service, days, "Asia/Kathmandu")
         assert len(raised) == buckets
@@ -121,7 +121,7 @@ async def test_without_alerts_every_bucket_is_there_and_empty(service: AlertServ
 
 
 class History:
-    """Alerts with a past of their own, written as rows."""
+    """Alerts with a given past, inserted as rows."""
 
     def __init__(self, db: psycopg.Connection) -> None:
         self.db = db
@@ -161,7 +161,7 @@ def history(db: psycopg.Connection) -> History:
 
 
 @pytest.mark.parametrize("days", [1, 7])
-async def test_any_history_agrees_with_the_same_computed_here(service: AlertService, history: History, days: int) -> None:
+async def test_any_history_agrees_with_the_model(service: AlertService, history: History, days: int) -> None:
     chance = random.Random(days)
     for _ in range(300):
         age = chance.expovariate(1 / 60)
@@ -198,7 +198,7 @@ async def test_any_history_agrees_with_the_same_computed_here(service: AlertServ
                 assert p95 == pytest.approx(reference.quantiles(took, n=20, method="inclusive")[-1])
 
 
-async def test_a_resolve_by_the_order_counts_only_in_the_time_to_resolve(service: AlertService, bot: Bot) -> None:
+async def test_a_resolve_by_the_order_counts_only_as_resolved(service: AlertService, bot: Bot) -> None:
     filled, seen = bot.create(), bot.create()
     bot.exhaust(filled)
     bot.fill(filled)
@@ -208,7 +208,7 @@ async def test_a_resolve_by_the_order_counts_only_in_the_time_to_resolve(service
     assert (sum(each.acknowledged for each in last), sum(each.resolved for each in last)) == (1, 1)
 
 
-async def test_failures_are_of_orders_the_ten_worst_first(service: AlertService, history: History) -> None:
+async def test_failures_list_the_ten_worst_first(service: AlertService, history: History) -> None:
     for number in range(12):
         for _ in range(number + 1):
             letter = chr(65 + number)
@@ -227,7 +227,7 @@ async def test_failures_are_of_orders_the_ten_worst_first(service: AlertService,
     ]
 
 
-async def test_failures_without_a_token_or_an_error_are_no_bars(service: AlertService, history: History) -> None:
+async def test_failures_without_token_or_error_have_no_bar(service: AlertService, history: History) -> None:
     history.add("high", 1, token_symbol="only a symbol", error=" \n")
     history.add("high", 1)
     (token,) = await statistics.failures_by_token(service, 7, "UTC")
@@ -265,7 +265,7 @@ FAMILIES = {
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_errors_that_differ_in_numbers_are_one_family(db: psycopg.Connection, family: str) -> None:
+def test_errors_that_differ_only_in_numbers_form_one_family(db: psycopg.Connection, family: str) -> None:
     for error in FAMILIES[family]:
         assert db.execute("select walltrack.error_family(%s)", (error,)).fetchone() == (family,)
 
@@ -283,7 +283,7 @@ def test_a_blank_error_has_no_family(db: psycopg.Connection) -> None:
     ).map("".join)
 )
 @example("1xA")
-def test_every_digit_counts_alike(db: psycopg.Connection, error: str) -> None:
+def test_every_digit_is_folded_alike(db: psycopg.Connection, error: str) -> None:
     """chart_errors() folds errors that differ in digits only once."""
     row = db.execute(
         "select walltrack.error_family(%(e)s), walltrack.error_family(translate(%(e)s, '123456789', '000000000'))", {"e": error}
@@ -312,7 +312,7 @@ async def test_history_is_not_read(service: AlertService, db: psycopg.Connection
         assert row is not None and row[0] == 0 and row[1] < 1000, (chart, row)
 
 
-async def test_readers_may_look_and_strangers_may_not(service: AlertService, database_url: str, bot: Bot) -> None:
+async def test_only_readers_may_read_the_charts(service: AlertService, database_url: str, bot: Bot) -> None:
     role = f"viewer_{uuid4().hex[:8]}"
     bot.execute(f"create role {role}")
     try:

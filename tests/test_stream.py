@@ -1,4 +1,4 @@
-"""The event stream: nothing missed, nothing twice per stored cursor, each alert's order kept."""
+"""The event stream: no event missed, none repeated per stored cursor, and each alert's events in order."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def page_through(db: psycopg.Connection, after: str | None, limit: int) -> tuple
 
 
 @pytest.mark.parametrize("limit", [1, 3, 1000])
-def test_every_event_once_from_the_beginning(db: psycopg.Connection, limit: int) -> None:
+def test_a_reader_gets_every_event_once_from_the_beginning(db: psycopg.Connection, limit: int) -> None:
     for number in range(7):
         db.execute(RAISE, ("high", str(number)))
     seen, last = page_through(db, None, limit)
@@ -70,7 +70,7 @@ def test_a_long_transaction_holds_back_only_its_own_events(database_url: str, db
         seen, place = page_through(db, None, limit)
         assert len(seen) == 1
         slow.commit()
-        # In the middle of the late ones others go on: nothing may be passed over.
+        # Others commit while the late transactions are open: no event may be skipped.
         first = read(db, place, limit)
         place = first[-1][1]
         db.execute(RAISE, ("high", "quick again"))
@@ -82,7 +82,7 @@ def test_a_long_transaction_holds_back_only_its_own_events(database_url: str, db
         assert [row[0] for row in read(db, place)] == ids(db)[-1:]
 
 
-def test_a_rolled_back_transaction_tells_nothing(database_url: str, db: psycopg.Connection) -> None:
+def test_a_rolled_back_transaction_sends_no_event(database_url: str, db: psycopg.Connection) -> None:
     with psycopg.connect(database_url) as other:
         other.execute(RAISE, ("high", "a"))
         db.execute(RAISE, ("high", "b"))
@@ -91,12 +91,12 @@ def test_a_rolled_back_transaction_tells_nothing(database_url: str, db: psycopg.
         assert len(seen) == 1 and read(db, place) == []
 
 
-def test_a_restored_dump_is_read_whole_and_refuses_old_cursors(server_url: str, template: str, db: psycopg.Connection) -> None:
+def test_a_restored_dump_is_readable_and_refuses_old_cursors(server_url: str, template: str, db: psycopg.Connection) -> None:
     db.execute(RAISE, ("high", "a"))
     place = read(db, None)[-1][1]
     with new_database(server_url, template) as url, psycopg.connect(url, autocommit=True) as other:
         other.execute(RAISE, ("high", "b"))
-        # What another cluster wrote: xids that this one has not reached.
+        # Rows of another cluster: xids that this one has not reached.
         other.execute("alter table walltrack.alert_events disable trigger user")
         other.execute("update walltrack.alert_events set xid = '99999999999', cluster_id = 1")
         other.execute("alter table walltrack.alert_events enable trigger user")
@@ -123,7 +123,7 @@ def test_a_restored_dump_is_read_whole_and_refuses_old_cursors(server_url: str, 
         "c1/1/1/1:9:,,/1/0/1",
     ],
 )
-def test_what_is_no_cursor_is_refused(db: psycopg.Connection, cursor: str) -> None:
+def test_an_invalid_cursor_is_refused(db: psycopg.Connection, cursor: str) -> None:
     with pytest.raises(psycopg.Error) as refused:
         read(db, cursor)
     assert refused.value.sqlstate == "WT009"
@@ -137,8 +137,8 @@ def test_a_cursor_ahead_of_the_database_is_refused(db: psycopg.Connection) -> No
 
 
 @pytest.mark.parametrize("statistics", ["none", "of a young table", "of all of it"])
-def test_reading_costs_what_is_read(database_url: str, db: psycopg.Connection, statistics: str) -> None:
-    """Whatever the planner believes: by an index, however many events there are and however old the cursor is."""
+def test_reading_costs_only_what_is_read(database_url: str, db: psycopg.Connection, statistics: str) -> None:
+    """Every read uses an index, whatever the planner's statistics, the number of events or the age of the cursor."""
     many = (
         "insert into walltrack.alert_events (alert_id, kind, actor, cluster_id) "
         "select alert.id, 'repeated', 'test', alert.cluster "
@@ -173,7 +173,7 @@ def test_reading_costs_what_is_read(database_url: str, db: psycopg.Connection, s
         assert scans == 0 and rows <= 350
 
 
-def test_a_reader_reads_and_nobody_else(db: psycopg.Connection) -> None:
+def test_only_a_reader_may_read_the_stream(db: psycopg.Connection) -> None:
     db.execute(RAISE, ("high", "a"))
     role = f"wt_reader_{random.randrange(10**9)}"
     db.execute(f"create role {role}")
@@ -193,8 +193,8 @@ def test_a_reader_reads_and_nobody_else(db: psycopg.Connection) -> None:
         db.execute(f"drop role {role}")
 
 
-def test_a_reader_who_may_not_know_the_cluster(server_url: str, template: str) -> None:
-    """It reads what was committed late all the same, because it takes the cluster for the one the writers know."""
+def test_a_reader_may_be_denied_the_system_identifier(server_url: str, template: str) -> None:
+    """It still reads late commits, because it assumes the cluster that the writers recorded."""
     role = f"wt_reader_{random.randrange(10**9)}"
     with new_database(server_url, template) as url, psycopg.connect(url, autocommit=True) as db:
         db.execute(f"create role {role}")
@@ -215,7 +215,7 @@ def test_a_reader_who_may_not_know_the_cluster(server_url: str, template: str) -
 
 
 @pytest.mark.parametrize("limit", [None, 0, -1])
-def test_any_limit(db: psycopg.Connection, limit: int | None) -> None:
+def test_any_limit_is_accepted(db: psycopg.Connection, limit: int | None) -> None:
     db.execute(RAISE, ("high", "a"))
     assert len(read(db, None, limit)) == (1 if limit is None else 0)  # type: ignore[arg-type]
 
@@ -295,7 +295,7 @@ async def test_killed_and_resumed_readers_miss_nothing(database_url: str, db: ps
         assert all(order == sorted(order) for order in of_alert.values())
 
 
-async def test_a_cut_connection_is_made_again(database_url: str, db: psycopg.Connection) -> None:
+async def test_a_cut_connection_is_reopened(database_url: str, db: psycopg.Connection) -> None:
     consumer = Consumer(database_url + " application_name=cut")
     cut = False
 
@@ -311,8 +311,8 @@ async def test_a_cut_connection_is_made_again(database_url: str, db: psycopg.Con
     assert StreamState.STALE in consumer.states and consumer.states[-1] is StreamState.LIVE
 
 
-async def test_a_broken_connection_lets_go_of_its_socket_once(database_url: str, db: psycopg.Connection) -> None:
-    """The number of the socket may be another connection's before the consumer asks for the next event."""
+async def test_a_broken_connection_closes_its_socket_once(database_url: str, db: psycopg.Connection) -> None:
+    """Another connection may reuse the socket's number before the consumer asks for the next event."""
     loop = asyncio.get_running_loop()
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -328,7 +328,7 @@ async def test_a_broken_connection_lets_go_of_its_socket_once(database_url: str,
         os.close(number)
 
 
-async def test_a_url_as_sqlalchemy_writes_it(database_url: str, db: psycopg.Connection) -> None:
+async def test_a_sqlalchemy_url_is_accepted(database_url: str, db: psycopg.Connection) -> None:
     parts = conninfo_to_dict(database_url)
     query = urlencode({name: value for name, value in parts.items() if value})
     db.execute(RAISE, ("high", "a"))
@@ -337,8 +337,8 @@ async def test_a_url_as_sqlalchemy_writes_it(database_url: str, db: psycopg.Conn
     assert await current_cursor(consumer.url) == consumer.cursor
 
 
-async def test_a_lost_notification_is_made_up_for(database_url: str, db: psycopg.Connection) -> None:
-    """As while the notification queue is half full: the event is in the table, nobody was woken."""
+async def test_a_lost_notification_loses_no_event(database_url: str, db: psycopg.Connection) -> None:
+    """As while the notification queue is half full: the event is in the table, but no listener was woken."""
     consumer = Consumer(database_url)
     written = False
 
@@ -358,7 +358,7 @@ async def test_a_lost_notification_is_made_up_for(database_url: str, db: psycopg
 
 
 async def test_a_slow_consumer_holds_no_notification(database_url: str, db: psycopg.Connection) -> None:
-    """Nobody asks for the next event, and more is sent than the socket takes: the server's queue empties all the same."""
+    """The consumer stops reading and the socket is full: the server's queue still empties."""
     many = "select count(pg_notify('walltrack_alerts', repeat('x', 500) || n)) from generate_series(1, 20000) as n"
     usage = "select pg_notification_queue_usage()"
     async with aclosing(listen(database_url, "beginning")) as events:
@@ -375,7 +375,7 @@ async def test_a_slow_consumer_holds_no_notification(database_url: str, db: psyc
 
 
 @pytest.mark.parametrize("where", ["in the body", "waiting", "catching up"])
-async def test_cancelling_is_clean(database_url: str, db: psycopg.Connection, where: str) -> None:
+async def test_cancelling_leaves_nothing_behind(database_url: str, db: psycopg.Connection, where: str) -> None:
     """No task, no connection and no socket stays behind."""
     db.execute("select count(walltrack.raise_alert('test', 'high', 'a', '', '{}', true, null)) from generate_series(1, 500)")
     reached = asyncio.Event()
@@ -403,7 +403,7 @@ async def test_cancelling_is_clean(database_url: str, db: psycopg.Connection, wh
             await asyncio.sleep(0.01)
 
 
-async def test_filters(database_url: str, bot: Bot) -> None:
+async def test_filters_select_events(database_url: str, bot: Bot) -> None:
     for kind in ("exit", "entry"):
         order = bot.create(kind)
         bot.exhaust(order)
@@ -413,7 +413,7 @@ async def test_filters(database_url: str, bot: Bot) -> None:
     assert [(event.kind, event.detail["severity"]) for event in consumer.events] == [("raised", "critical")]
 
 
-async def test_wrong_cursors_and_servers(database_url: str, empty_database_url: str) -> None:
+async def test_wrong_cursors_and_servers_are_reported(database_url: str, empty_database_url: str) -> None:
     for cursor, error in (("nonsense", InvalidCursorError), ("c1/1/1/1:1:/1/0/1", ForeignCursorError)):
         with pytest.raises(error):
             await anext(listen(database_url, cursor))

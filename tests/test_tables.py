@@ -1,4 +1,4 @@
-"""Several tables of orders: one that is not watched any more, one that hides its orders, two that use the same ids."""
+"""Several tables of orders: an unwatched one, one that hides its orders, two that use the same ids."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def only(bot: Bot) -> Alert:
     return alert
 
 
-def test_what_is_not_watched_any_more_stays_as_it_is(trades: Bot) -> None:
+def test_alerts_of_an_unwatched_table_stay_unchanged(trades: Bot) -> None:
     trades.execute("select walltrack.unwatch_orders('public.trades')")
     trades.execute("update public.trades set status = 'filled'")
     assert reconcile(trades) == (0, 0)
@@ -45,8 +45,8 @@ def test_what_is_not_watched_any_more_stays_as_it_is(trades: Bot) -> None:
     assert only(trades).resolution == "Order filled"
 
 
-def test_the_other_tables_go_on_when_one_is_not_watched_any_more(trades: Bot) -> None:
-    """Also where its orders cannot be read, or have the same ids."""
+def test_unwatching_one_table_leaves_the_others_working(trades: Bot) -> None:
+    """The others work even if its orders cannot be read or have the same ids."""
     trades.execute(TRADES.format("public.others"))
     trades.execute(FAILED.format("public.others"))
     mine = trades.create("exit", status="failed", attempt_count=3)
@@ -59,13 +59,13 @@ def test_the_other_tables_go_on_when_one_is_not_watched_any_more(trades: Bot) ->
     assert trades.alert(mine).resolution == "Order deleted"
 
 
-def test_a_table_that_is_dropped_after_it_was_watched(trades: Bot) -> None:
+def test_a_watched_table_may_be_dropped(trades: Bot) -> None:
     trades.execute("select walltrack.unwatch_orders('public.trades'); drop table public.trades")
     assert reconcile(trades) == (0, 1)
     assert only(trades).resolution == "Order deleted"
 
 
-def test_faults_of_a_table_that_is_not_watched_any_more(trades: Bot) -> None:
+def test_faults_of_an_unwatched_table_are_cleared(trades: Bot) -> None:
     trades.execute("insert into walltrack.alert_faults (table_id, sqlstate, message) values ('public.trades', 'XX000', 'x')")
     trades.execute("select walltrack.unwatch_orders('public.trades')")
     reconcile(trades)
@@ -73,8 +73,8 @@ def test_faults_of_a_table_that_is_not_watched_any_more(trades: Bot) -> None:
 
 
 @pytest.mark.parametrize(("first", "second"), [("public.trades", "public.others"), ("public.others", "public.trades")])
-def test_the_same_id_in_two_tables(trades: Bot, first: str, second: str) -> None:
-    """They share an alert; it is open as long as one of them needs it."""
+def test_two_tables_may_share_an_id(trades: Bot, first: str, second: str) -> None:
+    """The two orders share an alert, which stays open as long as one of them needs it."""
     trades.execute(TRADES.format("public.others"))
     trades.execute(FAILED.format("public.others"))
     trades.execute(f"update {first} set status = 'filled'")
@@ -118,7 +118,7 @@ def hidden(server_url: str) -> Iterator[tuple[Bot, Bot]]:
             admin.execute(f"drop role {owner}; drop role {host}")
 
 
-def test_hidden_is_not_deleted(hidden: tuple[Bot, Bot]) -> None:
+def test_hidden_orders_do_not_count_as_deleted(hidden: tuple[Bot, Bot]) -> None:
     host, owner = hidden
     assert reconcile(owner) == (0, 0)
     assert only(owner).is_open
@@ -137,7 +137,7 @@ def test_hidden_is_not_deleted(hidden: tuple[Bot, Bot]) -> None:
     assert only(owner).resolution == "Order deleted"
 
 
-def test_hidden_and_not_watched_any_more_is_not_deleted(hidden: tuple[Bot, Bot], server_url: str) -> None:
+def test_hidden_orders_of_an_unwatched_table_stay(hidden: tuple[Bot, Bot], server_url: str) -> None:
     host, owner = hidden
     host.execute("alter table trade.orders force row level security")
     with psycopg.connect(server_url, autocommit=True) as admin:  # only an owner of the table may take triggers off
@@ -148,7 +148,7 @@ def test_hidden_and_not_watched_any_more_is_not_deleted(hidden: tuple[Bot, Bot],
     assert only(owner).is_open
 
 
-def test_what_restricts_others_hides_nothing(hidden: tuple[Bot, Bot]) -> None:
+def test_policies_for_other_roles_hide_nothing(hidden: tuple[Bot, Bot]) -> None:
     host, owner = hidden
     host.execute("create policy others on trade.orders as restrictive to wt_hidden_host using (false)")
     host.execute("create policy inserts on trade.orders as restrictive for insert with check (false)")

@@ -1,4 +1,4 @@
-"""A downgrade leaves a database as the installation found it: its schema and every role's rights, by pg_dump."""
+"""A downgrade restores the schema and every role's rights as before the installation, compared by pg_dump."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ CASES = {
 def dump(url: str) -> str:
     """The schema with owners, rights and comments."""
     done = subprocess.run([str(PG_DUMP), "--schema-only", "--dbname", url], check=True, capture_output=True, text=True)
-    # Neither the key of this dump nor the version with which some builds of PostgreSQL stamp a column at each change of its type.
+    # Leave out the dump's key and the version that some builds of PostgreSQL record at each type change of a column.
     return re.sub(r"(?m)^(\\(un)?restrict .*|ALTER TABLE ONLY .* SET \(pg_attver=\d+\);)\n+", "", done.stdout)
 
 
 @pytest.fixture
 def roles(server_url: str) -> Iterator[list[str]]:
-    """A few roles, which can be dropped afterwards."""
+    """A few roles, dropped afterwards."""
     names = [f"wt_{kind}_{uuid.uuid4().hex[:8]}" for kind in ("bot", "reader", "operator")]
     with psycopg.connect(server_url, autocommit=True) as admin:
         for name in names:
@@ -81,7 +81,7 @@ def roles(server_url: str) -> Iterator[list[str]]:
 
 
 def live(url: str, granted: list[str]) -> None:
-    """Some days in the life of alerting: orders fail, operators work, roles come and go."""
+    """Use alerting for a while: orders fail, operators act, roles come and go."""
     with psycopg.connect(url, autocommit=True) as connection:
         bot = Bot(connection)
         for role, kind in zip(granted, ("reader", "operator"), strict=False):
@@ -95,7 +95,7 @@ def live(url: str, granted: list[str]) -> None:
 
 
 @pytest.mark.parametrize("before", CASES.values(), ids=list(CASES))
-def test_a_downgrade_leaves_everything_as_it_was(empty_database_url: str, roles: list[str], before: str) -> None:
+def test_a_downgrade_restores_the_original_schema(empty_database_url: str, roles: list[str], before: str) -> None:
     run(empty_database_url, before)
     found = dump(empty_database_url)
     for _ in range(2):
@@ -107,7 +107,7 @@ def test_a_downgrade_leaves_everything_as_it_was(empty_database_url: str, roles:
         run(empty_database_url, f"drop role {role}")
 
 
-def test_rights_that_roles_had_come_back(empty_database_url: str, roles: list[str]) -> None:
+def test_a_downgrade_restores_earlier_rights(empty_database_url: str, roles: list[str]) -> None:
     bot, reader, operator = roles
     run(
         empty_database_url,
@@ -138,7 +138,7 @@ def test_rights_that_roles_had_come_back(empty_database_url: str, roles: list[st
         pytest.param("grant usage on schema walltrack to {role}; grant select on walltrack.orders to {role}", id="orders"),
     ],
 )
-def test_revoking_takes_what_granting_gave(empty_database_url: str, roles: list[str], given: str) -> None:
+def test_revoking_removes_what_granting_gave(empty_database_url: str, roles: list[str], given: str) -> None:
     run(empty_database_url, HOST_ORDERS)
     migrations.upgrade(empty_database_url)
     role = roles[0]
@@ -155,7 +155,7 @@ def test_revoking_takes_what_granting_gave(empty_database_url: str, roles: list[
 
 
 def test_a_bot_keeps_the_schema_of_its_orders(empty_database_url: str, roles: list[str]) -> None:
-    """It got usage by grant_access(), and rights on the orders after that."""
+    """The bot got usage from grant_access() and rights on the orders afterwards."""
     role = roles[0]
     run(empty_database_url, HOST_ORDERS)
     migrations.upgrade(empty_database_url)
@@ -171,7 +171,7 @@ def test_a_bot_keeps_the_schema_of_its_orders(empty_database_url: str, roles: li
         connection.execute(f"drop owned by {role}")  # type: ignore[arg-type]
 
 
-def test_orders_that_a_bot_has_written_stay(empty_database_url: str) -> None:
+def test_orders_written_by_a_bot_stay(empty_database_url: str) -> None:
     migrations.upgrade(empty_database_url)
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
         bot = Bot(connection)
@@ -181,7 +181,7 @@ def test_orders_that_a_bot_has_written_stay(empty_database_url: str) -> None:
         assert "alert" not in dump(empty_database_url)
 
 
-def test_rows_that_do_not_fit_the_older_table_are_kept(empty_database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_that_the_older_table_cannot_hold_are_kept(empty_database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     run(empty_database_url, OLDER + "alter table walltrack.alerts add constraint keys_differ unique (dedupe_key);")
     migrations.upgrade(empty_database_url)
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
@@ -196,7 +196,7 @@ def test_rows_that_do_not_fit_the_older_table_are_kept(empty_database_url: str, 
         assert "keys_differ" not in dump(empty_database_url) and "alerts_status_check" in dump(empty_database_url)
 
 
-def test_it_prints_the_whole_way_back(empty_database_url: str) -> None:
+def test_a_downgrade_prints_its_complete_script(empty_database_url: str) -> None:
     run(empty_database_url, OLDER)
     found = dump(empty_database_url)
     migrations.upgrade(empty_database_url)

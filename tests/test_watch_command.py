@@ -27,7 +27,7 @@ STATE = (
 
 @pytest.fixture
 def trades(bot: Bot) -> Bot:
-    """A table of the second generation, in which an order has failed already."""
+    """A second-generation table in which an order has already failed."""
     bot.execute(
         "create table public.trades (id int primary key, order_type text, status text, retry_count int, max_retries int, "
         "retry_reason text, mode text); insert into public.trades values (7, 'exit_mirror', 'failed', 3, 3, 'boom', 'simulation')"
@@ -159,7 +159,7 @@ def foreign(server_url: str) -> Iterator[str]:
 
 
 def test_only_the_owner_of_alerting_may_watch(foreign: str) -> None:
-    """The guard runs with the rights of the role that creates it, also if that is a superuser."""
+    """The guard runs with the rights of the role that creates it, even a superuser's."""
     for arguments in (("watch", "trade.orders"), ("unwatch", "walltrack.orders"), ("watch", "trade.orders", "--dry-run")):
         for url in (foreign, make_conninfo(foreign, user=HOST)):
             shown = told(run(url, *arguments, expect=1))

@@ -1,4 +1,4 @@
-"""watch_orders(): what it reads from a table, what it refuses, and what stays when it is called again."""
+"""watch_orders(): what it reads from a table, what it refuses, and what a second call keeps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SETTINGS = (
 )
 
 
-def test_what_is_not_given_stays(bot: Bot) -> None:
+def test_settings_that_are_not_given_stay(bot: Bot) -> None:
     assert bot.execute(SETTINGS).fetchall() == [("last_error", "token_symbol", "^Max retries reached", True)]
     bot.execute("alter table walltrack.orders add column why text")
     bot.execute("select walltrack.watch_orders('walltrack.orders', %s, '^Aufgegeben', false)", (Jsonb({"last_error": "why"}),))
@@ -37,7 +37,7 @@ def test_what_is_not_given_stays(bot: Bot) -> None:
         (None, "p_columns must be a JSON object"),
     ],
 )
-def test_a_mapping_that_cannot_be_is_refused(bot: Bot, columns: object, match: str) -> None:
+def test_an_impossible_mapping_is_refused(bot: Bot, columns: object, match: str) -> None:
     with pytest.raises(psycopg.Error, match=match) as caught:
         bot.execute("select walltrack.watch_orders('walltrack.orders', %s)", (None if columns is None else Jsonb(columns),))
     assert caught.value.sqlstate == "WT004"
@@ -45,7 +45,7 @@ def test_a_mapping_that_cannot_be_is_refused(bot: Bot, columns: object, match: s
 
 @pytest.mark.parametrize(("name", "kind"), [("status", "text"), ("attempt_count", "int"), ("id", "int")])
 def test_a_virtual_column_is_refused(bot: Bot, name: str, kind: str) -> None:
-    """A trigger sees NULL in it."""
+    """A trigger sees only NULL in a virtual column."""
     if bot.connection.info.server_version < 180000:
         pytest.skip("virtual generated columns came with PostgreSQL 18")
     bot.execute(

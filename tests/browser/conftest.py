@@ -1,4 +1,4 @@
-"""A browser, and panels in threads of this process, each on a free port."""
+"""A browser, and panels that run in threads of this process, each on a free port."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[OpenPage]:
-    """Open a URL and wait for a live panel; no page may fail or ask another machine for anything."""
+    """Open a URL and wait for a live panel; a page must not fail or contact another machine."""
     contexts = []
     trouble: list[str] = []
 

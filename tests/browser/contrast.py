@@ -1,4 +1,4 @@
-"""Measures what every text needs to be read: WCAG AA, 4.5 to 1."""
+"""Measures the contrast of every text against WCAG AA, 4.5 to 1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Alerts with a past, written as rows: what the charts show."""
+"""Alerts with a past, inserted as rows, for the charts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def past_alert(
     resolved_after: float | None = None,
     **data: Any,
 ) -> None:
-    """An alert raised some hours ago; then minutes until it was acknowledged and resolved, None: it was not."""
+    """An alert raised some hours ago, and the minutes until it was acknowledged and resolved (None: it was not)."""
     created = datetime.now(UTC) - timedelta(hours=hours_ago)
     acknowledged, resolved = (
         None if after is None else created + timedelta(minutes=after) for after in (acknowledged_after, resolved_after)

@@ -1,4 +1,4 @@
-"""What strangers may write: payloads that would run, load something from elsewhere, or break the layout."""
+"""Hostile payloads that would run, load external resources, or break the layout."""
 
 from __future__ import annotations
 

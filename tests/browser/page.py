@@ -1,4 +1,4 @@
-"""What the browser tests do on the page, waiting on data-* attributes only."""
+"""Steps of the browser tests on the page, which wait on data-* attributes only."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ def select(page: Page, alert_id: object) -> Locator:
 
 
 def deaf(page: Page) -> None:
-    """Before the page is opened: it gets no live connection and reads by itself only."""
+    """Before the page opens, block its live connection so that it only polls."""
     page.route_web_socket("**/walltrack-live/**", lambda socket: socket.close())
 
 
 def live(page: Page) -> None:
-    """Wait until the page hears of changes by itself."""
+    """Wait until the page is live."""
     page.locator("[data-live=live]").wait_for()
 
 
 def answered(page: Page) -> None:
-    """Wait until no action is on its way."""
+    """Wait until no action is in flight."""
     page.locator("[data-pending='0']").wait_for()
 
 
 def hold(page: Page, name: str) -> list[Route]:
-    """From now on, requests for this server function wait in the list."""
+    """Hold all further requests for this server function in the returned list."""
     held: list[Route] = []
 
     def keep(route: Route) -> None:
@@ -55,6 +55,6 @@ def hold(page: Page, name: str) -> list[Route]:
 
 
 def arrived(page: Page, held: list[Route], number: int = 1) -> None:
-    """Wait until so many are held."""
+    """Wait until this many requests are held."""
     while len(held) < number:
         page.wait_for_timeout(50)

@@ -1,4 +1,4 @@
-"""Panels that start and end while a page is open."""
+"""Panels that start and stop while a page is open."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PATIENCE = 60
 
 
 def wait_for_answer(process: subprocess.Popen[str], url: str) -> None:
-    """Until it answers; that something listens is no proof, for a port that is free is connected to itself now and then."""
+    """Wait until the server answers. A successful connect proves nothing: a free port can connect to itself."""
     deadline = time.monotonic() + PATIENCE
     while True:
         with suppress(httpx.TransportError):
@@ -30,7 +30,7 @@ def wait_for_answer(process: subprocess.Popen[str], url: str) -> None:
 
 @contextmanager
 def separate_panel(database_url: str, port: int) -> Iterator[str]:
-    """The panel in a process of its own, which Ctrl+C ends without complaint."""
+    """The panel in its own process, which Ctrl+C ends cleanly."""
     code = (
         "import sys; from walltrack_alerts.ui import launch_panel; "
         "launch_panel(sys.argv[1], port=int(sys.argv[2]), operator='ada', refresh_seconds=0.3)"

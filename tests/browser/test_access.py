@@ -1,4 +1,4 @@
-"""For everybody: contrast in both themes, axe-core's rules, targets for fingers, reduced motion."""
+"""Accessibility: contrast in both themes, axe-core's rules, touch targets, reduced motion."""
 
 from __future__ import annotations
 
@@ -88,7 +88,9 @@ def every_state(page: Page, bot: Bot, check: Callable[[str], None]) -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("device", [WIDE, PHONE], ids=["wide", "phone"])
-def test_every_text_can_be_read(serve: Serve, open_page: OpenPage, bot: Bot, theme: str, device: dict[str, object]) -> None:
+def test_every_text_has_sufficient_contrast(
+    serve: Serve, open_page: OpenPage, bot: Bot, theme: str, device: dict[str, object]
+) -> None:
     fill(bot)
     page = open_page(f"{serve()}/?__theme={theme}&status=all", **device)
     live(page)
@@ -104,7 +106,9 @@ def test_every_text_can_be_read(serve: Serve, open_page: OpenPage, bot: Bot, the
 @pytest.mark.skipif(not AXE.exists(), reason="WALLTRACK_TEST_NODE_FOLDER names no folder with npm's axe-core")
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("device", [WIDE, PHONE], ids=["wide", "phone"])
-def test_axe_finds_no_serious_fault(serve: Serve, open_page: OpenPage, bot: Bot, theme: str, device: dict[str, object]) -> None:
+def test_axe_finds_no_serious_violation(
+    serve: Serve, open_page: OpenPage, bot: Bot, theme: str, device: dict[str, object]
+) -> None:
     fill(bot)
     page = open_page(f"{serve()}/?__theme={theme}&status=all", bypass_csp=True, **device)
     live(page)
@@ -119,7 +123,7 @@ def test_axe_finds_no_serious_fault(serve: Serve, open_page: OpenPage, bot: Bot,
     assert found == [], found
 
 
-def test_fingers_can_hit_every_control_of_the_phone(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_touch_targets_on_a_phone_are_large_enough(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     fill(bot)
     page = open_page(serve(), **PHONE)
     live(page)
@@ -137,7 +141,7 @@ def test_fingers_can_hit_every_control_of_the_phone(serve: Serve, open_page: Ope
     assert page.evaluate(small) == []
 
 
-def test_nothing_moves_for_those_who_ask_for_it(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_reduced_motion_disables_every_animation(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     page = open_page(serve(), reduced_motion="reduce")
     live(page)
     bot.exhaust(bot.create())
@@ -149,8 +153,8 @@ def test_nothing_moves_for_those_who_ask_for_it(serve: Serve, open_page: OpenPag
 
 
 @pytest.mark.parametrize("width", [700, 920, 1000, 1024, 1040, 1100])
-def test_what_a_tile_says_stands_in_one_line(serve: Serve, open_page: OpenPage, bot: Bot, width: int) -> None:
-    """Around the width from which on there is room for the long words."""
+def test_the_text_of_a_tile_fits_on_one_line(serve: Serve, open_page: OpenPage, bot: Bot, width: int) -> None:
+    """Checks the widths around the breakpoint at which tiles switch to the long words."""
     fill(bot)
     page = open_page(serve(), viewport={"width": width, "height": 900})
     badge(page, unresolved=5, snoozed=1)

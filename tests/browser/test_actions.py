@@ -1,4 +1,4 @@
-"""Actions in a real browser: snooze, several at once, the order itself, two operators, readers."""
+"""Actions in a real browser: snoozing, bulk actions, retrying and cancelling orders, two operators, readers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.own_server
 
 Serve = Callable[..., str]
 
-# What is said of an action, also when it has gone again.
+# Every message about an action, including those that have disappeared again.
 LISTEN = """() => {
   window.said = [];
   const node = document.getElementById('alerts-panel-said');
@@ -33,12 +33,12 @@ HUNDREDS = (
 
 
 def confirm(page: Page, name: str) -> None:
-    """Say yes in the dialog."""
+    """Confirm the dialog."""
     page.get_by_role("dialog").get_by_role("button", name=name, exact=True).click()
 
 
 def all_rows(page: Page, number: int) -> None:
-    """Scroll until so many rows are there."""
+    """Scroll until this many rows are loaded."""
     page.wait_for_function(
         """number => {
           const [root, scroll] = ['.wta', '.wta-scroll'].map((each) => document.querySelector(each));
@@ -50,7 +50,7 @@ def all_rows(page: Page, number: int) -> None:
     )
 
 
-def test_snoozed_it_leaves_the_tiles_and_wakes_by_itself(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_a_snoozed_alert_leaves_the_tiles_and_wakes_by_itself(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
     alert = bot.alert(order)
@@ -82,12 +82,12 @@ def test_snoozed_it_leaves_the_tiles_and_wakes_by_itself(serve: Serve, open_page
     bot.call("snooze_alert", alert.id, datetime.now(UTC) + timedelta(seconds=4), "grace")
     badge(page, critical=0, snoozed=1)
     page.locator("#alerts-panel-list li[data-status=snoozed]").wait_for()
-    badge(page, critical=1, snoozed=0)  # nothing was written meanwhile
+    badge(page, critical=1, snoozed=0)  # no write happened meanwhile
     page.locator("#alerts-panel-list li[data-status=active]").wait_for()
 
 
 @pytest.mark.parametrize("device", [{}, {"viewport": {"width": 390, "height": 844}}], ids=["wide", "phone"])
-def test_snoozed_it_still_says_who_acknowledged_it(
+def test_a_snoozed_alert_still_shows_who_acknowledged_it(
     serve: Serve, open_page: OpenPage, bot: Bot, device: dict[str, object]
 ) -> None:
     order = bot.create("exit")
@@ -106,7 +106,7 @@ def test_snoozed_it_still_says_who_acknowledged_it(
     expect(page.locator("#alerts-panel-detail .wta-ending")).to_have_text(re.compile(r"Snoozed until .*, acknowledged by grace"))
 
 
-def test_several_at_once_with_the_count_in_the_question(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_a_bulk_action_asks_with_the_count_in_the_question(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     for symbol in ("WIF", "BONK", "PEPE", "GIGA"):
         bot.exhaust(bot.create("entry", token_symbol=symbol))
     alerts = bot.alerts()
@@ -133,14 +133,14 @@ def test_several_at_once_with_the_count_in_the_question(serve: Serve, open_page:
     badge(page, snoozed=2, unresolved=2, checked=0)
     page.get_by_label("Select all alerts of the list").check()
     page.locator("#alerts-panel-bulk-resolve").click()
-    confirm(page, "Resolve 4 alerts")  # without a note nothing happens
+    confirm(page, "Resolve 4 alerts")  # without a note the dialog sends nothing
     page.get_by_label("How did it end?").fill("all sold")
     confirm(page, "Resolve 4 alerts")
     badge(page, unresolved=0, snoozed=0, checked=0)
     assert {alert.resolution for alert in bot.alerts()} == {"all sold"}
 
 
-def test_hundreds_at_once_are_all_done(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_a_bulk_action_on_hundreds_completes(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     bot.execute(HUNDREDS.format(520))
     page = open_page(serve())
     live(page)
@@ -154,7 +154,7 @@ def test_hundreds_at_once_are_all_done(serve: Serve, open_page: OpenPage, bot: B
 
 
 @pytest.mark.parametrize("away", ["server", "database"])
-def test_of_hundreds_the_rest_is_not_sent_to_what_does_not_answer(
+def test_a_bulk_action_stops_when_the_server_does_not_answer(
     serve: Serve, open_page: OpenPage, bot: Bot, database_url: str, away: str
 ) -> None:
     bot.execute(HUNDREDS.format(150))
@@ -181,7 +181,7 @@ def test_of_hundreds_the_rest_is_not_sent_to_what_does_not_answer(
     badge(page, acknowledged=done, checked=150 - done)
 
 
-def test_snoozing_again_and_waking_are_done_and_say_whose_snooze_it_was(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_replacing_or_ending_a_snooze_names_who_set_it(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     orders = [bot.create("exit") for _ in range(2)]
     for order in orders:
         bot.exhaust(order)
@@ -199,7 +199,7 @@ def test_snoozing_again_and_waking_are_done_and_say_whose_snooze_it_was(serve: S
     expect(said).to_contain_text(f"{until.astimezone(ZoneInfo('Asia/Tokyo')):%H:%M:%S}.")
     page.locator("#alerts-panel-snooze").click()
     page.get_by_role("button", name="Wake now").click()
-    expect(said).to_have_text("Awake again.")  # it was ada's own
+    expect(said).to_have_text("Awake again.")  # the snooze was ada's own
     badge(page, snoozed=0)
 
     bot.call("snooze_alert", alerts[1], until, "eve")
@@ -213,7 +213,7 @@ def test_snoozing_again_and_waking_are_done_and_say_whose_snooze_it_was(serve: S
     badge(page, snoozed=0, checked=0)
 
 
-def test_what_a_trigger_of_the_orders_says_makes_nobody_else_the_first(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_a_host_triggers_warning_is_not_taken_for_a_conflict(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
     bot.execute("""
@@ -228,7 +228,7 @@ def test_what_a_trigger_of_the_orders_says_makes_nobody_else_the_first(serve: Se
     expect(page.locator("#alerts-panel-said[data-outcome=done]")).to_have_text("The order is pending again: the bot will try it.")
 
 
-def test_retrying_and_cancelling_the_order(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_an_order_is_retried_and_cancelled(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
     alert = bot.alert(order)
@@ -257,8 +257,8 @@ def test_retrying_and_cancelling_the_order(serve: Serve, open_page: OpenPage, bo
     expect(page.locator("#alerts-panel-events")).to_contain_text("pool is empty")
 
 
-def test_a_simulated_order_is_retried_and_cancelled_as_one(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
-    """Nor is one refused that is pending but never due, which no worker would take."""
+def test_a_simulated_order_is_retried_and_cancelled_as_simulated(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    """A pending order that is never due, which no worker would take, is not refused either."""
     order = bot.create("exit", is_simulated=True)
     bot.exhaust(order)
     bot.retry(order)
@@ -276,7 +276,7 @@ def test_a_simulated_order_is_retried_and_cancelled_as_one(serve: Serve, open_pa
     expect(dialog).not_to_contain_text("by hand")
 
 
-def test_an_order_the_worker_has_taken_meanwhile_is_refused_with_the_reason(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_an_order_taken_by_the_worker_is_refused_with_reason(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
     page = open_page(serve())
@@ -293,7 +293,7 @@ def test_an_order_the_worker_has_taken_meanwhile_is_refused_with_the_reason(serv
     assert bot.execute("select status from walltrack.orders").fetchone() == ("filled",)
 
 
-def test_it_shows_before_the_database_has_answered(serve: Serve, open_page: OpenPage, bot: Bot, database_url: str) -> None:
+def test_an_action_shows_before_the_database_has_answered(serve: Serve, open_page: OpenPage, bot: Bot, database_url: str) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
     alert = bot.alert(order)
@@ -307,7 +307,7 @@ def test_it_shows_before_the_database_has_answered(serve: Serve, open_page: Open
         assert bot.alert(order).acknowledged_by is None
     answered(page)
     badge(page, acknowledged=1)
-    with psycopg.connect(database_url) as holder:  # and what is not to be is taken back
+    with psycopg.connect(database_url) as holder:  # and the page reverts what the server refused
         holder.execute("select walltrack.resolve_alert(%s, 'mine', 'grace')", (alert.id,))
         page.locator("#alerts-panel-snooze").click()
         page.get_by_role("button", name="1 hour").click()
@@ -317,7 +317,7 @@ def test_it_shows_before_the_database_has_answered(serve: Serve, open_page: Open
     page.locator("#alerts-panel-detail[data-status=resolved]").wait_for()
 
 
-def test_two_operators_at_once(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_two_operators_acting_at_once_see_who_was_first(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
     url = serve(operator=None)
@@ -338,7 +338,7 @@ def test_two_operators_at_once(serve: Serve, open_page: OpenPage, bot: Bot) -> N
         assert said == "Acknowledged." if name == first else said.startswith(f"{first} was first: acknowledged at")
 
 
-def test_many_clicks_in_a_row_all_count(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_every_click_of_a_quick_series_counts(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     for _ in range(8):
         bot.exhaust(bot.create("entry"))
     page = open_page(serve())

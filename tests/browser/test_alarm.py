@@ -1,4 +1,4 @@
-"""What reaches somebody who looks elsewhere: the tab, a sound, a notification."""
+"""What reaches an operator who looks elsewhere: the tab, a sound, a notification."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ RED, GREY = [220, 38, 38, 255], [71, 85, 105, 255]
 
 
 def stubbed(permission: str = "granted") -> Callable[[Page], None]:
-    """Before the page is opened: sounds and notifications are only counted."""
+    """Before the page opens, replace sounds and notifications with counters."""
     return lambda page: page.add_init_script(STUBS.replace("PERMISSION", permission))
 
 
@@ -114,7 +114,7 @@ def test_the_tab_counts_critical_alerts(serve: Serve, open_page: OpenPage, bot: 
     expect(page).to_have_title("(2) Alerts")
     bot.call("acknowledge_alert", alerts[1], "ada")
     badge(page, waiting=2)
-    expect(page).to_have_title("(2) Alerts")  # somebody has seen it, but it is still open
+    expect(page).to_have_title("(2) Alerts")  # an operator has seen it, but it is still open
     for alert in alerts[1:]:
         bot.call("resolve_alert", alert, "sold", "ada")
     expect(page).to_have_title("Alerts")
@@ -132,10 +132,10 @@ def test_a_tab_behind_another_counts_without_timers(serve: Serve, open_page: Ope
     critical(bot)
     expect(page).to_have_title("(1) Alerts")
     assert page.evaluate(FAVICON)["edge"] == RED
-    page.wait_for_function("window.tones > 0 && window.notes.length === 1", polling=100)  # it has no frames back there
+    page.wait_for_function("window.tones > 0 && window.notes.length === 1", polling=100)  # a background tab has no frames
 
 
-def test_sound_is_for_new_critical_alerts_and_opt_in(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_sound_is_opt_in_and_only_for_new_critical_alerts(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     critical(bot)
     page = opened(open_page, serve())
     badge(page, critical=1, shown=1)
@@ -150,7 +150,7 @@ def test_sound_is_for_new_critical_alerts_and_opt_in(serve: Serve, open_page: Op
     page.wait_for_function("window.tones > 0")
     each = page.evaluate("window.tones")
 
-    page.reload()  # remembered, and not for those that are there
+    page.reload()  # the setting is remembered, and existing alerts make no sound
     live(page)
     badge(page, critical=3, shown=4)
     expect(page.locator("#alerts-panel-bell[data-alarm=on]")).to_be_visible()
@@ -160,7 +160,7 @@ def test_sound_is_for_new_critical_alerts_and_opt_in(serve: Serve, open_page: Op
     assert page.evaluate("window.notes.length") == 0
 
 
-def test_a_notification_calls_once_and_opens_its_alert(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_a_notification_appears_once_and_opens_its_alert(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     page = opened(open_page, serve())
     switch_on(page, "notification")
     hostile = "<img src=x onerror='window.hit=1'>"
@@ -172,7 +172,7 @@ def test_a_notification_calls_once_and_opens_its_alert(serve: Serve, open_page: 
     assert note["body"] == hostile
     bot.retry(order)
     bot.update(order, status="submitted")
-    bot.fail(order)  # it repeats
+    bot.fail(order)  # the alert repeats
     first = bot.alert(order)
     second = critical(bot, is_simulated=True)
     page.wait_for_function("window.notes.length === 2")
@@ -184,7 +184,7 @@ def test_a_notification_calls_once_and_opens_its_alert(serve: Serve, open_page: 
     assert page.evaluate("window.hit") is None
 
 
-def test_no_notification_for_what_is_acknowledged_already_or_was_there(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_acknowledged_and_earlier_alerts_send_no_notification(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     there = critical(bot)
     page = opened(open_page, serve())
     switch_on(page, "notification")
@@ -201,7 +201,7 @@ def test_no_notification_for_what_is_acknowledged_already_or_was_there(serve: Se
     assert [note["tag"] for note in page.evaluate("window.notes")] == [str(last)]
 
 
-def test_many_at_once_are_one_notification(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_many_alerts_at_once_share_one_notification(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     page = opened(open_page, serve())
     switch_on(page, "notification")
     with bot.connection.transaction():
@@ -224,7 +224,7 @@ def acknowledge(bot: Bot, order: str, limit: int = 1000) -> None:
     )
 
 
-def test_a_new_one_calls_however_many_are_acknowledged(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_a_new_alert_notifies_however_many_are_acknowledged(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     bot.execute(MANY)
     acknowledge(bot, "asc")
     page = opened(open_page, serve())
@@ -238,7 +238,9 @@ def test_a_new_one_calls_however_many_are_acknowledged(serve: Serve, open_page: 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("query", ["", "?severity=high"])
-def test_of_many_that_wait_only_a_new_one_calls(serve: Serve, open_page: OpenPage, bot: Bot, order: str, query: str) -> None:
+def test_of_many_waiting_alerts_only_a_new_one_notifies(
+    serve: Serve, open_page: OpenPage, bot: Bot, order: str, query: str
+) -> None:
     bot.execute(MANY)
     page = opened(open_page, f"{serve()}/{query}")
     switch_on(page, "notification")
@@ -255,7 +257,7 @@ def test_of_many_that_wait_only_a_new_one_calls(serve: Serve, open_page: OpenPag
     assert [note["tag"] for note in page.evaluate("window.notes")] == [str(first), str(second)]
 
 
-def test_the_test_button_and_what_the_browser_allows(serve: Serve, open_page: OpenPage) -> None:
+def test_the_test_button_shows_what_the_browser_allows(serve: Serve, open_page: OpenPage) -> None:
     url = serve()
     page = opened(open_page, url, permission="default")
     page.locator("#alerts-panel-bell").click()
@@ -302,7 +304,7 @@ def test_an_embedded_panel_leaves_the_tab_alone(database_url: str, open_page: Op
         host.close()
 
 
-def test_a_notification_leads_from_the_charts_to_its_alert(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_a_notification_opens_its_alert_from_the_charts(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     page = opened(open_page, serve())
     switch_on(page, "notification")
     page.locator("#alerts-panel-nav-charts").click()

@@ -1,4 +1,4 @@
-"""The charts in a real browser: the numbers of the database, in the viewer's time, for every eye and hand."""
+"""The charts in a real browser: the database's numbers, in the viewer's time, accessible to every viewer."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TABLE = "node => [...node.querySelectorAll('tbody tr')].map(row => [...row.cells
 
 
 def show(page: Page, days: int = 7) -> None:
-    """Go to the charts of so many days and wait until they are drawn."""
+    """Open the charts of this many days and wait until they are drawn."""
     page.locator("#alerts-panel-nav-charts").click()
     page.locator(f"#alerts-panel-range-{days}").click()
     page.locator(f"[data-view=charts][data-charts='{days}']").wait_for()
@@ -67,7 +67,7 @@ def a_week(bot: Bot) -> None:
         )
 
 
-def test_the_charts_tell_what_the_database_knows(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_the_charts_show_the_numbers_of_the_database(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     a_week(bot)
     page = open_page(serve(), timezone_id="Europe/Berlin")
     show(page)
@@ -95,7 +95,7 @@ def test_the_charts_tell_what_the_database_knows(serve: Serve, open_page: OpenPa
 
 
 @pytest.mark.parametrize(("hours", "days", "buckets"), [([0], 1, 1), ([2.5, 0], 1, 4), ([20, 1], 1, 21), ([50, 1], 7, 4)])
-def test_at_first_time_begins_with_the_data(
+def test_a_short_history_starts_the_time_axis_at_its_data(
     serve: Serve, open_page: OpenPage, bot: Bot, hours: list[float], days: int, buckets: int
 ) -> None:
     for each in hours:
@@ -112,7 +112,7 @@ def test_at_first_time_begins_with_the_data(
 
 
 @pytest.mark.parametrize("zone", ["Asia/Kathmandu", "America/New_York"])
-def test_times_are_the_viewers(serve: Serve, open_page: OpenPage, bot: Bot, zone: str) -> None:
+def test_times_are_in_the_viewers_zone(serve: Serve, open_page: OpenPage, bot: Bot, zone: str) -> None:
     past_alert(bot, "high", 2)
     page = open_page(serve(), timezone_id=zone, locale="en-GB")
     before = datetime.now(UTC).astimezone(ZoneInfo(zone))
@@ -124,7 +124,7 @@ def test_times_are_the_viewers(serve: Serve, open_page: OpenPage, bot: Bot, zone
     assert hours and all(re.fullmatch(r"\d\d:00|\d+ \w+", hour) for hour in hours)
 
 
-def test_a_zone_that_the_database_does_not_know_becomes_utc(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_a_zone_unknown_to_the_database_becomes_utc(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     past_alert(bot, "high", 2)
     strange = (
         "const plain = Intl.DateTimeFormat.prototype.resolvedOptions;"
@@ -135,7 +135,7 @@ def test_a_zone_that_the_database_does_not_know_becomes_utc(serve: Serve, open_p
     expect(page.locator(".wta-charts-head")).to_contain_text("UTC")
 
 
-def test_pointing_and_arrow_keys_tell_the_numbers(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_pointer_and_arrow_keys_show_the_numbers(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     a_week(bot)
     page = open_page(serve())
     show(page)
@@ -167,7 +167,7 @@ def test_pointing_and_arrow_keys_tell_the_numbers(serve: Serve, open_page: OpenP
     expect(tip).to_be_hidden()
 
 
-def test_a_new_alert_moves_only_what_it_changes(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_a_new_alert_redraws_only_what_it_changes(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     a_week(bot)
     page = open_page(serve())
     show(page)
@@ -184,7 +184,7 @@ def test_a_new_alert_moves_only_what_it_changes(serve: Serve, open_page: OpenPag
 
     page.evaluate("document.querySelector('#alerts-panel-chart-raised svg').firstChild.mark = true")
     with page.expect_response(lambda response: '"charts"' in (response.request.post_data or "")):
-        page.locator("#alerts-panel-range-7").click()  # asked again, nothing has changed
+        page.locator("#alerts-panel-range-7").click()  # a further read changes nothing
     show(page, 7)
     assert page.evaluate("document.querySelector('#alerts-panel-chart-raised svg').firstChild.mark") is True
 
@@ -205,7 +205,7 @@ def test_without_alerts_each_chart_says_so(serve: Serve, open_page: OpenPage) ->
         expect(card.locator("svg:visible")).to_have_count(0)
 
 
-def test_charts_that_cannot_be_read_stay_and_say_so(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_charts_that_fail_to_load_stay_and_say_so(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     a_week(bot)
     page = open_page(serve())
     show(page)
@@ -226,7 +226,7 @@ def test_charts_that_cannot_be_read_stay_and_say_so(serve: Serve, open_page: Ope
     expect(page.locator("#alerts-panel-charts")).not_to_contain_text("could not be read")
 
 
-def test_hostile_tokens_and_errors_are_labels(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_hostile_tokens_and_errors_are_shown_as_labels(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     for text in HOSTILE:
         past_alert(bot, "critical", 1, token=text, token_symbol=text, error=text)
     page = open_page(serve())
@@ -242,7 +242,7 @@ def test_hostile_tokens_and_errors_are_labels(serve: Serve, open_page: OpenPage,
     assert page.locator(".wta-chart table svg").count() == 0
 
 
-def test_the_charts_on_a_phone(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_the_charts_fit_a_phone(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     a_week(bot)
     past_alert(bot, "critical", 1, token="x" * 44, token_symbol="W" * 20, error="w" * 400)
     page = open_page(serve(), viewport={"width": 390, "height": 844}, has_touch=True)
@@ -257,7 +257,7 @@ def test_the_charts_on_a_phone(serve: Serve, open_page: OpenPage, bot: Bot) -> N
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_text_of_the_charts_can_be_read(serve: Serve, open_page: OpenPage, bot: Bot, theme: str) -> None:
+def test_every_text_of_the_charts_has_sufficient_contrast(serve: Serve, open_page: OpenPage, bot: Bot, theme: str) -> None:
     a_week(bot)
     page = open_page(f"{serve()}/?__theme={theme}")
     show(page)

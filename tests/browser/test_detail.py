@@ -1,4 +1,4 @@
-"""The detail of an alert: its own link, the order as it is now, links to an explorer, the timeline; a sheet on a phone."""
+"""The detail of an alert: its link, its current order, explorer links, the timeline; a sheet on a phone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ON_TOP = """node => {
 SIGNATURE = "5VERv8NMvzbJMEkV8xnrLkEaWRtSz9CosKDYjCJjBRnbJLgp8uirBgmQpjKhoR4tjF3ZpRzrFmBV6UjKdiSZkQUW"
 
 
-def test_it_has_a_link_of_its_own(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_the_detail_has_its_own_link(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     for symbol in ("WIF", "BONK"):
         bot.exhaust(bot.create("exit", token_symbol=symbol), "slippage")
     alert = bot.alerts()[1]
@@ -40,7 +40,7 @@ def test_it_has_a_link_of_its_own(serve: Serve, open_page: OpenPage, bot: Bot) -
     page.locator("[data-selected='']").wait_for()
     assert parse_qs(urlsplit(page.url).query) == {"__theme": ["dark"]}
 
-    page.goto(f"{url}/?alert={bot.alerts()[0].id}")  # one that is not in the list
+    page.goto(f"{url}/?alert={bot.alerts()[0].id}")  # an alert that is not in the list
     detail = page.locator("#alerts-panel-detail[data-status=resolved]")
     expect(detail).to_contain_text("Resolved by grace: sold")
     page.goto(f"{url}/?alert=00000000-0000-4000-8000-000000000000")
@@ -50,7 +50,7 @@ def test_it_has_a_link_of_its_own(serve: Serve, open_page: OpenPage, bot: Bot) -
     page.locator("[data-selected='']").wait_for()
 
 
-def test_back_and_forward_open_and_close_it(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_back_and_forward_open_and_close_the_detail(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     bot.exhaust(bot.create())
     page = open_page(serve())
     select(page, bot.alerts()[0].id)
@@ -60,7 +60,7 @@ def test_back_and_forward_open_and_close_it(serve: Serve, open_page: OpenPage, b
     page.locator("#alerts-panel-detail[data-status=active]").wait_for()
 
 
-def test_the_order_shows_as_it_is_now(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_the_detail_shows_the_current_order(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create("exit", amount_tokens="71428.50", expected_price="0.000000142")
     bot.exhaust(order, "slippage")
     page = open_page(serve())
@@ -72,7 +72,7 @@ def test_the_order_shows_as_it_is_now(serve: Serve, open_page: OpenPage, bot: Bo
     expect(now).to_contain_text("0.000000142 SOL")
     expect(now.get_by_role("button", name="Retry order")).to_be_enabled()
 
-    bot.lock(order)  # which is no event: the page looks by itself
+    bot.lock(order)  # this sends no event: the page polls
     expect(now).to_contain_text("worker-1")
     expect(now).to_contain_text("Not possible: worker-1 is working on the order and holds it until")
     expect(now.get_by_role("button", name="Retry order")).to_be_disabled()
@@ -87,7 +87,7 @@ def test_the_order_shows_as_it_is_now(serve: Serve, open_page: OpenPage, bot: Bo
     expect(now).to_contain_text("not there any more")
 
 
-def test_links_lead_to_an_explorer_only_for_what_can_be_an_address(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_only_valid_addresses_link_to_an_explorer(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     good = bot.create("exit", tx_signature=SIGNATURE)
     bad = bot.create("exit", token_address="javascript:alert(1)//0123456789abcd", tx_signature=f"{SIGNATURE[:60]}/../../x")
     for order in (good, bad):
@@ -128,8 +128,8 @@ def test_context_and_timeline_are_complete(serve: Serve, open_page: OpenPage, bo
     assert context["error"] == "second error"
 
 
-def test_an_older_browser_will_do(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
-    """Safari has this since 17.4."""
+def test_the_panel_works_in_an_older_browser(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    """Safari supports this feature since 17.4."""
     order = bot.create("exit")
     bot.exhaust(order)
     script = "delete Element.prototype.checkVisibility"
@@ -143,7 +143,7 @@ def test_an_older_browser_will_do(serve: Serve, open_page: OpenPage, bot: Bot) -
     assert bot.alert(order).resolution == "sold"
 
 
-def test_on_a_phone_it_is_a_sheet_over_the_list(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_on_a_phone_the_detail_covers_the_list(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     for number in range(12):
         bot.exhaust(bot.create("entry" if number % 3 else "exit"), "slippage tolerance exceeded " * 4)
     page = open_page(serve(), viewport={"width": 390, "height": 844}, has_touch=True)
@@ -168,7 +168,7 @@ def test_on_a_phone_it_is_a_sheet_over_the_list(serve: Serve, open_page: OpenPag
     page.locator("#alerts-panel-detail[data-mode=closed]").wait_for(state="attached")
 
 
-def test_a_window_made_narrow_leaves_the_question_on_top(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_narrowing_the_window_keeps_the_dialog_on_top(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
     page = open_page(serve(), viewport={"width": 1440, "height": 900})
@@ -182,7 +182,7 @@ def test_a_window_made_narrow_leaves_the_question_on_top(serve: Serve, open_page
     page.locator("#alerts-panel-detail[data-mode=sheet][data-status=snoozed]").wait_for()
 
 
-def test_what_is_said_is_seen_above_a_sheet(serve: Serve, open_page: OpenPage, bot: Bot, database_url: str) -> None:
+def test_messages_appear_above_the_sheet(serve: Serve, open_page: OpenPage, bot: Bot, database_url: str) -> None:
     orders = [bot.create("exit", token_symbol=symbol) for symbol in ("WIF", "BONK")]
     for order in orders:
         bot.exhaust(order)
@@ -190,7 +190,7 @@ def test_what_is_said_is_seen_above_a_sheet(serve: Serve, open_page: OpenPage, b
     page = open_page(serve(), viewport={"width": 390, "height": 844})
     live(page)
     toast = page.locator("#alerts-panel-toast")
-    with psycopg.connect(database_url) as holder:  # the answer comes when another one is looked at
+    with psycopg.connect(database_url) as holder:  # the answer arrives while another alert is open
         holder.execute("select 1 from walltrack.alerts where id = %s for update", (first,))
         select(page, first)
         page.locator("#alerts-panel-acknowledge").click()

@@ -1,4 +1,4 @@
-"""A network that drops for a moment, in a real browser: a click is done or said not to be, and nothing written is lost."""
+"""A brief network loss in a real browser: a click succeeds or reports its failure, and no typed text is lost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.own_server
 Serve = Callable[..., str]
 
 
-def test_a_click_while_the_network_is_away_loses_nothing(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_a_click_without_a_network_loses_nothing(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     orders = [bot.create("exit") for _ in range(2)]
     for order in orders:
         bot.exhaust(order)
@@ -39,7 +39,7 @@ def test_a_click_while_the_network_is_away_loses_nothing(serve: Serve, open_page
     assert bot.alert(orders[1]).acknowledged_by == "ada"
     select(page, bot.alert(orders[0]).id)
     expect(note).to_have_value("half a no")
-    assert page.evaluate("window.same")  # Gradio has not loaded the page again
+    assert page.evaluate("window.same")  # Gradio has not reloaded the page
 
 
 def test_a_page_that_missed_one_answer_is_live_again(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
@@ -59,7 +59,7 @@ def test_a_page_that_missed_one_answer_is_live_again(serve: Serve, open_page: Op
     badge(page, acknowledged=1)
 
 
-def test_the_reason_of_an_order_that_was_not_cancelled_is_kept(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_the_reason_of_a_failed_cancel_is_kept(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
     page = open_page(serve(refresh_seconds=600))
@@ -79,7 +79,7 @@ def test_the_reason_of_an_order_that_was_not_cancelled_is_kept(serve: Serve, ope
     assert bot.execute("select last_error from walltrack.orders").fetchone() == ("pool is empty",)
 
 
-def test_several_that_were_not_sent_stay_selected(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_alerts_of_an_unsent_action_stay_selected(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     for _ in range(2):
         bot.exhaust(bot.create("exit"))
     page = open_page(serve(refresh_seconds=600))
@@ -98,7 +98,7 @@ def test_several_that_were_not_sent_stay_selected(serve: Serve, open_page: OpenP
     badge(page, unresolved=0, checked=0)
 
 
-def test_a_click_waits_for_a_server_that_is_slow(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_a_click_waits_for_a_slow_server(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
     page = open_page(serve())

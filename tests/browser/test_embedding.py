@@ -1,4 +1,4 @@
-"""The panel in other apps: in a tab of Gradio, below a path of FastAPI, several at once; and after a restart of its server."""
+"""The panel in other apps: in a Gradio tab, below a FastAPI path, several at once, and after a server restart."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ STYLE = """(node) => {
 
 @contextmanager
 def running(command: list[str], port: int, **variables: str) -> Iterator[str]:
-    """A web server of its own process, answering; yields its URL."""
+    """Run a web server in its own process and wait until it answers; yields its URL."""
     process = subprocess.Popen(command, cwd=EXAMPLES, env={**os.environ, **variables}, text=True)
     url = f"http://127.0.0.1:{port}"
     try:
@@ -52,7 +52,7 @@ def log_in(page: Page, name: str, password: str) -> None:
     page.get_by_role("button", name="Log in").or_(page.get_by_role("button", name="Login")).click()
 
 
-def test_a_tab_of_another_gradio_app(database_url: str, open_page: OpenPage, bot: Bot) -> None:
+def test_the_panel_works_in_a_tab_of_another_gradio_app(database_url: str, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create()
     bot.exhaust(order)
     port = free_port()
@@ -88,7 +88,7 @@ def test_a_tab_of_another_gradio_app(database_url: str, open_page: OpenPage, bot
         expect(reader.locator("#alerts-panel-resolve")).to_be_hidden()
 
 
-def test_below_a_path_of_a_fastapi_app(database_url: str, open_page: OpenPage, bot: Bot) -> None:
+def test_the_panel_works_below_a_path_of_a_fastapi_app(database_url: str, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create()
     bot.exhaust(order)
     port = free_port()
@@ -112,10 +112,10 @@ def test_below_a_path_of_a_fastapi_app(database_url: str, open_page: OpenPage, b
         expect(reader.locator("#alerts-panel-resolve")).to_be_hidden()
 
 
-def test_several_panels_on_one_page(
+def test_several_panels_on_one_page_stay_separate(
     server_url: str, template: str, database_url: str, open_page: OpenPage, bot: Bot, db: psycopg.Connection
 ) -> None:
-    """Each shows its own database, lives by its own listener, and acts in its own."""
+    """Each panel shows its own database, has its own listener, and acts on its own database."""
     with new_database(server_url, template) as other_url, psycopg.connect(other_url, autocommit=True) as connection:
         other = Bot(connection)
         bot.exhaust(bot.create())
@@ -148,8 +148,8 @@ def test_several_panels_on_one_page(
             host.close()
 
 
-def test_an_embedded_panel_tells_nothing_to_who_is_nobody(database_url: str, open_page: OpenPage, bot: Bot) -> None:
-    """The page around it is the app's, and so is what stands in it; what it asks can be asked without it."""
+def test_an_embedded_panel_reveals_nothing_without_a_login(database_url: str, open_page: OpenPage, bot: Bot) -> None:
+    """The surrounding page belongs to the app, but a client can call the panel's server functions without that page."""
     order = bot.create()
     bot.exhaust(order)
     keys = {"1"}
@@ -180,7 +180,7 @@ def test_an_embedded_panel_tells_nothing_to_who_is_nobody(database_url: str, ope
         host.close()
 
 
-def test_two_panels_in_one_process(database_url: str, open_page: OpenPage, bot: Bot) -> None:
+def test_two_panels_in_one_process_stay_separate(database_url: str, open_page: OpenPage, bot: Bot) -> None:
     panels = [launch_panel(database_url, port=0, block=False, operator=name) for name in ("ada", "bob")]
     try:
         pages = [open_page(panel.url) for panel in panels]
@@ -194,8 +194,8 @@ def test_two_panels_in_one_process(database_url: str, open_page: OpenPage, bot: 
             panel.close()
 
 
-def test_the_open_page_goes_on_after_a_restart(database_url: str, open_page: OpenPage, bot: Bot, tmp_path: Path) -> None:
-    """Nobody logs in again, nothing half-written is lost, and what happened meanwhile is there."""
+def test_an_open_page_continues_after_a_restart(database_url: str, open_page: OpenPage, bot: Bot, tmp_path: Path) -> None:
+    """The user stays logged in, drafts are kept, and the page shows what happened during the restart."""
     users = tmp_path / "users"
     passwords.add_user(users, "ada", Role.OPERATOR, "correct horse")
     order = bot.create()

@@ -1,4 +1,4 @@
-"""What static/gradio.js and the bootstrap take of Gradio without its promise, in a real browser."""
+"""The undocumented parts of Gradio that static/gradio.js and the bootstrap rely on, in a real browser."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FRAMES = """async () => {
 }"""
 
 
-def test_an_idle_page_draws_nothing(serve: Serve, open_page: OpenPage) -> None:
+def test_an_idle_page_requests_no_frames(serve: Serve, open_page: OpenPage) -> None:
     """Gradio's loading indicator would request sixty frames a second."""
     page = open_page(serve(refresh_seconds=600))
     deadline = time.monotonic() + 30
@@ -55,7 +55,7 @@ def test_every_request_stays_below_the_folder_of_the_page(serve: Serve, open_pag
 def test_a_page_loads_the_modules_of_an_upgraded_panel(
     monkeypatch: pytest.MonkeyPatch, database_url: str, open_page: OpenPage, tmp_path: Path
 ) -> None:
-    """Gradio gives files no version, and browsers keep old ones for a tenth of their age."""
+    """Gradio adds no version to file URLs, and browsers cache a file for a tenth of its age."""
     folder = tmp_path / "static"
     shutil.copytree(assets.FOLDER, folder)
     for path in folder.iterdir():
@@ -97,7 +97,7 @@ def test_a_page_loads_the_modules_of_an_upgraded_panel(
         page.goto("about:blank")
 
 
-def test_a_panel_whose_modules_come_late_starts_by_itself(serve: Serve, open_page: OpenPage) -> None:
+def test_a_panel_starts_when_its_modules_load_late(serve: Serve, open_page: OpenPage) -> None:
     def interrupt(page: Page) -> None:
         page.route("**/static/format.js", lambda route: route.abort(), times=1)
 

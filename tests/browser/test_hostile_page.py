@@ -1,4 +1,4 @@
-"""Whatever strangers write is text: in a real browser nothing of it runs, loads, hides or breaks the layout."""
+"""Hostile input stays text: in a real browser it never runs, loads, hides or breaks the layout."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Serve = Callable[..., str]
 
 
 def check(page: Page) -> None:
-    """Nothing ran, and the page is as wide as its window. What it asked for elsewhere, the fixture sees."""
+    """Check that no payload ran and no layout broke; the fixture reports requests to other machines."""
     assert page.evaluate("window.__hit") is None
     assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]  # type: ignore[index]
     strange = "script, img, iframe, object, embed, form[action], link, base, meta, video, audio, math, marquee, template"
@@ -31,7 +31,7 @@ def check(page: Page) -> None:
 
 
 def raise_all(bot: Bot) -> None:
-    """Every payload in every field of an alert and of its order that has room for it."""
+    """Put every payload into every field of an alert and its order that can hold it."""
     bot.execute(
         "alter table walltrack.orders alter token_symbol type text, alter token_address type text, alter last_error type text"
     )
@@ -44,7 +44,7 @@ def raise_all(bot: Bot) -> None:
         bot.execute("update walltrack.orders set locked_until = now() + interval '1 h' where id = %s", (order,))
 
 
-def test_in_orders_and_their_alerts(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_hostile_orders_and_their_alerts_stay_text(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     assert len(PAYLOADS) >= 60
     raise_all(bot)
     page = open_page(serve())
@@ -66,7 +66,7 @@ def test_in_orders_and_their_alerts(serve: Serve, open_page: OpenPage, bot: Bot)
     check(page)
 
 
-def test_in_other_alerts_names_notes_and_health(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_hostile_alerts_names_notes_and_health_stay_text(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     for number, text in enumerate(PAYLOADS):
         data = json.dumps(
             {text[:2000]: text, "token": text, "error": text, "order_type": text, "attempts": text, "amount_sol": text}
@@ -93,7 +93,7 @@ def test_in_other_alerts_names_notes_and_health(serve: Serve, open_page: OpenPag
         check(page)
 
 
-def test_in_what_is_asked_and_said(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_hostile_texts_in_dialogs_and_messages_stay_text(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     text = "<img src=x onerror='window.__hit=1'>${window.__hit=1}"
     order = bot.create("exit", token_symbol=text[:20])
     bot.exhaust(order, text)
@@ -114,7 +114,7 @@ def test_in_what_is_asked_and_said(serve: Serve, open_page: OpenPage, bot: Bot) 
     assert page.title() == page.title().replace("<", "")
 
 
-def test_on_a_phone(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_hostile_texts_keep_the_layout_on_a_phone(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     raise_all(bot)
     page = open_page(serve(), viewport={"width": 390, "height": 844}, has_touch=True)
     badge(page, unresolved=len(PAYLOADS))
@@ -126,7 +126,7 @@ def test_on_a_phone(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
         page.locator("#alerts-panel-back").click()
 
 
-def test_what_cannot_be_seen_is_written_out() -> None:
+def test_invisible_characters_are_written_out() -> None:
     assert sanitize.visible("US\u200bDC") == "US⟨U+200B⟩DC"
     assert sanitize.visible("\u202egnp") == "⟨U+202E⟩gnp"
     assert sanitize.visible("a\nb\tc") == "a\nb\tc"

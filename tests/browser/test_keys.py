@@ -16,7 +16,7 @@ pytestmark = pytest.mark.own_server
 Serve = Callable[..., str]
 
 
-def test_an_alert_is_found_acknowledged_and_resolved(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_keys_find_acknowledge_and_resolve_an_alert(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     orders = [bot.create("exit", token_symbol=symbol) for symbol in ("WIF", "BONK", "PEPE")]
     for order in orders:
         bot.exhaust(order)
@@ -45,7 +45,7 @@ def test_an_alert_is_found_acknowledged_and_resolved(serve: Serve, open_page: Op
     keys.press("r")
     note = page.locator("#alerts-panel-note")
     expect(note).to_be_focused()
-    keys.type("jak? x/s")  # no key means anything while somebody types
+    keys.type("jak? x/s")  # no shortcut acts while the operator types
     expect(note).to_have_value("jak? x/s")
     badge(page, acknowledged=1, checked=0)
     keys.press("Control+Enter")
@@ -58,7 +58,7 @@ def test_an_alert_is_found_acknowledged_and_resolved(serve: Serve, open_page: Op
     expect(page.locator("#alerts-panel-list .wta-row:focus")).to_have_count(1)
 
 
-def test_search_select_snooze_and_help(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_keys_search_select_snooze_and_show_help(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     for symbol in ("WIF", "BONK", "PEPE"):
         bot.exhaust(bot.create("entry", token_symbol=symbol))
     page = open_page(serve())
@@ -97,8 +97,8 @@ def test_search_select_snooze_and_help(serve: Serve, open_page: OpenPage, bot: B
     page.locator("[data-checked='0']").wait_for()
 
 
-def test_a_key_right_after_a_question_counts(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
-    """The browser tells the page of the closing only later."""
+def test_a_key_right_after_a_dialog_counts(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    """The browser reports the closing of the dialog to the page only later."""
     bot.exhaust(bot.create("exit"))
     page = open_page(serve())
     live(page)
@@ -144,7 +144,7 @@ def test_tab_reaches_every_control_once(serve: Serve, open_page: OpenPage, bot: 
         assert f"alerts-panel-{name}" in reached, name
 
 
-def test_after_resolving_the_next_one_is_next(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_resolving_selects_the_next_alert(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     orders = [bot.create("exit") for _ in range(3)]
     for order in orders:
         bot.exhaust(order)
@@ -162,7 +162,7 @@ def test_after_resolving_the_next_one_is_next(serve: Serve, open_page: OpenPage,
     expect(row(page, bot.alert(orders[2]).id)).to_be_focused()
 
 
-def test_the_focus_stays_where_one_acts(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_the_focus_stays_on_the_button_pressed(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
     page = open_page(serve())

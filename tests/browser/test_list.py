@@ -1,4 +1,4 @@
-"""The list in a real browser: filters in the address, pages as far as one scrolls, rows that stay where they are."""
+"""The list in a real browser: filters in the address, pages loaded on scroll, rows that keep their place."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Serve = Callable[..., str]
 
 
 def shown(page: Page, number: int) -> None:
-    """Wait until the list has been read and shows so many rows."""
+    """Wait until the list is loaded and shows this many rows."""
     page.locator(f"[data-reading=false][data-shown='{number}']").wait_for()
 
 
@@ -26,7 +26,7 @@ def query(page: Page) -> dict[str, list[str]]:
     return parse_qs(urlsplit(page.url).query)
 
 
-def test_critical_ones_come_first_and_look_different(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_critical_alerts_come_first_and_stand_out(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     for order_type in ("entry", "exit", "entry", "exit"):
         bot.exhaust(bot.create(order_type))
     page = open_page(serve())
@@ -41,7 +41,7 @@ def test_critical_ones_come_first_and_look_different(serve: Serve, open_page: Op
     expect(items.nth(0)).to_contain_text("3/3 attempts")
 
 
-def test_a_view_is_an_address_that_can_be_shared(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_a_view_has_an_address_that_can_be_shared(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     orders = [bot.create(kind, token_symbol=symbol) for kind, symbol in (("exit", "WIF"), ("exit", "PEPE"), ("entry", "WIF"))]
     orders.append(bot.create("entry", token_symbol="GIGA", is_simulated=True))
     for order in orders:
@@ -81,7 +81,7 @@ def test_a_view_is_an_address_that_can_be_shared(serve: Serve, open_page: OpenPa
     assert query(page) == {"severity": ["critical"]}
 
 
-def test_what_is_searched_for_means_itself(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_search_text_is_literal(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     errors = ["100% slip_page", "100 per cent", r"a\b 'quoted' \"text\"", "${window.hit=1}"]
     for error in errors:
         bot.exhaust(bot.create(), error)
@@ -98,7 +98,7 @@ def test_what_is_searched_for_means_itself(serve: Serve, open_page: OpenPage, bo
     shown(page, 4)
 
 
-def test_thousands_are_read_as_far_as_one_scrolls(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_thousands_of_alerts_load_as_the_operator_scrolls(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     bot.execute(
         "select walltrack.raise_alert('load', 'high', 'Alert ' || n, 'Text', jsonb_build_object('token', n), true, 'k' || n) "
         "from generate_series(1, 1500) as n"
@@ -118,7 +118,7 @@ def test_thousands_are_read_as_far_as_one_scrolls(serve: Serve, open_page: OpenP
     offset = "node => node.getBoundingClientRect().top"
     before = beyond.evaluate(offset)
 
-    bot.exhaust(bot.create("exit"))  # on top of all, while somebody reads far below
+    bot.exhaust(bot.create("exit"))  # at the top of the list, while the operator reads far below
     badge(page, unresolved=1501, critical=1)
     page.locator("[data-shown='401']").wait_for()
     expect(page.locator("#alerts-panel-list li").first).to_have_attribute("data-severity", "critical")
@@ -130,13 +130,13 @@ def test_thousands_are_read_as_far_as_one_scrolls(serve: Serve, open_page: OpenP
     bot.call("resolve_alert", alerts[352].id, "done", "grace")
     page.locator("[data-shown='400']").wait_for()
     expect(row(page, alerts[352].id)).to_have_count(0)
-    # In the order of the database, without gaps or doubles.
+    # In the order of the database, without gaps or duplicates.
     listed = page.locator("#alerts-panel-list li").evaluate_all("nodes => nodes.map(node => node.dataset.alertId)")
     wanted = bot.execute("select id::text from walltrack.open_alerts limit 400").fetchall()
     assert listed == [each for (each,) in wanted]
 
 
-def test_what_somebody_is_doing_survives_what_comes_in(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_new_alerts_do_not_disturb_the_operators_work(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     for _ in range(25):
         bot.exhaust(bot.create("entry"))
     alerts = bot.alerts()
@@ -159,14 +159,14 @@ def test_what_somebody_is_doing_survives_what_comes_in(serve: Serve, open_page: 
     expect(page.locator("#alerts-panel-list li").first).to_have_attribute("data-severity", "critical")
     expect(row(page, alerts[20].id)).to_have_attribute("aria-current", "true")
     assert page.evaluate("getSelection().toString()") == marked
-    assert page.evaluate("window.kept.every(node => node.isConnected)")  # not built again: nothing flickers
+    assert page.evaluate("window.kept.every(node => node.isConnected)")  # not rebuilt, so nothing flickers
     expect(page.locator("[data-checked='1'] li[data-checked]")).to_have_count(1)
     expect(page.locator("#alerts-panel-note")).to_have_value("another no")
     select(page, alerts[3].id)
     expect(page.locator("#alerts-panel-note")).to_have_value("half a no")
 
 
-def test_a_tile_leads_from_the_charts_to_the_list(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_a_tile_opens_the_list_from_the_charts(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     bot.exhaust(bot.create())
     page = open_page(serve())
     shown(page, 1)
@@ -179,7 +179,7 @@ def test_a_tile_leads_from_the_charts_to_the_list(serve: Serve, open_page: OpenP
     page.locator("[data-view=charts]").wait_for()
 
 
-def test_the_box_of_the_head_ticks_what_is_loaded(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_the_header_checkbox_ticks_the_loaded_rows(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     bot.execute(
         "select walltrack.raise_alert('load', 'high', 'Alert ' || n, 'Text', jsonb_build_object('token', n), true, 'k' || n) "
         "from generate_series(1, 150) as n"

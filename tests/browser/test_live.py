@@ -1,4 +1,4 @@
-"""Live in a real browser: what the database commits is on the page, and the page finds back by itself."""
+"""Live updates in a real browser: the page shows each commit and reconnects by itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NEVER = 600.0
 """Seconds between readings, so that only what is heard can bring something."""
 
 
-def test_every_open_page_hears_of_every_change(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_every_open_page_receives_every_change(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     url = serve(refresh_seconds=NEVER)
     pages = [open_page(url) for _ in range(3)]
     for page in pages:
@@ -45,7 +45,7 @@ def test_every_open_page_hears_of_every_change(serve: Serve, open_page: OpenPage
     pages[0].locator("#alerts-panel-detail[data-status=resolved]").wait_for()
 
 
-def test_it_goes_on_after_the_database_was_away(
+def test_the_page_continues_after_a_database_outage(
     serve: Serve, open_page: OpenPage, bot: Bot, database_url: str, server_url: str
 ) -> None:
     page = open_page(serve(refresh_seconds=2))
@@ -65,7 +65,7 @@ def test_it_goes_on_after_the_database_was_away(
         badge(page, critical=1)
 
 
-def test_it_goes_on_after_the_panel_was_restarted(open_page: OpenPage, bot: Bot, database_url: str) -> None:
+def test_the_page_continues_after_a_panel_restart(open_page: OpenPage, bot: Bot, database_url: str) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
     port = free_port()
@@ -83,12 +83,12 @@ def test_it_goes_on_after_the_panel_was_restarted(open_page: OpenPage, bot: Bot,
         bot.exhaust(bot.create("exit"))
         badge(page, critical=3)
         expect(page.locator("#alerts-panel-note")).to_have_value("half a no")
-        assert page.evaluate("window.same") is True  # not loaded again
+        assert page.evaluate("window.same") is True  # not reloaded
 
 
 @pytest.mark.parametrize("refresh_seconds", [0.3, NEVER])
-def test_another_panel_in_its_place_asks_to_be_loaded(open_page: OpenPage, database_url: str, refresh_seconds: float) -> None:
-    """Whether or not a reading has failed in between."""
+def test_another_panel_at_the_address_asks_for_a_reload(open_page: OpenPage, database_url: str, refresh_seconds: float) -> None:
+    """The page asks whether or not a read has failed in between."""
     port = free_port()
     panel = launch_panel(database_url, port=port, block=False, operator="ada", refresh_seconds=refresh_seconds)
     page = open_page(panel.url)
@@ -104,8 +104,8 @@ def test_another_panel_in_its_place_asks_to_be_loaded(open_page: OpenPage, datab
         panel.close()
 
 
-def test_a_page_that_hears_but_cannot_read_asks_to_be_loaded(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
-    """Its live connection is to another panel, or still to the old one."""
+def test_a_live_page_that_cannot_read_asks_for_a_reload(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    """Its live connection goes to another panel, or still to the old one."""
     page = open_page(serve(refresh_seconds=NEVER))
     live(page)
     page.route("**/component_server**", lambda route: route.fulfill(status=500))
@@ -114,12 +114,12 @@ def test_a_page_that_hears_but_cannot_read_asks_to_be_loaded(serve: Serve, open_
     link = page.locator("#alerts-panel-banner").get_by_role("link", name="Load it again")
     link.wait_for()
     page.unroute("**/component_server**")
-    badge(page, critical=1)  # a panel that answers after all is no other one
+    badge(page, critical=1)  # a panel that answers late is still the same panel
     expect(page.locator("#alerts-panel-banner")).to_be_hidden()
     live(page)
 
 
-def test_without_websockets_it_says_that_it_reads(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_without_websockets_the_page_says_that_it_polls(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     page = open_page(serve(refresh_seconds=1), before=deaf)
     page.locator("[data-live=polling]").wait_for()
     expect(page.locator("#alerts-panel-live")).to_have_text("reading every 1 s")
@@ -127,7 +127,7 @@ def test_without_websockets_it_says_that_it_reads(serve: Serve, open_page: OpenP
     badge(page, critical=1)
 
 
-def test_whoever_was_signed_out_is_told(open_page: OpenPage, database_url: str) -> None:
+def test_a_signed_out_user_sees_a_notice(open_page: OpenPage, database_url: str) -> None:
     people: list[Person | None] = [Person("ada")]
     panel = launch_panel(database_url, port=0, block=False, access=Access(lambda _: people[0]), refresh_seconds=1)
     try:
@@ -145,7 +145,7 @@ def test_whoever_was_signed_out_is_told(open_page: OpenPage, database_url: str) 
         panel.close()
 
 
-def test_readers_look_and_are_told_why_they_cannot_act(open_page: OpenPage, database_url: str, bot: Bot) -> None:
+def test_a_reader_sees_why_actions_are_unavailable(open_page: OpenPage, database_url: str, bot: Bot) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
     access = Access(lambda _: Person("rita", Role.READER))
@@ -166,7 +166,7 @@ def test_readers_look_and_are_told_why_they_cannot_act(open_page: OpenPage, data
         panel.close()
 
 
-def test_what_is_wrong_with_alerting_is_said_with_what_to_do(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_the_page_shows_health_problems_with_their_advice(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     bot.execute("alter table walltrack.orders disable trigger user")
     page = open_page(serve())
     illness = page.locator("#alerts-panel-illness")

@@ -1,4 +1,4 @@
-"""The panel in a real browser, on alerts that real order writes raised."""
+"""The panel in a real browser, with alerts raised by real order writes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.own_server
 Serve = Callable[..., str]
 
 
-def test_an_alert_appears_by_itself_is_acknowledged_and_resolved(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_an_alert_appears_and_is_acknowledged_and_resolved(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     page = open_page(serve())
     badge(page, unresolved=0, critical=0)
     expect(page.locator("#alerts-panel-empty")).to_contain_text("No open alerts")
@@ -54,7 +54,7 @@ def test_an_alert_appears_by_itself_is_acknowledged_and_resolved(serve: Serve, o
     assert (alert.acknowledged_by, alert.resolved_by, alert.resolution) == ("ada", "ada", "Sold by hand")
 
 
-def test_resolving_needs_a_note_and_acting_a_name(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_resolving_needs_a_note_and_every_action_a_name(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create()
     bot.exhaust(order)
     page = open_page(serve(operator=None))
@@ -78,7 +78,7 @@ def test_resolving_needs_a_note_and_acting_a_name(serve: Serve, open_page: OpenP
     expect(page.locator("#alerts-panel-who")).to_have_text("grace")
 
 
-def test_who_comes_second_reads_who_was_first(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_the_second_operator_reads_who_was_first(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create()
     bot.exhaust(order)
     alert = bot.alert(order)
@@ -88,7 +88,7 @@ def test_who_comes_second_reads_who_was_first(serve: Serve, open_page: OpenPage,
     page.locator("#alerts-panel-acknowledge").click()
     said = page.locator("#alerts-panel-said[data-outcome=late]")
     expect(said).to_contain_text("<b>grace</b> was first: acknowledged")
-    badge(page, acknowledged=1)  # the last turn of reading before the next step
+    badge(page, acknowledged=1)  # the last polling cycle before the next step
 
     bot.call("resolve_alert", alert.id, "done", "linus")
     page.locator("#alerts-panel-note").fill("mine")
@@ -134,7 +134,7 @@ def test_selection_scroll_focus_and_notes_survive_new_alerts(serve: Serve, open_
     expect(page.locator("#alerts-panel-note")).to_have_value("half a no")
 
 
-def test_the_age_keeps_counting_without_a_refresh(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_the_age_advances_without_a_refresh(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     bot.exhaust(bot.create())
     page = open_page(serve(refresh_seconds=600))
     age = page.locator("#alerts-panel-list time").first
@@ -143,7 +143,7 @@ def test_the_age_keeps_counting_without_a_refresh(serve: Serve, open_page: OpenP
     expect(age).not_to_have_text(before)
 
 
-def test_a_lost_database_shows_and_comes_back(
+def test_the_page_shows_a_lost_database_and_recovers(
     serve: Serve, open_page: OpenPage, bot: Bot, database_url: str, server_url: str
 ) -> None:
     order = bot.create()
@@ -167,7 +167,7 @@ def test_a_lost_database_shows_and_comes_back(
     badge(page, acknowledged=1)
 
 
-def test_a_database_without_the_schema_says_what_to_do(empty_database_url: str, open_page: OpenPage) -> None:
+def test_a_missing_schema_shows_what_to_do(empty_database_url: str, open_page: OpenPage) -> None:
     panel = launch_panel(empty_database_url, port=0, block=False)
     try:
         page = open_page(panel.url, live=False)
@@ -177,7 +177,7 @@ def test_a_database_without_the_schema_says_what_to_do(empty_database_url: str, 
         panel.close()
 
 
-def test_a_restarted_server_is_noticed_and_found_again(database_url: str, open_page: OpenPage, bot: Bot) -> None:
+def test_the_page_reconnects_to_a_restarted_server(database_url: str, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create()
     bot.exhaust(order)
     port = free_port()
@@ -196,7 +196,7 @@ def test_a_restarted_server_is_noticed_and_found_again(database_url: str, open_p
         badge(page, acknowledged=1)
 
 
-def test_the_panel_in_a_tab_of_another_app(database_url: str, open_page: OpenPage, bot: Bot) -> None:
+def test_the_panel_works_in_a_tab_of_another_app(database_url: str, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create()
     bot.exhaust(order)
     plain = "(node) => { const s = getComputedStyle(node); return [s.font, s.color, s.padding, s.margin]; }"
@@ -241,7 +241,7 @@ def test_the_panel_in_a_tab_of_another_app(database_url: str, open_page: OpenPag
         host.close()
 
 
-def test_a_busy_port_is_named(database_url: str) -> None:
+def test_the_error_names_a_busy_port(database_url: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(PanelStartError, match=rf"port {port} on 127\.0\.0\.1 is in use.*--port"):

@@ -1,4 +1,4 @@
-"""The files of docs/proxy, each run as it stands but for ports, certificates and passwords; and proxies that do less."""
+"""The files of docs/proxy, unchanged except for ports, certificates and passwords, and less capable proxies."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def output(*command: str, **options: object) -> str:
 
 @contextmanager
 def nginx(folder: Path, text: str, port: int, to: int) -> Iterator[str]:
-    """nginx with this file; yields its address, where it listens with any certificate."""
+    """Run nginx with this file and a test certificate; yields its address."""
     command = program("nginx")
     openssl = program("openssl")
     key, certificate, htpasswd = folder / "key.pem", folder / "certificate.pem", folder / "htpasswd"
@@ -122,7 +122,7 @@ def nginx(folder: Path, text: str, port: int, to: int) -> Iterator[str]:
 
 @contextmanager
 def caddy(folder: Path, text: str, port: int, to: int) -> Iterator[str]:
-    """Caddy with this file; yields its address, with a certificate of its own."""
+    """Run Caddy with this file and its own certificate; yields its address."""
     command = program("caddy")
     site = re.search(r"^(\S*example\.org) \{\n", text, re.MULTILINE)
     assert site is not None and "127.0.0.1:7860" in text
@@ -178,7 +178,7 @@ def proxy(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Proxy]:
 
 
 def every_request(page: Page) -> list[str]:
-    """The paths that the page asks for, WebSockets included."""
+    """The paths that the page requests, WebSockets included."""
     paths: list[str] = []
     page.on(
         "request",
@@ -188,7 +188,7 @@ def every_request(page: Page) -> list[str]:
     return paths
 
 
-def test_the_login_of_the_panel_below_a_prefix(proxy: Proxy, panel: Panel, users: Path, open_page: OpenPage, bot: Bot) -> None:
+def test_the_panels_login_works_below_a_prefix(proxy: Proxy, panel: Panel, users: Path, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create()
     bot.exhaust(order)
     url = proxy("auth-file", panel(PasswordAccess(users, trusted=["127.0.0.1"])))
@@ -210,7 +210,7 @@ def test_the_login_of_the_panel_below_a_prefix(proxy: Proxy, panel: Panel, users
     assert {path for path in paths[0] if not path.startswith("/alerts/")} <= {"/alerts"}
 
 
-def test_wrong_passwords_count_for_the_client_of_the_proxy(proxy: Proxy, panel: Panel, users: Path) -> None:
+def test_wrong_passwords_count_against_the_proxys_client(proxy: Proxy, panel: Panel, users: Path) -> None:
     url = proxy("auth-file", panel(PasswordAccess(users, trusted=["127.0.0.1"])))
 
     def log_in(address: str, name: str, password: str, **headers: str) -> int:
@@ -224,7 +224,7 @@ def test_wrong_passwords_count_for_the_client_of_the_proxy(proxy: Proxy, panel: 
     assert log_in("127.0.0.3", "ada", "correct horse") == 303
 
 
-def test_a_proxy_that_logs_in_tells_two_roles(proxy: Proxy, panel: Panel, open_page: OpenPage, bot: Bot) -> None:
+def test_a_proxy_login_distinguishes_two_roles(proxy: Proxy, panel: Panel, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create()
     bot.exhaust(order)
     access = ProxyAccess("X-Forwarded-User", role_header="X-Forwarded-Role", trusted=["127.0.0.1"])
@@ -258,7 +258,7 @@ LESS = {
 
 
 @pytest.mark.parametrize("less", LESS)
-def test_proxies_that_change_what_they_pass_on(
+def test_the_panel_works_behind_proxies_that_alter_requests(
     less: str, tmp_path: Path, panel: Panel, users: Path, open_page: OpenPage, bot: Bot
 ) -> None:
     order = bot.create()

@@ -1,4 +1,4 @@
-"""What is asked inside the page: by which clock, about which alerts, under which name, and what closes it."""
+"""The dialogs of the page: their clock, alerts and operator name, and what closes them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SLOW_CLOCK = "const now = Date.now; Date.now = () => now() - 20 * 60e3;"
 NO_STORAGE = "Object.defineProperty(window, 'localStorage', { get() { throw new Error('forbidden'); } });"
 
 
-def test_a_snooze_is_by_the_clock_of_the_server(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_a_snooze_uses_the_clock_of_the_server(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
     page = open_page(serve(), before=lambda page: page.add_init_script(SLOW_CLOCK))
@@ -38,7 +38,7 @@ def test_a_snooze_is_by_the_clock_of_the_server(serve: Serve, open_page: OpenPag
     assert timedelta(minutes=14) < until - before < timedelta(minutes=16)
 
 
-def test_a_snooze_counts_from_the_click(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_a_snooze_starts_at_the_click(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
     page = open_page(serve())
@@ -68,7 +68,7 @@ def test_a_snooze_counts_from_the_click(serve: Serve, open_page: OpenPage, bot: 
     assert until - before > timedelta(minutes=30)
 
 
-def test_one_that_is_ticked_is_like_several(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_one_ticked_alert_is_treated_like_several(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     for symbol in ("WIF", "BONK", "PEPE"):
         bot.exhaust(bot.create("exit", token_symbol=symbol))
     page = open_page(serve())
@@ -87,7 +87,7 @@ def test_one_that_is_ticked_is_like_several(serve: Serve, open_page: OpenPage, b
     expect(page.get_by_label("How did it end?")).to_have_value("")
 
 
-def test_a_tick_stays_while_something_else_is_done(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_a_tick_survives_other_actions(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create("exit", token_symbol="WIF")
     bot.exhaust(order)
     page = open_page(serve())
@@ -99,9 +99,7 @@ def test_a_tick_stays_while_something_else_is_done(serve: Serve, open_page: Open
     badge(page, acknowledged=1, checked=1)
 
 
-def test_a_note_is_offered_only_for_those_it_was_written_for(
-    serve: Serve, open_page: OpenPage, bot: Bot, database_url: str
-) -> None:
+def test_a_draft_note_is_offered_only_for_its_alerts(serve: Serve, open_page: OpenPage, bot: Bot, database_url: str) -> None:
     orders = [bot.create("exit", token_symbol=symbol) for symbol in ("WIF", "BONK", "PEPE")]
     for order in orders:
         bot.exhaust(order)
@@ -129,7 +127,7 @@ def test_a_note_is_offered_only_for_those_it_was_written_for(
     expect(page.get_by_label("How did it end?")).to_have_value("both sold")
 
 
-def test_the_name_is_asked_for_once_where_nothing_can_be_stored(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_without_storage_the_page_asks_for_the_name_once(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
     page = open_page(serve(operator=None), before=lambda page: page.add_init_script(NO_STORAGE))
@@ -147,7 +145,7 @@ def test_the_name_is_asked_for_once_where_nothing_can_be_stored(serve: Serve, op
     assert (bot.alert(order).acknowledged_by, bot.alert(order).resolved_by) == ("grace", "grace")
 
 
-def test_what_is_done_is_under_the_name_that_is_shown(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_an_action_is_recorded_under_the_name_shown(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
     page = open_page(serve(operator=None))
@@ -164,7 +162,7 @@ def test_what_is_done_is_under_the_name_that_is_shown(serve: Serve, open_page: O
     assert bot.alert(order).acknowledged_by == page.locator("#alerts-panel-who").text_content()
 
 
-def test_text_selected_past_the_edge_closes_nothing(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_selecting_text_past_the_edge_keeps_the_dialog_open(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     for _ in range(2):
         bot.exhaust(bot.create("exit"))
     page = open_page(serve())
@@ -186,9 +184,7 @@ def test_text_selected_past_the_edge_closes_nothing(serve: Serve, open_page: Ope
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
-def test_what_is_asked_of_one_that_waits_for_an_answer_is_sent_or_said_not_to_be(
-    serve: Serve, open_page: OpenPage, bot: Bot, database_url: str
-) -> None:
+def test_an_action_on_a_waiting_alert_is_sent_or_reported(serve: Serve, open_page: OpenPage, bot: Bot, database_url: str) -> None:
     order = bot.create("exit", token_symbol="WIF")
     bot.exhaust(order)
     page = open_page(serve())
@@ -212,7 +208,7 @@ def test_what_is_asked_of_one_that_waits_for_an_answer_is_sent_or_said_not_to_be
     assert bot.alert(order).resolution == "all sold"
 
 
-def test_several_are_snoozed_while_one_of_them_waits_for_an_answer(
+def test_a_bulk_snooze_includes_an_alert_awaiting_an_answer(
     serve: Serve, open_page: OpenPage, bot: Bot, database_url: str
 ) -> None:
     orders = [bot.create("exit") for _ in range(2)]

@@ -1,4 +1,4 @@
-"""Somebody whose login ends while the page is open, and what the page says of it."""
+"""A login that ends while the page is open, and what the page shows."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def log_in(page: Page, name: str = "ada") -> None:
 
 
 @pytest.mark.parametrize("device", [{}, PHONE], ids=["wide", "phone"])
-def test_an_action_after_the_login_ended_leads_to_the_login(
+def test_an_action_after_the_login_ended_opens_the_login_page(
     url: str, users: Path, open_page: OpenPage, bot: Bot, device: dict[str, object]
 ) -> None:
     order = bot.create()
@@ -63,7 +63,7 @@ def test_an_action_after_the_login_ended_leads_to_the_login(
     expect(page).to_have_title("Log in - Alerts")
 
 
-def test_the_phone_shows_who_is_logged_in_and_the_way_out(url: str, open_page: OpenPage) -> None:
+def test_a_phone_shows_the_user_and_the_logout(url: str, open_page: OpenPage) -> None:
     for name in NAMES:
         page = open_page(url, live=False, **PHONE)
         log_in(page, name)
@@ -75,7 +75,7 @@ def test_the_phone_shows_who_is_logged_in_and_the_way_out(url: str, open_page: O
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_after_a_wrong_password_one_types_it_again(url: str, open_page: OpenPage) -> None:
+def test_a_wrong_password_can_be_typed_again(url: str, open_page: OpenPage) -> None:
     page = open_page(url, live=False)
     expect(page.get_by_label("name")).to_be_focused()
     page.keyboard.type("ada")

@@ -1,4 +1,4 @@
-"""A server that is slow, in a real browser: no click is lost, nothing old comes after what is new, nobody is interrupted."""
+"""A slow server in a real browser: no click is lost, no stale data replaces newer data, no typing is interrupted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MANY = (
     "from generate_series(1, {}) as n"
 )
 
-# How many rows the list has shown, each time that it was shown.
+# The number of rows at each rendering of the list.
 LISTEN = """() => {
   window.seen = [];
   const root = document.querySelector('.wta');
@@ -38,7 +38,7 @@ COME_BACK = """() => {
 
 
 def late(page: Page, name: str) -> tuple[list[Route], list[str]]:
-    """From now on, answers of this server function wait, as they were when it was asked."""
+    """Hold all further answers of this server function as they were when the page asked."""
     held: list[Route] = []
     bodies: list[str] = []
 
@@ -64,7 +64,7 @@ def to_the_end(page: Page) -> None:
     page.locator(".wta-scroll").evaluate("node => node.scrollTo(0, node.scrollHeight)")
 
 
-def test_an_order_is_not_offered_before_it_is_known(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_order_actions_are_offered_only_once_the_order_loads(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     orders = [bot.create("exit"), bot.create("exit")]
     for order in orders:
         bot.exhaust(order)
@@ -81,21 +81,21 @@ def test_an_order_is_not_offered_before_it_is_known(serve: Serve, open_page: Ope
     expect(page.get_by_role("dialog", name="Cancel this order?")).to_be_visible()
 
 
-def test_a_detail_that_takes_long_is_shown(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
-    """Longer than the time after which the page looks again."""
+def test_a_slow_detail_is_shown(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    """The detail takes longer than the polling interval of the page."""
     order = bot.create("exit")
     bot.exhaust(order)
     page = open_page(serve())
     held = hold(page, "detail")
     row(page, bot.alert(order).id).click()
     page.wait_for_timeout(7000)
-    assert len(held) == 1  # a slow server is not asked again and again
+    assert len(held) == 1  # the page does not keep asking a slow server
     held[0].continue_()
     page.locator("#alerts-panel-detail[data-status=active]").wait_for()
     expect(page.locator("#alerts-panel-events li")).to_have_count(1)
 
 
-def test_what_was_asked_for_before_an_action_does_not_undo_it(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_an_answer_requested_before_an_action_does_not_undo_it(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
     page = open_page(serve())
@@ -114,7 +114,7 @@ def test_what_was_asked_for_before_an_action_does_not_undo_it(serve: Serve, open
     expect(page.locator("#alerts-panel-events li").first).to_contain_text("acknowledged by ada")
 
 
-def test_who_is_writing_goes_on_when_the_alert_is_resolved(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_typing_continues_when_the_alert_is_resolved(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     orders = [bot.create("exit"), bot.create("exit")]
     for order in orders:
         bot.exhaust(order)
@@ -144,7 +144,7 @@ def test_who_is_writing_goes_on_when_the_alert_is_resolved(serve: Serve, open_pa
     expect(note).to_be_hidden()
 
 
-def test_what_is_being_typed_counts_when_the_filter_changes(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_unsent_search_text_counts_when_a_filter_changes(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     for symbol in ("WIF", "PEPE"):
         bot.exhaust(bot.create("exit", token_symbol=symbol))
     page = open_page(serve())
@@ -171,7 +171,7 @@ def test_what_is_being_typed_counts_when_the_filter_changes(serve: Serve, open_p
     expect(page.get_by_role("searchbox")).to_have_value("")
 
 
-def test_another_list_is_read_on_while_the_old_one_is_waited_for(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_a_new_list_loads_while_the_old_one_is_pending(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     bot.execute(MANY.format(400))
     page = listed(open_page(serve()))
     held = hold(page, "read_page")
@@ -185,7 +185,7 @@ def test_another_list_is_read_on_while_the_old_one_is_waited_for(serve: Serve, o
     page.locator("[data-shown='200']").wait_for()
 
 
-def test_many_changed_beyond_the_first_page_stay_where_they_are(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_changes_beyond_the_first_page_keep_rows_in_place(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     bot.execute(MANY.format(190))
     page = listed(open_page(serve()))
     to_the_end(page)
@@ -227,7 +227,7 @@ def test_a_list_from_before_an_action_does_not_undo_it(serve: Serve, open_page: 
     assert set(page.evaluate("window.seen")) == {"acknowledged"}
 
 
-def test_numbers_that_were_read_earlier_do_not_come_back(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_older_numbers_do_not_replace_newer_ones(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     bot.exhaust(bot.create("exit"))
     page = open_page(serve(refresh_seconds=600))
     live(page)
@@ -244,7 +244,7 @@ def test_numbers_that_were_read_earlier_do_not_come_back(serve: Serve, open_page
     page.unroute(SERVER)
 
 
-def test_what_ends_while_further_rows_are_read_is_not_among_them(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_alerts_resolved_while_rows_load_are_left_out(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     bot.execute(MANY.format(150))
     page = listed(open_page(serve(refresh_seconds=600)))
     held, bodies = late(page, "read_page")
@@ -252,13 +252,13 @@ def test_what_ends_while_further_rows_are_read_is_not_among_them(serve: Serve, o
     arrived(page, held)
     bot.call("resolve_alert", bot.alerts()[140].id, "done", "grace")
     badge(page, unresolved=149)
-    page.wait_for_timeout(1000)  # what was heard has been read, and it is not in the list yet
+    page.wait_for_timeout(1000)  # the announced alert has been read but is not in the list yet
     held[0].fulfill(body=bodies[0], content_type="application/json")
     badge(page, shown=149)
     page.unroute(SERVER)
 
 
-def test_reading_all_again_shows_no_more_than_there_was(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_a_full_reload_shows_no_more_rows_than_before(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     bot.execute(MANY.format(400))
     page = open_page(serve(), before=deaf)
     badge(page, shown=100)
@@ -273,7 +273,7 @@ def test_reading_all_again_shows_no_more_than_there_was(serve: Serve, open_page:
     assert int(page.locator(".wta").get_attribute("data-shown") or 0) <= 182
 
 
-def test_rows_that_come_while_all_is_read_again_stay(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_rows_that_arrive_during_a_full_reload_stay(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     bot.execute(MANY.format(400))
     page = listed(open_page(serve(refresh_seconds=600)))
     first = row(page, bot.alerts()[0].id)
@@ -309,7 +309,7 @@ def test_the_numbers_do_not_wait_for_the_whole_list(serve: Serve, open_page: Ope
     badge(page, shown=151)
 
 
-def test_reading_all_again_ends_with_another_list(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_opening_another_list_ends_a_full_reload(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     bot.execute(MANY.format(150))
     page = open_page(serve(), before=deaf)
     badge(page, shown=100)
@@ -324,8 +324,8 @@ def test_reading_all_again_ends_with_another_list(serve: Serve, open_page: OpenP
     assert len(held) == 1
 
 
-def test_a_rare_match_that_was_found_stays(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
-    """The first page looks at the newest 20,000 and finds nothing; it is beyond."""
+def test_a_rare_match_stays_once_found(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    """The first page searches the newest 20,000 alerts without a match; the match lies beyond."""
     bot.execute(
         "insert into walltrack.alerts (alert_type, severity, status, title, message, data, requires_action, created_at, "
         "updated_at, last_seen_at, resolved_at, resolved_by, resolution) select 'x', 'info', 'resolved', "
@@ -339,7 +339,7 @@ def test_a_rare_match_that_was_found_stays(serve: Serve, open_page: OpenPage, bo
     while not held or '"ids":["' not in (held[-1].request.post_data or ""):
         before = len(held)
         if held:
-            held[-1].continue_()  # it reads everything, as the page does when it becomes live
+            held[-1].continue_()  # a full read, as when the page becomes live
         bot.exhaust(bot.create("exit"))
         arrived(page, held, before + 1)
     page.evaluate(LISTEN)
@@ -350,7 +350,7 @@ def test_a_rare_match_that_was_found_stays(serve: Serve, open_page: OpenPage, bo
     assert set(page.evaluate("window.seen")) == {1}
 
 
-def test_what_an_action_discards_is_read_again_as_a_whole(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_a_read_discarded_by_an_action_is_repeated_in_full(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     bot.execute(MANY.format(150))
     page = listed(open_page(serve(refresh_seconds=600)))
     live(page)
@@ -371,7 +371,7 @@ def test_what_an_action_discards_is_read_again_as_a_whole(serve: Serve, open_pag
     page.unroute_all(behavior="ignoreErrors")  # it may be asking for more
 
 
-def test_further_rows_are_asked_for_again(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_a_failed_request_for_more_rows_is_repeated(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     bot.execute(MANY.format(150))
     page = listed(open_page(serve(refresh_seconds=600)))
     held = hold(page, "read_page")
@@ -382,7 +382,7 @@ def test_further_rows_are_asked_for_again(serve: Serve, open_page: OpenPage, bot
     badge(page, shown=150)
 
 
-def test_keys_act_on_what_is_shown(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_keys_act_on_the_visible_list(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     orders = [bot.create("exit") for _ in range(3)]
     for order in orders:
         bot.exhaust(order)
@@ -398,14 +398,14 @@ def test_keys_act_on_what_is_shown(serve: Serve, open_page: OpenPage, bot: Bot) 
     select(page, bot.alert(orders[0]).id)
     page.locator("#alerts-panel-acknowledge").click()
     badge(page, acknowledged=2, shown=1)
-    page.keyboard.press("r")  # still that of the first
+    page.keyboard.press("r")  # still the detail of the first alert
     page.keyboard.type("sold")
     page.keyboard.press("Control+Enter")
     badge(page, unresolved=2)
     assert bot.alert(orders[0]).resolution == "sold"
 
 
-def test_enter_in_the_search_waits_for_its_list(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_enter_in_the_search_waits_for_its_results(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     orders = [bot.create("exit", token_symbol=symbol) for symbol in ("WIF", "PEPE")]
     for order in orders:
         bot.exhaust(order)
@@ -429,7 +429,7 @@ def test_enter_in_the_search_waits_for_its_list(serve: Serve, open_page: OpenPag
     assert [bot.alert(order).acknowledged_by for order in orders] == [None, "ada"]
 
 
-def test_no_key_acts_behind_a_second_question(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_no_key_acts_behind_a_second_dialog(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     for _ in range(2):
         bot.exhaust(bot.create("exit"))
     page = open_page(serve(operator=None))
@@ -447,7 +447,7 @@ def test_no_key_acts_behind_a_second_question(serve: Serve, open_page: OpenPage,
     badge(page, checked=2)
 
 
-def test_charts_on_a_phone_are_not_locked_by_a_sheet(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_a_sheet_does_not_lock_charts_on_a_phone(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
     page = open_page(f"{serve()}/?alert={bot.alert(order).id}&view=charts", viewport={"width": 390, "height": 844})
@@ -458,7 +458,7 @@ def test_charts_on_a_phone_are_not_locked_by_a_sheet(serve: Serve, open_page: Op
     expect(row(page, bot.alert(order).id)).to_be_visible()
 
 
-def test_who_one_is_is_asked_again(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_a_failed_request_for_the_user_is_repeated(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     bot.exhaust(bot.create("exit"))
     lost: list[Route] = []
 
@@ -475,7 +475,7 @@ def test_who_one_is_is_asked_again(serve: Serve, open_page: OpenPage, bot: Bot) 
     assert lost
 
 
-def test_a_sheet_says_that_it_is_out_of_date(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_a_stale_sheet_says_that_it_is_out_of_date(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
     page = open_page(serve(), viewport={"width": 390, "height": 844}, before=deaf)
@@ -486,7 +486,7 @@ def test_a_sheet_says_that_it_is_out_of_date(serve: Serve, open_page: OpenPage, 
     expect(detail.locator(".wta-trouble")).to_be_hidden()
 
 
-def test_what_was_not_done_stays_selected_with_its_note(serve: Serve, open_page: OpenPage, bot: Bot, database_url: str) -> None:
+def test_failed_actions_stay_selected_with_their_note(serve: Serve, open_page: OpenPage, bot: Bot, database_url: str) -> None:
     orders = [bot.create("exit") for _ in range(2)]
     for order in orders:
         bot.exhaust(order)
@@ -507,7 +507,7 @@ def test_what_was_not_done_stays_selected_with_its_note(serve: Serve, open_page:
     assert {bot.alert(order).resolution for order in orders} == {"all sold"}
 
 
-def test_a_detail_that_cannot_be_read_says_so(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_a_detail_that_fails_to_load_says_so(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
     page = open_page(serve())

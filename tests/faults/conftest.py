@@ -1,4 +1,4 @@
-"""The writer of orders, what it hears, and somebody else who breaks and mends."""
+"""The order writer, the warnings it receives, and another session that breaks and mends alerting."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from tests.faults.writer import FREED, Writer
 
 @pytest.fixture
 def heard(db: psycopg.Connection) -> list[str]:
-    """The warnings that the writer of orders hears."""
+    """The warnings that the order writer receives."""
     return listen_to(db)
 
 
 @pytest.fixture
 def admin(database_url: str) -> Iterator[psycopg.Connection]:
-    """Somebody else, who breaks and mends: the writer's session has to notice by itself."""
+    """Another session, which breaks and mends alerting: the writer's session must notice by itself."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         yield connection
 
 
 @pytest.fixture(autouse=True)
 def bounded(db: psycopg.Connection) -> None:
-    """A write that hangs is a failure of the test, not its end."""
+    """Fail the test if a write hangs, instead of hanging with it."""
     db.execute("set statement_timeout = '20s'")
 
 
@@ -40,5 +40,5 @@ def writer(bot: Bot, admin: psycopg.Connection) -> Writer:
 
 @pytest.fixture
 def told(admin: psycopg.Connection) -> list[str]:
-    """What the migrating person hears of us."""
+    """The warnings from alerting that a migrating session receives."""
     return listen_to(admin)

@@ -1,4 +1,4 @@
-"""How alerting is broken and mended, and what is asked afterwards."""
+"""Ways to break and mend alerting, and the checks afterwards."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOST_TRIGGER = (
     "create trigger host before insert or update on walltrack.alerts for each row execute function walltrack.host()"
 )
 NO_HOST_TRIGGER = "drop function walltrack.host() cascade"
-# As where no superuser installed.
+# As in an installation without a superuser.
 NOBODY_FOLLOWS = "drop event trigger walltrack_alerts_follow_ddl; drop event trigger walltrack_alerts_forget_dropped;"
 WATCH_AGAIN = "select walltrack.watch_orders('walltrack.orders')"
 HOSTS_TRIGGERS = "drop trigger orders_touch_updated_at on walltrack.orders; drop trigger orders_log_status on walltrack.orders"
@@ -38,7 +38,7 @@ def listen_to(connection: psycopg.Connection) -> list[str]:
 
 
 def order_row(bot: Bot, order: uuid.UUID) -> tuple[str, int, str | None]:
-    """(status, attempt_count, last_error) as it is committed."""
+    """(status, attempt_count, last_error) as committed."""
     assert bot.connection.info.transaction_status is TransactionStatus.IDLE
     row = bot.execute("select status, attempt_count, last_error from walltrack.orders where id = %s", (order,)).fetchone()
     assert row is not None
@@ -57,7 +57,7 @@ def states(bot: Bot) -> list[str]:
 
 
 def assert_told(bot: Bot, heard: list[str], order: uuid.UUID, sqlstates: str, *, kept: bool = True) -> None:
-    """One fault, with one of these SQLSTATEs: it was heard, and it is kept where that is possible."""
+    """Check for one fault with one of these SQLSTATEs: reported as a warning, and kept where possible."""
     assert len(heard) == 1
     assert heard[0].startswith(f"WARNING walltrack_alerts: order {order} of walltrack.orders was written but its alert was not")
     sqlstate = heard[0].removesuffix(")").rpartition("(")[2]
@@ -66,7 +66,7 @@ def assert_told(bot: Bot, heard: list[str], order: uuid.UUID, sqlstates: str, *,
 
 
 def wait_until_blocked(watcher: psycopg.Connection, waiting: psycopg.Connection, blocker: psycopg.Connection) -> None:
-    """Until one session waits for a lock that the other one holds."""
+    """Wait until one session waits for a lock that the other one holds."""
     end = time.monotonic() + DEADLINE
     while time.monotonic() < end:
         row = watcher.execute(

@@ -1,4 +1,4 @@
-"""One cause, one error: broken, written, told, mended, healed."""
+"""Each cause of a fault: broken, written, reported, mended, healed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from walltrack_alerts import AlertStatus, migrations
 
 @dataclass(frozen=True)
 class Cause:
-    """How alerting is broken, what the error can be, how it is mended (`upgrade`: by migrating again)."""
+    """How to break alerting, the possible errors, and how to mend it (`upgrade`: by migrating again)."""
 
     broken: str
     sqlstates: str
@@ -38,7 +38,7 @@ class Cause:
     """Whether an alert that is open before can be, and fails to be, resolved."""
 
 
-# The guard's owner is somebody with these rights and no others.
+# The guard's owner is a role with these rights and no others.
 WEAK = (
     "create role {role}; grant usage on schema walltrack to {role}; grant all on all tables in schema walltrack to {role};"
     "grant execute on all functions in schema walltrack to {role}; grant all on all sequences in schema walltrack to {role};"
@@ -91,7 +91,7 @@ CAUSES = {
         WEAK + "alter table walltrack.alerts enable row level security, force row level security",
         "42501",
         "alter table walltrack.alerts disable row level security, no force row level security;" + NO_LONGER_WEAK,
-        ends=False,  # it sees no alert that it could fail to resolve
+        ends=False,  # the guard sees no alert that it could fail to resolve
     ),
     "no right on alerts": Cause(
         WEAK + "alter role {role} bypassrls; revoke select, insert, update on walltrack.alerts from {role}",
@@ -144,7 +144,7 @@ CAUSES = {
 }
 
 
-# What a host may do to its table and to ours without harm
+# Harmless changes by a host to its table and to those of alerting
 HARMLESS = {
     "the row of watched_tables deleted": "delete from walltrack.watched_tables",
     "watched_tables dropped": "drop table walltrack.watched_tables cascade",
@@ -162,7 +162,7 @@ HARMLESS = {
 
 @pytest.mark.parametrize("warm", [False, True], ids=["first write of the session", "warm session"])
 @pytest.mark.parametrize("change", HARMLESS.values(), ids=HARMLESS)
-def test_what_does_no_harm(bot: Bot, admin: psycopg.Connection, heard: list[str], change: str, warm: bool) -> None:
+def test_harmless_changes_cause_no_fault(bot: Bot, admin: psycopg.Connection, heard: list[str], change: str, warm: bool) -> None:
     order, other = (bot.create("exit", status="submitted", attempt_count=2) for _ in range(2))
     if warm:
         bot.fail(other)
@@ -176,7 +176,7 @@ def test_what_does_no_harm(bot: Bot, admin: psycopg.Connection, heard: list[str]
 
 @contextmanager
 def caused(cause: Cause, admin: psycopg.Connection, database_url: str) -> Iterator[None]:
-    """Broken inside, mended afterwards."""
+    """Break alerting for the block and mend it afterwards."""
     role = f"wt_weak_{uuid.uuid4().hex[:12]}"  # roles belong to the whole server
     admin.execute(cause.broken.replace("{role}", role))  # type: ignore[arg-type]
     try:
@@ -215,7 +215,7 @@ ENDING = {name: cause for name, cause in CAUSES.items() if cause.ends}
 
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("cause", ENDING.values(), ids=ENDING)
-def test_the_end_of_an_order_is_written_whatever_breaks_its_alert(
+def test_an_orders_end_is_written_whatever_breaks_its_alert(
     database_url: str, bot: Bot, admin: psycopg.Connection, heard: list[str], cause: Cause, end: str
 ) -> None:
     order = bot.create("exit", status="failed", attempt_count=3, last_error="pool drained")

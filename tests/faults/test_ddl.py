@@ -1,6 +1,6 @@
-"""What a host's migrations do to a watched table: order writes go on, and the guard follows in the same transaction.
+"""The host's migrations of a watched table: order writes continue, and the guard follows in the same transaction.
 
-The writer is a session that has written orders before, as those of a connection pool have.
+The writer's session has written orders before, as pooled connections have.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ def guard(bot: Bot) -> object:
 
 
 @pytest.mark.parametrize("column", [*COMPARED, "id", "token_address"])
-def test_a_renamed_column(writer: Writer, admin: psycopg.Connection, heard: list[str], told: list[str], column: str) -> None:
+def test_the_guard_follows_a_renamed_column(
+    writer: Writer, admin: psycopg.Connection, heard: list[str], told: list[str], column: str
+) -> None:
     admin.execute(f"alter table walltrack.orders rename column {column} to other")  # type: ignore[arg-type]
     writer.names[column] = "other"
     writer.assert_alerts()
     assert (heard, told) == ([], [])
 
 
-def test_a_renamed_column_of_a_type_that_is_written_with_quotes(
-    writer: Writer, admin: psycopg.Connection, told: list[str]
-) -> None:
+def test_a_renamed_column_may_have_a_quoted_type(writer: Writer, admin: psycopg.Connection, told: list[str]) -> None:
     admin.execute("create type public.state as enum ('pending', 'submitted', 'confirming', 'filled', 'failed', 'cancelled')")
     admin.execute(
         "alter table walltrack.orders alter status drop default, alter status type public.state using status::public.state"
@@ -60,14 +60,14 @@ def test_a_renamed_column_of_a_type_that_is_written_with_quotes(
 
 
 @pytest.mark.parametrize("command", ["alter table only", "alter view", "alter materialized view", "alter foreign table"])
-def test_other_ways_to_rename(writer: Writer, admin: psycopg.Connection, command: str) -> None:
-    """PostgreSQL lets a column of a table be renamed by the commands of other relations too."""
+def test_the_guard_follows_other_ways_to_rename(writer: Writer, admin: psycopg.Connection, command: str) -> None:
+    """PostgreSQL can rename a table's column with the commands for other relations too."""
     admin.execute(f"{command} walltrack.orders rename column status to state")  # type: ignore[arg-type]
     writer.names["status"] = "state"
     writer.assert_alerts()
 
 
-def test_columns_that_swap_their_names(writer: Writer, admin: psycopg.Connection, told: list[str]) -> None:
+def test_columns_may_swap_their_names(writer: Writer, admin: psycopg.Connection, told: list[str]) -> None:
     with admin.transaction():
         for old, new in (("attempt_count", "swap"), ("max_attempts", "attempt_count"), ("swap", "max_attempts")):
             admin.execute(f"alter table walltrack.orders rename column {old} to {new}")  # type: ignore[arg-type]
@@ -76,8 +76,8 @@ def test_columns_that_swap_their_names(writer: Writer, admin: psycopg.Connection
     assert told == []
 
 
-def test_a_renamed_column_of_the_parent(bot: Bot, admin: psycopg.Connection) -> None:
-    """The table inherits its status: the statement names another table, and there the column has another number."""
+def test_the_guard_follows_a_renamed_column_of_the_parent(bot: Bot, admin: psycopg.Connection) -> None:
+    """The table inherits its status: the statement names another table, where the column has another number."""
     admin.execute(
         "create table walltrack.base (unrelated int, status text);"
         "create table walltrack.child (like walltrack.orders including defaults);"
@@ -97,8 +97,8 @@ def test_a_renamed_column_of_the_parent(bot: Bot, admin: psycopg.Connection) -> 
     assert not bot.alert(order).is_open
 
 
-def test_a_new_column_does_not_become_a_dropped_one(writer: Writer, admin: psycopg.Connection) -> None:
-    """Only the statement that renames a column moves a fact; not a later one that renames something else."""
+def test_a_new_column_does_not_replace_a_dropped_column(writer: Writer, admin: psycopg.Connection) -> None:
+    """Only the statement that renames a column moves a fact, not a later one that renames another object."""
     admin.execute("alter table walltrack.orders drop column last_error")
     admin.execute("alter table walltrack.orders add column note text; alter table walltrack.orders rename column note to remark")
     writer.names["last_error"] = "remark"
@@ -110,7 +110,9 @@ def test_a_new_column_does_not_become_a_dropped_one(writer: Writer, admin: psyco
 
 
 @pytest.mark.parametrize("column", ["order_type", "last_error", "token_symbol"])
-def test_a_dropped_column(writer: Writer, admin: psycopg.Connection, heard: list[str], told: list[str], column: str) -> None:
+def test_a_dropped_column_costs_only_its_fact(
+    writer: Writer, admin: psycopg.Connection, heard: list[str], told: list[str], column: str
+) -> None:
     admin.execute(f"alter table walltrack.orders drop column {column}")  # type: ignore[arg-type]
     writer.write(locked_by="worker-2")
     writer.write(status="failed", attempt_count=3)
@@ -125,8 +127,10 @@ def test_a_dropped_column(writer: Writer, admin: psycopg.Connection, heard: list
 
 
 @pytest.mark.parametrize("column", ["attempt_count", "max_attempts", "status", "id"])
-def test_an_indispensable_column_is_dropped(writer: Writer, admin: psycopg.Connection, told: list[str], column: str) -> None:
-    """Orders are written, the migrating person is told, the fault stays until it is mended."""
+def test_dropping_an_indispensable_column_is_reported(
+    writer: Writer, admin: psycopg.Connection, told: list[str], column: str
+) -> None:
+    """Order writes continue, the migrating session gets a warning, and the fault stays until it is mended."""
     admin.execute(f"alter table walltrack.orders drop column {column}")  # type: ignore[arg-type]
     fact = "order_id" if column == "id" else column
     assert len(told) == 1 and told[0].startswith("WARNING walltrack_alerts: the orders of walltrack.orders are written")
@@ -152,8 +156,8 @@ def test_an_indispensable_column_is_dropped(writer: Writer, admin: psycopg.Conne
     assert not writer.bot.alert(writer.order).is_open
 
 
-def test_a_column_that_is_replaced(writer: Writer, admin: psycopg.Connection, told: list[str]) -> None:
-    """How a big table gets a wider column: a new one is filled, the old one dropped, the new one takes its name."""
+def test_the_guard_follows_a_replaced_column(writer: Writer, admin: psycopg.Connection, told: list[str]) -> None:
+    """To widen a column of a big table, a migration fills a new one, drops the old one and renames the new one."""
     admin.execute("alter table walltrack.orders add column wide bigint default 2")
     with admin.transaction():
         admin.execute("alter table walltrack.orders drop column attempt_count")
@@ -161,7 +165,7 @@ def test_a_column_that_is_replaced(writer: Writer, admin: psycopg.Connection, to
     assert len(told) == 1
     writer.assert_alerts()
     admin.execute("alter table walltrack.orders drop column max_attempts, add column max_attempts bigint default 3")
-    assert len(told) == 1  # in one statement nothing is missing in between
+    assert len(told) == 1  # in one statement the column is never missing
 
 
 @pytest.mark.parametrize(
@@ -196,7 +200,7 @@ def test_a_type_that_is_dropped_with_its_columns(writer: Writer, admin: psycopg.
 # In the middle of transactions
 
 
-def test_in_the_transaction_of_the_change_and_after_its_rollback(writer: Writer) -> None:
+def test_the_guard_follows_a_change_and_its_rollback(writer: Writer) -> None:
     bot = writer.bot
     before = guard(bot)
     bot.execute("begin; alter table walltrack.orders rename column status to state")
@@ -209,7 +213,7 @@ def test_in_the_transaction_of_the_change_and_after_its_rollback(writer: Writer)
     writer.assert_alerts()
 
 
-def test_a_write_that_waits_for_the_change(database_url: str, writer: Writer, admin: psycopg.Connection) -> None:
+def test_a_write_may_wait_for_the_change(database_url: str, writer: Writer, admin: psycopg.Connection) -> None:
     writer.bot.execute("prepare late as update walltrack.orders set locked_by = 'worker-3'")
     with psycopg.connect(database_url) as migrating:
         migrating.execute("alter table walltrack.orders rename column attempt_count to tries")
@@ -220,8 +224,8 @@ def test_a_write_that_waits_for_the_change(database_url: str, writer: Writer, ad
     writer.assert_alerts()
 
 
-def test_a_snapshot_older_than_the_change(writer: Writer, admin: psycopg.Connection) -> None:
-    """Its transaction still sees the former names in watched_tables."""
+def test_a_snapshot_may_be_older_than_the_change(writer: Writer, admin: psycopg.Connection) -> None:
+    """The transaction still sees the former names in watched_tables."""
     writer.bot.execute("begin isolation level repeatable read; select count(*) from walltrack.watched_tables")
     admin.execute("alter table walltrack.orders rename column attempt_count to tries")
     writer.names["attempt_count"] = "tries"
@@ -230,8 +234,8 @@ def test_a_snapshot_older_than_the_change(writer: Writer, admin: psycopg.Connect
     assert writer.bot.alert(writer.order).is_open and writer.bot.faults() == []
 
 
-def test_where_triggers_are_off(writer: Writer, admin: psycopg.Connection) -> None:
-    """As in a session that applies a replicated change: the others go on writing."""
+def test_a_change_where_triggers_are_off_spares_other_sessions(writer: Writer, admin: psycopg.Connection) -> None:
+    """As in a session that applies a replicated change: other sessions continue to write."""
     admin.execute("set session_replication_role = replica; alter table walltrack.orders rename column status to state")
     writer.names["status"] = "state"
     writer.assert_alerts()
@@ -248,7 +252,7 @@ def test_where_triggers_are_off(writer: Writer, admin: psycopg.Connection) -> No
         ("create schema bot; alter table walltrack.orders set schema bot; alter schema bot rename to robot", "robot.orders"),
     ],
 )
-def test_a_table_that_is_renamed(
+def test_the_guard_follows_a_renamed_table(
     database_url: str, writer: Writer, admin: psycopg.Connection, told: list[str], change: str, table: str
 ) -> None:
     admin.execute(f"{change}; alter table {table} rename column status to state")  # type: ignore[arg-type]
@@ -260,8 +264,8 @@ def test_a_table_that_is_renamed(
     assert told == []
 
 
-def test_a_new_table_of_the_old_name(writer: Writer, admin: psycopg.Connection) -> None:
-    """Each has a guard of its own, and keeps it when the other one is let go."""
+def test_a_new_table_may_take_the_old_name(writer: Writer, admin: psycopg.Connection) -> None:
+    """Each table has its own guard and keeps it when the other table is unwatched."""
     admin.execute(
         "alter table walltrack.orders rename to trades; create table walltrack.orders (like walltrack.trades including defaults);"
         "select walltrack.watch_orders('walltrack.orders'); alter table walltrack.orders rename column status to state;"
@@ -271,8 +275,8 @@ def test_a_new_table_of_the_old_name(writer: Writer, admin: psycopg.Connection) 
     writer.assert_alerts()
 
 
-def test_partitions_that_are_attached(bot: Bot, admin: psycopg.Connection) -> None:
-    """The new partition has its columns in another order, and is guarded by the renamed ones."""
+def test_an_attached_partition_is_guarded(bot: Bot, admin: psycopg.Connection) -> None:
+    """The new partition has its columns in another order, and its guard reads the renamed columns."""
     admin.execute(
         "create table walltrack.parts (like walltrack.orders including defaults) partition by list (side);"
         "select walltrack.watch_orders('walltrack.parts');"
@@ -295,7 +299,7 @@ def test_partitions_that_are_attached(bot: Bot, admin: psycopg.Connection) -> No
 
 
 @pytest.mark.parametrize("goes", ["drop table walltrack.orders", "drop schema walltrack cascade"])
-def test_what_is_dropped_is_gone(writer: Writer, admin: psycopg.Connection, told: list[str], goes: str) -> None:
+def test_dropping_a_watched_table_sends_no_warning(writer: Writer, admin: psycopg.Connection, told: list[str], goes: str) -> None:
     admin.execute(goes)  # type: ignore[arg-type]
     admin.execute("create table other (id int); alter table other rename column id to key; drop table other")
     assert not any("walltrack_alerts" in line for line in told)
@@ -334,15 +338,15 @@ def test_other_changes_do_not_touch_the_guard(writer: Writer, admin: psycopg.Con
         BROKEN_TYPES,
     ],
 )
-def test_a_change_never_fails_by_us(writer: Writer, admin: psycopg.Connection, told: list[str], broken: str) -> None:
+def test_alerting_never_fails_a_change(writer: Writer, admin: psycopg.Connection, told: list[str], broken: str) -> None:
     admin.execute(broken)  # type: ignore[arg-type]
     told.clear()
     admin.execute("alter table walltrack.orders rename column status to state")
     assert len(told) == 1 and told[0].startswith("WARNING walltrack_alerts: the guard could not follow this alter table")
 
 
-def test_a_change_that_cannot_be_told(writer: Writer, admin: psycopg.Connection) -> None:
-    """What went wrong is Cyrillic, the client speaks LATIN1: the table is changed all the same."""
+def test_a_change_succeeds_when_its_warning_cannot_be_sent(writer: Writer, admin: psycopg.Connection) -> None:
+    """The warning is Cyrillic and the client uses LATIN1: the table is changed all the same."""
     admin.execute("alter table walltrack.watched_tables add constraint \"проверка\" check (columns ->> 'status' = 'status')")
     admin.execute("set client_encoding = 'LATIN1'")
     admin.execute("alter table walltrack.orders rename column status to state")
@@ -350,8 +354,10 @@ def test_a_change_that_cannot_be_told(writer: Writer, admin: psycopg.Connection)
     assert admin.execute("select state from walltrack.orders").fetchone() == ("submitted",)
 
 
-def test_a_change_does_not_wait_for_us(database_url: str, writer: Writer, admin: psycopg.Connection, told: list[str]) -> None:
-    """Somebody holds the row of watched_tables: the migration is told, not held up."""
+def test_a_change_does_not_wait_for_alerting(
+    database_url: str, writer: Writer, admin: psycopg.Connection, told: list[str]
+) -> None:
+    """Another session holds the row of watched_tables: the migration gets a warning and does not wait."""
     admin.execute("set statement_timeout = '20s'")
     with psycopg.connect(database_url) as holder:
         holder.execute("select from walltrack.watched_tables for update")

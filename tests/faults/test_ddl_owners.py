@@ -1,4 +1,4 @@
-"""Whose change of a watched table it is: its owner without rights on alerts, an installation without a superuser, a dump."""
+"""Changes of a watched table by an owner without rights on alerts, without a superuser, and by a restored dump."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from walltrack_alerts.errors import AdoptionError
 
 @contextmanager
 def role(connection: psycopg.Connection, attributes: str = "nosuperuser") -> Iterator[str]:
-    """A role that is gone afterwards."""
+    """A role that is dropped afterwards."""
     name = f"wt_ddl_{uuid.uuid4().hex[:8]}"
     connection.execute(f"create role {name} {attributes}")  # type: ignore[arg-type]
     try:
@@ -57,8 +57,10 @@ FOLLOWED: dict[str, Callable[[psycopg.Connection], object]] = {
 
 
 @pytest.mark.parametrize("change", FOLLOWED.values(), ids=FOLLOWED)
-def test_where_no_superuser_installed(server_url: str, caplog: pytest.LogCaptureFixture, change: Callable[..., object]) -> None:
-    """The limit: nothing follows by itself, order writes fail until watch_orders() is called with the new name."""
+def test_without_a_superuser_the_guard_does_not_follow(
+    server_url: str, caplog: pytest.LogCaptureFixture, change: Callable[..., object]
+) -> None:
+    """The limit: the guard does not follow, and order writes fail until watch_orders() is called with the new name."""
     with psycopg.connect(server_url, autocommit=True) as server, role(server) as name, new_database(server_url) as url:
         server.execute(f"alter database {conninfo_to_dict(url)['dbname']} owner to {name}")  # type: ignore[arg-type]
         mine = make_conninfo(url, options=f"-c role={name}")
@@ -77,13 +79,15 @@ def test_where_no_superuser_installed(server_url: str, caplog: pytest.LogCapture
         with psycopg.connect(url, autocommit=True) as superuser:
             assert superuser.execute("select count(*) from pg_event_trigger").fetchone() == (0,)
         with pytest.raises(AdoptionError, match=f"schema walltrack belongs to {name}"):
-            migrations.upgrade(url)  # what belongs to two roles would be safe from neither
+            migrations.upgrade(url)  # an object that belonged to two roles would be safe from neither
         migrations.downgrade(mine)
 
 
 @pytest.mark.own_server
-def test_a_restored_dump_follows_too(server_url: str, database_url: str, writer: Writer, admin: psycopg.Connection) -> None:
-    """A dump numbers the columns anew: what the guard knows of them must not depend on the numbers."""
+def test_the_guard_follows_changes_after_a_restore(
+    server_url: str, database_url: str, writer: Writer, admin: psycopg.Connection
+) -> None:
+    """A dump renumbers the columns, so the guard must not depend on their numbers."""
     admin.execute(
         "alter table walltrack.orders drop column signal_id; alter table walltrack.orders rename column attempt_count to tries"
     )

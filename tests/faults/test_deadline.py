@@ -1,4 +1,4 @@
-"""All waiting that alerting causes in a transaction adds up to a bounded time, and a COMMIT is never failed by it."""
+"""The waits that alerting adds to a transaction have a bounded total, and alerting never fails a COMMIT."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def as_fills(bot: Bot) -> None:
 
 @pytest.mark.parametrize("write", [in_one_statement, each_in_a_savepoint, each_in_a_savepoint_that_is_rolled_back, as_fills])
 @pytest.mark.parametrize("lock", LOCKED.values(), ids=LOCKED)
-def test_waits_add_up_to_one(database_url: str, bot: Bot, lock: str, write: Callable[[Bot], None]) -> None:
+def test_all_waits_of_a_transaction_share_one_bound(database_url: str, bot: Bot, lock: str, write: Callable[[Bot], None]) -> None:
     for _ in range(ORDERS):
         bot.create("exit", status="failed", attempt_count=3)
     with psycopg.connect(database_url) as holder:
@@ -88,7 +88,7 @@ def test_two_tables_share_one_deadline(database_url: str, bot: Bot) -> None:
 
 
 def test_a_slow_machine_loses_no_alerts(bot: Bot) -> None:
-    """Time that passes is no waiting: only what could not be had counts against the deadline."""
+    """Elapsed time is not waiting: only waits for locks count against the deadline."""
     bot.execute(
         "create function public.slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.03); return new; end $$;"
         "create trigger slow before insert on walltrack.alerts for each row execute function public.slow()"
@@ -103,7 +103,7 @@ def test_a_slow_machine_loses_no_alerts(bot: Bot) -> None:
 
 
 def raise_many(url: str, settings: str, failed: list[str]) -> None:
-    """25 commits, each with an alert that is raised or repeated."""
+    """Commit 25 times, each time raising or repeating an alert."""
     with psycopg.connect(url, autocommit=True) as connection:
         bot = Bot(connection)
         order = bot.create("exit", status="failed", attempt_count=3)
@@ -129,8 +129,8 @@ def raise_many(url: str, settings: str, failed: list[str]) -> None:
     ["set lock_timeout = '1ms'", "set lock_timeout = '1ms'; set constraints all deferred", "set lock_timeout = 0"],
     ids=["timeout", "timeout, constraints immediate", "no timeout"],
 )
-def test_no_commit_fails_by_its_lock_timeout(database_url: str, settings: str) -> None:
-    """Commits that notify queue for one lock of the whole cluster, where no handler reaches."""
+def test_no_commit_fails_on_its_lock_timeout(database_url: str, settings: str) -> None:
+    """Commits that notify queue for one cluster-wide lock, beyond the reach of exception handlers."""
     failed: list[str] = []
     stop = threading.Event()
 
@@ -150,13 +150,13 @@ def test_no_commit_fails_by_its_lock_timeout(database_url: str, settings: str) -
     assert failed == []
 
 
-def test_constraints_that_are_immediate_before_the_write(database_url: str, bot: Bot) -> None:
+def test_immediate_constraints_restore_the_lock_timeout_after_the_commit(database_url: str, bot: Bot) -> None:
     order = bot.create("exit", status="submitted", attempt_count=2)
     bot.execute("set lock_timeout = '1ms'")
     with bot.connection.transaction():
         bot.execute("set constraints all immediate")
         bot.fail(order)
-        assert bot.execute("show lock_timeout").fetchone() == ("0",)  # for the COMMIT; nothing comes before it any more
+        assert bot.execute("show lock_timeout").fetchone() == ("0",)  # for the COMMIT, which comes next
     assert bot.execute("show lock_timeout").fetchone() == ("1ms",)
 
 
@@ -199,7 +199,7 @@ def test_a_bulk_write_stays_cancelable(database_url: str, bot: Bot) -> None:
     assert bot.alerts() == []
 
 
-def test_a_statement_timeout_ends_a_bulk_write_that_is_itself_too_long(bot: Bot) -> None:
+def test_a_statement_timeout_still_ends_a_slow_bulk_write(bot: Bot) -> None:
     for _ in range(200):
         bot.create("exit", status="submitted", attempt_count=2)
     bot.execute(
@@ -212,7 +212,7 @@ def test_a_statement_timeout_ends_a_bulk_write_that_is_itself_too_long(bot: Bot)
 
 
 def test_several_locks_of_one_write_share_one_deadline(database_url: str, bot: Bot) -> None:
-    """Each is let go just before it would time out, and the next one is held by then."""
+    """Each lock is released just before its wait would time out, when the next one is already held."""
     for _ in range(20):
         bot.create("exit", status="submitted", attempt_count=2)
     holders = [psycopg.connect(database_url) for _ in range(3)]
@@ -251,7 +251,7 @@ def test_the_wait_for_another_writer_of_the_same_key_counts(database_url: str, b
 
 
 def test_three_locks_of_one_write_fit_into_the_deadline(bot: Bot) -> None:
-    """Of two tables, and of the row or the key of an alert: each wait has a third of what is left."""
+    """Locks of two tables, and of the row or key of an alert: each wait gets a third of the remaining time."""
     first = bot.execute(
         "select p.proname, substring(c.setting from 'lock_timeout=(.*)ms')::int from pg_proc as p "
         "cross join unnest(p.proconfig) as c (setting) "

@@ -1,4 +1,4 @@
-"""What the reconciler heals, and what it leaves for the next time."""
+"""What the reconciler heals, and what it leaves for its next run."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from tests.faults.helpers import (
     ("kind", "attempts"),
     [("bigint", "3000000000"), ("numeric", "NaN"), ("numeric", "Infinity"), ("double precision", "1e300")],
 )
-def test_attempts_out_of_range_still_raise_in_the_end(bot: Bot, admin: psycopg.Connection, kind: str, attempts: str) -> None:
-    """Whatever counts as exhausted gets its alert, if not by the write itself then by the reconciler."""
+def test_attempts_out_of_range_raise_in_the_end(bot: Bot, admin: psycopg.Connection, kind: str, attempts: str) -> None:
+    """Every exhausted order gets its alert, if not from the write itself then from the reconciler."""
     admin.execute(f"alter table walltrack.orders alter column attempt_count type {kind}; {WATCH_AGAIN}")  # type: ignore[arg-type]
     order = bot.create("exit", status="submitted")
     other = bot.create("exit", status="submitted", attempt_count=2)
@@ -38,11 +38,11 @@ def test_attempts_out_of_range_still_raise_in_the_end(bot: Bot, admin: psycopg.C
     with disabled(admin):
         bot.fail(other)
     reconcile(bot)
-    assert bot.alert(other).is_open  # one order that cannot be told never stops the others
+    assert bot.alert(other).is_open  # one order that cannot be reported never stops the others
     assert bot.alert(order).is_open
 
 
-def test_an_order_that_cannot_be_read_is_not_a_deleted_one(bot: Bot, admin: psycopg.Connection) -> None:
+def test_an_unreadable_order_does_not_count_as_deleted(bot: Bot, admin: psycopg.Connection) -> None:
     order = bot.create("exit", status="failed", attempt_count=3)
     admin.execute(f"alter table walltrack.orders alter column amount_sol type text; {WATCH_AGAIN}")  # type: ignore[arg-type]
     bot.update(order, amount_sol="n/a", status="pending", attempt_count=1)
@@ -51,7 +51,7 @@ def test_an_order_that_cannot_be_read_is_not_a_deleted_one(bot: Bot, admin: psyc
 
 
 def test_the_reconciler_heals_the_other_tables(bot: Bot, admin: psycopg.Connection) -> None:
-    """A watched table that was dropped, or lost a column, does not keep the reconciler from the rest."""
+    """A watched table that was dropped or lost a column does not stop the reconciler from healing the others."""
     order = bot.create("exit", status="submitted", attempt_count=2)
     for table in ("dropped", "renamed"):
         admin.execute(f"create table walltrack.{table} (like walltrack.orders including defaults)")  # type: ignore[arg-type]
@@ -63,20 +63,20 @@ def test_the_reconciler_heals_the_other_tables(bot: Bot, admin: psycopg.Connecti
     assert bot.alert(order).is_open
 
 
-def test_a_fault_that_was_not_healed_is_not_forgotten(bot: Bot, admin: psycopg.Connection) -> None:
+def test_an_unhealed_fault_is_kept(bot: Bot, admin: psycopg.Connection) -> None:
     order = bot.create("exit", status="submitted", attempt_count=2)
     admin.execute("delete from walltrack.watched_tables;" + BROKEN)
     bot.fail(order)
     admin.execute(MENDED)
-    reconcile(bot)  # knows of no table
+    reconcile(bot)  # the reconciler finds no watched table
     assert bot.alerts(order) == [] and states(bot) == ["23514"]
     admin.execute(WATCH_AGAIN)
     assert reconcile(bot) == (1, 0)
     assert states(bot) == []
 
 
-def test_a_fault_of_an_open_transaction_is_not_forgotten(database_url: str, bot: Bot, admin: psycopg.Connection) -> None:
-    """It commits after the reconciler has looked, with an id below one that was committed before."""
+def test_a_fault_of_an_open_transaction_is_kept(database_url: str, bot: Bot, admin: psycopg.Connection) -> None:
+    """The transaction commits after the reconciler has looked, with an id below one committed earlier."""
     first, second = (bot.create("exit", status="submitted", attempt_count=2) for _ in range(2))
     with psycopg.connect(database_url) as slow:
         admin.execute(BROKEN)
@@ -91,8 +91,8 @@ def test_a_fault_of_an_open_transaction_is_not_forgotten(database_url: str, bot:
     assert states(bot) == []
 
 
-def test_an_endless_host_trigger_on_alerts(bot: Bot, admin: psycopg.Connection, heard: list[str]) -> None:
-    """A trigger that swallows what is inserted: the write gives up by itself, not by its timeout."""
+def test_a_write_survives_an_endless_host_trigger_on_alerts(bot: Bot, admin: psycopg.Connection, heard: list[str]) -> None:
+    """The trigger swallows every inserted row: the write gives up by itself before its timeout."""
     order = bot.create("exit", status="submitted", attempt_count=2)
     admin.execute(HOST_TRIGGER.format(body="return null;"))  # type: ignore[arg-type]
     bot.execute("set statement_timeout = '10s'")
@@ -107,7 +107,7 @@ def test_an_endless_host_trigger_on_alerts(bot: Bot, admin: psycopg.Connection, 
 
 
 @pytest.mark.parametrize("silent", [disabled, replica])
-def test_what_no_trigger_saw_is_healed(bot: Bot, silent: Callable[[psycopg.Connection], Iterator[None]]) -> None:
+def test_writes_missed_by_the_triggers_are_healed(bot: Bot, silent: Callable[[psycopg.Connection], Iterator[None]]) -> None:
     fresh = bot.create("exit", status="submitted", attempt_count=2)
     again, filled, cancelled, deleted = (bot.create("exit", status="failed", attempt_count=3) for _ in range(4))
     held, later = (bot.create("exit", status="failed", attempt_count=3) for _ in range(2))
@@ -134,8 +134,8 @@ def test_what_no_trigger_saw_is_healed(bot: Bot, silent: Callable[[psycopg.Conne
     assert reconcile(bot) == (0, 0)
 
 
-def test_a_repeat_that_no_trigger_saw_is_told(bot: Bot) -> None:
-    """An open alert does not go on showing the attempts and the error of before."""
+def test_a_repeat_missed_by_the_triggers_updates_the_alert(bot: Bot) -> None:
+    """An open alert does not keep showing outdated attempts and an outdated error."""
     order = bot.create("exit", status="failed", attempt_count=3, last_error="before")
     with replica(bot.connection):
         bot.retry(order)
@@ -156,8 +156,8 @@ alter table walltrack.orders add column venue walltrack.venue;
 """
 
 
-def test_a_row_that_cannot_become_json(bot: Bot, admin: psycopg.Connection, heard: list[str]) -> None:
-    """Only mapped columns are read, and no cast of a type's owner is called."""
+def test_a_row_need_not_convert_to_json(bot: Bot, admin: psycopg.Connection, heard: list[str]) -> None:
+    """The guard reads only mapped columns and calls no cast of the type's owner."""
     admin.execute(CAST)
     order = bot.create("exit", status="submitted", attempt_count=2)
     bot.update(order, venue="bad")
@@ -169,7 +169,7 @@ def test_a_row_that_cannot_become_json(bot: Bot, admin: psycopg.Connection, hear
     assert (heard, bot.faults()) == ([], [])
 
 
-def test_a_time_that_is_none_is_not_a_deleted_order(bot: Bot, admin: psycopg.Connection) -> None:
+def test_an_invalid_time_does_not_count_as_a_deletion(bot: Bot, admin: psycopg.Connection) -> None:
     admin.execute(HOSTS_TRIGGERS)
     admin.execute("alter table walltrack.orders alter column updated_at type text")
     order = bot.create("exit", status="failed", attempt_count=3)
@@ -180,7 +180,7 @@ def test_a_time_that_is_none_is_not_a_deleted_order(bot: Bot, admin: psycopg.Con
     assert bot.alert(order).is_open and bot.faults() == []
 
 
-def test_a_status_that_is_null(bot: Bot, admin: psycopg.Connection) -> None:
+def test_a_status_may_be_null(bot: Bot, admin: psycopg.Connection) -> None:
     admin.execute("alter table walltrack.orders alter column status drop not null")
     order = bot.create("exit", status=None, attempt_count=2)
     bot.update(order, attempt_count=3)
@@ -189,8 +189,8 @@ def test_a_status_that_is_null(bot: Bot, admin: psycopg.Connection) -> None:
     assert bot.faults() == []
 
 
-def test_attempts_that_are_null(bot: Bot) -> None:
-    """They are none, not many: the first failures count, and nothing is told before the last one."""
+def test_null_attempts_count_as_none(bot: Bot) -> None:
+    """NULL means no attempts: the first failures count, and only the last one raises an alert."""
     order = bot.create("exit", attempt_count=None, max_attempts=None)
     bot.update(order, status="failed")
     bot.update(order, max_attempts=3)
@@ -205,7 +205,7 @@ def test_attempts_that_are_null(bot: Bot) -> None:
 
 
 def test_a_table_that_was_dropped_has_no_orders(bot: Bot, admin: psycopg.Connection) -> None:
-    """It does not keep the reconciler from resolving, and what was open for its orders is over."""
+    """The dropped table does not stop the reconciler, which resolves the open alerts of its orders."""
     admin.execute("create table walltrack.other (like walltrack.orders including defaults)")
     admin.execute("select walltrack.watch_orders('walltrack.other')")
     order = bot.create("exit", status="failed", attempt_count=3)

@@ -1,4 +1,4 @@
-"""What a host can do to its own table."""
+"""Changes that the host makes to its own table."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ UNINDEXED = (
     ("number", "said"),
     [("12345678901", "order 12345678901 for"), ("'f0296605-3c5b-4d0e-9d7e-2f6c8c1b7a55'", "order f0296605 for")],
 )
-def test_an_order_is_named_so_that_it_can_be_found(bot: Bot, number: str, said: str) -> None:
+def test_an_alert_names_its_order(bot: Bot, number: str, said: str) -> None:
     bot.execute("create table walltrack.trades as select *, '' as number from walltrack.orders limit 0")
     bot.execute("""select walltrack.watch_orders('walltrack.trades', '{"order_id": "number"}')""")
     bot.execute(
@@ -46,7 +46,7 @@ def test_an_order_is_named_so_that_it_can_be_found(bot: Bot, number: str, said: 
 
 
 @pytest.mark.parametrize(("column", "kind"), RETYPED.items())
-def test_a_retyped_column_in_a_new_session(database_url: str, admin: psycopg.Connection, column: str, kind: str) -> None:
+def test_a_new_session_copes_with_a_retyped_column(database_url: str, admin: psycopg.Connection, column: str, kind: str) -> None:
     admin.execute(UNINDEXED + HOSTS_TRIGGERS)  # type: ignore[arg-type]
     admin.execute(f"alter table walltrack.orders alter column {column} type {kind}")  # type: ignore[arg-type]
     with psycopg.connect(database_url, autocommit=True) as connection:
@@ -59,8 +59,8 @@ def test_a_retyped_column_in_a_new_session(database_url: str, admin: psycopg.Con
 
 
 @pytest.mark.parametrize(("column", "kind"), RETYPED.items())
-def test_a_retyped_column_in_a_session_that_goes_on(bot: Bot, admin: psycopg.Connection, column: str, kind: str) -> None:
-    """A connection from a pool does not end because a migration of the host changes a type."""
+def test_a_running_session_copes_with_a_retyped_column(bot: Bot, admin: psycopg.Connection, column: str, kind: str) -> None:
+    """A pooled connection outlives a host migration that changes a type."""
     order = bot.create("exit", status="submitted", attempt_count=2)
     bot.lock(order)
     bot.delete(bot.create("exit", status="failed", attempt_count=3))
@@ -74,7 +74,7 @@ def test_a_retyped_column_in_a_session_that_goes_on(bot: Bot, admin: psycopg.Con
 
 
 @pytest.mark.parametrize(("column", "kind"), RETYPED.items())
-def test_watching_again_mends_a_session_that_goes_on(bot: Bot, admin: psycopg.Connection, column: str, kind: str) -> None:
+def test_watching_again_mends_a_running_session(bot: Bot, admin: psycopg.Connection, column: str, kind: str) -> None:
     order = bot.create("exit", status="submitted", attempt_count=2)
     bot.lock(order)
     bot.delete(bot.create("exit", status="failed", attempt_count=3))
@@ -86,8 +86,8 @@ def test_watching_again_mends_a_session_that_goes_on(bot: Bot, admin: psycopg.Co
 
 
 @pytest.mark.parametrize("column", ["token_address", "token_symbol", "position_id", "side", "amount_sol", "is_simulated"])
-def test_a_column_that_has_gone_costs_its_fact_only(bot: Bot, admin: psycopg.Connection, heard: list[str], column: str) -> None:
-    """Where no superuser installed, nothing writes the guard again."""
+def test_a_missing_column_costs_only_its_fact(bot: Bot, admin: psycopg.Connection, heard: list[str], column: str) -> None:
+    """Without a superuser at installation, nothing rewrites the guard."""
     order = bot.create("exit", status="submitted", attempt_count=2)
     bot.delete(bot.create("exit", status="failed", attempt_count=3))
     admin.execute(NOBODY_FOLLOWS + HOSTS_TRIGGERS)
@@ -111,7 +111,7 @@ def test_a_column_that_has_gone_costs_its_fact_only(bot: Bot, admin: psycopg.Con
     ],
 )
 def test_watching_a_table_never_breaks_it(bot: Bot, change: str) -> None:
-    """What the guard cannot compare is refused, or it works; it does not make every later write fail."""
+    """Watching either works or is refused; it never makes every later write fail."""
     bot.execute("create table walltrack.other (like walltrack.orders including defaults)")
     bot.execute(f"alter table walltrack.other {change}")
     try:

@@ -1,4 +1,4 @@
-"""Names that PostgreSQL cuts, tables that take the name of another one, and rows that outlive their table."""
+"""Names that PostgreSQL truncates, tables that take another table's name, and rows that outlive their table."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def open_keys(bot: Bot) -> list[str | None]:
 @pytest.mark.parametrize(
     ("schema", "one", "two"), [(LONG, ONE, TWO), ("Ünïcödé" * 4, "表" * 20 + "1", "表" * 20 + "2"), ('a"b', 'c"', 'c"_')]
 )
-def test_guards_of_tables_with_long_names_are_two(bot: Bot, schema: str, one: str, two: str) -> None:
+def test_tables_with_long_names_have_separate_guards(bot: Bot, schema: str, one: str, two: str) -> None:
     quoted = ['"' + name.replace('"', '""') + '"' for name in (schema, one, two)]
     bot.execute(f"create schema {quoted[0]}")
     for number, (table, attempts) in enumerate(((quoted[1], "attempt_count"), (quoted[2], "tries"))):
@@ -62,9 +62,7 @@ def test_a_function_of_the_host_is_not_overwritten(bot: Bot) -> None:
 # Tables that are exchanged
 
 
-def test_a_table_that_is_swapped_by_renames_is_reported(
-    database_url: str, bot: Bot, admin: psycopg.Connection, told: list[str]
-) -> None:
+def test_a_table_swapped_by_renames_is_reported(database_url: str, bot: Bot, admin: psycopg.Connection, told: list[str]) -> None:
     admin.execute("create table walltrack.copy (like walltrack.orders including all)")
     admin.execute("alter table walltrack.orders rename to orders_old")
     assert told == []
@@ -80,7 +78,7 @@ def test_a_table_that_is_swapped_by_renames_is_reported(
     assert ill(bot) == []
 
 
-def test_a_table_that_is_only_renamed_is_fine(bot: Bot, admin: psycopg.Connection, told: list[str]) -> None:
+def test_a_renamed_table_is_not_reported(bot: Bot, admin: psycopg.Connection, told: list[str]) -> None:
     admin.execute("alter table walltrack.orders rename to trades; create table other (id int)")
     assert (ill(bot), told) == ([], [])
 
@@ -93,7 +91,7 @@ def test_a_table_with_children_is_refused(bot: Bot) -> None:
     assert caught.value.sqlstate == "WT004"
 
 
-def test_a_child_that_comes_later_is_reported(bot: Bot, admin: psycopg.Connection, told: list[str]) -> None:
+def test_a_child_added_later_is_reported(bot: Bot, admin: psycopg.Connection, told: list[str]) -> None:
     admin.execute("create table walltrack.child () inherits (walltrack.orders)")
     assert told and told[0].startswith("WARNING walltrack_alerts: the orders of walltrack.child raise no alerts")
     (check,) = ill(bot)
@@ -123,7 +121,7 @@ def test_a_dropped_table_is_forgotten(bot: Bot, admin: psycopg.Connection) -> No
     ["999999", "'pg_class'::regclass::oid", "'public.stranger'::regclass::oid", "'walltrack.alerts_pkey'::regclass::oid"],
 )
 def test_a_row_that_names_another_object_does_no_harm(database_url: str, bot: Bot, number: str) -> None:
-    """A dump keeps the number of a table that was dropped; where it is restored, the number may be another object's."""
+    """A dump keeps the oid of a dropped table; where it is restored, the oid may belong to another object."""
     bot.execute("create table public.stranger (id int primary key, status text)")
     bot.execute(
         "insert into walltrack.watched_tables (table_id, table_name, columns, cancel_pattern) "

@@ -1,4 +1,4 @@
-"""Writes inside of writes: the alert agrees with the order as it ends, whatever fired in which order."""
+"""Nested writes: the alert agrees with the final state of the order, whatever the order of the triggers."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def host_trigger(bot: Bot, name: str, body: str, event: str = "update") -> None:
 
 
 def agrees(bot: Bot, order: uuid.UUID) -> None:
-    """Nothing was reported, and there is nothing to heal."""
+    """Check that no fault was reported and that the reconciler finds nothing to heal."""
     assert bot.faults() == []
     assert reconcile(bot) == (0, 0)
 
 
 @pytest.mark.parametrize("name", [BEFORE_OURS, AFTER_OURS])
-def test_a_fill_that_a_trigger_takes_back(bot: Bot, name: str) -> None:
+def test_a_trigger_may_take_back_a_fill(bot: Bot, name: str) -> None:
     order = bot.create("exit", status="failed", attempt_count=3)
     host_trigger(
         bot, name, "if new.status = 'filled' and new.tx_signature is null then "
@@ -42,7 +42,7 @@ def test_a_fill_that_a_trigger_takes_back(bot: Bot, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [BEFORE_OURS, AFTER_OURS])
-def test_a_failure_that_a_trigger_cancels(bot: Bot, name: str) -> None:
+def test_a_trigger_may_cancel_a_failed_order(bot: Bot, name: str) -> None:
     order = bot.create("exit", status="submitted", attempt_count=2)
     host_trigger(
         bot, name, "if new.status = 'failed' then "
@@ -55,7 +55,7 @@ def test_a_failure_that_a_trigger_cancels(bot: Bot, name: str) -> None:
 
 @pytest.mark.parametrize("name", [BEFORE_OURS, AFTER_OURS])
 @pytest.mark.parametrize("depth", [1, 4])
-def test_failures_in_failures_leave_the_newest_attempts(bot: Bot, name: str, depth: int) -> None:
+def test_nested_failures_leave_the_newest_attempts(bot: Bot, name: str, depth: int) -> None:
     order = bot.create("exit", status="submitted", attempt_count=2)
     host_trigger(
         bot, name, f"if new.attempt_count < {3 + depth} then "
@@ -66,8 +66,8 @@ def test_failures_in_failures_leave_the_newest_attempts(bot: Bot, name: str, dep
     agrees(bot, order)
 
 
-def test_a_trigger_that_writes_a_sibling_of_the_same_statement(bot: Bot) -> None:
-    """One order of a pair is filled, which cancels the other one; one UPDATE had failed both."""
+def test_a_trigger_may_write_a_sibling_of_the_same_statement(bot: Bot) -> None:
+    """One UPDATE fails both orders of a pair, and a host trigger then fills the sibling."""
     first, second = sorted((bot.create("exit", status="submitted", attempt_count=2) for _ in range(2)), key=str)
     host_trigger(
         bot, BEFORE_OURS, "if new.status = 'failed' then update walltrack.orders set status = 'filled' "
@@ -81,7 +81,7 @@ def test_a_trigger_that_writes_a_sibling_of_the_same_statement(bot: Bot) -> None
     agrees(bot, first)
 
 
-def test_a_trigger_that_deletes_the_order(bot: Bot) -> None:
+def test_a_trigger_may_delete_the_order(bot: Bot) -> None:
     order = bot.create("exit", status="submitted", attempt_count=2)
     host_trigger(bot, BEFORE_OURS, "if new.status = 'failed' then delete from walltrack.orders where id = new.id; end if;")
     bot.fail(order)
@@ -89,7 +89,7 @@ def test_a_trigger_that_deletes_the_order(bot: Bot) -> None:
     agrees(bot, order)
 
 
-def test_a_trigger_that_puts_a_deleted_order_back(bot: Bot) -> None:
+def test_a_trigger_may_put_a_deleted_order_back(bot: Bot) -> None:
     order = bot.create("exit", status="failed", attempt_count=3)
     host_trigger(bot, BEFORE_OURS, "insert into walltrack.orders select old.*;", "delete")
     bot.delete(order)
@@ -97,7 +97,7 @@ def test_a_trigger_that_puts_a_deleted_order_back(bot: Bot) -> None:
     agrees(bot, order)
 
 
-def test_a_deferred_trigger_of_the_host(bot: Bot) -> None:
+def test_a_deferred_host_trigger_may_write_orders(bot: Bot) -> None:
     order = bot.create("exit", status="submitted", attempt_count=2)
     bot.execute(
         "create function public.late() returns trigger language plpgsql as $$ begin if new.status = 'failed' then "
@@ -125,7 +125,7 @@ def test_a_nested_write_counts_once(bot: Bot) -> None:
 # The id
 
 
-def test_an_id_that_changes_takes_its_alert_along(bot: Bot) -> None:
+def test_the_alert_follows_a_changed_order_id(bot: Bot) -> None:
     order, other = bot.create("exit", status="failed", attempt_count=3, last_error="pool drained"), uuid.uuid4()
     bot.execute("update walltrack.orders set id = %s", (other,))
     assert bot.alert(order).resolution == "Order deleted"
@@ -133,7 +133,7 @@ def test_an_id_that_changes_takes_its_alert_along(bot: Bot) -> None:
     agrees(bot, other)
 
 
-def test_ids_that_are_swapped(bot: Bot) -> None:
+def test_the_alerts_follow_swapped_order_ids(bot: Bot) -> None:
     failed, filled, spare = (
         bot.create("exit", status="failed", attempt_count=3),
         bot.create("exit", status="filled"),
@@ -176,7 +176,7 @@ def test_an_order_that_moves_to_and_fro(bot: Bot) -> None:
     assert (bot.faults(), reconcile(bot)) == ([], (0, 0))
 
 
-def test_partitions_written_directly(bot: Bot, admin: psycopg.Connection) -> None:
+def test_partitions_may_be_written_directly(bot: Bot, admin: psycopg.Connection) -> None:
     bot.execute(PARTITIONED)
     bot.execute("update public.trades_open set attempt_count = 4")
     assert bot.alerts()[0].data["attempts"] == 4
@@ -185,8 +185,8 @@ def test_partitions_written_directly(bot: Bot, admin: psycopg.Connection) -> Non
     assert (bot.faults(), reconcile(bot)) == ([], (0, 0))
 
 
-def test_a_nested_write_that_lost_a_race_counts_as_nested(database_url: str, bot: Bot) -> None:
-    """Another writer raises the alert of the nested order at this moment, so the guard tries again."""
+def test_a_nested_write_may_lose_a_race(database_url: str, bot: Bot) -> None:
+    """Another writer raises the alert of the nested order at the same moment, so the guard retries."""
     first, second = (bot.create("exit", status="submitted", attempt_count=3) for _ in range(2))
     bot.execute(
         f"""

@@ -54,7 +54,7 @@ def test_a_row_that_moves_to_another_partition_resolves(bot: Bot, part: uuid.UUI
 
 
 def test_a_row_that_moves_along_keeps_its_alert(bot: Bot, part: uuid.UUID) -> None:
-    """A manual retry, another failure: one alert, acknowledged once, as in a table without partitions."""
+    """After a manual retry and another failure there is one alert, acknowledged once, as without partitions."""
     bot.execute("update walltrack.parts set status = 'failed', attempt_count = 3")
     bot.call("acknowledge_alert", bot.alert(part).id, "ada")
     bot.execute("update walltrack.parts set status = 'pending'")
@@ -76,7 +76,7 @@ def test_a_deleted_row_of_a_partition_resolves(bot: Bot, part: uuid.UUID) -> Non
     assert bot.alert(part).resolution == "Order deleted"
 
 
-def test_a_broken_alert_and_a_move(bot: Bot, admin: psycopg.Connection, part: uuid.UUID) -> None:
+def test_a_move_succeeds_while_alerting_is_broken(bot: Bot, admin: psycopg.Connection, part: uuid.UUID) -> None:
     admin.execute(BROKEN)
     bot.execute("update walltrack.parts set status = 'failed', attempt_count = 3")
     assert bot.execute("select status from walltrack.parts").fetchone() == ("failed",)
@@ -86,8 +86,8 @@ def test_a_broken_alert_and_a_move(bot: Bot, admin: psycopg.Connection, part: uu
     assert bot.alert(part).is_open
 
 
-def test_a_partition_watched_by_itself(bot: Bot) -> None:
-    """It works, or it is refused: not a table that is watched and whose alerts are all faults."""
+def test_a_single_partition_can_be_watched_or_is_refused(bot: Bot) -> None:
+    """Watching the partition works or is refused; it never turns every alert into a fault."""
     bot.execute(PARTITIONED.replace("select walltrack.watch_orders('walltrack.parts');", ""))
     try:
         bot.execute("select walltrack.watch_orders('walltrack.parts_failed')")
@@ -100,7 +100,7 @@ def test_a_partition_watched_by_itself(bot: Bot) -> None:
     assert bot.alert(order).is_open
 
 
-def test_a_level_in_the_middle(bot: Bot) -> None:
+def test_a_middle_level_can_be_watched(bot: Bot) -> None:
     bot.execute(
         """
         create table public.trades (id int, order_type text, status text, attempt_count int, max_attempts int, last_error text)
@@ -124,8 +124,8 @@ def test_a_level_in_the_middle(bot: Bot) -> None:
     assert bot.faults() == []
 
 
-def test_a_move_is_no_new_failure(bot: Bot, part: uuid.UUID) -> None:
-    """Neither of an alert that is open, nor of one that an operator has resolved."""
+def test_a_move_does_not_count_as_a_failure(bot: Bot, part: uuid.UUID) -> None:
+    """A move counts neither for an open alert nor for one that an operator has resolved."""
     bot.execute("update walltrack.parts set status = 'failed', attempt_count = 3")
     (alert,) = bot.alerts()
     assert (alert.is_open, alert.occurrences) == (True, 1)

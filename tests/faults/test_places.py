@@ -1,4 +1,4 @@
-"""Where an order write can stand."""
+"""The places from which an order can be written."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ PLACES = [
 
 @pytest.mark.parametrize("broken", [False, True], ids=["sound", "broken"])
 @pytest.mark.parametrize("place", PLACES)
-def test_wherever_the_write_stands(
+def test_a_write_raises_its_alert_from_any_place(
     bot: Bot, admin: psycopg.Connection, heard: list[str], place: Callable[[Bot, uuid.UUID], None], broken: bool
 ) -> None:
     order = bot.create("exit", status="submitted", attempt_count=2)

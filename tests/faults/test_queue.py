@@ -1,4 +1,4 @@
-"""The notification queue and two-phase commit: settings that only a server of one's own has."""
+"""The notification queue and two-phase commit, which need a dedicated server with its own settings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.own_server
 
 @pytest.fixture(scope="module")
 def tight_server() -> Iterator[str]:
-    """A server with the smallest notification queue there is, and with prepared transactions."""
+    """A server with the smallest possible notification queue, and with prepared transactions."""
     if not is_available():
         pytest.skip("needs the embedded PostgreSQL")
     folder = Path(tempfile.mkdtemp(prefix="wt-", dir="/tmp"))  # short enough for a Unix socket
@@ -70,7 +70,7 @@ def clog(bot: Bot, share: float) -> None:
 
 
 def payloads(listener: psycopg.Connection) -> list[str]:
-    """What has arrived, once a marker sent afterwards arrives too."""
+    """The notifications that arrived before a marker sent afterwards."""
     listener.execute("notify walltrack_alerts, 'marker'")
     heard: list[str] = []
     for notification in listener.notifies(timeout=DEADLINE):
@@ -80,7 +80,7 @@ def payloads(listener: psycopg.Connection) -> list[str]:
     pytest.fail(f"the marker did not arrive within {DEADLINE} s")
 
 
-def test_a_clogged_notification_queue(tight: str, tight_bot: Bot) -> None:
+def test_order_writes_survive_a_clogged_notification_queue(tight: str, tight_bot: Bot) -> None:
     bot = tight_bot
     before, during, after = (bot.create("exit", status="submitted", attempt_count=2) for _ in range(3))
     with psycopg.connect(tight, autocommit=True) as listener, psycopg.connect(tight) as stuck:
@@ -105,8 +105,8 @@ def test_a_clogged_notification_queue(tight: str, tight_bot: Bot) -> None:
         assert len(heard) == 1 and str(after) in heard[0]
 
 
-def test_a_full_notification_queue(tight: str, tight_bot: Bot) -> None:
-    """Where any other NOTIFY fails at COMMIT, order writes go on."""
+def test_order_writes_survive_a_full_notification_queue(tight: str, tight_bot: Bot) -> None:
+    """Order writes continue where any other NOTIFY fails at COMMIT."""
     bot = tight_bot
     orders = [bot.create("exit", status="submitted", attempt_count=2) for _ in range(20)]
     with psycopg.connect(tight) as stuck:
@@ -122,8 +122,8 @@ def test_a_full_notification_queue(tight: str, tight_bot: Bot) -> None:
     assert len(bot.events()) == len(orders)
 
 
-async def test_a_listener_beside_a_full_queue_goes_on(tight: str, tight_bot: Bot) -> None:
-    """It is not told and cannot prove that it hears; what happened is read by the clock."""
+async def test_a_listener_beside_a_full_queue_continues(tight: str, tight_bot: Bot) -> None:
+    """The listener gets no notification and cannot verify its connection, so it polls for events."""
     bot = tight_bot
     early, late = (Consumer(tight) for _ in range(2))
     orders = [bot.create("exit", status="submitted", attempt_count=2) for _ in range(2)]
@@ -146,7 +146,7 @@ async def test_a_listener_beside_a_full_queue_goes_on(tight: str, tight_bot: Bot
         try:
             while not step():
                 await asyncio.sleep(0.01)
-            await asyncio.sleep(5)  # two to four seconds of silence have to be proven harmless
+            await asyncio.sleep(5)  # allow for two to four seconds of silence
             assert not going_on.done() and StreamState.STALE not in early.states, early.reasons
             await late.until(lambda: late.states[-1:] == [StreamState.LIVE])
             stuck.rollback()
@@ -160,7 +160,7 @@ async def test_a_listener_beside_a_full_queue_goes_on(tight: str, tight_bot: Bot
 
 
 def test_health_names_who_holds_the_queue(tight: str, tight_bot: Bot) -> None:
-    """The pid and the application of a listener in a long transaction; what it runs is nobody's business."""
+    """health() shows the pid and the application of a listener in a long transaction, but not its query."""
     bot = tight_bot
     with psycopg.connect(tight, application_name="stuck listener") as stuck:
         stuck.execute("listen walltrack_alerts")
@@ -183,7 +183,7 @@ def test_health_names_who_holds_the_queue(tight: str, tight_bot: Bot) -> None:
 
 
 def queue_health(bot: Bot) -> list[Check]:
-    """What health() finds of the queue and of skipped notifications."""
+    """What health() reports about the queue and skipped notifications."""
     with bot.connection.cursor(row_factory=class_row(Check)) as cursor:
         return cursor.execute(
             "select * from walltrack.health() where name in ('notification queue', 'skipped notifications') order by name"
@@ -191,7 +191,7 @@ def queue_health(bot: Bot) -> list[Check]:
 
 
 def test_a_bulk_write_does_not_fill_the_queue_by_itself(tight_bot: Bot) -> None:
-    """Its notifications enter the queue at COMMIT: a look at the queue before does not see them."""
+    """Its notifications enter the queue only at COMMIT, so an earlier check of the queue does not see them."""
     bot = tight_bot
     bot.execute(
         "insert into walltrack.orders (order_type, side, token_address, amount_sol, expected_price, status, attempt_count) "
@@ -203,7 +203,7 @@ def test_a_bulk_write_does_not_fill_the_queue_by_itself(tight_bot: Bot) -> None:
 
 
 def test_two_phase_commit(tight_bot: Bot) -> None:
-    """PostgreSQL prepares no transaction that has notified. One that touches no alert is none of our business."""
+    """PostgreSQL cannot prepare a transaction that has notified. Alerting leaves those that touch no alert alone."""
     bot = tight_bot
     order = bot.create("exit", status="submitted", attempt_count=1)
     bot.execute("begin")

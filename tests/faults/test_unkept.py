@@ -1,4 +1,4 @@
-"""Where the fault itself cannot be kept."""
+"""Faults that cannot be kept in alert_faults."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.faults.helpers import (
         "alter table walltrack.alert_faults rename column message to text",
     ],
 )
-def test_without_alert_faults_the_warning_still_tells(bot: Bot, admin: psycopg.Connection, heard: list[str], gone: str) -> None:
+def test_without_alert_faults_the_warning_is_still_sent(bot: Bot, admin: psycopg.Connection, heard: list[str], gone: str) -> None:
     order = bot.create("exit", status="submitted", attempt_count=2)
     admin.execute(f"{BROKEN}; {gone}")  # type: ignore[arg-type]
     bot.fail(order)
@@ -34,8 +34,10 @@ def test_without_alert_faults_the_warning_still_tells(bot: Bot, admin: psycopg.C
     assert len(heard) == 1 and heard[0].endswith("(23514)")
 
 
-def test_a_held_alert_faults_holds_up_nobody(database_url: str, bot: Bot, admin: psycopg.Connection, heard: list[str]) -> None:
-    """Somebody empties alert_faults in an open transaction: the wait for it is bounded like that for an alert."""
+def test_a_locked_alert_faults_delays_no_order_write(
+    database_url: str, bot: Bot, admin: psycopg.Connection, heard: list[str]
+) -> None:
+    """Another session empties alert_faults in an open transaction: the wait is bounded like that for an alert."""
     order = bot.create("exit", status="submitted", attempt_count=2)
     admin.execute(BROKEN)
     bot.execute("set statement_timeout = 0")
@@ -50,8 +52,8 @@ def test_a_held_alert_faults_holds_up_nobody(database_url: str, bot: Bot, admin:
     assert len(heard) == 1 and heard[0].endswith("(23514)")
 
 
-def test_a_warning_that_the_client_cannot_read(bot: Bot, admin: psycopg.Connection) -> None:
-    """The id is Cyrillic, the client speaks LATIN1: the warning cannot be sent, the order is written all the same."""
+def test_an_order_is_written_when_its_warning_is_unencodable(bot: Bot, admin: psycopg.Connection) -> None:
+    """The id is Cyrillic and the client uses LATIN1: the warning cannot be sent, but the order is written."""
     bot.execute(HOSTS_TRIGGERS)  # their log takes uuids
     bot.execute("alter table walltrack.orders alter column id drop default, alter column id type text")
     bot.execute(WATCH_AGAIN)

@@ -1,4 +1,4 @@
-"""Columns that no one mapped, types of other roles, huge texts, and settings of the session."""
+"""Unmapped columns, types of other roles, huge texts, and session settings."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ UNMAPPED = {
 
 
 @pytest.mark.parametrize(("kind", "value"), UNMAPPED.values(), ids=UNMAPPED)
-def test_a_column_that_is_not_mapped_is_not_read(
-    bot: Bot, admin: psycopg.Connection, heard: list[str], kind: str, value: str
-) -> None:
+def test_an_unmapped_column_is_not_read(bot: Bot, admin: psycopg.Connection, heard: list[str], kind: str, value: str) -> None:
     admin.execute("create type walltrack.pair as (a int, b text); create domain walltrack.never as int check (value > 5)")
     admin.execute(f"alter table walltrack.orders add column raw {kind}")  # type: ignore[arg-type]
     order, missed = (bot.create("exit", status="submitted", attempt_count=2) for _ in range(2))
@@ -36,7 +34,7 @@ def test_a_column_that_is_not_mapped_is_not_read(
     assert (heard, bot.faults()) == ([], [])
 
 
-def test_a_mapped_json_column_with_a_null_character(bot: Bot, admin: psycopg.Connection, heard: list[str]) -> None:
+def test_a_mapped_json_column_may_contain_a_null_character(bot: Bot, admin: psycopg.Connection, heard: list[str]) -> None:
     admin.execute("alter table walltrack.orders alter column last_error type json using null")
     order = bot.create("exit", status="submitted", attempt_count=2)
     bot.execute("""update walltrack.orders set status = 'failed', attempt_count = 3, last_error = '{"a":"\\u0000"}'""")
@@ -125,7 +123,7 @@ def test_a_setting_of_the_session_changes_nothing(bot: Bot, heard: list[str], se
 
 @pytest.mark.parametrize("column", ["status", "order_type", "last_error", "token_symbol"])
 def test_a_collation_of_a_column_changes_no_plan(bot: Bot, admin: psycopg.Connection, column: str) -> None:
-    """A key that is compared under another collation than the index has is looked for by walking the table."""
+    """Comparing a key under another collation than that of the index would need a sequential scan."""
     admin.execute("drop index walltrack.orders_open_idx, walltrack.orders_next_retry_at_idx")
     admin.execute("alter table walltrack.orders drop constraint orders_status_is_known, drop constraint orders_type_is_known")
     admin.execute(f'alter table walltrack.orders alter column {column} type text collate "POSIX"')  # type: ignore[arg-type]

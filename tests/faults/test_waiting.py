@@ -34,7 +34,7 @@ def test_a_held_alert_delays_a_write_by_a_bounded_time(database_url: str, bot: B
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_held_alert_and_the_end_of_its_order(database_url: str, bot: Bot, heard: list[str], end: str) -> None:
+def test_the_end_of_an_order_survives_a_held_alert(database_url: str, bot: Bot, heard: list[str], end: str) -> None:
     order = bot.create("exit", status="failed", attempt_count=3)
     bot.execute("set statement_timeout = '5s'")
     with psycopg.connect(database_url) as operator:
@@ -83,7 +83,7 @@ def test_many_held_alerts_delay_a_truncate_once(database_url: str, bot: Bot) -> 
     assert reconcile(bot) == (0, 200)
 
 
-def test_a_short_statement_timeout_of_the_bot(database_url: str, bot: Bot, heard: list[str]) -> None:
+def test_a_short_statement_timeout_loses_no_order(database_url: str, bot: Bot, heard: list[str]) -> None:
     """The bot's own timeout is shorter than the wait for a held alert: the order is written all the same."""
     order = bot.create("exit", status="failed", attempt_count=3)
     with psycopg.connect(database_url) as operator:
@@ -97,7 +97,9 @@ def test_a_short_statement_timeout_of_the_bot(database_url: str, bot: Bot, heard
     assert reconcile(bot) == (0, 1)
 
 
-def test_a_deadlock(database_url: str, bot: Bot, admin: psycopg.Connection, heard: list[str]) -> None:
+def test_a_deadlock_does_not_fail_the_order_write(
+    database_url: str, bot: Bot, admin: psycopg.Connection, heard: list[str]
+) -> None:
     """An operator holds the alert and waits for the order, the writer holds the order and waits for the alert."""
     order = bot.create("exit", status="failed", attempt_count=3)
     bot.execute("set deadlock_timeout = '10ms'")  # before lock_timeout ends the wait
@@ -121,8 +123,10 @@ def test_a_deadlock(database_url: str, bot: Bot, admin: psycopg.Connection, hear
 @pytest.mark.parametrize("theirs", ["read committed", "serializable"])
 @pytest.mark.parametrize("ours", ["repeatable read", "serializable"])
 @pytest.mark.parametrize("end", [None, *ENDS])
-def test_a_serialization_failure(database_url: str, bot: Bot, heard: list[str], ours: str, theirs: str, end: str | None) -> None:
-    """The alert was changed after the writer's snapshot: PostgreSQL refuses to touch it, the order is written."""
+def test_a_serialization_failure_does_not_fail_the_order_write(
+    database_url: str, bot: Bot, heard: list[str], ours: str, theirs: str, end: str | None
+) -> None:
+    """The alert changed after the writer's snapshot: PostgreSQL refuses to update it, but the order is written."""
     order = bot.create("exit", status="failed", attempt_count=3)
     alert = bot.alert(order)
     bot.execute(f"begin isolation level {ours}")
@@ -147,7 +151,7 @@ def test_a_serialization_failure(database_url: str, bot: Bot, heard: list[str], 
 
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
-def test_an_alert_raised_by_somebody_else_meanwhile(database_url: str, bot: Bot, heard: list[str], level: str) -> None:
+def test_another_writer_may_raise_the_alert_meanwhile(database_url: str, bot: Bot, heard: list[str], level: str) -> None:
     order = bot.create("exit", status="submitted", attempt_count=2)
     bot.execute(f"begin isolation level {level}")
     bot.execute("select count(*) from walltrack.orders")

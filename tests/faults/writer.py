@@ -1,4 +1,4 @@
-"""A writer of orders whose table is changed while it goes on writing."""
+"""An order writer whose table changes while it continues to write."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FREED = (
 
 
 class Writer:
-    """Writes orders of a table whose columns (and itself) have changed their names; it has written some before."""
+    """Writes to a table that was renamed, or whose columns were, after it had written some orders."""
 
     def __init__(self, bot: Bot, table: str = "walltrack.orders") -> None:
         self.bot = bot
@@ -40,7 +40,7 @@ class Writer:
         self.write(status="failed", attempt_count=attempts, last_error=error)
 
     def assert_alerts(self) -> None:
-        """Everything works: raise, repeat, resolve, raise after another creation; and nothing was reported."""
+        """Check that raising, repeating, resolving and raising anew work, and that no fault was reported."""
         self.write(locked_by="worker-2")
         self.fail()
         alert = self.bot.alert(self.order)
