@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 REV ?= HEAD
 COV ?= --cov --cov-report=term
-JOBS ?= -n auto --maxprocesses 4 --dist loadfile
+JOBS ?= -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test lint reference bench bench-compare soak soak-stream screenshots clean
 
