@@ -253,7 +253,7 @@ def test_a_proxy_login_distinguishes_two_roles(proxy: Proxy, panel: Panel, open_
 LESS = {
     "the panel's own host": ("proxy_set_header Host $http_host;", ""),
     "a host without its port": ("proxy_set_header Host $http_host;", "proxy_set_header Host $host;"),
-    "the prefix left in the path": ("/;      # its slash takes the prefix away", ";"),
+    "the prefix left in the path": ("/;      # the trailing slash removes the prefix", ";"),
 }
 
 
