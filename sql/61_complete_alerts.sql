@@ -82,7 +82,7 @@ begin
       p_order.side, walltrack.clip(walltrack.first_text(v_data, 'side'), 20),
       case v_type when 'entry' then 'buy' when 'exit' then 'sell' end
     ),
-    'amount_sol', case when abs(v_amount) < 1e40 and scale(v_amount) <= 40 then v_amount end,
+    'amount_sol', walltrack.limit_amount(v_amount),
     'is_simulated', coalesce(
       p_order.is_simulated, walltrack.parse_is_simulated(walltrack.first_text(v_data, 'is_simulated', 'simulated', 'mode'))
     )

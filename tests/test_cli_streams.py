@@ -108,7 +108,7 @@ def test_json_is_complete_in_any_encoding(database_url: str, bot: Bot, encoding:
     assert json.loads(run_encoded(database_url, encoding, "alerts", "show", alert, "--json")[0])["data"]["token_symbol"] == SYMBOL
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full exists on Linux only")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is simulated by /dev/full, which only Linux has")
 def test_unwritable_output_is_an_error(database_url: str, bot: Bot) -> None:
     bot.exhaust(bot.create("exit"))
     for arguments in (("alerts", "list"), ("alerts", "list", "--json"), ("doctor",), ("--help",)):

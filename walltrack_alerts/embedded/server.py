@@ -204,7 +204,7 @@ class Cluster:
                 return None
             # If we started it, it names the folder. Root in a container may not read the cwd of others.
             ours = str(self.data_dir) in process.cmdline() or Path(process.cwd()) == self.data_dir
-        except psutil.Error:  # ended meanwhile, or of another user
+        except psutil.Error:  # the process has ended, or belongs to another user
             return None
         return process if ours else None
 
