@@ -9,9 +9,9 @@ import psycopg
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.bot import Bot
 from tests.browser.conftest import OpenPage
-from tests.browser.page import SERVER, answered, arrived, badge, deaf, hold, live, row, select
+from tests.support.bot import Bot
+from tests.support.page import SERVER, answered, arrived, badge, deaf, hold, live, row, select
 
 pytestmark = pytest.mark.own_server
 
