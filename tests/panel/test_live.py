@@ -13,15 +13,11 @@ from websockets.exceptions import ConnectionClosed
 
 from bench.crash import Server
 from tests.support.hubs import PATIENCE, RAISE, Json, Site, is_live, serving, until
-from tests.support.poolers import pooled_url
-from tests.support.servers import server
 from walltrack_alerts.errors import DatabaseUnavailableError
 from walltrack_alerts.ui import live
 from walltrack_alerts.ui.live import Hub
 
 pytestmark = pytest.mark.own_server
-
-__all__ = ["pooled_url", "server"]  # fixtures
 
 MANY = RAISE.replace("%s", "n::text") + " from generate_series(1, 200) as n"
 

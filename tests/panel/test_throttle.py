@@ -11,14 +11,12 @@ import httpx
 import pytest
 from starlette.requests import HTTPConnection
 
-from tests.support.panels import Launch, client, guarded, users
+from tests.support.panels import Launch, client
 from walltrack_alerts.ui import PasswordAccess
 from walltrack_alerts.ui.auth import addresses, throttle
 from walltrack_alerts.ui.auth.throttle import WRONG_PASSWORDS, Throttle
 
 pytestmark = pytest.mark.own_server
-
-__all__ = ["guarded", "users"]  # fixtures
 
 PROXY = "127.0.0.1"
 
