@@ -22,7 +22,7 @@ from walltrack_alerts import migrations
 # A suite in a script's background ignores Ctrl-C, and so would the processes that the tests end with Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = [f"tests.support.{name}" for name in ("hubs", "panels", "poolers", "servers")]  # their fixtures
+pytest_plugins = [f"tests.support.{name}" for name in ("embedded", "hubs", "panels", "poolers", "servers")]  # their fixtures
 
 # For long runs: pytest --hypothesis-profile=thorough. A shrinking example can take minutes.
 settings.register_profile("thorough", max_examples=1500, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
