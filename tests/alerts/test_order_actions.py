@@ -17,6 +17,7 @@ from tests.support.bot import Bot
 from walltrack_alerts import Alert
 
 LATER = "2100-01-01 12:00:00 UTC"
+FINAL = {"filled", "cancelled", "cancelled_by_operator", "retries_exhausted"}
 
 
 @pytest.fixture(autouse=True)
@@ -58,8 +59,8 @@ def actions(bot: Bot) -> list[tuple[Any, ...]]:
     return bot.execute("select action, order_id, actor, reason from walltrack.order_actions order by action_id").fetchall()
 
 
-def refused(bot: Bot, alert: Alert, what: str, match: str, sqlstate: str = "WT011") -> None:
-    """Check that the action is refused and changes nothing."""
+def refused(bot: Bot, alert: Alert, what: str, code: str, match: str) -> None:
+    """Check that the action is refused with a reason and its code, and changes nothing."""
 
     def everything() -> list[Any]:
         return [
@@ -70,8 +71,16 @@ def refused(bot: Bot, alert: Alert, what: str, match: str, sqlstate: str = "WT01
     before = everything()
     with pytest.raises(psycopg.Error, match=match) as caught:
         retry(bot, alert) if what == "retry" else cancel(bot, alert)
-    assert caught.value.sqlstate == sqlstate
+    assert (caught.value.sqlstate, caught.value.diag.constraint_name) == ("WT011", code)
     assert everything() == before
+    told = refusal(bot, alert, what)
+    assert told is None or (told["code"], told["reason"]) == (code, caught.value.diag.message_primary)
+
+
+def refusal(bot: Bot, alert: Alert, what: str) -> dict[str, Any] | None:
+    """What order_of_alert() says about an action before anyone tries it."""
+    (order,) = bot.execute("select walltrack.order_of_alert(%s)", (alert.id,)).fetchone() or (None,)
+    return None if order is None else order["refusals"][what]
 
 
 # Done
@@ -204,72 +213,123 @@ def test_a_pending_order_that_is_never_due_is_made_due(bot: Bot) -> None:
     retry(bot, bot.alert(order))
     assert bot.poll() == [order]
     assert actions(bot) == [("retry", str(order), "ada", None)]
-    refused(bot, bot.alert(order), "retry", "ada put the order back at .*, and it is due since .* is the worker running?")
+    refused(
+        bot, bot.alert(order), "retry", "waiting", "ada put the order back at .*, and it is due since .* is the worker running?"
+    )
 
 
 # Refused
 
 
 @pytest.mark.parametrize(
-    ("what", "columns", "match"),
+    ("what", "columns", "code", "match"),
     [
-        ("retry", {"status": "pending", "next_retry_at": LATER}, f"pending already, and it is due at {LATER} and not before"),
+        (
+            "retry",
+            {"status": "pending", "next_retry_at": LATER},
+            "waiting",
+            f"pending already, and it is due at {LATER} and not before",
+        ),
         (
             "retry",
             {"status": "pending", "next_retry_at": "2026-01-02 03:04:05+01"},
+            "waiting",
             "pending already, and it is due since 2026-01-02 02:04:05 UTC, but no worker has taken it yet",
         ),
         (
             "retry",
             {"status": "pending", "next_retry_at": None, "locked_until": LATER, "locked_by": "worker-7"},
+            "locked",
             f"worker-7 is working on the order and holds it until {LATER}",
         ),
-        ("retry", {"status": "submitted"}, "an attempt is under way, the order is submitted"),
-        ("cancel", {"status": "submitted"}, "an attempt is under way"),
-        ("cancel", {"status": "CONFIRMING"}, "an attempt is under way"),
-        ("retry", {"status": "filled"}, "the order was filled meanwhile"),
-        ("cancel", {"status": "Filled", "filled_at": "2026-01-02 03:04:05+01"}, "filled meanwhile, at 2026-01-02 02:04:05 UTC"),
-        ("retry", {"status": "cancelled", "last_error": "sold"}, "the order is cancelled, which is final: sold"),
-        ("cancel", {"status": "cancelled", "last_error": None}, "which is final: no reason given"),
-        ("retry", {"status": "cancelled", "last_error": "Max retries reached (3 attempts)"}, "the retry worker gave up"),
+        ("retry", {"status": "submitted"}, "in_progress", "an attempt is under way, the order is submitted"),
+        ("cancel", {"status": "submitted"}, "in_progress", "an attempt is under way"),
+        ("cancel", {"status": "CONFIRMING"}, "in_progress", "an attempt is under way"),
+        ("retry", {"status": "filled"}, "filled", "the order was filled meanwhile"),
+        (
+            "cancel",
+            {"status": "Filled", "filled_at": "2026-01-02 03:04:05+01"},
+            "filled",
+            "filled meanwhile, at 2026-01-02 02:04:05 UTC",
+        ),
+        ("retry", {"status": "cancelled", "last_error": "sold"}, "cancelled", "the order is cancelled, which is final: sold"),
+        ("cancel", {"status": "cancelled", "last_error": None}, "cancelled", "which is final: no reason given"),
+        (
+            "retry",
+            {"status": "cancelled", "last_error": "Max retries reached (3 attempts)"},
+            "retries_exhausted",
+            "the retry worker gave up",
+        ),
         (
             "retry",
             {"locked_until": LATER, "locked_by": "worker-7"},
+            "locked",
             f"worker-7 is working on the order and holds it until {LATER}",
         ),
-        ("cancel", {"locked_until": LATER}, "a worker is working on the order"),
-        ("cancel", {"locked_until": "infinity", "status": "pending"}, "holds it until it lets go"),
+        ("cancel", {"locked_until": LATER}, "locked", "a worker is working on the order"),
+        ("cancel", {"locked_until": "infinity", "status": "pending"}, "locked", "holds it until it lets go"),
     ],
 )
-def test_a_refusal_has_a_readable_reason(bot: Bot, what: str, columns: dict[str, Any], match: str) -> None:
+def test_a_refusal_has_a_code_and_a_readable_reason(bot: Bot, what: str, columns: dict[str, Any], code: str, match: str) -> None:
     order = failed(bot)
     alert = bot.alert(order)
     bot.update(order, **columns)
-    refused(bot, alert, what, match)
+    refused(bot, alert, what, code, match)
+    told = refusal(bot, alert, what)
+    assert told is not None and told["is_final"] == (code in FINAL)
+
+
+def test_an_order_that_can_be_acted_on_has_no_refusals(bot: Bot) -> None:
+    order = failed(bot)
+    assert (refusal(bot, bot.alert(order), "retry"), refusal(bot, bot.alert(order), "cancel")) == (None, None)
+    bot.update(order, status="pending", next_retry_at=LATER)
+    assert refusal(bot, bot.alert(order), "cancel") is None
+    assert (refusal(bot, bot.alert(order), "retry") or {})["code"] == "waiting"
+
+
+@pytest.mark.parametrize(
+    ("columns", "is_locked", "is_due"),
+    [
+        ({"locked_until": None, "next_retry_at": None}, False, False),
+        ({"locked_until": LATER, "next_retry_at": LATER}, True, False),
+        ({"locked_until": "infinity", "next_retry_at": "1970-01-01"}, True, True),
+        ({"locked_until": "1970-01-01", "next_retry_at": "1970-01-01"}, False, True),
+    ],
+)
+def test_the_database_says_whether_an_order_is_locked_and_due(
+    bot: Bot, columns: dict[str, Any], is_locked: bool, is_due: bool
+) -> None:
+    order = failed(bot, **columns)
+    found = bot.execute(
+        "select (o ->> 'is_locked')::boolean, (o ->> 'is_due')::boolean from walltrack.order_of_alert(%s) as o",
+        (bot.alert(order).id,),
+    ).fetchone()
+    assert found == (is_locked, is_due)
 
 
 def test_a_refusal_names_the_operator_who_was_first(bot: Bot) -> None:
     order = failed(bot)
     alert = bot.alert(order)
     retry(bot, alert, "ada")
-    refused(bot, alert, "retry", r"ada put the order back at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC, and it is due since")
+    refused(bot, alert, "retry", "waiting", r"ada put the order back at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC, and it is due since")
     cancel(bot, alert, "enough", "bob")
-    refused(bot, alert, "cancel", r"bob cancelled the order at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC")
-    refused(bot, alert, "retry", "bob cancelled the order at")
+    refused(bot, alert, "cancel", "cancelled_by_operator", r"bob cancelled the order at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC")
+    refused(bot, alert, "retry", "cancelled_by_operator", "bob cancelled the order at")
 
 
 def test_a_missing_order_is_refused(bot: Bot) -> None:
     order = failed(bot)
     alert = bot.alert(order)
     bot.delete(order)
-    refused(bot, alert, "retry", "the order no longer exists")
+    refused(bot, alert, "retry", "not_found", "the order no longer exists")
 
 
 @pytest.mark.parametrize("what", ["retry", "cancel"])
 def test_order_actions_can_be_switched_off(bot: Bot, what: str) -> None:
     order = failed(bot)
     bot.execute("select walltrack.watch_orders('walltrack.orders', p_order_actions => false)")
-    refused(bot, bot.alert(order), what, "order actions are switched off for walltrack.orders")
+    refused(bot, bot.alert(order), what, "switched_off", "order actions are switched off for walltrack.orders")
+    assert (refusal(bot, bot.alert(order), what) or {})["is_final"] is False
     bot.execute("select walltrack.watch_orders('walltrack.orders', p_order_actions => true)")
     assert cancel(bot, bot.alert(order)).status == "resolved"
 
@@ -278,14 +338,14 @@ def test_an_unwatched_table_is_refused(bot: Bot) -> None:
     order = failed(bot)
     alert = bot.alert(order)
     bot.execute("select walltrack.unwatch_orders('walltrack.orders')")
-    refused(bot, alert, "retry", "no longer watched")
+    refused(bot, alert, "retry", "not_found", "no longer watched")
 
 
 def test_a_reason_that_resembles_the_workers_is_refused(bot: Bot) -> None:
     order = failed(bot)
     with pytest.raises(psycopg.Error, match="what the retry worker writes") as caught:
         cancel(bot, bot.alert(order), " Max retries reached, says ada")
-    assert caught.value.sqlstate == "WT011"
+    assert (caught.value.sqlstate, caught.value.diag.constraint_name) == ("WT011", "reserved_reason")
     assert bot.alert(order).is_open and actions(bot) == []
 
 
@@ -298,13 +358,13 @@ def test_alerts_without_an_order_are_refused(bot: Bot) -> None:
     ):
         alert = bot.call("raise_alert", *arguments)
         assert alert is not None
-        refused(bot, alert, "retry", "the alert does not belong to an order")
+        refused(bot, alert, "retry", "no_order", "the alert does not belong to an order")
     # The alert shows one order and names another.
     bot.execute(
         "update walltrack.alerts set data = data || %s, own_writes = own_writes + 1 where id = %s",
         (Jsonb({"order_id": str(other)}), bot.alert(order).id),
     )
-    refused(bot, bot.alert(order), "retry", "the alert does not belong to an order")
+    refused(bot, bot.alert(order), "retry", "no_order", "the alert does not belong to an order")
     with pytest.raises(psycopg.Error) as caught:
         bot.call("cancel_order", uuid.uuid4(), None, "ada")
     assert caught.value.sqlstate == "WT001"
@@ -327,7 +387,7 @@ def test_an_action_reports_a_missing_column(bot: Bot, harm: str, match: str) -> 
     bot.execute("drop event trigger walltrack_alerts_follow_ddl")  # as without a superuser: the guard does not follow
     bot.execute(f"alter table walltrack.orders {harm}")
     for what in ("retry", "cancel"):
-        refused(bot, alert, what, match)
+        refused(bot, alert, what, "column_missing", match)
 
 
 @pytest.mark.parametrize(
@@ -345,7 +405,7 @@ def test_an_action_reports_a_missing_column(bot: Bot, harm: str, match: str) -> 
 def test_the_reason_of_a_constraint_reaches_the_operator(bot: Bot, harm: str, what: str, match: str) -> None:
     order = failed(bot)
     bot.execute(f"alter table walltrack.orders {harm}")
-    refused(bot, bot.alert(order), what, match)
+    refused(bot, bot.alert(order), what, "table_refused", match)
 
 
 @pytest.mark.parametrize(
@@ -365,7 +425,7 @@ def test_the_reason_of_a_hosts_trigger_reaches_the_operator(bot: Bot, what: str,
         f"create function walltrack.host() returns trigger language plpgsql as $$ begin {body}; end $$;"
         "create trigger host before update on walltrack.orders for each row execute function walltrack.host()"
     )
-    refused(bot, bot.alert(order), what, match)
+    refused(bot, bot.alert(order), what, "table_refused", match)
 
 
 def test_a_hosts_trigger_finds_its_own_tables(bot: Bot) -> None:
@@ -445,7 +505,7 @@ def test_actions_work_on_a_second_generation_table(second: Bot) -> None:
     (alert,) = second.alerts()
     retry(second, alert)
     assert row(second, "it's #1", "public.trades")["status"] == "PENDING"
-    refused(second, alert, "retry", "ada put the order back at .*, and it is due, but no worker has taken it yet")
+    refused(second, alert, "retry", "waiting", "ada put the order back at .*, and it is due, but no worker has taken it yet")
     second.execute("update public.trades set status = 'FAILED', retry_count = 5")
     assert second.alerts()[0].data["attempts"] == 5
     assert cancel(second, alert, "enough").resolution == "Order cancelled"
@@ -461,12 +521,14 @@ def test_actions_on_a_second_generation_table_are_refused(second: Bot) -> None:
     (alert,) = second.alerts()
     second.execute("update public.trades set held_until = now() at time zone 'UTC' + interval '1 h'")
     second.execute("set timezone = 'Asia/Tokyo'")
-    refused(second, alert, "retry", "a worker is working on the order")
+    refused(second, alert, "retry", "locked", "a worker is working on the order")
     second.execute("update public.trades set held_until = now() at time zone 'UTC' - interval '1 s', status = 'EXECUTED'")
-    refused(second, alert, "retry", "the order was executed meanwhile")
+    refused(second, alert, "retry", "filled", "the order was executed meanwhile")
     if second.execute("select pg_typeof(status)::text from public.trades").fetchone() == ("text",):
         second.execute("update public.trades set status = 'parked'")
-        refused(second, alert, "cancel", "the order is 'parked', and only a pending or failed order can be cancelled")
+        refused(
+            second, alert, "cancel", "other_status", "the order is 'parked', and only a pending or failed order can be cancelled"
+        )
 
 
 def test_an_order_found_in_two_tables_is_refused(bot: Bot) -> None:
@@ -476,7 +538,7 @@ def test_an_order_found_in_two_tables_is_refused(bot: Bot) -> None:
     bot.execute("select walltrack.watch_orders('public.orders')")
     bot.execute("alter table public.orders disable trigger user; insert into public.orders select * from walltrack.orders")
     bot.execute("update walltrack.alerts set order_table = null")  # as of an adopted alert
-    refused(bot, alert, "retry", "the alert is ambiguous")
+    refused(bot, alert, "retry", "ambiguous", "the alert is ambiguous")
     bot.execute("select walltrack.reconcile_orders()")  # records the table
     retry(bot, alert)
 
@@ -491,7 +553,7 @@ def test_a_row_that_is_being_written_is_refused(database_url: str, bot: Bot) -> 
     with psycopg.connect(database_url) as worker:
         worker.execute("select from walltrack.orders where id = %s for update", (order,))
         for what in ("retry", "cancel"):
-            refused(bot, alert, what, "another session is writing the order")
+            refused(bot, alert, what, "busy", "another session is writing the order")
     retry(bot, alert)
 
 
@@ -501,7 +563,7 @@ def test_an_alert_that_is_being_written_is_refused(database_url: str, bot: Bot) 
     alert = bot.alert(order)
     with psycopg.connect(database_url) as operator:
         operator.execute("select walltrack.acknowledge_alert(%s, 'bob')", (alert.id,))
-        refused(bot, alert, "cancel", "another session is writing the alert")
+        refused(bot, alert, "cancel", "busy", "another session is writing the alert")
     assert cancel(bot, alert).status == "resolved"
 
 
