@@ -140,9 +140,10 @@ as $$
 begin
   insert into walltrack.alert_faults (sqlstate, message)
   values (p_sqlstate, left(format('the event of another program''s write to alert %s is missing: %s', p_alert_id, p_message), 2000));
-  raise warning 'walltrack_alerts: the event of a write to alert % is missing: % (%)', p_alert_id, left(p_message, 500), p_sqlstate;
+  raise warning 'walltrack_alerts: the event of a write to alert % is missing: % (%)', p_alert_id, left(p_message, 500), p_sqlstate
+    using errcode = 'WT201';
 exception when others then
-  raise warning 'walltrack_alerts: the event of a write to alert % is missing', p_alert_id;
+  raise warning 'walltrack_alerts: the event of a write to alert % is missing', p_alert_id using errcode = 'WT201';
 end
 $$;
 
@@ -264,7 +265,8 @@ begin
   if p_former.status = 'resolved' then
     if v_alert.status <> 'resolved' then
       raise notice 'alert % stays resolved: % resolved it at %', p_former.id, p_former.resolved_by,
-        walltrack.format_utc(p_former.resolved_at);
+        walltrack.format_utc(p_former.resolved_at)
+        using errcode = 'WT106';
     end if;
     v_alert.status := 'resolved';
     v_alert.resolved_at := coalesce(p_alert.resolved_at, p_former.resolved_at);

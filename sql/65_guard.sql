@@ -191,7 +191,8 @@ begin
       exception when query_canceled or assert_failure or others then
         -- The last resort: alerting was dropped, or its owner has lost its rights.
         raise warning 'walltrack_alerts: order % of % was written but its alert was not (%)',
-          v_order_id, tg_relid::pg_catalog.regclass, v_sqlstate;
+          v_order_id, tg_relid::pg_catalog.regclass, v_sqlstate
+          using errcode = 'WT201';
       end;
     end if;
   end;
