@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -97,6 +98,17 @@ def test_no_two_functions_share_a_name(db: psycopg.Connection) -> None:
 def test_functions_fit_on_a_screen_unless_they_say_why(db: psycopg.Connection) -> None:
     long = functions(db, "length(p.prosrc) - length(replace(p.prosrc, e'\\n', '')) > 61 and p.proname <> 'tg_orders__guard'")
     assert long == functions(db, "p.prosrc like '%Longer than a screen%'") - {"tg_orders__guard"} != set()
+
+
+def test_python_functions_fit_on_a_screen() -> None:
+    modules = [(path, ast.parse(path.read_text(encoding="utf-8"))) for path in FOLDER.glob("walltrack_alerts/**/*.py")]
+    lengths = {
+        f"{path.stem}.{node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for path, tree in modules
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert len(lengths) > 400 and [name for name, lines in lengths.items() if lines > 60] == []
 
 
 def test_every_function_is_written_once() -> None:

@@ -79,7 +79,14 @@ def test_the_largest_payload_is_as_documented(bot: Bot, listener: psycopg.Connec
     bot.execute("alter sequence walltrack.alert_events_event_id_seq restart with 9223372036854775806")
     control = "\x01"
     alert = bot.call(
-        "raise_alert", control * 100, "critical", control * 200, "", json.dumps({"order_id": control * 1000}), False, control * 500
+        "raise_alert",
+        control * 100,
+        "critical",
+        control * 200,
+        "",
+        json.dumps({"order_id": control * 1000}),
+        False,
+        control * 500,
     )
     assert alert is not None
     bot.call("acknowledge_alert", alert.id, "ada")

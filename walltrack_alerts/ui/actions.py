@@ -41,6 +41,14 @@ class Actions:
         self._live = live
         self._touch = touch
         self._order_actions = order_actions
+        self.events: dict[str, Callable[[gr.EventData, gr.Request], Awaitable[str]]] = {
+            "identify": self.identify,
+            "acknowledge": self.acknowledge,
+            "resolve": self.resolve,
+            "snooze": self.snooze,
+            "retry": self.retry,
+            "cancel": self.cancel,
+        }
 
     async def identify(self, event: gr.EventData, request: gr.Request) -> str:
         """Answer with the name and role that the page acts under, and a ticket for the live connection."""
