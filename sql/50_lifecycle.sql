@@ -23,6 +23,24 @@ comment on function walltrack.lock_alert(uuid) is
 'Locks an alert until the transaction ends, so that the first writer wins, and returns it (WT001).';
 
 
+create or replace function walltrack.refuse_resolved(p_alert walltrack.alerts, p_transition text) returns void
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_alert.status = 'resolved' then
+    raise exception 'the alert cannot be %: % resolved it at %', p_transition, p_alert.resolved_by, walltrack.format_utc(p_alert.resolved_at)
+      using errcode = 'WT002', detail = p_alert.resolution;
+  end if;
+end
+$$;
+
+comment on function walltrack.refuse_resolved(walltrack.alerts, text) is
+'Refuses a transition of a resolved alert and names who resolved it (WT002).';
+
+
 create or replace function walltrack.raise_alert(
     p_alert_type text,
     p_severity text,
@@ -62,7 +80,7 @@ begin
     raise exception 'a dedupe key has at most 500 characters, this one has %', length(p_dedupe_key)
       using errcode = 'WT003', hint = 'Use the id of what the alert is about.';
   end if;
-  if v_alert_type = 'order_failed_permanently' or starts_with(v_key, 'order_failed_') then
+  if walltrack.is_order_alert(v_alert_type, v_key) then
     raise exception 'order alerts are raised by order writes only' using errcode = 'WT003',
       hint = 'Use another alert type than order_failed_permanently, and a dedupe key that does not begin with order_failed_.';
   end if;
@@ -110,10 +128,7 @@ declare
   v_by text := walltrack.actor_or_user(p_by);
   v_now timestamptz := clock_timestamp();
 begin
-  if v_alert.status = 'resolved' then
-    raise exception 'the alert cannot be acknowledged: % resolved it at %', v_alert.resolved_by, walltrack.format_utc(v_alert.resolved_at)
-      using errcode = 'WT002', detail = v_alert.resolution;
-  end if;
+  perform walltrack.refuse_resolved(v_alert, 'acknowledged');
   if v_alert.status = 'acknowledged' then
     raise notice 'already acknowledged by % at %', v_alert.acknowledged_by, walltrack.format_utc(v_alert.acknowledged_at)
       using errcode = 'WT101';
@@ -172,8 +187,7 @@ as $$
 begin
   if exists (
     select from walltrack.alerts as a
-    where a.id = p_alert_id
-      and (a.alert_type = 'order_failed_permanently' or starts_with(a.dedupe_key, 'order_failed_'))
+    where a.id = p_alert_id and walltrack.is_order_alert(a.alert_type, a.dedupe_key)
   ) then
     raise exception 'only an operator or the order itself can resolve an order alert' using errcode = 'WT003';
   end if;
@@ -200,10 +214,7 @@ declare
   v_before timestamptz := case when v_alert.snoozed_until > v_now then v_alert.snoozed_until end;
   v_who text;
 begin
-  if v_alert.status = 'resolved' then
-    raise exception 'the alert cannot be snoozed: % resolved it at %', v_alert.resolved_by, walltrack.format_utc(v_alert.resolved_at)
-      using errcode = 'WT002', detail = v_alert.resolution;
-  end if;
+  perform walltrack.refuse_resolved(v_alert, 'snoozed');
   if p_until <= v_now or p_until > v_now + interval '1 year' then
     raise exception 'an alert can be snoozed until a time within the next year, not until %',
       case when isfinite(p_until) then walltrack.format_utc(p_until) else p_until::text end

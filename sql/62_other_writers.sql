@@ -160,7 +160,7 @@ as $$
 declare
   v_alert walltrack.alerts;
 begin
-  if not walltrack.is_order_alert(p_alert) then
+  if not walltrack.is_order_alert(p_alert.alert_type, p_alert.dedupe_key) then
     perform walltrack.repeat_alert(
       a.id, p_alert.alert_type, p_alert.severity, p_alert.title, p_alert.message, p_alert.data, p_alert.requires_action, p_alert.dedupe_key,
       null, null, null, walltrack.severity_rank(p_alert.severity) < walltrack.severity_rank(a.severity),
@@ -217,7 +217,7 @@ begin
       perform walltrack.repeat_open_alert(v_open_id, v_alert);
       return v_alert;
     end if;
-    if walltrack.is_order_alert(v_alert) then
+    if walltrack.is_order_alert(v_alert.alert_type, v_alert.dedupe_key) then
       v_alert := walltrack.complete_alert(v_alert);
     end if;
     v_alert.notified_at := clock_timestamp();
@@ -251,7 +251,7 @@ begin
   v_alert.alert_type := p_former.alert_type;
   v_alert.dedupe_key := p_former.dedupe_key;
   v_alert.notified_at := p_former.notified_at;
-  if p_former.status = 'resolved' or walltrack.is_order_alert(p_former) then
+  if p_former.status = 'resolved' or walltrack.is_order_alert(p_former.alert_type, p_former.dedupe_key) then
     v_alert.severity := p_former.severity;
     v_alert.title := p_former.title;
     v_alert.message := p_former.message;
@@ -311,7 +311,7 @@ begin
       v_alert.notified_at := clock_timestamp();
       v_alert.updated_at := v_alert.notified_at;
     end if;
-    if v_has_news and not walltrack.is_order_alert(p_former) then
+    if v_has_news and not walltrack.is_order_alert(p_former.alert_type, p_former.dedupe_key) then
       v_alert.occurrences := p_former.occurrences + 1;
       v_alert.last_seen_at := v_alert.notified_at;
     end if;

@@ -66,8 +66,8 @@ as $$
     and (
       p.proname in (
         'accept_insert', 'accept_update', 'acknowledge_alert', 'act_on_order', 'actor_or_user', 'add_waiting',
-        'alert_condition', 'alert_order_id', 'alerts_since', 'append_event', 'base_type', 'batch_query',
-        'build_event_detail', 'can_hide_orders', 'can_read_orders', 'can_run_foreign_code', 'cancel_order',
+        'alert_condition', 'alert_order_id', 'alerted_order_id', 'alerts_since', 'append_event', 'base_type',
+        'batch_query', 'build_event_detail', 'can_hide_orders', 'can_read_orders', 'can_run_foreign_code', 'cancel_order',
         'changed_alerts', 'chart_errors', 'chart_open', 'chart_raised', 'chart_response', 'chart_times', 'chart_tokens',
         'check_event_cursor', 'check_role', 'check_table', 'check_watchable', 'choose_error', 'claim_dedupe_key',
         'clear_faults', 'clip', 'close_alert', 'cluster_id', 'column_types', 'complete_alert', 'complete_alert_data',
@@ -90,9 +90,9 @@ as $$
         'parse_list_place', 'parse_number', 'parse_time', 'plan_watch', 'purge_alerts', 'purge_batch', 'purge_cutoff',
         'raise_alert', 'raise_missing', 'raise_refusal', 'raise_swallowed_cancel', 'read_events', 'read_order',
         'read_order_unchecked', 'read_refusal', 'readable_snapshot', 'reconcile_instruction', 'reconcile_orders',
-        'record_fault', 'record_missing_event', 'record_order_state', 'refresh_alert', 'remaining_lock_wait',
-        'repeat_alert', 'repeat_open_alert', 'resolve_alert', 'resolve_by_dedupe_key', 'resolve_ended',
-        'resolve_raised_alert', 'resolved_page_query', 'restrict_update', 'retry_order', 'revoke_access',
+        'record_fault', 'record_missing_event', 'record_order_state', 'refresh_alert', 'refuse_resolved',
+        'remaining_lock_wait', 'repeat_alert', 'repeat_open_alert', 'resolve_alert', 'resolve_by_dedupe_key',
+        'resolve_ended', 'resolve_raised_alert', 'resolved_page_query', 'restrict_update', 'retry_order', 'revoke_access',
         'revoke_api_roles', 'run_instruction', 'severity_rank', 'snooze_alert', 'sync_alert', 'sync_arguments',
         'sync_deleted_order', 'sync_order', 'sync_stored_order', 'sync_unusual_write', 'table_action_refusal',
         'table_name', 'table_refusal', 'table_tree', 'text_condition', 'text_expression', 'tg_alert_events__append_only',

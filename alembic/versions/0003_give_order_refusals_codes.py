@@ -7,7 +7,8 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-# CREATE OR REPLACE cannot change what a function returns. Only alerting itself calls them.
+# CREATE OR REPLACE cannot change what a function returns, and with other parameters it creates a second function. Only alerting itself
+# calls these.
 FORGET = """
 -- squawk-ignore ban-drop-function
 drop function if exists walltrack.order_action_refusal(walltrack.watched_tables, jsonb, text, text);
@@ -15,6 +16,8 @@ drop function if exists walltrack.order_action_refusal(walltrack.watched_tables,
 drop function if exists walltrack.lock_refusal(jsonb);
 -- squawk-ignore ban-drop-function
 drop function if exists walltrack.waiting_reason(jsonb);
+-- squawk-ignore ban-drop-function
+drop function if exists walltrack.is_order_alert(walltrack.alerts);
 """
 
 DROP = """
@@ -23,7 +26,7 @@ drop type if exists walltrack.order_refusal cascade;
 
 
 def upgrade() -> None:
-    """Drop the functions whose results have changed; sql/ creates them again."""
+    """Drop the functions whose results or parameters have changed; sql/ creates them again."""
     run_script(FORGET)
 
 
