@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.bot import Bot
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
