@@ -181,9 +181,9 @@ begin
     begin
       raise warning 'walltrack_alerts: order % of % was written but its alert was not: % (%)',
         left(p_order_id, 200), p_table, left(p_message, 500), p_sqlstate
-        using hint = 'Run `walltrack-alerts reconcile`; the error is recorded in walltrack.alert_faults.';
+        using errcode = 'WT201', hint = 'Run `walltrack-alerts reconcile`; the error is recorded in walltrack.alert_faults.';
     exception when query_canceled or assert_failure or others then  -- e.g. a text the client's encoding does not have
-      raise warning 'walltrack_alerts: an order was written but its alert was not (%)', p_sqlstate;
+      raise warning 'walltrack_alerts: an order was written but its alert was not (%)', p_sqlstate using errcode = 'WT201';
     end;
   end if;
 end

@@ -1,5 +1,8 @@
 -- The functions that write alerts, one per transition: each changes the alert and appends its event. Operators and services call
 -- those of 50_lifecycle.sql.
+--
+-- The writers of the order path insert their events themselves. append_event() would take a row of alerts, which they need not read, and
+-- costs each failed order another call.
 
 create or replace function walltrack.open_alert(
     p_alert_type text,

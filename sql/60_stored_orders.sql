@@ -270,7 +270,7 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
 as $$
-  select a.id, coalesce(a.data ->> 'order_id', substr(a.dedupe_key, length('order_failed_') + 1)), a.order_table
+  select a.id, walltrack.alerted_order_id(a.data, a.dedupe_key), a.order_table
   from walltrack.alerts as a
   where walltrack.is_open(a.status)
     and a.alert_type = 'order_failed_permanently' and starts_with(a.dedupe_key, 'order_failed_')

@@ -1,19 +1,6 @@
 -- Fills in the facts of order alerts that another program wrote: those of an adopted table, and those of a service that still writes
 -- alerts. Lists, searches and charts read the facts under the names of alerting.
 
-create or replace function walltrack.is_order_alert(p_alert walltrack.alerts) returns boolean
-language sql
-immutable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-  select p_alert.alert_type = 'order_failed_permanently' or coalesce(starts_with(p_alert.dedupe_key, 'order_failed_'), false)
-$$;
-
-comment on function walltrack.is_order_alert(walltrack.alerts) is
-'Whether an alert is an order alert, by its type or its dedupe key.';
-
-
 create or replace function walltrack.first_text(p_data jsonb, variadic p_keys text[]) returns text
 language sql
 immutable
@@ -132,7 +119,7 @@ begin
   for v_alert in
     select a.*
     from walltrack.alerts as a
-    where walltrack.is_order_alert(a) and not a.data ?& array[
+    where walltrack.is_order_alert(a.alert_type, a.dedupe_key) and not a.data ?& array[
       'order_id', 'order_type', 'token', 'token_symbol', 'position_id', 'attempts', 'max_attempts', 'error', 'side', 'amount_sol',
       'is_simulated'
     ]

@@ -35,12 +35,12 @@ begin
     values (p_table, 'WT004', format('the guard can no longer find a column for: %s', v_lost));
     raise warning 'walltrack_alerts: the orders of % are written but not fully watched: no column can be read as %',
       p_table, v_lost
-      using hint = format(
+      using errcode = 'WT202', hint = format(
         'Name the column that takes its place: select walltrack.watch_orders(%L, ''{"fact": "column"}''). '
         'Then run `walltrack-alerts reconcile`.', p_table
       );
   elsif v_lost is not null then
-    raise notice 'walltrack_alerts: the alerts of % continue without %', p_table, v_lost;
+    raise notice 'walltrack_alerts: the alerts of % continue without %', p_table, v_lost using errcode = 'WT202';
   end if;
 end
 $$;
@@ -104,15 +104,15 @@ begin
     inner join pg_event_trigger_ddl_commands() as d on d.classid = 'pg_class'::regclass and d.objid = u.id
   loop
     raise warning 'walltrack_alerts: the orders of % raise no alerts, the guard is on %', v_unwatched.name, v_unwatched.watched
-      using hint = format('Run: select walltrack.watch_orders(%L)', v_unwatched.name);
+      using errcode = 'WT202', hint = format('Run: select walltrack.watch_orders(%L)', v_unwatched.name);
   end loop;
 exception when query_canceled or assert_failure or others then
   begin
     raise warning 'walltrack_alerts: the guard could not follow this %: % (%)', lower(tg_tag), left(sqlerrm, 500), sqlstate
-      using hint = 'If it changed a table of orders, call walltrack.watch_orders() for that table before you commit. '
+      using errcode = 'WT202', hint = 'If it changed a table of orders, call walltrack.watch_orders() for that table before you commit. '
         'See `walltrack-alerts doctor`.';
   exception when query_canceled or assert_failure or others then  -- e.g. a text the client's encoding does not have
-    raise warning 'walltrack_alerts: the guard could not follow a change of a table';
+    raise warning 'walltrack_alerts: the guard could not follow a change of a table' using errcode = 'WT202';
   end;
 end
 $$;
@@ -165,6 +165,7 @@ begin
   end if;
 exception when insufficient_privilege then
   raise notice 'walltrack_alerts: only a superuser may create the event trigger with which the guard follows ALTER TABLE'
-    using hint = 'The role that renames, drops or retypes a column of the orders calls walltrack.watch_orders() in the same transaction.';
+    using errcode = 'WT203',
+    hint = 'The role that renames, drops or retypes a column of the orders calls walltrack.watch_orders() in the same transaction.';
 end
 $$;

@@ -276,9 +276,9 @@ begin
 exception when query_canceled or assert_failure or others then
   begin
     raise warning 'walltrack_alerts: % was truncated but its alerts are still open: % (%)', tg_relid::regclass, left(sqlerrm, 500), sqlstate
-      using hint = 'Run `walltrack-alerts reconcile`.';
+      using errcode = 'WT201', hint = 'Run `walltrack-alerts reconcile`.';
   exception when query_canceled or assert_failure or others then  -- e.g. a text the client's encoding does not have
-    raise warning 'walltrack_alerts: a table of orders was truncated but its alerts are still open';
+    raise warning 'walltrack_alerts: a table of orders was truncated but its alerts are still open' using errcode = 'WT201';
   end;
   return null;
 end

@@ -412,10 +412,10 @@ def run_script(text: str) -> None:
 
 
 def _log_notices(connection: Connection) -> None:
-    """Log the notices of the schema, but not PostgreSQL's own "already exists, skipping"."""
+    """Log the warnings and notices of alerting (WT2..), but not PostgreSQL's own "already exists, skipping"."""
 
     def log_notice(diagnostic: psycopg.errors.Diagnostic) -> None:
-        if (diagnostic.message_primary or "").startswith("walltrack_alerts: "):
+        if (diagnostic.sqlstate or "").startswith("WT2"):
             log.warning("%s\n%s", diagnostic.message_primary, diagnostic.message_hint or "")
 
     driver_connection = connection.connection.driver_connection

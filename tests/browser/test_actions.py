@@ -293,6 +293,32 @@ def test_an_order_taken_by_the_worker_is_refused_with_reason(serve: Serve, open_
     assert bot.execute("select status from walltrack.orders").fetchone() == ("filled",)
 
 
+def test_an_order_action_that_is_refused_for_now_is_disabled(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    bot.lock(order)
+    page = open_page(serve())
+    select(page, bot.alert(order).id)
+    for action in ("retry", "cancel"):
+        button = page.locator(f"#alerts-panel-{action}[data-refusal=locked]")
+        expect(button).to_be_visible()
+        expect(button).to_have_attribute("aria-disabled", "true")
+    expect(page.locator("#alerts-panel-detail")).to_contain_text("Not possible: worker-1 is working on the order")
+    expect(page.locator("#alerts-panel-order")).to_contain_text("by worker-1")
+
+
+def test_an_order_action_that_can_never_work_is_hidden(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    bot.give_up(order)
+    page = open_page(serve())
+    select(page, bot.alert(order).id)
+    for action in ("retry", "cancel"):
+        expect(page.locator(f"#alerts-panel-{action}[data-refusal=retries_exhausted]")).to_be_hidden()
+    expect(page.locator("#alerts-panel-detail")).to_contain_text("Not possible: the retry worker gave up")
+    expect(page.locator("#alerts-panel-acknowledge")).to_be_enabled()
+
+
 def test_an_action_shows_before_the_database_has_answered(serve: Serve, open_page: OpenPage, bot: Bot, database_url: str) -> None:
     order = bot.create("exit")
     bot.exhaust(order)

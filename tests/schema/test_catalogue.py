@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from walltrack_alerts import migrations
+from walltrack_alerts import NoticeCode, migrations
 
 FOLDER = Path(migrations.__file__).parent.parent
 SQL = sorted(FOLDER.glob("sql/*.sql"))
@@ -99,6 +100,17 @@ def test_functions_fit_on_a_screen_unless_they_say_why(db: psycopg.Connection) -
     assert long == functions(db, "p.prosrc like '%Longer than a screen%'") - {"tg_orders__guard"} != set()
 
 
+def test_python_functions_fit_on_a_screen() -> None:
+    modules = [(path, ast.parse(path.read_text(encoding="utf-8"))) for path in FOLDER.glob("walltrack_alerts/**/*.py")]
+    lengths = {
+        f"{path.stem}.{node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for path, tree in modules
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert len(lengths) > 400 and [name for name, lines in lengths.items() if lines > 60] == []
+
+
 def test_every_function_is_written_once() -> None:
     """The second of two would replace the first without a word."""
     written = [name for path in SQL for name in re.findall(r"create or replace function (\S+)\(", path.read_text())]
@@ -158,12 +170,33 @@ def test_every_foreign_key_has_an_index(db: psycopg.Connection) -> None:
     ) == set()  # fmt: skip
 
 
+REGISTER = (FOLDER / "sql" / "README.md").read_text()
+SOURCES = "".join(path.read_text() for path in [*SQL, *FOLDER.glob("alembic/versions/*.py")])
+
+
 def test_every_error_code_is_in_the_register() -> None:
-    sources = [*SQL, *FOLDER.glob("alembic/versions/*.py")]
-    raised = set(re.findall(r"errcode = '(WT\d+)'", "".join(path.read_text() for path in sources)))
-    registered = set(re.findall(r"^\| `(WT\d+)`", (FOLDER / "sql" / "README.md").read_text(), re.MULTILINE))
+    raised = set(re.findall(r"errcode = '(WT0\d+)'", SOURCES))
+    registered = set(re.findall(r"^\| `(WT0\d+)`", REGISTER, re.MULTILINE))
     translated = set(re.findall(r'"(WT\d+)":', (FOLDER / "walltrack_alerts" / "errors.py").read_text()))
     assert raised == registered == translated
+
+
+def test_every_notice_and_warning_has_a_code_in_the_register() -> None:
+    statements = re.findall(r"\braise (?:notice|warning)\s(?:'(?:[^']|'')*'|[^;'])*;", SOURCES)
+    codes = [re.findall(r"errcode = '(WT[12]\d+)'", statement) for statement in statements]
+    assert [statement for statement, found in zip(statements, codes, strict=True) if len(found) != 1] == []
+    registered = dict(re.findall(r"^\| `(WT[12]\d+)` \| (?:`(\w+)`)?", REGISTER, re.MULTILINE))
+    assert {found[0] for found in codes} == registered.keys()
+    assert {code: name for code, name in registered.items() if code < "WT2"} == {code.value: code.name for code in NoticeCode}
+
+
+def test_every_refusal_code_is_in_the_register() -> None:
+    refusals = dict(re.findall(r"\brow\(\s*'(\w+)',(.*?)\)::walltrack\.order_refusal", SOURCES, re.DOTALL))
+    given = refusals.keys() | set(re.findall(r"constraint = '(\w+)'", SOURCES))
+    final = {code for code, rest in refusals.items() if rest.rstrip().endswith("true")}
+    rows = dict(re.findall(r"^\| `(\w+)` \| (yes|no) \|", REGISTER, re.MULTILINE))
+    assert given == rows.keys() and len(given) > 15
+    assert final == {code for code, is_final in rows.items() if is_final == "yes"}
 
 
 def test_no_string_depends_on_standard_conforming_strings() -> None:

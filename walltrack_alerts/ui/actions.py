@@ -10,6 +10,7 @@ from uuid import UUID
 
 import gradio as gr
 
+from walltrack_alerts.enums import NoticeCode
 from walltrack_alerts.models import Alert
 from walltrack_alerts.service import AlertService
 from walltrack_alerts.ui import params, sanitize, view
@@ -40,6 +41,14 @@ class Actions:
         self._live = live
         self._touch = touch
         self._order_actions = order_actions
+        self.events: dict[str, Callable[[gr.EventData, gr.Request], Awaitable[str]]] = {
+            "identify": self.identify,
+            "acknowledge": self.acknowledge,
+            "resolve": self.resolve,
+            "snooze": self.snooze,
+            "retry": self.retry,
+            "cancel": self.cancel,
+        }
 
     async def identify(self, event: gr.EventData, request: gr.Request) -> str:
         """Answer with the name and role that the page acts under, and a ticket for the live connection."""
@@ -61,7 +70,7 @@ class Actions:
 
         async def transition(service: AlertService, alert_id: UUID, by: str) -> view.Json:
             alert = await service.acknowledge_alert(alert_id, by)
-            if alert.notice is None or alert.acknowledged_by == by:
+            if alert.notice_code != NoticeCode.ALREADY_ACKNOWLEDGED or alert.acknowledged_by == by:
                 return _done(alert)
             return _late(alert, "acknowledged", alert.acknowledged_by, alert.acknowledged_at)
 
@@ -75,7 +84,7 @@ class Actions:
 
         async def transition(service: AlertService, alert_id: UUID, by: str) -> view.Json:
             alert = await service.resolve_alert(alert_id, words, by)
-            if alert.notice is None or (alert.resolved_by, alert.resolution) == (by, words):
+            if alert.notice_code != NoticeCode.ALREADY_RESOLVED or (alert.resolved_by, alert.resolution) == (by, words):
                 return _done(alert)
             return _late(alert, "resolved", alert.resolved_by, alert.resolved_at)
 
@@ -90,10 +99,7 @@ class Actions:
 
         async def transition(service: AlertService, alert_id: UUID, by: str) -> view.Json:
             alert = await service.snooze_alert(alert_id, until, by)
-            notice = alert.notice or ""
-            # A repeat, or a change of the person's own snooze, needs no message.
-            replaced = notice and not notice.startswith(("already ", f"{by} had "))
-            return _done(alert, f"{notice}." if replaced else "")
+            return _done(alert, f"{alert.notice}." if alert.notice_code == NoticeCode.SNOOZE_REPLACED else "")
 
         return await self._act(event, request, transition)
 

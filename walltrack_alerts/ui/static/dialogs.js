@@ -224,7 +224,7 @@ export function createDialogs(panel) {
    */
   function askOrder(kind) {
     const alert = state.detail;
-    if (!alert?.order || alert.order.refused[kind] || state.role !== 'operator') return;
+    if (!alert?.order || alert.order.refusals[kind] || state.role !== 'operator') return;
     const what = [alert.kind.toUpperCase(), 'order', alert.amount && `of ${alert.amount}`].filter(Boolean).join(' ');
     const isExit = alert.kind !== 'entry';
     const list = make('ul', 'wta-will');

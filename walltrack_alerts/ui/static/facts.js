@@ -111,15 +111,17 @@ export function createFacts(panel) {
     );
     setText(part.orderJson, order?.json ?? '');
     const may = state.orderActions && state.role === 'operator' && Boolean(order);
-    part.orderButtons.hidden = !may;
     const busy = panel.actions.isPending(alert.id);
-    const refusals = new Set();
+    const reasons = new Set();
     for (const kind of ['retry', 'cancel']) {
-      const refused = localizeTimes(order?.refused[kind] ?? '');
-      disable(part[kind], busy || refused !== '');
-      if (refused) refusals.add(refused);
+      const refusal = order?.refusals[kind] ?? null;
+      part[kind].hidden = refusal?.final ?? false; // it will never be possible
+      part[kind].dataset.refusal = refusal?.code ?? '';
+      disable(part[kind], busy || refusal !== null);
+      if (refusal) reasons.add(localizeTimes(refusal.text));
     }
-    setText(part.orderWhy, may ? [...refusals].join(' ') : '');
+    part.orderButtons.hidden = !may || (part.retry.hidden && part.cancel.hidden);
+    setText(part.orderWhy, may ? [...reasons].join(' ') : '');
     part.orderWhy.hidden = !part.orderWhy.textContent;
   }
 
