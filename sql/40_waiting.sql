@@ -155,14 +155,11 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1ms'
 as $$
--- p_since: when the failed attempt began.
+-- p_since: when the failed attempt began. A cancel that arrives here is the guard's to judge, so no handler catches it.
 declare
   v_began timestamptz := clock_timestamp();
   v_failures int := 1;
 begin
-  if p_sqlstate = '57014' then
-    perform set_config('walltrack.canceled', statement_timestamp()::text, true);  -- see raise_swallowed_cancel()
-  end if;
   begin
     v_failures := walltrack.add_waiting(p_since, 1);
     if v_failures >= 900 then
@@ -174,7 +171,7 @@ begin
     end if;
     insert into walltrack.alert_faults (table_id, order_id, sqlstate, message)
     values (p_table, left(p_order_id, 200), p_sqlstate, left(p_message, 2000));
-  exception when query_canceled or assert_failure or others then
+  exception when assert_failure or others then
     v_failures := walltrack.add_waiting(v_began, case when sqlstate = '55P03' then 100 else 0 end);  -- only the warning below is left
   end;
   if v_failures % 100 <= 20 then  -- a bulk write must not print a warning for each order
@@ -182,7 +179,7 @@ begin
       raise warning 'walltrack_alerts: order % of % was written but its alert was not: % (%)',
         left(p_order_id, 200), p_table, left(p_message, 500), p_sqlstate
         using hint = 'Run `walltrack-alerts reconcile`; the error is recorded in walltrack.alert_faults.';
-    exception when query_canceled or assert_failure or others then  -- e.g. a text the client's encoding does not have
+    exception when assert_failure or others then  -- e.g. a text the client's encoding does not have
       raise warning 'walltrack_alerts: an order was written but its alert was not (%)', p_sqlstate;
     end;
   end if;
@@ -193,28 +190,34 @@ comment on function walltrack.record_fault(regclass, text, text, text, timestamp
 'Records an error of alerting in an order write, where that is possible, and warns the writer.';
 
 
-create or replace function walltrack.raise_swallowed_cancel() returns void
+create or replace function walltrack.raise_cancel(p_since timestamptz default null, p_arrived int default 0) returns void
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- The guard swallows a cancel that arrives during alerting, or the order write would fail because of alerting. The host's statement
--- stays cancelable: at its next order it is canceled after all, if an operator requested it or if the statement without its waiting
--- for alerting has exceeded its statement_timeout.
+-- A cancel that arrives during alerting ends the host's statement, as it would anywhere else. Only a statement_timeout that has expired
+-- because of the time that alerting took is swallowed. It expires once: a second cancel of the statement is an operator's.
+--
+-- p_arrived: how many cancels have arrived in alerting since p_since. Where one was swallowed at a former order of the statement, the
+-- statement has no timer any more, so the guard calls this at each order that matters (p_arrived 0).
 declare
   v_timeout interval := current_setting('statement_timeout')::interval;
   v_took interval := clock_timestamp() - statement_timestamp();
+  v_own interval := v_took - greatest(
+    (walltrack.waiting_totals()).ms * interval '1 ms', clock_timestamp() - p_since
+  );
+  v_swallowed int := coalesce((current_setting('walltrack.canceled', true) = statement_timestamp()::text)::int, 0);
 begin
-  if current_setting('walltrack.canceled', true) is distinct from statement_timestamp()::text then
+  if p_arrived + v_swallowed = 0 then
     return;  -- another statement was canceled
-  end if;
-  if v_timeout > interval '0' and v_took >= v_timeout and v_took - (walltrack.waiting_totals()).ms * interval '1 ms' < v_timeout then
+  elsif (p_arrived = 0 or p_arrived + v_swallowed = 1) and v_timeout > interval '0' and v_took >= v_timeout and v_own < v_timeout then
     return;
   end if;
   raise exception 'canceling statement because of a cancel request that arrived during alerting' using errcode = 'query_canceled';
 end
 $$;
 
-comment on function walltrack.raise_swallowed_cancel() is
-'Cancels a statement (57014) whose cancel request the guard has swallowed.';
+comment on function walltrack.raise_cancel(timestamptz, int) is
+'Cancels a statement (57014) whose cancel arrived during alerting, unless only the time that alerting took has exceeded its '
+'statement_timeout.';

@@ -142,7 +142,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 -- Every name in the expression is qualified, because it is evaluated under any search_path. 16384 is the first oid of an object that is
--- not PostgreSQL's own.
+-- not PostgreSQL's own. Texts of alerting compare by bytes, whatever the collation of the column, and times do not depend on the session.
 declare
   v_type regtype := walltrack.base_type(p_table, p_columns ->> p_fact);
 begin
@@ -150,8 +150,11 @@ begin
     when v_type is null then 'null'
     else format(
       case
-        when v_type::oid < 16384 then '%s.%I::pg_catalog.text'
-        else 'case when %1$s.%2$I is not null then pg_catalog.format(''%%s'', %1$s.%2$I) end'
+        when v_type = 'timestamptz'::regtype
+          then '(pg_catalog.to_jsonb(pg_catalog.timezone(''UTC'', %s.%I)) operator(pg_catalog.#>>) ''{}'')'
+        when v_type in ('timestamp'::regtype, 'date'::regtype) then '(pg_catalog.to_jsonb(%s.%I) operator(pg_catalog.#>>) ''{}'')'
+        when v_type::oid < 16384 then '%s.%I::pg_catalog.text collate pg_catalog."default"'
+        else 'case when %1$s.%2$I is not null then pg_catalog.format(''%%s'', %1$s.%2$I) collate pg_catalog."default" end'
       end,
       p_record, p_columns ->> p_fact
     )

@@ -111,7 +111,8 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_order walltrack.order_facts := walltrack.order_facts_of(p_row);
+  v_status text := lower(rtrim(walltrack.clip(p_row ->> 'status', 100)) collate "C");
+  v_error text := walltrack.clip(p_row ->> 'last_error', 2000);
   v_locked text := walltrack.lock_refusal(p_row);
   v_filled_at timestamptz := walltrack.parse_time(p_row ->> 'filled_at');
   v_is_never_due boolean := p_table.columns ? 'next_retry_at' and coalesce(p_row ->> 'next_retry_at', 'infinity') = 'infinity';
@@ -132,31 +133,31 @@ begin
   order by o.action_id desc
   limit 1;
 
-  if walltrack.order_outcome(v_order.status, false, false) = 'filled' then
-    return format('the order was %s meanwhile%s', v_order.status, ', at ' || walltrack.format_utc(v_filled_at));
-  elsif v_order.status = 'cancelled' and v_first.action = 'cancel' then
+  if walltrack.order_outcome(v_status, false, false) = 'filled' then
+    return format('the order was %s meanwhile%s', v_status, ', at ' || walltrack.format_utc(v_filled_at));
+  elsif v_status = 'cancelled' and v_first.action = 'cancel' then
     return format('%s cancelled the order at %s', v_first.actor, walltrack.format_utc(v_first.at));
-  elsif v_order.status = 'cancelled' and left(v_order.last_error, 1000) ~ p_table.cancel_pattern then
+  elsif v_status = 'cancelled' and left(v_error, 1000) ~ p_table.cancel_pattern then
     return 'the retry worker gave up and cancelled the order, which is final: place a new order, then resolve the alert';
-  elsif v_order.status = 'cancelled' then
+  elsif v_status = 'cancelled' then
     return format(
       'the order is cancelled, which is final: %s',
-      walltrack.clip(coalesce(walltrack.trim_to_null(v_order.last_error), 'no reason given'), 200)
+      walltrack.clip(coalesce(walltrack.trim_to_null(v_error), 'no reason given'), 200)
     );
   elsif v_locked is not null then
     return v_locked;
-  elsif v_order.status in ('submitted', 'confirming') then
-    return format('an attempt is under way, the order is %s: wait until it is filled or failed', v_order.status);
-  elsif v_order.status = 'failed' or (v_order.status = 'pending' and (p_action = 'cancel' or v_is_never_due)) then
+  elsif v_status in ('submitted', 'confirming') then
+    return format('an attempt is under way, the order is %s: wait until it is filled or failed', v_status);
+  elsif v_status = 'failed' or (v_status = 'pending' and (p_action = 'cancel' or v_is_never_due)) then
     return null;
-  elsif v_order.status = 'pending' then
+  elsif v_status = 'pending' then
     return format('%s, and %s', coalesce(
       case v_first.action when 'retry' then format('%s put the order back at %s', v_first.actor, walltrack.format_utc(v_first.at)) end,
       'the order is pending already'
     ), walltrack.waiting_reason(p_row));
   end if;
   return format(
-    'the order is %s, and only %s order can be %s', coalesce(quote_literal(walltrack.clip(v_order.status, 50)), 'without a status'),
+    'the order is %s, and only %s order can be %s', coalesce(quote_literal(walltrack.clip(v_status, 50)), 'without a status'),
     case p_action when 'retry' then 'a failed' else 'a pending or failed' end,
     case p_action when 'retry' then 'retried' else 'cancelled' end
   );
@@ -328,13 +329,13 @@ begin
     -- The triggers of the table run as after any other write, but resolve no names in schemas where other roles may create objects.
     perform set_config('search_path', walltrack.trigger_search_path(p_table.table_id), true);
     execute format(
-      'update %s as o set %I = %L%s where o.%I = $1::%s returning pg_catalog.format(''%%s'', o.%2$I)',
+      'update %s as o set %I = %L%s where %s returning pg_catalog.format(''%%s'', o.%2$I)',
       p_table.table_id, p_table.columns ->> 'status', v_status,
       case p_action
         when 'retry' then walltrack.due_assignment(p_table)
         else format(', %I = %L', p_table.columns ->> 'last_error', p_reason)
       end,
-      p_table.columns ->> 'order_id', walltrack.column_types(p_table.table_id, p_table.columns) ->> 'order_id'
+      walltrack.id_condition(p_table.table_id, p_table.columns)
     ) into v_written using p_order_id;
     perform set_config('search_path', 'pg_catalog, pg_temp', true);
   exception

@@ -195,10 +195,10 @@ def test_plpgsql_check_finds_nothing(db: psycopg.Connection) -> None:
           p.oid, coalesce(t.tgrelid, 0), all_warnings => true) as c
         where p.pronamespace = 'walltrack'::regnamespace
           -- They read and lock by dynamic SQL, which the check cannot see.
-          and (p.proname, c.level) not in (('read_order_unchecked', 'performance'), ('can_read_orders', 'performance'))
+          and (p.proname, c.level) not in (('read_values_unchecked', 'performance'), ('can_read_orders', 'performance'))
           -- Their queries are put together of quoted literals and names, or of words of the catalogue and of the source.
           and (p.proname, c.level) not in (
-            ('list_alerts', 'security'), ('changed_alerts', 'security'), ('read_order_unchecked', 'security'),
+            ('list_alerts', 'security'), ('changed_alerts', 'security'), ('read_values_unchecked', 'security'),
             ('narrow_grants', 'security')
           )
           -- It returns from within its loop; alert and place, watched and stored are two columns; a transition table exists while

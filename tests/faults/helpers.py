@@ -25,7 +25,10 @@ HOST_TRIGGER = (
 )
 NO_HOST_TRIGGER = "drop function walltrack.host() cascade"
 # As in an installation without a superuser.
-NOBODY_FOLLOWS = "drop event trigger walltrack_alerts_follow_ddl; drop event trigger walltrack_alerts_forget_dropped;"
+NOBODY_FOLLOWS = (
+    "drop event trigger walltrack_alerts_follow_ddl; drop event trigger walltrack_alerts_forget_dropped;"
+    "drop event trigger walltrack_alerts_warn_before_ddl;"
+)
 WATCH_AGAIN = "select walltrack.watch_orders('walltrack.orders')"
 HOSTS_TRIGGERS = "drop trigger orders_touch_updated_at on walltrack.orders; drop trigger orders_log_status on walltrack.orders"
 ENDS = {"fill": "filled", "cancel": "cancelled", "delete": "deleted"}
