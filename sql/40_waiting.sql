@@ -190,34 +190,36 @@ comment on function walltrack.record_fault(regclass, text, text, text, timestamp
 'Records an error of alerting in an order write, where that is possible, and warns the writer.';
 
 
-create or replace function walltrack.raise_cancel(p_since timestamptz default null, p_arrived int default 0) returns void
+create or replace function walltrack.raise_cancel(p_since timestamptz default null, p_message text default null) returns void
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 -- A cancel that arrives during alerting ends the host's statement, as it would anywhere else. Only a statement_timeout that has expired
--- because of the time that alerting took is swallowed. It expires once: a second cancel of the statement is an operator's.
+-- because of the time that alerting took is swallowed. After that the statement has no timer any more, so the guard calls this again at
+-- each order that matters.
 --
--- p_arrived: how many cancels have arrived in alerting since p_since. Where one was swallowed at a former order of the statement, the
--- statement has no timer any more, so the guard calls this at each order that matters (p_arrived 0).
+-- p_since: when alerting began. p_message: the message of the cancel, which may be translated: then the time tells a timeout, which began
+-- up to 50 ms before statement_timestamp(). NULL: none has arrived since p_since.
 declare
   v_timeout interval := current_setting('statement_timeout')::interval;
   v_took interval := clock_timestamp() - statement_timestamp();
-  v_own interval := v_took - greatest(
-    (walltrack.waiting_totals()).ms * interval '1 ms', clock_timestamp() - p_since
-  );
-  v_swallowed int := coalesce((current_setting('walltrack.canceled', true) = statement_timestamp()::text)::int, 0);
+  v_own interval := v_took - greatest((walltrack.waiting_totals()).ms * interval '1 ms', clock_timestamp() - p_since);
+  v_was_swallowed boolean := coalesce(current_setting('walltrack.canceled', true) = statement_timestamp()::text, false);
+  v_cancel text := 'canceling statement because of a cancel request that arrived during alerting';
+  v_is_timeout boolean := v_timeout > interval '0' and case
+    when p_message is null then true
+    when v_was_swallowed or p_message in ('canceling statement due to user request', v_cancel) then false
+    else p_message = 'canceling statement due to statement timeout' or v_took + interval '50 ms' >= v_timeout
+  end;
 begin
-  if p_arrived + v_swallowed = 0 then
-    return;  -- another statement was canceled
-  elsif (p_arrived = 0 or p_arrived + v_swallowed = 1) and v_timeout > interval '0' and v_took >= v_timeout and v_own < v_timeout then
-    return;
+  if (p_message is not null or v_was_swallowed) and not (v_is_timeout and v_own < v_timeout) then
+    raise exception using message = v_cancel, errcode = 'query_canceled';
   end if;
-  raise exception 'canceling statement because of a cancel request that arrived during alerting' using errcode = 'query_canceled';
 end
 $$;
 
-comment on function walltrack.raise_cancel(timestamptz, int) is
+comment on function walltrack.raise_cancel(timestamptz, text) is
 'Cancels a statement (57014) whose cancel arrived during alerting, unless only the time that alerting took has exceeded its '
 'statement_timeout.';

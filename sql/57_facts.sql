@@ -135,6 +135,24 @@ $$;
 comment on function walltrack.type_name(regtype) is 'The name of a type for a cast that keeps the whole value.';
 
 
+create or replace function walltrack.is_comparable(p_type regtype) returns boolean
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  -- Operators of other types may belong to another role; json and geometric types, for example, cannot be sorted.
+  select t.oid < 16384 and (
+    t.typcategory in ('B', 'D', 'I', 'N', 'S', 'T', 'V') or t.oid = any (array['uuid', 'jsonb', 'macaddr', 'pg_lsn']::regtype[]::oid[])
+  )
+  from pg_type as t
+  where t.oid = p_type
+$$;
+
+comment on function walltrack.is_comparable(regtype) is
+'Whether ids of a type are found and sorted by its own operators, and so by index; otherwise by their text.';
+
+
 create or replace function walltrack.text_expression(p_table regclass, p_columns jsonb, p_fact text, p_record text) returns text
 language plpgsql
 stable

@@ -7,7 +7,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 -- The operator finds the row by index. It also finds ids that are equal but have another text (under a nondeterministic collation, or 1.5
--- and 1.50), so the text counts, by its bytes. Other types have no operator "=", or one that another role may own.
+-- and 1.50), so the text counts, by its bytes.
 declare
   v_type regtype := walltrack.base_type(p_table, p_columns ->> 'order_id');
   v_equal text := format(
@@ -24,8 +24,7 @@ begin
   end if;
   return case
     when v_type = any (array['uuid', 'int2', 'int4', 'int8', 'oid']::regtype[]) then v_equal
-    when v_type::oid < 16384 and v_type not in ('json'::regtype, 'xml'::regtype)
-      and (select t.typcategory <> 'G' from pg_type as t where t.oid = v_type) then v_equal || ' and ' || v_same_text
+    when walltrack.is_comparable(v_type) then v_equal || ' and ' || v_same_text
     else v_same_text
   end;
 end

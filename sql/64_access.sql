@@ -79,7 +79,7 @@ as $$
         'guard_template', 'has_alert', 'has_foreign_owner', 'has_other_rights', 'health', 'health_of_dumps',
         'health_of_event_trigger', 'health_of_faults', 'health_of_guards', 'health_of_notification_queue',
         'health_of_order_actions', 'health_of_orders', 'health_of_schema', 'health_of_watching', 'history_condition', 'id_condition',
-        'is_awake', 'is_open', 'is_order_alert', 'is_resolve_in_force', 'is_ringing', 'is_trusted', 'known_faults',
+        'is_awake', 'is_comparable', 'is_open', 'is_order_alert', 'is_resolve_in_force', 'is_ringing', 'is_trusted', 'known_faults',
         'late_events', 'limit_amount', 'limit_lock_wait', 'list_alerts', 'list_place', 'lock_alert', 'lock_order_of_alert',
         'lock_refusal', 'map_columns', 'matching_columns', 'median_seconds_to_acknowledge', 'missing_triggers',
         'narrow_grants', 'normalize_alert', 'normalize_lifecycle', 'notification_queue_share', 'notify_event', 'one_line',

@@ -100,7 +100,7 @@ declare
   v_message pg_catalog.text;
   v_order_id pg_catalog.text;
   v_is_as_written pg_catalog.bool;
-  v_cancels pg_catalog.int4 := 0;
+  v_cancel pg_catalog.text;
 begin
   -- Written for the columns {{column_types}}
   -- The fast path. OLD of an INSERT and NEW of a DELETE are rows of NULLs.
@@ -173,7 +173,7 @@ begin
     v_sqlstate := sqlstate;
     v_message := sqlerrm;
     v_action := 'unread';
-    v_cancels := (v_sqlstate operator(pg_catalog.=) '57014')::pg_catalog.int4;
+    v_cancel := case when v_sqlstate operator(pg_catalog.=) '57014' then v_message end;
     begin
       v_order_id := case when tg_op operator(pg_catalog.=) 'DELETE' then {{old_id_text}} else {{new_id_text}} end;
       -- A column was dropped or has changed its type since the guard was written, or another writer has just raised an alert of the
@@ -185,26 +185,26 @@ begin
         v_action := coalesce(walltrack.sync_stored_order({{table}}, {{columns}}, v_order_id, {{cancel_pattern}}, {{notify}}), 'none');
       end if;
     exception when query_canceled or assert_failure or others then
-      v_cancels := v_cancels operator(pg_catalog.+) (sqlstate operator(pg_catalog.=) '57014')::pg_catalog.int4;
+      v_cancel := case when sqlstate operator(pg_catalog.=) '57014' then sqlerrm else v_cancel end;
       v_sqlstate := case when v_order_id is null then 'WT004' else v_sqlstate end;
     end;
     if v_action operator(pg_catalog.=) 'unread' then
       begin
-        if v_cancels operator(pg_catalog.>) 0 then
-          perform walltrack.raise_cancel(v_began, v_cancels);
+        if v_cancel is not null then
+          perform walltrack.raise_cancel(v_began, v_cancel);
         end if;
         perform walltrack.record_fault(tg_relid, v_order_id, v_sqlstate, v_message, v_began);
       exception when query_canceled or assert_failure or others then
         if sqlstate operator(pg_catalog.=) '57014' then
-          v_cancels := v_cancels operator(pg_catalog.+) 1;
-          perform walltrack.raise_cancel(v_began, v_cancels);
+          v_cancel := sqlerrm;
+          perform walltrack.raise_cancel(v_began, v_cancel);
         end if;
         -- The last resort: alerting was dropped, or its owner has lost its rights.
         raise warning 'walltrack_alerts: order % of % was written but its alert was not (%)',
           v_order_id, tg_relid::pg_catalog.regclass, v_sqlstate;
       end;
       perform pg_catalog.set_config('walltrack.canceled', pg_catalog.statement_timestamp()::pg_catalog.text, true)
-      where v_cancels operator(pg_catalog.>) 0;
+      where v_cancel is not null;
     end if;
   end;
   return null;

@@ -133,7 +133,15 @@ begin
       using errcode = 'WT004', hint = 'Change the type of the column, or name another one in p_columns.';
   end if;
   v_found := walltrack.base_type(p_table, p_columns ->> 'order_id')::text;
-  if v_found in ('bytea', 'date', 'timestamp without time zone', 'timestamp with time zone', 'interval', 'money') then
+  if exists (
+    select from pg_type as t
+    left join pg_range as r on t.oid in (r.rngtypid, r.rngmultitypid)
+    where t.oid = v_found::regtype and (
+      t.typcategory = 'G' or array[t.oid, t.typelem, r.rngsubtype] && array[
+        'bytea', 'date', 'timestamp', 'timestamptz', 'interval', 'money', 'float4', 'float8'
+      ]::regtype[]::oid[]
+    )
+  ) then
     raise exception 'table % cannot be watched: the text of an id of type % depends on session settings', p_table, v_found
       using errcode = 'WT004', hint = 'Name another unique column as order_id in p_columns.';
   end if;

@@ -15,7 +15,8 @@ as $$
 declare
   v_id_type regtype := walltrack.base_type(p_table.table_id, p_table.columns ->> 'order_id');
   v_id text := format(
-    case when v_id_type::oid < 16384 then 'o.%1$I::%2$s' else 'format(''%%s'', o.%1$I)' end, p_table.columns ->> 'order_id',
+    case when walltrack.is_comparable(v_id_type) then 'o.%1$I::%2$s' else 'pg_catalog.format(''%%s'', o.%1$I)' end,
+    p_table.columns ->> 'order_id',
     walltrack.type_name(v_id_type)
   );
   v_lost text := walltrack.unreadable_facts(p_table.table_id, p_table.columns);
@@ -39,7 +40,7 @@ begin
             and %8$s
         )
     $query$,
-    p_table.table_id, v_id, case when v_id_type::oid < 16384 then walltrack.type_name(v_id_type) else 'pg_catalog.text' end,
+    p_table.table_id, v_id, case when walltrack.is_comparable(v_id_type) then walltrack.type_name(v_id_type) else 'pg_catalog.text' end,
     walltrack.fact_expression(p_table.table_id, p_table.columns, 'attempt_count', 'o'),
     walltrack.fact_expression(p_table.table_id, p_table.columns, 'max_attempts', 'o'),
     walltrack.fact_expression(p_table.table_id, p_table.columns, 'status', 'o'),
@@ -290,7 +291,7 @@ begin
   return null;
 exception when query_canceled or assert_failure or others then
   if sqlstate = '57014' then
-    perform walltrack.raise_cancel(v_began, 1);
+    perform walltrack.raise_cancel(v_began, sqlerrm);
   end if;
   begin
     raise warning 'walltrack_alerts: % was truncated but its alerts are still open: % (%)', tg_relid::regclass, left(sqlerrm, 500), sqlstate
