@@ -35,15 +35,19 @@ begin
     ms := (v_value / 1000 % 1000)::int;
     failures := (v_value % 1000)::int;
   end if;
-exception
-  when object_not_in_prerequisite_state then
+exception when object_not_in_prerequisite_state or lock_not_available then
+  begin
+    if sqlstate = '55P03' then
+      raise lock_not_available;
+    end if;
     perform setval('walltrack.waited_in_transaction', 1);  -- the first call in this session
     perform set_config('walltrack.has_looked', 'yes', false);
-  when lock_not_available then
+  exception when lock_not_available then
     -- The sequence itself is locked: alerting waits for no lock any more in this transaction.
     perform set_config('walltrack.waits_no_more', now()::text, true), set_config('walltrack.has_looked', '', true);
     ms := 999;
     failures := 999;
+  end;
 end
 $$;
 

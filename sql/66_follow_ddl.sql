@@ -165,7 +165,7 @@ declare
   v_watched regclass;
 begin
   get diagnostics v_context = pg_context;
-  v_attached := lower(substring(concat(current_query(), ' ', v_context) from '(?i)attach\s+partition\s+(.{1,200})'));
+  v_attached := lower(substring(concat(current_query(), ' ', v_context) from '(?i)attach[[:space:]]+partition[[:space:]]+(.{1,200})'));
   if v_attached is null then
     return;
   end if;

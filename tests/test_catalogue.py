@@ -17,7 +17,7 @@ DEFINERS = {
     "acknowledge_alert", "cancel_order", "clear_faults", "cluster_id", "health", "known_faults", "order_of_alert", "raise_alert",
     "raise_missing", "reconcile_orders", "resolve_alert", "resolve_ended", "resolve_raised_alert", "retry_order", "snooze_alert",
     "tg_alerts__append_delete_event", "tg_alerts__check_lifecycle", "tg_alerts__delete_events", "tg_ddl__follow",
-    "tg_ddl__forget", "tg_orders__guard", "tg_watched__truncated",
+    "tg_ddl__forget", "tg_ddl__warn", "tg_orders__guard", "tg_watched__truncated",
 }  # fmt: skip
 INHERITING = {
     "build_event_detail", "choose_error", "close_alert", "limit_lock_wait", "notify_event", "one_line", "open_alert",

@@ -17,6 +17,9 @@ from tests.bot import Bot
 DEADLINE = 60
 """Seconds after which something that is waited for will not happen any more."""
 
+MOST_WAITED = 3 * 250
+"""Milliseconds: the deadline of alerting, and what a busy machine adds to each wait. Without a deadline the tests wait for seconds."""
+
 BROKEN = "alter table walltrack.alerts add constraint alerts_never check (false) not valid"
 MENDED = "alter table walltrack.alerts drop constraint alerts_never"
 HOST_TRIGGER = (
@@ -66,6 +69,14 @@ def assert_told(bot: Bot, heard: list[str], order: uuid.UUID, sqlstates: str, *,
     sqlstate = heard[0].removesuffix(")").rpartition("(")[2]
     assert sqlstate in sqlstates.split()
     assert states(bot) == ([sqlstate] if kept else [])
+
+
+def waited(bot: Bot) -> int:
+    """Milliseconds that the open transaction has waited for alerting, as alerting counts them; 999 for more."""
+    assert bot.connection.info.transaction_status is TransactionStatus.INTRANS
+    row = bot.execute("select ms from walltrack.waiting_totals()").fetchone()
+    assert row is not None
+    return row[0]
 
 
 def wait_until_blocked(watcher: psycopg.Connection, waiting: psycopg.Connection, blocker: psycopg.Connection) -> None:
