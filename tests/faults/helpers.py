@@ -18,7 +18,7 @@ DEADLINE = 60
 """Seconds after which something that is waited for will not happen any more."""
 
 MOST_WAITED = 3 * 250
-"""Milliseconds: the deadline of alerting, and what a busy machine adds to each wait. Without a deadline the tests wait for seconds."""
+"""Milliseconds: three times the deadline, because a busy machine prolongs each wait. Without one the tests wait for seconds."""
 
 BROKEN = "alter table walltrack.alerts add constraint alerts_never check (false) not valid"
 MENDED = "alter table walltrack.alerts drop constraint alerts_never"

@@ -45,7 +45,8 @@ def test_attaching_a_watched_table_tells_what_to_do(bot: Bot, heard: list[str], 
     bot.execute("select walltrack.watch_orders('public.trades')")
     with pytest.raises(psycopg.errors.DuplicateObject):
         bot.execute(attach)
-    assert heard == ["WARNING walltrack_alerts: public.second is watched by itself and cannot become a partition of a watched table"]
+    assert len(heard) == 1
+    assert "public.second is watched by itself and cannot become a partition of a watched table" in heard[0]
     with bot.connection.transaction():
         bot.execute("select walltrack.unwatch_orders('public.second')")
         bot.execute(attach)

@@ -63,8 +63,8 @@ create type public.colour as enum ('red');
 create domain public.short as char(12);
 create type public.pair as (a int, b text);
 create table public.trades (
-    id {id_type}, order_type text, status text, attempt_count int, max_attempts int, last_error {fact_type}, token_address {fact_type},
-    token_symbol {fact_type}, position_id {fact_type}, side {fact_type}
+    id {id_type}, order_type text, status text, attempt_count int, max_attempts int, last_error {fact_type},
+    token_address {fact_type}, token_symbol {fact_type}, position_id {fact_type}, side {fact_type}
 );
 select walltrack.watch_orders('public.trades');
 create function public.touch() returns trigger language plpgsql as $$ begin
