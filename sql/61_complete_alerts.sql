@@ -89,15 +89,19 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_alert walltrack.alerts := p_alert;
-  v_stored jsonb;
+  v_order_id text := walltrack.derive_order_id(p_alert);
+  v_watched walltrack.watched_tables;
+  v_order walltrack.order_facts;
 begin
-  select coalesce((f.watched).table_id, p_alert.order_table), f.stored
-  into v_alert.order_table, v_stored
-  from (select) as one
-  left join walltrack.find_stored_orders(walltrack.derive_order_id(p_alert), null) as f on true
+  select (f.watched).* into v_watched
+  from walltrack.find_stored_orders(v_order_id, null) as f
   order by (f.watched).table_id is distinct from p_alert.order_table, (f.watched).watched_since
   limit 1;
-  v_alert.data := walltrack.complete_alert_data(p_alert, walltrack.order_facts_of(v_stored));
+  if found then
+    v_order := walltrack.find_order(v_watched, v_order_id);
+    v_alert.order_table := v_watched.table_id;
+  end if;
+  v_alert.data := walltrack.complete_alert_data(p_alert, v_order);
   return v_alert;
 end
 $$;

@@ -200,7 +200,12 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_order walltrack.order_facts := walltrack.order_facts_of(p_row);
+  v_order walltrack.order_facts := jsonb_populate_record(
+    null::walltrack.order_facts,
+    jsonb_build_object(
+      'status', lower(rtrim(walltrack.clip(p_row ->> 'status', 100)) collate "C"), 'last_error', walltrack.clip(p_row ->> 'last_error', 2000)
+    )
+  );
   v_newest walltrack.order_actions := walltrack.newest_order_action(p_table.table_id, p_order_id);  -- another operator may have been first
   v_is_never_due boolean := p_table.columns ? 'next_retry_at' and coalesce(p_row ->> 'next_retry_at', 'infinity') = 'infinity';
   v_refusal walltrack.order_refusal;

@@ -213,13 +213,13 @@ begin
     -- The triggers of the table run as after any other write, but resolve no names in schemas where other roles may create objects.
     perform set_config('search_path', walltrack.trigger_search_path(p_table.table_id), true);
     execute format(
-      'update %s as o set %I = %L%s where o.%I = $1::%s returning pg_catalog.format(''%%s'', o.%2$I)',
+      'update %s as o set %I = %L%s where %s returning pg_catalog.format(''%%s'', o.%2$I)',
       p_table.table_id, p_table.columns ->> 'status', v_status,
       case p_action
         when 'retry' then walltrack.due_assignment(p_table)
         else format(', %I = %L', p_table.columns ->> 'last_error', p_reason)
       end,
-      p_table.columns ->> 'order_id', walltrack.column_types(p_table.table_id, p_table.columns) ->> 'order_id'
+      walltrack.id_condition(p_table.table_id, p_table.columns)
     ) into v_written using p_order_id;
     perform set_config('search_path', 'pg_catalog, pg_temp', true);
   exception

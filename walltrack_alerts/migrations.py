@@ -259,14 +259,14 @@ def drop_definitions() -> str:
         "inner join pg_roles as r on r.rolname = g.role_name;\n"
         "end if;\nend\n$access$;\n"
         # With their event triggers, which only a superuser could name.
-        f"drop function if exists {SCHEMA}.tg_ddl__follow, {SCHEMA}.tg_ddl__forget cascade;\n"
+        f"drop function if exists {SCHEMA}.tg_ddl__follow, {SCHEMA}.tg_ddl__forget, {SCHEMA}.tg_ddl__warn cascade;\n"
         + "".join(f"drop view if exists {SCHEMA}.{name};\n" for name in views)
         + "".join(f"drop function if exists {SCHEMA}.{name};\n" for name in functions if name not in _LAST)
         + f"drop sequence if exists {SCHEMA}.waited_in_transaction;\n"
     )
 
 
-_LAST = ("tg_ddl__follow", "tg_ddl__forget", "tg_watched__truncated", "tg_alerts__check_lifecycle")
+_LAST = ("tg_ddl__follow", "tg_ddl__forget", "tg_ddl__warn", "tg_watched__truncated", "tg_alerts__check_lifecycle")
 """Dropped with what they are attached to."""
 
 

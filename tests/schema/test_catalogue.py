@@ -18,7 +18,7 @@ DEFINERS = {
     "acknowledge_alert", "cancel_order", "clear_faults", "cluster_id", "health", "known_faults", "order_of_alert", "raise_alert",
     "raise_missing", "reconcile_orders", "resolve_alert", "resolve_ended", "resolve_raised_alert", "retry_order", "snooze_alert",
     "tg_alerts__append_delete_event", "tg_alerts__check_lifecycle", "tg_alerts__delete_events", "tg_ddl__follow",
-    "tg_ddl__forget", "tg_orders__guard", "tg_watched__truncated",
+    "tg_ddl__forget", "tg_ddl__warn", "tg_orders__guard", "tg_watched__truncated",
 }  # fmt: skip
 INHERITING = {
     "build_event_detail", "choose_error", "close_alert", "limit_lock_wait", "notify_event", "one_line", "open_alert",
@@ -228,10 +228,10 @@ def test_plpgsql_check_finds_nothing(db: psycopg.Connection) -> None:
           p.oid, coalesce(t.tgrelid, 0), all_warnings => true) as c
         where p.pronamespace = 'walltrack'::regnamespace
           -- They read and lock by dynamic SQL, which the check cannot see.
-          and (p.proname, c.level) not in (('read_order_unchecked', 'performance'), ('can_read_orders', 'performance'))
+          and (p.proname, c.level) not in (('read_values_unchecked', 'performance'), ('can_read_orders', 'performance'))
           -- Their queries are put together of quoted literals and names, or of words of the catalogue and of the source.
           and (p.proname, c.level) not in (
-            ('list_alerts', 'security'), ('changed_alerts', 'security'), ('read_order_unchecked', 'security'),
+            ('list_alerts', 'security'), ('changed_alerts', 'security'), ('read_values_unchecked', 'security'),
             ('narrow_grants', 'security')
           )
           -- It returns from within its loop; alert and place, watched and stored are two columns; a transition table exists while
