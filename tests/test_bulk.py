@@ -37,7 +37,9 @@ def call(bot: Bot, function: str, ids: list[UUID], *arguments: object) -> set[UU
 
 
 @pytest.mark.parametrize(("function", "arguments"), CALLS)
-def test_many_alerts_change_in_one_transaction(bot: Bot, alerts: list[Alert], function: str, arguments: tuple[object, ...]) -> None:
+def test_many_alerts_change_in_one_transaction(
+    bot: Bot, alerts: list[Alert], function: str, arguments: tuple[object, ...]
+) -> None:
     ids = [alert.id for alert in alerts]
     assert call(bot, function, [*ids[:3], uuid4()], *arguments) == set(ids[:3])
     assert bot.events() == ["raised"] * 4 + [EVENTS[function]] * 3

@@ -53,7 +53,7 @@ class Actions:
         """Answer with the name and role that the page acts under, and a ticket for the live connection."""
         person = self._who(request)
         if person is None:
-            return _answer({"nonce": _nonce(event), "role": "nobody"})
+            return _answer({"nonce": _nonce(event), "role": "anonymous"})
         return _answer(
             {
                 "nonce": _nonce(event),
@@ -140,7 +140,7 @@ class Actions:
     ) -> str:
         person = self._who(request)
         if person is None:
-            return _refuse(event, "You have been signed out. Nothing was done.", outcome="signed-out", role="nobody")
+            return _refuse(event, "You have been signed out. Nothing was done.", outcome="signed-out", role="anonymous")
         if not person.may_act:
             return _refuse(event, READ_ONLY)
         by = person.name or params.string(getattr(event, "actor", None))

@@ -66,7 +66,12 @@ export function createActions(panel) {
   /** @param {string} alertId */
   const isPending = (alertId) => [...state.pending.values()].some((action) => action.ids.includes(alertId));
 
-  const LATE = 'It was resolved meanwhile. Your note was not sent.';
+  /** @param {import('./types.js').Alert | null} alert that was resolved or purged while a note was written */
+  function lateNote(alert) {
+    const at = alert?.resolved ? ` at ${clock(alert.resolved)}` : '';
+    const what = alert ? `${alert.by} resolved it${at}, before you.` : 'The alert no longer exists.';
+    return `${what} Your note was not sent.`;
+  }
 
   function showActions() {
     if (!state.shown) return;
@@ -80,7 +85,7 @@ export function createActions(panel) {
     const left = document.activeElement === part.note || Boolean(state.drafts.get(alertId)?.trim());
     const late = left && known !== null && !isOpen && !alert?.pending;
     const said = state.outcomes.get(alertId);
-    const [outcome, text] = said?.[1] ? said : late ? ['late', LATE] : ['', ''];
+    const [outcome, text] = said?.[1] ? said : late ? ['late', lateNote(alert)] : ['', ''];
     part.said.dataset.outcome = outcome;
     part.said.hidden = !text;
     panel.frame.setMessage(part.said, outcome, text);
@@ -210,7 +215,7 @@ export function createActions(panel) {
   function applyAnswer(nonce, outcomes) {
     for (const each of outcomes) {
       each.text = each.first
-        ? `${each.first.by} was first: ${each.first.did} at ${clock(each.first.at)}.`
+        ? `${each.first.by} ${each.first.did} it at ${clock(each.first.at)}, before you.`
         : localizeTimes(each.text);
     }
     const action = state.pending.get(nonce) ?? state.overdue.get(nonce);
@@ -273,7 +278,7 @@ export function createActions(panel) {
 
   panel.gradio.onAnswer((answer) => {
     if (answer.outcomes) applyAnswer(answer.nonce ?? '', answer.outcomes);
-    if (answer.role === 'nobody') panel.connection.onSignedOut();
+    if (answer.role === 'anonymous') panel.connection.onSignedOut();
     else if (answer.role) panel.connection.applyIdentity(answer);
   });
 

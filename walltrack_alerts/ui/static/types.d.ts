@@ -217,8 +217,8 @@ export interface OrderFact {
 
 // ---- actions ----
 
-/** 'nobody' has no login, or none any more. */
-export type Role = 'operator' | 'reader' | 'nobody';
+/** 'anonymous' has no login, or none any more. */
+export type Role = 'operator' | 'reader' | 'anonymous';
 
 export type OrderAction = 'retry' | 'cancel';
 export type BulkAction = 'acknowledge' | 'snooze' | 'resolve';
