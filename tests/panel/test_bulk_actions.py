@@ -11,7 +11,7 @@ import gradio as gr
 import psycopg
 import pytest
 
-from tests.bot import Bot
+from tests.support.bot import Bot
 from walltrack_alerts import Alert
 from walltrack_alerts.service import AlertService
 from walltrack_alerts.ui.actions import BATCH, Actions
