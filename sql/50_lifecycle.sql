@@ -41,6 +41,21 @@ comment on function walltrack.refuse_resolved(walltrack.alerts, text) is
 'Refuses a transition of a resolved alert and names who resolved it (WT002).';
 
 
+create or replace function walltrack.lock_free_alerts(p_alert_ids uuid[]) returns setof walltrack.alerts
+language sql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+  -- Waiting for one of them would keep order writes waiting for the others.
+  select a.* from walltrack.alerts as a where a.id = any (p_alert_ids) and a.resolved_at is null order by a.id for update skip locked
+$$;
+
+comment on function walltrack.lock_free_alerts(uuid[]) is
+'Locks the open alerts among the ids until the transaction ends, except those that another transaction has locked, and returns them.';
+
+
 create or replace function walltrack.raise_alert(
     p_alert_type text,
     p_severity text,
@@ -147,6 +162,24 @@ comment on function walltrack.acknowledge_alert(uuid, text) is
 'active -> acknowledged. Already acknowledged: unchanged, with a NOTICE (WT101). Resolved: WT002. No such alert: WT001.';
 
 
+create or replace function walltrack.acknowledge_alerts(p_alert_ids uuid[], p_by text) returns setof walltrack.alerts
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+  select b.*
+  from walltrack.lock_free_alerts(p_alert_ids) as a
+  cross join lateral walltrack.acknowledge_alert(a.id, p_by) as b
+  where a.status = 'active'
+$$;
+
+comment on function walltrack.acknowledge_alerts(uuid[], text) is
+'acknowledge_alert() for many in one transaction. Returns the alerts that it acknowledged; leaves out those that are not active and '
+'those that another transaction has locked.';
+
+
 create or replace function walltrack.resolve_alert(p_alert_id uuid, p_resolution text, p_by text) returns walltrack.alerts
 language plpgsql
 volatile
@@ -175,6 +208,23 @@ $$;
 
 comment on function walltrack.resolve_alert(uuid, text, text) is
 'active or acknowledged -> resolved. Already resolved: unchanged, with a NOTICE (WT102). No such alert: WT001. Blank: WT003.';
+
+
+create or replace function walltrack.resolve_alerts(p_alert_ids uuid[], p_resolution text, p_by text) returns setof walltrack.alerts
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+  select b.*
+  from walltrack.lock_free_alerts(p_alert_ids) as a
+  cross join lateral walltrack.resolve_alert(a.id, p_resolution, p_by) as b
+$$;
+
+comment on function walltrack.resolve_alerts(uuid[], text, text) is
+'resolve_alert() for many in one transaction. Returns the alerts that it resolved; leaves out those that are resolved and those that '
+'another transaction has locked. Blank: WT003.';
 
 
 create or replace function walltrack.resolve_raised_alert(p_alert_id uuid, p_resolution text, p_by text) returns walltrack.alerts
@@ -254,6 +304,24 @@ comment on function walltrack.snooze_alert(uuid, timestamptz, text) is
 'Snoozes an open alert until a time within a year; NULL wakes it. Replaces an earlier snooze; a NOTICE names another operator whose '
 'snooze it was (WT104). The same time again: unchanged, with a NOTICE (WT103). Resolved: WT002. Time out of range: WT003. No such '
 'alert: WT001.';
+
+
+create or replace function walltrack.snooze_alerts(p_alert_ids uuid[], p_until timestamptz, p_by text) returns setof walltrack.alerts
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+  select b.*
+  from walltrack.lock_free_alerts(p_alert_ids) as a
+  cross join lateral walltrack.snooze_alert(a.id, p_until, p_by) as b
+  where walltrack.is_awake(a.snoozed_until)
+$$;
+
+comment on function walltrack.snooze_alerts(uuid[], timestamptz, text) is
+'snooze_alert() for many in one transaction. Returns the alerts that it snoozed; leaves out those that are resolved or snoozed and '
+'those that another transaction has locked. Time out of range: WT003.';
 
 
 create or replace function walltrack.resolve_by_dedupe_key(

@@ -22,7 +22,7 @@ as $$
     ('reader', array['order_of_alert', 'health']),
     ('operator', array[
       'order_of_alert', 'health', 'acknowledge_alert', 'snooze_alert', 'resolve_alert', 'resolve_by_dedupe_key',
-      'retry_order', 'cancel_order'
+      'acknowledge_alerts', 'snooze_alerts', 'resolve_alerts', 'retry_order', 'cancel_order'
     ]),
     ('raiser', array['raise_alert', 'resolve_raised_alert', 'resolve_by_dedupe_key']),
     ('relay', array[]::text[])
@@ -65,9 +65,9 @@ as $$
   where p.pronamespace = 'walltrack'::regnamespace
     and (
       p.proname in (
-        'accept_insert', 'accept_update', 'acknowledge_alert', 'act_on_order', 'actor_or_user', 'add_waiting',
-        'alert_condition', 'alert_order_id', 'alerted_order_id', 'alerts_since', 'append_event', 'base_type',
-        'batch_query', 'build_event_detail', 'can_hide_orders', 'can_read_orders', 'can_run_foreign_code',
+        'accept_insert', 'accept_update', 'acknowledge_alert', 'acknowledge_alerts', 'act_on_order', 'actor_or_user',
+        'add_waiting', 'alert_condition', 'alert_order_id', 'alerted_order_id', 'alerts_since', 'append_event',
+        'base_type', 'batch_query', 'build_event_detail', 'can_hide_orders', 'can_read_orders', 'can_run_foreign_code',
         'cancel_order', 'changed_alerts', 'chart_errors', 'chart_open', 'chart_raised', 'chart_response', 'chart_times',
         'chart_tokens', 'check_event_cursor', 'check_readable', 'check_role', 'check_table', 'check_watchable',
         'choose_error', 'claim_dedupe_key', 'clear_faults', 'clip', 'close_alert', 'close_alerts_of', 'cluster_id',
@@ -81,7 +81,7 @@ as $$
         'health_of_faults', 'health_of_guards', 'health_of_notification_queue', 'health_of_order_actions',
         'health_of_orders', 'health_of_schema', 'health_of_watching', 'history_condition', 'id_condition', 'is_awake',
         'is_comparable', 'is_open', 'is_order_alert', 'is_resolve_in_force', 'is_ringing', 'is_trusted', 'known_faults',
-        'late_events', 'limit_amount', 'limit_lock_wait', 'list_alerts', 'list_place', 'lock_alert',
+        'late_events', 'limit_amount', 'limit_lock_wait', 'list_alerts', 'list_place', 'lock_alert', 'lock_free_alerts',
         'lock_order_of_alert', 'lock_refusal', 'map_columns', 'matching_columns', 'median_seconds_to_acknowledge',
         'missing_column_refusal', 'missing_triggers', 'narrow_grants', 'newest_order_action', 'normalize_alert',
         'normalize_lifecycle', 'notification_queue_share', 'notify_event', 'one_line', 'open_alert',
@@ -92,16 +92,17 @@ as $$
         'raise_refusal', 'read_events', 'read_facts_unchecked', 'read_order', 'read_refusal', 'read_values_unchecked',
         'readable_snapshot', 'reconcile_instruction', 'reconcile_orders', 'record_fault', 'record_missing_event',
         'record_order_state', 'refresh_alert', 'refuse_resolved', 'remaining_lock_wait', 'repeat_alert',
-        'repeat_open_alert', 'resolve_alert', 'resolve_by_dedupe_key', 'resolve_ended', 'resolve_raised_alert',
-        'resolved_page_query', 'restrict_update', 'retry_order', 'revoke_access', 'revoke_api_roles', 'run_instruction',
-        'severity_rank', 'snooze_alert', 'sync_alert', 'sync_arguments', 'sync_deleted_order', 'sync_order',
-        'sync_stored_order', 'sync_unusual_write', 'table_action_refusal', 'table_name', 'table_refusal', 'table_tree',
-        'text_condition', 'text_expression', 'tg_alert_events__append_only', 'tg_alert_events__protect_commit',
-        'tg_alerts__append_delete_event', 'tg_alerts__check_lifecycle', 'tg_alerts__delete_events', 'tg_ddl__follow',
-        'tg_ddl__forget', 'tg_ddl__warn', 'tg_order_actions__append_only', 'tg_watched__truncated',
-        'trigger_search_path', 'trim_to_null', 'type_name', 'types_unchanged_expression', 'unchanged_expression',
-        'unread_tables', 'unreadable_facts', 'unused_xid', 'unwatch_orders', 'unwatched_successors', 'waiting_reason',
-        'waiting_totals', 'watch_orders', 'watched_root', 'write_guard', 'write_order_status'
+        'repeat_open_alert', 'resolve_alert', 'resolve_alerts', 'resolve_by_dedupe_key', 'resolve_ended',
+        'resolve_raised_alert', 'resolved_page_query', 'restrict_update', 'retry_order', 'revoke_access',
+        'revoke_api_roles', 'run_instruction', 'severity_rank', 'snooze_alert', 'snooze_alerts', 'sync_alert',
+        'sync_arguments', 'sync_deleted_order', 'sync_order', 'sync_stored_order', 'sync_unusual_write',
+        'table_action_refusal', 'table_name', 'table_refusal', 'table_tree', 'text_condition', 'text_expression',
+        'tg_alert_events__append_only', 'tg_alert_events__protect_commit', 'tg_alerts__append_delete_event',
+        'tg_alerts__check_lifecycle', 'tg_alerts__delete_events', 'tg_ddl__follow', 'tg_ddl__forget', 'tg_ddl__warn',
+        'tg_order_actions__append_only', 'tg_watched__truncated', 'trigger_search_path', 'trim_to_null', 'type_name',
+        'types_unchanged_expression', 'unchanged_expression', 'unread_tables', 'unreadable_facts', 'unused_xid',
+        'unwatch_orders', 'unwatched_successors', 'waiting_reason', 'waiting_totals', 'watch_orders', 'watched_root',
+        'write_guard', 'write_order_status'
       )
       or p.prosrc like '%walltrack.sync_order(%'
     )

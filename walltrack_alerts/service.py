@@ -126,6 +126,31 @@ class AlertService:
             "select * from walltrack.snooze_alert(:id, cast(:until as timestamptz), :by)", id=alert_id, until=until, by=by
         )
 
+    async def acknowledge_alerts(self, alert_ids: Sequence[UUID | str], by: str) -> list[Alert]:
+        """acknowledge_alert() for many in one transaction; returns those that it changed.
+
+        Alerts that are not active, or that another transaction has locked, are left out: acknowledge_alert() says more of them.
+        """
+        return await self._many("select * from walltrack.acknowledge_alerts(cast(:ids as uuid[]), :by)", alert_ids, by=by)
+
+    async def resolve_alerts(self, alert_ids: Sequence[UUID | str], resolution: str, by: str) -> list[Alert]:
+        """resolve_alert() for many, as in acknowledge_alerts(); leaves out resolved alerts."""
+        return await self._many(
+            "select * from walltrack.resolve_alerts(cast(:ids as uuid[]), :resolution, :by)",
+            alert_ids,
+            resolution=resolution,
+            by=by,
+        )
+
+    async def snooze_alerts(self, alert_ids: Sequence[UUID | str], until: datetime | None, by: str) -> list[Alert]:
+        """snooze_alert() for many, as in acknowledge_alerts(); leaves out resolved and snoozed alerts."""
+        return await self._many(
+            "select * from walltrack.snooze_alerts(cast(:ids as uuid[]), cast(:until as timestamptz), :by)",
+            alert_ids,
+            until=until,
+            by=by,
+        )
+
     async def snooze_alert_for(self, alert_id: UUID | str, how_long: str, by: str) -> Alert:
         """Like snooze_alert(), for a PostgreSQL interval from now, e.g. '15 min' or '1 day'."""
         return await self._alert(
@@ -284,6 +309,10 @@ class AlertService:
     async def _alert(self, statement: str, **parameters: object) -> Alert:
         rows, notice = await self._fetch(statement, **parameters)
         return Alert(**rows[0], **notice)
+
+    async def _many(self, statement: str, alert_ids: Sequence[UUID | str], **parameters: object) -> list[Alert]:
+        rows, _ = await self._fetch(statement, ids=[str(alert_id) for alert_id in alert_ids], **parameters)
+        return [Alert(**row) for row in rows]
 
     async def _fetch(self, statement: str, **parameters: object) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """The rows of a statement, and `notice` and `notice_code` for an alert: the last notice of alerting itself, if any."""

@@ -124,7 +124,7 @@ def test_a_bulk_action_asks_with_the_count_in_the_question(serve: Serve, open_pa
     page.locator("#alerts-panel-bulk-acknowledge").click()
     confirm(page, "Acknowledge 3 alerts")
     badge(page, acknowledged=3, waiting=1)
-    expect(page.locator("#alerts-panel-toast")).to_contain_text("Acknowledged: 2 of 3. grace was first")
+    expect(page.locator("#alerts-panel-toast")).to_contain_text("Acknowledged: 2 of 3. grace acknowledged it at ")
 
     page.get_by_label("Select high alert WIF").check()
     page.get_by_label("Select high alert PEPE").check()
@@ -361,7 +361,7 @@ def test_two_operators_acting_at_once_see_who_was_first(serve: Serve, open_page:
     assert first in names
     for page, name in zip(pages, names, strict=True):
         said = page.evaluate("window.said[0]")
-        assert said == "Acknowledged." if name == first else said.startswith(f"{first} was first: acknowledged at")
+        assert said == "Acknowledged." if name == first else said.startswith(f"{first} acknowledged it at ")
 
 
 def test_every_click_of_a_quick_series_counts(serve: Serve, open_page: OpenPage, bot: Bot) -> None:

@@ -15,8 +15,9 @@ FOLDER = Path(migrations.__file__).parent.parent
 SQL = sorted(FOLDER.glob("sql/*.sql"))
 OURS = "n.nspname = 'walltrack' and p.proname not in ('tg_orders__touch_updated_at', 'tg_orders__log_status')"
 DEFINERS = {
-    "acknowledge_alert", "cancel_order", "clear_faults", "cluster_id", "health", "known_faults", "order_of_alert", "raise_alert",
-    "raise_missing", "reconcile_orders", "resolve_alert", "resolve_ended", "resolve_raised_alert", "retry_order", "snooze_alert",
+    "acknowledge_alert", "acknowledge_alerts", "cancel_order", "clear_faults", "cluster_id", "health", "known_faults",
+    "order_of_alert", "raise_alert", "raise_missing", "reconcile_orders", "resolve_alert", "resolve_alerts", "resolve_ended",
+    "resolve_raised_alert", "retry_order", "snooze_alert", "snooze_alerts",
     "tg_alerts__append_delete_event", "tg_alerts__check_lifecycle", "tg_alerts__delete_events", "tg_ddl__follow",
     "tg_ddl__forget", "tg_ddl__warn", "tg_orders__guard", "tg_watched__truncated",
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -11,6 +12,7 @@ from uuid import UUID
 import gradio as gr
 
 from walltrack_alerts.enums import NoticeCode
+from walltrack_alerts.errors import AlertsError
 from walltrack_alerts.models import Alert
 from walltrack_alerts.service import AlertService
 from walltrack_alerts.ui import params, sanitize, view
@@ -20,8 +22,14 @@ from walltrack_alerts.ui.queries import TIMEOUT, Source, explain, is_away, note
 AT_ONCE = 4
 """Concurrent statements of one bulk action; other pages need connections too."""
 
+BATCH = 50
+"""Alerts that one statement changes. It locks them for some 20 ms, and order writes wait for a locked alert 200 ms at most."""
+
 Transition = Callable[[AlertService, UUID, str], Awaitable[view.Json]]
 """Changes one alert under a name and returns the outcome."""
+
+BulkTransition = Callable[[AlertService, list[UUID], str], Awaitable[list[Alert]]]
+"""Changes those of several alerts that need no message, and returns them."""
 
 
 class Actions:
@@ -54,7 +62,7 @@ class Actions:
         """Answer with the name and role that the page acts under, and a ticket for the live connection."""
         person = self._who(request)
         if person is None:
-            return _answer({"nonce": _nonce(event), "role": "nobody"})
+            return _answer({"nonce": _nonce(event), "role": "anonymous"})
         return _answer(
             {
                 "nonce": _nonce(event),
@@ -74,7 +82,7 @@ class Actions:
                 return _done(alert)
             return _late(alert, "acknowledged", alert.acknowledged_by, alert.acknowledged_at)
 
-        return await self._act(event, request, transition)
+        return await self._act(event, request, transition, lambda service, ids, by: service.acknowledge_alerts(ids, by))
 
     async def resolve(self, event: gr.EventData, request: gr.Request) -> str:
         """active or acknowledged -> resolved, with a note."""
@@ -88,7 +96,7 @@ class Actions:
                 return _done(alert)
             return _late(alert, "resolved", alert.resolved_by, alert.resolved_at)
 
-        return await self._act(event, request, transition)
+        return await self._act(event, request, transition, lambda service, ids, by: service.resolve_alerts(ids, words, by))
 
     async def snooze(self, event: gr.EventData, request: gr.Request) -> str:
         """Quiet until a time; awake when none is given."""
@@ -101,7 +109,7 @@ class Actions:
             alert = await service.snooze_alert(alert_id, until, by)
             return _done(alert, f"{alert.notice}." if alert.notice_code == NoticeCode.SNOOZE_REPLACED else "")
 
-        return await self._act(event, request, transition)
+        return await self._act(event, request, transition, lambda service, ids, by: service.snooze_alerts(ids, until, by))
 
     async def retry(self, event: gr.EventData, request: gr.Request) -> str:
         """The order of the alert: failed -> pending."""
@@ -128,10 +136,17 @@ class Actions:
             self._touch(alert_id)
         return answer
 
-    async def _act(self, event: gr.EventData, request: gr.Request, transition: Transition, most: int = params.MOST) -> str:
+    async def _act(
+        self,
+        event: gr.EventData,
+        request: gr.Request,
+        transition: Transition,
+        bulk: BulkTransition | None = None,
+        most: int = params.MOST,
+    ) -> str:
         person = self._who(request)
         if person is None:
-            return _refuse(event, "You have been signed out. Nothing was done.", outcome="signed-out", role="nobody")
+            return _refuse(event, "You have been signed out. Nothing was done.", outcome="signed-out", role="anonymous")
         if not person.may_act:
             return _refuse(event, READ_ONLY)
         by = person.name or params.string(getattr(event, "actor", None))
@@ -140,10 +155,23 @@ class Actions:
         ids = params.uuids(getattr(event, "ids", None))
         if not ids or len(ids) > most:
             return _refuse(event, f"At most {most} at a time, these are {len(ids)}." if ids else "This is no alert id.")
+        return _answer({"nonce": _nonce(event), "outcomes": await self._outcomes(ids, by, transition, bulk)})
+
+    async def _outcomes(self, ids: list[UUID], by: str, transition: Transition, bulk: BulkTransition | None) -> list[view.Json]:
+        """One outcome per alert, in the order of the ids."""
         service, few = self._source.service(), asyncio.Semaphore(AT_ONCE)
         deadline = asyncio.get_running_loop().time() + TIMEOUT  # one for all of them: the page does not wait longer
+        done: dict[UUID, view.Json] = {}
+        if bulk is not None and len(ids) > 1:
+            with contextlib.suppress(AlertsError, TimeoutError):  # then each alert gets an outcome of its own
+                async with asyncio.timeout_at(deadline):
+                    for start in range(0, len(ids), BATCH):
+                        changed = await bulk(service, ids[start : start + BATCH], by)
+                        done |= {alert.id: _done(alert) for alert in changed}
 
         async def outcome(alert_id: UUID) -> view.Json:
+            if alert_id in done:
+                return {"id": str(alert_id)} | done[alert_id]
             try:
                 async with asyncio.timeout_at(deadline), few:
                     found = await transition(service, alert_id, by)
@@ -152,7 +180,7 @@ class Actions:
                 found = {"outcome": "failed", "text": sanitize.visible(explain(error)), "away": is_away(error)}
             return {"id": str(alert_id)} | found
 
-        return _answer({"nonce": _nonce(event), "outcomes": await asyncio.gather(*map(outcome, ids))})
+        return await asyncio.gather(*map(outcome, ids))
 
 
 def _done(alert: Alert, text: str = "") -> view.Json:
