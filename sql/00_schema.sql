@@ -47,8 +47,10 @@
 --   75_claim.sql                 what a relay sends next, and what is not sent
 --   75_claim_chats.sql           one message at a time and digests for chats; the claim of all kinds of targets
 --   76_finish.sql                what became of what a relay has sent
+--   77_messages.sql              answers from messages
 --   79_relays.sql                what relays report about themselves
 --   80_views.sql                 open_alerts, alert_counts, alert_summary, alert_timeline
+--   81_delivery_views.sql        undelivered, target_states
 --   82_lists.sql                 lists with filters, page by page
 --   87_statistics.sql            the data of the charts
 --   90_reconcile.sql             compares orders with alerts and heals what is missing

@@ -222,7 +222,7 @@ begin
     set state = case when r.delay is null and r.outcome <> 'gone' then 'dead' else 'waiting' end,
         failed_at = case when r.delay is null and r.outcome <> 'gone' then v_now end,
         attempts = r.attempts, due_at = v_now + case when r.outcome = 'gone' then '0' else coalesce(r.pause, r.delay, '0') end,
-        lease = null, lease_until = null, relay = null, last_status = r.status, last_answer = r.answer
+        lease = null, lease_until = null, relay = null, tried_at = v_now, last_status = r.status, last_answer = r.answer
     from results as r
     where d.delivery_id = any (array(select o.delivery_id from results as o where o.outcome <> 'delivered'))
       and r.delivery_id = d.delivery_id
