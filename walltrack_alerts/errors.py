@@ -64,6 +64,14 @@ class LostEventsError(ForeignCursorError):
     """The cursor is ahead of the database: a failover or a crash lost the events that were read last (WT012)."""
 
 
+class InvalidTargetError(AlertsError):
+    """A notification target cannot be as it is described; nothing was changed (WT013)."""
+
+
+class UnknownTargetError(AlertsError):
+    """No notification target has this name, or no dead letter this id (WT014)."""
+
+
 class ListenError(AlertsError):
     """Notifications do not arrive on this connection: a transaction pooler is in between, or the server is a standby."""
 
@@ -120,6 +128,8 @@ _BY_SQLSTATE: dict[str, type[AlertsError]] = {
     "WT010": ForeignCursorError,
     "WT011": OrderActionRefusedError,
     "WT012": LostEventsError,
+    "WT013": InvalidTargetError,
+    "WT014": UnknownTargetError,
     "22P02": InvalidAlertError,  # invalid_text_representation, e.g. an id that is no uuid
     "22P05": InvalidAlertError,  # untranslatable_character
     "3F000": NotMigratedError,  # invalid_schema_name
