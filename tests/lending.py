@@ -28,6 +28,7 @@ _FINGERPRINT = (
         for name in _CATALOGUES
     )
     + " union all select 'watched', coalesce(string_agg(w::text, ' '), '') from walltrack.watched_tables as w"
+    + " union all select 'steps', coalesce(string_agg(s::text, ' ' order by s::text), '') from walltrack.escalation_steps as s"
     + " union all select 'version', coalesce(string_agg(version_num, ' '), '') from walltrack.alerts_version"
 )
 _SESSIONS = """
