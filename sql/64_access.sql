@@ -25,7 +25,10 @@ as $$
       'retry_order', 'cancel_order'
     ]),
     ('raiser', array['raise_alert', 'resolve_raised_alert', 'resolve_by_dedupe_key']),
-    ('relay', array['escalate_overdue'])
+    ('relay', array[
+      'escalate_overdue', 'health', 'relay_metrics', 'known_faults', 'raise_missing', 'resolve_ended', 'clear_faults', 'purge_cutoff',
+      'purge_batch', 'purge_delivery_history'
+    ])
   ) as k (access, functions)
   where k.access = p_as
 $$;
@@ -44,8 +47,11 @@ as $$
   from pg_class as c
   where c.relnamespace = 'walltrack'::regnamespace and c.relname in (
     'alerts', 'alert_events', 'order_actions', 'alert_faults', 'watched_tables', 'given_usage', 'open_alerts', 'alert_counts',
-    'alert_summary', 'alert_timeline', 'alerts_version', 'escalation_steps', 'alert_events_event_id_seq', 'order_actions_action_id_seq',
-    'alert_faults_fault_id_seq', 'waited_in_transaction'
+    'alert_summary', 'alert_timeline', 'alerts_version', 'alert_events_event_id_seq', 'order_actions_action_id_seq',
+    'alert_faults_fault_id_seq', 'waited_in_transaction',
+    'notification_targets', 'deliveries', 'finished_deliveries', 'sent_messages', 'message_answers', 'silences', 'escalation_steps',
+    'relays', 'relay_duties', 'chat_pace', 'notification_targets_target_id_seq', 'deliveries_delivery_id_seq', 'deliveries_lease_seq',
+    'silences_silence_id_seq'
   )
 $$;
 
@@ -69,38 +75,42 @@ as $$
         'alert_condition', 'alert_order_id', 'alerts_since', 'append_event', 'base_type', 'batch_query',
         'build_event_detail', 'can_hide_orders', 'can_read_orders', 'can_run_foreign_code', 'cancel_order',
         'changed_alerts', 'chart_errors', 'chart_open', 'chart_raised', 'chart_response', 'chart_times', 'chart_tokens',
-        'check_escalation_step', 'check_event_cursor', 'check_role', 'check_table', 'check_watchable', 'choose_error',
-        'claim_dedupe_key', 'clear_faults', 'clip', 'close_alert', 'cluster_id', 'column_types', 'complete_alert',
-        'complete_alert_data', 'complete_order_alerts', 'cursor_origin', 'derive_order_id', 'described_watches',
-        'due_assignment', 'enable_row_security', 'error_family', 'escalate_alert', 'escalate_overdue', 'event_cursor',
-        'existing_guard_name', 'existing_watched_tables', 'fact_expression', 'fact_length', 'fact_names',
-        'find_actionable_table', 'find_named_alerts', 'find_order', 'find_order_table', 'find_stored_orders', 'first_text',
-        'follow_columns', 'format_sentence', 'format_utc', 'grant_access', 'granted_functions', 'granted_policies',
-        'guard_defects', 'guard_name', 'guard_source', 'guard_template', 'has_alert', 'has_foreign_owner',
-        'has_other_rights', 'health', 'health_of_dumps', 'health_of_event_trigger', 'health_of_faults', 'health_of_guards',
-        'health_of_notification_queue', 'health_of_order_actions', 'health_of_orders', 'health_of_schema',
-        'health_of_watching', 'history_condition', 'is_awake', 'is_open', 'is_order_alert', 'is_resolve_in_force',
-        'is_ringing', 'is_trusted', 'known_faults', 'late_events', 'limit_amount', 'limit_lock_wait', 'list_alerts',
-        'list_place', 'lock_alert', 'lock_order_of_alert', 'lock_refusal', 'map_columns', 'matching_columns',
-        'median_seconds_to_acknowledge', 'missing_triggers', 'narrow_grants', 'normalize_alert', 'normalize_lifecycle',
-        'notification_queue_share', 'notify_event', 'one_line', 'open_alert', 'open_alert_states', 'open_order_alerts',
-        'open_page_query', 'order_action_refusal', 'order_dedupe_key', 'order_facts_of', 'order_message', 'order_of_alert',
-        'order_outcome', 'overdue_escalations', 'own_functions', 'own_relations', 'ownership_instruction',
-        'parse_event_cursor', 'parse_int', 'parse_is_simulated', 'parse_list_place', 'parse_number', 'parse_time',
-        'plan_watch', 'purge_alerts', 'purge_batch', 'purge_cutoff', 'raise_alert', 'raise_missing',
-        'raise_swallowed_cancel', 'read_events', 'read_order', 'read_order_unchecked', 'read_refusal', 'readable_snapshot',
-        'reconcile_instruction', 'reconcile_orders', 'record_escalation_fault', 'record_fault', 'record_missing_event',
-        'record_order_state', 'refresh_alert', 'remaining_lock_wait', 'remove_escalation_step', 'repeat_alert',
+        'check_event_cursor', 'check_role', 'check_table', 'check_watchable', 'choose_error', 'claim_dedupe_key',
+        'clear_faults', 'clip', 'close_alert', 'cluster_id', 'column_types', 'complete_alert', 'complete_alert_data',
+        'complete_order_alerts', 'cursor_origin', 'derive_order_id', 'described_watches', 'due_assignment',
+        'enable_row_security', 'error_family', 'event_cursor', 'existing_guard_name', 'existing_watched_tables',
+        'fact_expression', 'fact_length', 'fact_names', 'find_actionable_table', 'find_named_alerts', 'find_order',
+        'find_order_table', 'find_stored_orders', 'first_text', 'follow_columns', 'format_sentence', 'format_utc',
+        'grant_access', 'granted_functions', 'granted_policies', 'guard_defects', 'guard_name', 'guard_source',
+        'guard_template', 'has_alert', 'has_foreign_owner', 'has_other_rights', 'health', 'health_of_dumps',
+        'health_of_event_trigger', 'health_of_faults', 'health_of_guards', 'health_of_notification_queue',
+        'health_of_order_actions', 'health_of_orders', 'health_of_schema', 'health_of_watching', 'history_condition',
+        'is_awake', 'is_open', 'is_order_alert', 'is_resolve_in_force', 'is_ringing', 'is_trusted', 'known_faults',
+        'late_events', 'limit_amount', 'limit_lock_wait', 'list_alerts', 'list_place', 'lock_alert', 'lock_order_of_alert',
+        'lock_refusal', 'map_columns', 'matching_columns', 'median_seconds_to_acknowledge', 'missing_triggers',
+        'narrow_grants', 'normalize_alert', 'normalize_lifecycle', 'notification_queue_share', 'notify_event', 'one_line',
+        'open_alert', 'open_alert_states', 'open_order_alerts', 'open_page_query', 'order_action_refusal',
+        'order_dedupe_key', 'order_facts_of', 'order_message', 'order_of_alert', 'order_outcome', 'own_functions',
+        'own_relations', 'ownership_instruction', 'parse_event_cursor', 'parse_int', 'parse_is_simulated',
+        'parse_list_place', 'parse_number', 'parse_time', 'plan_watch', 'purge_alerts', 'purge_batch', 'purge_cutoff',
+        'raise_alert', 'raise_missing', 'raise_swallowed_cancel', 'read_events', 'read_order', 'read_order_unchecked',
+        'read_refusal', 'readable_snapshot', 'reconcile_instruction', 'reconcile_orders', 'record_fault',
+        'record_missing_event', 'record_order_state', 'refresh_alert', 'remaining_lock_wait', 'repeat_alert',
         'repeat_open_alert', 'resolve_alert', 'resolve_by_dedupe_key', 'resolve_ended', 'resolve_raised_alert',
         'resolved_page_query', 'restrict_update', 'retry_order', 'revoke_access', 'revoke_api_roles', 'run_instruction',
-        'set_escalation_step', 'severity_rank', 'snooze_alert', 'sync_alert', 'sync_arguments', 'sync_deleted_order',
-        'sync_order', 'sync_stored_order', 'sync_unusual_write', 'table_action_refusal', 'table_name', 'table_tree',
-        'text_condition', 'text_expression', 'tg_alert_events__append_only', 'tg_alert_events__protect_commit',
+        'severity_rank', 'snooze_alert', 'sync_alert', 'sync_arguments', 'sync_deleted_order', 'sync_order',
+        'sync_stored_order', 'sync_unusual_write', 'table_action_refusal', 'table_name', 'table_tree', 'text_condition',
+        'text_expression', 'tg_alert_events__append_only', 'tg_alert_events__protect_commit',
         'tg_alerts__append_delete_event', 'tg_alerts__check_lifecycle', 'tg_alerts__delete_events', 'tg_ddl__follow',
         'tg_ddl__forget', 'tg_order_actions__append_only', 'tg_watched__truncated', 'trigger_search_path', 'trim_to_null',
         'type_name', 'types_unchanged_expression', 'unchanged_expression', 'unread_tables', 'unreadable_facts',
         'unused_xid', 'unwatch_orders', 'unwatched_successors', 'waiting_reason', 'waiting_totals', 'watch_orders',
-        'watched_root', 'write_guard', 'write_order_status'
+        'watched_root', 'write_guard', 'write_order_status',
+        'check_escalation_step', 'escalate_alert', 'escalate_overdue', 'failing_targets', 'format_age',
+        'health_of_dead_letters', 'health_of_deliveries', 'health_of_relays', 'health_of_stream', 'health_of_targets', 'metrics_of_deliveries',
+        'metrics_of_open_alerts', 'metrics_of_response', 'metrics_of_stream', 'overdue_escalations',
+        'purge_delivery_history', 'record_escalation_fault', 'relay_metrics', 'remove_escalation_step',
+        'set_escalation_step', 'undelivered_alerts'
       )
       or p.prosrc like '%walltrack.sync_order(%'
     )
@@ -344,9 +354,9 @@ declare
 begin
   for v_table in
     select c.oid::regclass
-    from pg_class as c
-    where c.relnamespace = 'walltrack'::regnamespace
-      and c.relname in ('alerts', 'alert_events', 'order_actions', 'alert_faults', 'watched_tables', 'given_usage', 'alerts_version')
+    from walltrack.own_relations() as r
+    inner join pg_class as c on c.oid = r
+    where c.relkind = 'r'
   loop
     if not (select c.relrowsecurity from pg_class as c where c.oid = v_table) then
       execute format('alter table %s enable row level security', v_table);
