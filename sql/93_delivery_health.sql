@@ -29,7 +29,7 @@ as $$
     t.names is null or coalesce(r.seen_at > clock_timestamp() - interval '2 minutes', false),
     case
       when t.names is null then 'no target is enabled: events are delivered nowhere'
-      when r.seen_at is null then format('no relay has ever run: nothing is delivered to %s', t.names)
+      when r.seen_at is null then format('no relay runs: nothing is delivered to %s', t.names)
       when r.seen_at > clock_timestamp() - interval '2 minutes'
         then format('%s seen in the last 2 minutes, the last one %s ago', r.running, walltrack.format_age(r.seen_at))
       else format('no relay has been seen for %s: nothing is delivered to %s', walltrack.format_age(r.seen_at), t.names)

@@ -369,7 +369,9 @@ def test_no_escalation_follows_a_committed_acknowledgement(database_url: str, bo
         done.set()
         for each in relays:
             each.result()
-    last = bot.execute("select distinct on (alert_id) kind from walltrack.alert_events order by alert_id, event_id desc").fetchall()
+    last = bot.execute(
+        "select distinct on (alert_id) kind from walltrack.alert_events order by alert_id, event_id desc"
+    ).fetchall()
     assert last == [("acknowledged",)] * 60
     assert {len(fired(bot, alert)) for alert in alerts} <= {0, 1}
 
