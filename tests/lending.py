@@ -11,7 +11,10 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 import psycopg
 from psycopg import sql
 
-ROWS = ("order_actions", "alert_events", "alerts", "alert_faults", "order_status_log", "orders", "given_usage")
+ROWS = (
+    "order_actions", "alert_events", "alerts", "alert_faults", "order_status_log", "orders", "given_usage", "notification_targets",
+    "chat_pace", "deliveries", "finished_deliveries", "sent_messages", "message_answers", "silences", "relays", "relay_duties",
+)  # fmt: skip
 MOST_LOANS = 25
 MOST_GROWTH = 4_000_000
 """Bytes that the tests before may have left behind as dead rows."""
