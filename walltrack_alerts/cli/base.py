@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
-from walltrack_alerts.cli.text import UNENCODABLE, printable
+from walltrack_alerts.text import UNENCODABLE, printable
 from walltrack_alerts.errors import AlertsError, UsageError, translate
 
 if TYPE_CHECKING:  # these load SQLAlchemy, psycopg and pydantic, which `--help` does not need

@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from walltrack_alerts.cli.base import AsJson, encode, err, is_terminal, json_line, out, the_database
-from walltrack_alerts.cli.text import printable
+from walltrack_alerts.text import printable
 from walltrack_alerts.enums import AlertSeverity, EventKind
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from walltrack_alerts.cli.base import AsJson, err, is_terminal, out, print_facts, print_json, say, the_database
-from walltrack_alerts.cli.text import printable
+from walltrack_alerts.text import printable
 from walltrack_alerts.cli.values import columns_of_facts, interval
 from walltrack_alerts.errors import UsageError
 
