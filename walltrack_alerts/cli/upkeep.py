@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from walltrack_alerts.cli.base import AsJson, err, is_terminal, out, print_facts, print_json, say, the_database
-from walltrack_alerts.cli.text import printable
 from walltrack_alerts.cli.values import columns_of_facts, interval
 from walltrack_alerts.errors import UsageError
+from walltrack_alerts.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
