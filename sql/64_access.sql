@@ -107,7 +107,7 @@ as $$
         'unused_xid', 'unwatch_orders', 'unwatched_successors', 'waiting_reason', 'waiting_totals', 'watch_orders',
         'watched_root', 'write_guard', 'write_order_status',
         'check_escalation_step', 'escalate_alert', 'escalate_overdue', 'failing_targets', 'format_age',
-        'health_of_dead_letters', 'health_of_deliveries', 'health_of_relays', 'health_of_stream', 'health_of_targets', 'metrics_of_deliveries',
+        'health_of_dead_letters', 'health_of_deliveries', 'health_of_relays', 'health_of_progress', 'health_of_targets', 'metrics_of_deliveries',
         'metrics_of_open_alerts', 'metrics_of_response', 'metrics_of_stream', 'overdue_escalations',
         'purge_delivery_history', 'record_escalation_fault', 'relay_metrics', 'remove_escalation_step',
         'set_escalation_step', 'undelivered_alerts'

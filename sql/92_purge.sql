@@ -167,7 +167,6 @@ begin
   delete from walltrack.sent_messages as m
   where m.sent_at < v_before and not exists (select from walltrack.alerts as a where a.id = m.alert_id);
   delete from walltrack.silences as s where coalesce(s.ended_at, s.ends_at) < v_before;
-  delete from walltrack.relays as r where r.seen_at < v_before;
   delete from walltrack.finished_deliveries as f
   where f.delivery_id = any (array(
     select o.delivery_id
@@ -188,7 +187,7 @@ end
 $$;
 
 comment on function walltrack.purge_delivery_history(timestamptz, int) is
-'Deletes what became of deliveries before a time, at least 30 days ago, whose alerts are deleted, and old messages, silences and relays; '
+'Deletes what became of deliveries before a time, at least 30 days ago, whose alerts are deleted, and old messages and silences; '
 'returns how many deliveries.';
 
 

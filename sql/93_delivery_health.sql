@@ -153,7 +153,7 @@ comment on function walltrack.health_of_dead_letters(regrole) is
 'Deliveries whose last attempt failed, which wait until an operator replays or drops them.';
 
 
-create or replace function walltrack.health_of_stream() returns table (name text, ok boolean, found text, advice text)
+create or replace function walltrack.health_of_progress() returns table (name text, ok boolean, found text, advice text)
 language sql
 volatile
 security invoker
@@ -161,23 +161,28 @@ set search_path = pg_catalog, pg_temp
 as $$
   -- Without a relay the row of the relay says so.
   select
-    'stream', false,
-    format(
-      'events of the last %s have not been read for %s',
-      walltrack.format_age(clock_timestamp() - make_interval(secs => max(l.seconds))), string_agg(l.target, ', ' order by l.target)
-    ),
-    'The log of the relay says why; another session may hold the rows of the targets locked.'
+    p.name, false, format(p.found, string_agg(p.target, ', ' order by p.target), walltrack.format_age(min(p.since))),
+    'The log of the relay says why.'
   from (
-    select m.labels ->> 'target' as target, m.value as seconds
+    select
+      'stream' as name, 'events for %s have not been read for %s' as found, m.labels ->> 'target' as target,
+      clock_timestamp() - make_interval(secs => m.value) as since
     from walltrack.metrics_of_stream() as m
     where m.name = 'walltrack_stream_lag_seconds' and m.value > 120
-  ) as l
+    union all
+    select 'deliveries', 'deliveries to %s have been due for %s, and no relay sends them', t.name, d.since
+    from walltrack.notification_targets as t
+    cross join lateral (
+      select min(l.due_at) as since from walltrack.deliveries as l where l.target_id = t.target_id and l.state = 'pending'
+    ) as d
+    where t.disabled_at is null and d.since < clock_timestamp() - interval '5 minutes'
+  ) as p
   where exists (select from walltrack.relays as r where r.seen_at > clock_timestamp() - interval '2 minutes')
-  having count(*) > 0
+  group by p.name, p.found
 $$;
 
-comment on function walltrack.health_of_stream() is
-'Targets whose events a running relay has not read for two minutes.';
+comment on function walltrack.health_of_progress() is
+'Whether the relays that run get on: events not read for two minutes, deliveries not sent for five.';
 
 
 create or replace function walltrack.health_of_deliveries(p_reader regrole)
@@ -189,7 +194,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select c.* from walltrack.health_of_relays() as c
   union all
-  select c.* from walltrack.health_of_stream() as c
+  select c.* from walltrack.health_of_progress() as c
   union all
   select c.* from walltrack.health_of_targets(p_reader) as c
   union all

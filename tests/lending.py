@@ -12,8 +12,9 @@ import psycopg
 from psycopg import sql
 
 ROWS = (
-    "order_actions", "alert_events", "alerts", "alert_faults", "order_status_log", "orders", "given_usage", "notification_targets",
-    "chat_pace", "deliveries", "finished_deliveries", "sent_messages", "message_answers", "silences", "relays", "relay_duties",
+    "order_actions", "alert_events", "alerts", "alert_faults", "order_status_log", "orders", "given_usage",
+    "notification_targets", "chat_pace", "deliveries", "finished_deliveries", "sent_messages", "message_answers",
+    "silences", "relays", "relay_duties",
 )  # fmt: skip
 MOST_LOANS = 25
 MOST_GROWTH = 4_000_000

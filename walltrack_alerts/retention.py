@@ -1,4 +1,4 @@
-"""Retention: deletes alerts that were resolved long ago, then their deliveries, in bounded batches, each in its own transaction."""
+"""Retention: deletes alerts that were resolved long ago, and their deliveries, in bounded batches of one transaction each."""
 
 from __future__ import annotations
 

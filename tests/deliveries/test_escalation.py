@@ -280,9 +280,9 @@ def test_adopted_alerts_do_not_page(server_url: str) -> None:
             create schema walltrack;
             create table walltrack.alerts (
               id uuid primary key default gen_random_uuid(), alert_type text not null, severity text not null,
-              status text not null, title text not null, message text, data jsonb, requires_action boolean, dedupe_key text, created_at timestamptz,
-              updated_at timestamptz, acknowledged_at timestamptz, acknowledged_by text, resolved_at timestamptz, resolution text,
-              notified_at timestamptz
+              status text not null, title text not null, message text, data jsonb, requires_action boolean, dedupe_key text,
+              created_at timestamptz, updated_at timestamptz, acknowledged_at timestamptz, acknowledged_by text,
+              resolved_at timestamptz, resolution text, notified_at timestamptz
             );
             insert into walltrack.alerts (alert_type, severity, status, title, dedupe_key, created_at)
             select 'service_down', 'critical', 'active', 't', 'service ' || n, now() - interval '30 days'

@@ -104,9 +104,20 @@ def test_events_that_a_running_relay_does_not_read_are_reported(bot: Bot) -> Non
         bot.execute("set local session_replication_role = replica")
         bot.execute("update walltrack.alert_events set at = at - interval '3 min' where alert_id = %s", (alert.id,))
     check = only(ill(bot))
-    assert (check.name, check.found) == ("stream", "events of the last 3 min have not been read for phone")
+    assert (check.name, check.found) == ("stream", "events for phone have not been read for 3 min")
     read_all(db, "phone")
     assert ill(bot) == []
+
+
+def test_deliveries_that_no_running_relay_sends_are_reported(bot: Bot, alert: Alert) -> None:
+    db = bot.connection
+    add_delivery(db, add_target(db, "phone"), alert, due_at=ago(db, minutes=4))
+    add_relay(db)
+    assert ill(bot) == []
+    bot.execute("update walltrack.deliveries set due_at = due_at - interval '2 min'")
+    check = only(ill(bot))
+    assert check.name == "deliveries"
+    assert check.found == "deliveries to phone have been due for 6 min, and no relay sends them"
 
 
 def test_advice_names_the_role_that_may_act(bot: Bot, alert: Alert) -> None:

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from tests.bot import Bot
-from tests.deliveries.rows import add_delivery, add_finished, add_relay, add_target, ago, newest_event, read_all
+from tests.deliveries.rows import add_delivery, add_finished, add_target, ago, newest_event, read_all
 from walltrack_alerts import Alert, retention
 
 
@@ -109,11 +109,10 @@ def test_deliveries_go_with_their_alerts_after_thirty_days(bot: Bot) -> None:
     assert bot.execute("select event_id from walltrack.finished_deliveries order by event_id").fetchall() == [(2,), (event,)]
 
 
-def test_old_messages_silences_and_relays_are_deleted(bot: Bot, resolved: Alert) -> None:
+def test_old_messages_and_silences_are_deleted(bot: Bot, resolved: Alert) -> None:
     db = bot.connection
     target = add_target(db, "chat")
     for days in (40, 20):
-        add_relay(db, f"relay {days}", seen_at=ago(db, days=days))
         db.execute(
             "insert into walltrack.silences (token, reason, created_by, created_at, ends_at) values ('x', 'x', 'ada', %s, %s)",
             (ago(db, days=days + 1), ago(db, days=days)),
@@ -123,7 +122,7 @@ def test_old_messages_silences_and_relays_are_deleted(bot: Bot, resolved: Alert)
             (target, str(days), resolved.id, ago(db, days=days)),
         )
     assert purge(bot, "1 day") == 1
-    assert [rows(bot, table) for table in ("relays", "silences", "sent_messages")] == [1, 1, 1]
+    assert [rows(bot, table) for table in ("silences", "sent_messages")] == [1, 1]
 
 
 def test_the_command_purges_deliveries_in_batches(database_url: str, bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
