@@ -19,7 +19,7 @@ CHAT = "-1001"
 Json = dict[str, Any]
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - an answer
     """An answer of Telegram with ok = false."""
 
     def __init__(self, code: int, description: str, **parameters: Any) -> None:
@@ -81,8 +81,9 @@ class BotServer:
 
     # The methods.
 
-    async def call(self, method: str, params: Json) -> Any:
-        self.calls.append((method, params))
+    async def call(self, method: str, params: Json, fault: Refused | None) -> Any:
+        if fault is not None:
+            raise fault
         chat = str(params.get("chat_id"))
         if chat in self.migrated:
             moved = int(self.migrated[chat])
@@ -192,13 +193,10 @@ class BotServer:
         if isinstance(fault, int | float):
             await asyncio.sleep(fault)
             return False
+        self.calls.append((method, params))
         try:
-            if bot != f"bot{TOKEN}":
-                raise Refused(401, "Unauthorized")
-            if fault is not None:
-                self.calls.append((method, params))
-                raise fault
-            status, content = 200, {"ok": True, "result": await self.call(method, params)}
+            result = await self.call(method, params, Refused(401, "Unauthorized") if bot != f"bot{TOKEN}" else fault)
+            status, content = 200, {"ok": True, "result": result}
         except Refused as error:
             content = {"ok": False, "error_code": error.code, "description": error.description, "parameters": error.parameters}
             status = error.code

@@ -30,7 +30,7 @@ from tests.test_hostile import long_texts, texts
 from walltrack_alerts.relay.messages import Message, alert_message, alert_url, digest_message, panel_address
 from walltrack_alerts.relay.richtext import Line, Look, as_html, as_text, foreign
 
-PANEL = "https://panel.example/walltrack"
+PANEL = "https://panel.example/walltrack/"
 LINK = f"{PANEL}?alert={ALERT_ID}"
 
 PINGS = [
@@ -167,7 +167,7 @@ def test_a_digest_of_settled_alerts_is_silent() -> None:
     ("panel", "link"),
     [
         ("https://panel.example", "https://panel.example/?alert=1"),
-        ("https://panel.example/a/", "https://panel.example/a/?alert=1"),
+        ("https://panel.example/a", "https://panel.example/a/?alert=1"),
         ("https://panel.example/?lang=en&alert=2#x", "https://panel.example/?lang=en&alert=1"),
         ("http://[::1]:7860", "http://[::1]:7860/?alert=1"),
         (None, None),

@@ -1,7 +1,7 @@
 """The buttons of Telegram messages: what they look like, and what a press does.
 
-The data of a button names its target and its action; the message in which it stands names the alert. The database decides whether a
-press counts: the user is on the allow-list of the target, the message is fresh, and the button was not used before.
+The data of a button names its target and its action; the message in which it stands names the alert. The database decides whether
+a press counts: the user is on the allow-list of the target, the message is fresh, and the button was not used before.
 """
 
 from __future__ import annotations
