@@ -128,7 +128,7 @@ def test_another_day_is_named() -> None:
 def test_an_alert_without_an_order_shows_title_and_message() -> None:
     plain = item(severity="warning", title="Disk is full", message="90 % used", data={"order_id": None})
     assert message(plain).title == "\U0001f7e1 WARNING Disk is full"
-    assert message(plain).text.splitlines()[0] == "90 % used"
+    assert message(plain).text.splitlines()[0] == "Message: 90 % used"
 
 
 def test_missing_facts_are_left_out() -> None:

@@ -166,7 +166,7 @@ def _cause(alert: Json, facts: Json) -> Iterator[Line]:
         return
     message = foreign(alert.get("message") or "", _ERROR)
     if message.text:
-        yield (message,)
+        yield Span("Message: "), message
 
 
 def _consequence(facts: Json, state: str) -> Iterator[Line]:
