@@ -101,7 +101,7 @@ def _threads() -> ThreadPoolExecutor:
 
 @lru_cache(maxsize=1)
 def _asset() -> AppriseAsset:
-    """Settings of Apprise: nothing on disk, no pictures of its own site, no redirects, no retries, no log but that of each result."""
+    """Settings of Apprise: nothing on disk, no pictures of its site, no redirects, no retries, no log but that of each result."""
     from apprise import AppriseAsset, PersistentStoreMode
 
     logging.getLogger("apprise").propagate = False
