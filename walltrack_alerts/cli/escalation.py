@@ -30,7 +30,7 @@ Severity = Annotated[AlertSeverity, typer.Argument(metavar="SEVERITY", help=f"Th
 Step = Annotated[int, typer.Argument(metavar="STEP", help="The number of the step, from 1.", min=1)]
 Status = Annotated[
     Literal["active", "acknowledged"],
-    typer.Option(metavar="STATUS", help="active (nobody has acknowledged), or acknowledged (and still open)."),
+    typer.Option(metavar="STATUS", help="active (not acknowledged), or acknowledged (and still open)."),
 ]
 
 
