@@ -13,8 +13,18 @@
 --   33_order_actions.table.sql   what operators did to orders
 --   34_given_usage.table.sql     the roles to which grant_access() gave usage on the schema
 --   35_texts.sql                 texts, numbers and times; what severities and statuses mean
+--   36_notification_targets.table.sql  where events are delivered to, and which ones
+--   37_deliveries.table.sql      one event for one target, until it is finished
+--   38_finished_deliveries.table.sql  what became of each delivery
+--   39_sent_messages.table.sql   the messages that can be edited and answered
 --   40_waiting.sql               how long an order write may wait for alerting, and the record of its errors
+--   41_message_answers.table.sql  which buttons of messages were pressed
+--   42_silences.table.sql        rules that mute deliveries and sound for a while
+--   43_escalation_steps.table.sql  when an unanswered alert is escalated
+--   44_relays.table.sql          the relay processes
 --   45_events.sql                events and their notifications
+--   46_relay_duties.table.sql   work that one relay at a time does for all
+--   47_chat_pace.table.sql       when a chat may get its next message
 --   48_writers.sql               the functions that write alerts, one per transition, each with its event
 --   50_lifecycle.sql             what operators and services call: raise, acknowledge, snooze, resolve
 --   55_sync_order.sql            synchronizes the alert of one order with the order: raise, repeat, refresh, resolve or nothing

@@ -45,7 +45,10 @@ as $$
   where c.relnamespace = 'walltrack'::regnamespace and c.relname in (
     'alerts', 'alert_events', 'order_actions', 'alert_faults', 'watched_tables', 'given_usage', 'open_alerts', 'alert_counts',
     'alert_summary', 'alert_timeline', 'alerts_version', 'alert_events_event_id_seq', 'order_actions_action_id_seq',
-    'alert_faults_fault_id_seq', 'waited_in_transaction'
+    'alert_faults_fault_id_seq', 'waited_in_transaction',
+    'notification_targets', 'deliveries', 'finished_deliveries', 'sent_messages', 'message_answers', 'silences', 'escalation_steps',
+    'relays', 'relay_duties', 'chat_pace', 'notification_targets_target_id_seq', 'deliveries_delivery_id_seq', 'deliveries_lease_seq',
+    'silences_silence_id_seq'
   )
 $$;
 
@@ -342,9 +345,9 @@ declare
 begin
   for v_table in
     select c.oid::regclass
-    from pg_class as c
-    where c.relnamespace = 'walltrack'::regnamespace
-      and c.relname in ('alerts', 'alert_events', 'order_actions', 'alert_faults', 'watched_tables', 'given_usage', 'alerts_version')
+    from walltrack.own_relations() as r
+    inner join pg_class as c on c.oid = r
+    where c.relkind = 'r'
   loop
     if not (select c.relrowsecurity from pg_class as c where c.oid = v_table) then
       execute format('alter table %s enable row level security', v_table);

@@ -428,9 +428,7 @@ as $$
         select from pg_class as c
         inner join pg_namespace as n on n.oid = c.relnamespace
         where c.relkind in ('r', 'p') and n.nspname not in ('pg_catalog', 'information_schema') and c.relpersistence <> 't'
-          and not (n.nspname = 'walltrack' and c.relname in (
-            'alerts', 'alert_events', 'alert_faults', 'watched_tables', 'given_usage', 'order_actions', 'alerts_version'
-          ))
+          and c.oid::regclass not in (select o.relation from walltrack.own_relations() as o (relation))
           and not has_table_privilege(r.oid, c.oid, 'select')
       )
     end

@@ -249,7 +249,7 @@ $planted$;
 
 
 def drop_definitions() -> str:
-    """The SQL that drops views and functions, so that a revision can drop the tables."""
+    """The SQL that drops views and functions, so that a revision can drop the tables, and the tables of deliveries."""
     views, functions = _created("view"), _created("function")
     return (
         f"set local lock_timeout = '{LOCK_TIMEOUT}';\n"
@@ -263,11 +263,18 @@ def drop_definitions() -> str:
         + "".join(f"drop view if exists {SCHEMA}.{name};\n" for name in views)
         + "".join(f"drop function if exists {SCHEMA}.{name};\n" for name in functions if name not in _LAST)
         + f"drop sequence if exists {SCHEMA}.waited_in_transaction;\n"
+        + "".join(f"drop table if exists {SCHEMA}.{name};\n" for name in _DELIVERY_TABLES)
     )
 
 
 _LAST = ("tg_ddl__follow", "tg_ddl__forget", "tg_watched__truncated", "tg_alerts__check_lifecycle")
 """Dropped with what they are attached to."""
+
+_DELIVERY_TABLES = (
+    "message_answers", "sent_messages", "finished_deliveries", "deliveries", "chat_pace", "notification_targets", "silences",
+    "escalation_steps", "relay_duties", "relays",
+)  # fmt: skip
+"""Newer than the revision that drops the other tables; one that refers to another stands before it."""
 
 
 def drop_guards() -> str:

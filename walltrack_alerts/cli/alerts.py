@@ -25,10 +25,10 @@ from walltrack_alerts.cli.base import (
     print_line,
     say,
 )
-from walltrack_alerts.cli.text import format_local, one_line, printable
 from walltrack_alerts.cli.values import alert_id as as_alert_id
 from walltrack_alerts.cli.values import future_time, snooze_interval
 from walltrack_alerts.enums import AlertSeverity
+from walltrack_alerts.text import format_local, one_line, printable
 
 if TYPE_CHECKING:
     from walltrack_alerts.models import Alert, TimelineEntry

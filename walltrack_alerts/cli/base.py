@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
-from walltrack_alerts.cli.text import UNENCODABLE, printable
 from walltrack_alerts.errors import AlertsError, UsageError, translate
+from walltrack_alerts.text import UNENCODABLE, printable
 
 if TYPE_CHECKING:  # these load SQLAlchemy, psycopg and pydantic, which `--help` does not need
     from walltrack_alerts.database import Database

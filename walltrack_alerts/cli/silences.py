@@ -10,10 +10,10 @@ import typer
 from walltrack_alerts.cli.alerts import By
 from walltrack_alerts.cli.base import AsJson, ask, err, errors, examples, print_json, say
 from walltrack_alerts.cli.tables import Column, print_rows
-from walltrack_alerts.cli.text import format_local, one_line
 from walltrack_alerts.cli.values import future_time, interval
 from walltrack_alerts.enums import AlertSeverity
 from walltrack_alerts.errors import UsageError
+from walltrack_alerts.text import format_local, one_line
 
 if TYPE_CHECKING:
     from walltrack_alerts.relay.targets import Silence

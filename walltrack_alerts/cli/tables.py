@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from walltrack_alerts.cli.base import is_terminal, out, print_line
-from walltrack_alerts.cli.text import format_duration, one_line, set_cells
+from walltrack_alerts.text import format_duration, one_line, set_cells
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,10 +25,10 @@ from walltrack_alerts.cli.base import (
     say,
 )
 from walltrack_alerts.cli.tables import Column, age, print_rows
-from walltrack_alerts.cli.text import format_local, one_line
 from walltrack_alerts.cli.values import allowed_user, interval, past_time, placeholder, quiet_hours, words
 from walltrack_alerts.enums import AlertSeverity, EventKind
 from walltrack_alerts.errors import PermissionDeniedError, UsageError
+from walltrack_alerts.text import format_local, one_line
 
 if TYPE_CHECKING:
     from walltrack_alerts.relay.targets import TargetState

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from walltrack_alerts.cli.base import AsJson, confirm, err, is_terminal, out, print_facts, print_json, say, the_database
-from walltrack_alerts.cli.text import printable
 from walltrack_alerts.cli.values import columns_of_facts, interval
+from walltrack_alerts.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,20 @@
+-- Which buttons of which messages were pressed, by whom: each works once.
+
+create table walltrack.message_answers (
+    target_id bigint not null,
+    reference text not null,
+    action text not null,
+    alert_id uuid not null,
+    actor text not null,
+    at timestamptz not null default clock_timestamp(),
+    primary key (target_id, reference, action),
+    foreign key (target_id, reference) references walltrack.sent_messages (target_id, reference) on delete cascade,
+    constraint message_answers_action_is_known check (action in ('acknowledge', 'snooze', 'resolve'))
+);
+
+create index message_answers_of_alert on walltrack.message_answers (alert_id);
+
+-- At every upgrade:
+
+comment on table walltrack.message_answers is 'The buttons that operators pressed in messages.';
+comment on column walltrack.message_answers.actor is 'The operator to whom the allow-list of the target maps the user of the service.';

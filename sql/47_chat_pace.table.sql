@@ -1,0 +1,15 @@
+-- When a chat may get its next message. Apart from its target, so that claiming messages and reading events do not wait for each other:
+-- a claim locks this row, fan_out_events() the row of the target.
+
+create table walltrack.chat_pace (
+    target_id bigint primary key references walltrack.notification_targets (target_id) on delete cascade,
+    next_message_at timestamptz not null default '-infinity',
+    next_digest_at timestamptz not null default '-infinity'
+) with (fillfactor = 50);
+
+-- At every upgrade:
+
+comment on table walltrack.chat_pace is 'When each chat may get its next message and its next digest.';
+comment on column walltrack.chat_pace.next_message_at is
+'min_gap after the last message, or later where the service asked for more time.';
+comment on column walltrack.chat_pace.next_digest_at is 'digest_every after the last digest, or min_gap after the last message.';
