@@ -98,7 +98,7 @@ def panel_address(panel_url: str | None) -> str | None:
     if not panel_url:
         return None
     parts = urlsplit(panel_url.strip())
-    return parts._replace(path=parts.path or "/", fragment="").geturl()
+    return parts._replace(path=f"{parts.path.rstrip('/')}/", fragment="").geturl()
 
 
 def _severity(row: Json) -> str:
@@ -166,7 +166,7 @@ def _cause(alert: Json, facts: Json) -> Iterator[Line]:
         return
     message = foreign(alert.get("message") or "", _ERROR)
     if message.text:
-        yield (message,)
+        yield Span("Message: "), message
 
 
 def _consequence(facts: Json, state: str) -> Iterator[Line]:

@@ -120,6 +120,7 @@ async def finish_deliveries(connection: Connection, relay: str, reports: Iterabl
             "answer": report.result.answer,
             "retry_after": report.result.retry_after,
             "reference": report.result.reference,
+            "closed": report.result.is_closed,
         }
         for report in reports
     ]
