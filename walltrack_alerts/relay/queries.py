@@ -119,11 +119,27 @@ async def finish_deliveries(connection: Connection, relay: str, reports: Iterabl
             "answer": report.result.answer,
             "retry_after": report.result.retry_after,
             "reference": report.result.reference,
+            "closed": report.result.is_closed,
         }
         for report in reports
     ]
     query: LiteralString = "select delivery_id, state, due_at from walltrack.finish_deliveries(%s, %s::jsonb)"
     return [Finished(*row) for row in await connection.call(query, (relay, json.dumps(results)))]
+
+
+async def take_duty(connection: Connection, duty: str, relay: str, duration: timedelta) -> bool:
+    """Whether the relay has a duty, which one relay has at a time, for so long from now on."""
+    ((has_duty,),) = await connection.call("select walltrack.take_duty(%s, %s, %s)", (duty, relay, duration))
+    return bool(has_duty)
+
+
+async def answer_message(
+    connection: Connection, target_id: int, reference: str, action: str, user: str, detail: str | None
+) -> tuple[str, str]:
+    """Do what a user of a chat answered to a message; the outcome, and what the user is told."""
+    query: LiteralString = "select outcome, text from walltrack.answer_message(%s, %s, %s, %s, %s)"
+    ((outcome, text),) = await connection.call(query, (target_id, reference, action, user, detail))
+    return outcome, text
 
 
 async def relay_stopped(connection: Connection, relay: str) -> None:

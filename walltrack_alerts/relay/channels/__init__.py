@@ -54,13 +54,17 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of sending a claim; `retry_after` in seconds, `reference` names the sent message at its service."""
+    """What came of sending a claim; `retry_after` in seconds, `reference` names the sent message at its service.
+
+    `is_closed`: the message asks for nothing any more, so it has no buttons.
+    """
 
     outcome: Outcome
     status: int | None = None
     answer: str = ""
     retry_after: float | None = None
     reference: str | None = None
+    is_closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
