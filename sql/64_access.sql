@@ -25,7 +25,10 @@ as $$
       'retry_order', 'cancel_order'
     ]),
     ('raiser', array['raise_alert', 'resolve_raised_alert', 'resolve_by_dedupe_key']),
-    ('relay', array[]::text[])
+    ('relay', array[
+      'escalate_overdue', 'health', 'relay_metrics', 'known_faults', 'raise_missing', 'resolve_ended', 'clear_faults', 'purge_cutoff',
+      'purge_batch', 'purge_delivery_history'
+    ])
   ) as k (access, functions)
   where k.access = p_as
 $$;
@@ -102,7 +105,12 @@ as $$
         'tg_ddl__forget', 'tg_order_actions__append_only', 'tg_watched__truncated', 'trigger_search_path', 'trim_to_null',
         'type_name', 'types_unchanged_expression', 'unchanged_expression', 'unread_tables', 'unreadable_facts',
         'unused_xid', 'unwatch_orders', 'unwatched_successors', 'waiting_reason', 'waiting_totals', 'watch_orders',
-        'watched_root', 'write_guard', 'write_order_status'
+        'watched_root', 'write_guard', 'write_order_status',
+        'check_escalation_step', 'escalate_alert', 'escalate_overdue', 'failing_targets', 'format_age',
+        'health_of_dead_letters', 'health_of_deliveries', 'health_of_relays', 'health_of_progress', 'health_of_targets', 'metrics_of_deliveries',
+        'metrics_of_open_alerts', 'metrics_of_response', 'metrics_of_stream', 'overdue_escalations',
+        'purge_delivery_history', 'record_escalation_fault', 'relay_metrics', 'remove_escalation_step',
+        'set_escalation_step', 'undelivered_alerts'
       )
       or p.prosrc like '%walltrack.sync_order(%'
     )
@@ -316,7 +324,8 @@ begin
     inner join pg_proc as p on p.oid = f
     cross join lateral aclexplode(p.proacl) as a
     where a.grantee <> p.proowner
-      and p.proname <> all (walltrack.granted_functions('operator') || walltrack.granted_functions('raiser') || array[
+      and p.proname <> all (walltrack.granted_functions('operator') || walltrack.granted_functions('raiser')
+        || walltrack.granted_functions('relay') || array[
         'reconcile_orders', 'known_faults', 'raise_missing', 'resolve_ended', 'clear_faults', 'purge_alerts', 'purge_cutoff', 'purge_batch'
       ])
   loop

@@ -11,7 +11,11 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 import psycopg
 from psycopg import sql
 
-ROWS = ("order_actions", "alert_events", "alerts", "alert_faults", "order_status_log", "orders", "given_usage")
+ROWS = (
+    "order_actions", "alert_events", "alerts", "alert_faults", "order_status_log", "orders", "given_usage",
+    "notification_targets", "chat_pace", "deliveries", "finished_deliveries", "sent_messages", "message_answers",
+    "silences", "relays", "relay_duties",
+)  # fmt: skip
 MOST_LOANS = 25
 MOST_GROWTH = 4_000_000
 """Bytes that the tests before may have left behind as dead rows."""
@@ -28,6 +32,7 @@ _FINGERPRINT = (
         for name in _CATALOGUES
     )
     + " union all select 'watched', coalesce(string_agg(w::text, ' '), '') from walltrack.watched_tables as w"
+    + " union all select 'steps', coalesce(string_agg(s::text, ' ' order by s::text), '') from walltrack.escalation_steps as s"
     + " union all select 'version', coalesce(string_agg(version_num, ' '), '') from walltrack.alerts_version"
 )
 _SESSIONS = """

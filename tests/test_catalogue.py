@@ -14,8 +14,9 @@ FOLDER = Path(migrations.__file__).parent.parent
 SQL = sorted(FOLDER.glob("sql/*.sql"))
 OURS = "n.nspname = 'walltrack' and p.proname not in ('tg_orders__touch_updated_at', 'tg_orders__log_status')"
 DEFINERS = {
-    "acknowledge_alert", "cancel_order", "clear_faults", "cluster_id", "health", "known_faults", "order_of_alert", "raise_alert",
-    "raise_missing", "reconcile_orders", "resolve_alert", "resolve_ended", "resolve_raised_alert", "retry_order", "snooze_alert",
+    "acknowledge_alert", "cancel_order", "clear_faults", "cluster_id", "escalate_overdue", "health", "known_faults",
+    "order_of_alert", "purge_batch", "purge_delivery_history", "raise_alert", "raise_missing", "reconcile_orders",
+    "relay_metrics", "resolve_alert", "resolve_ended", "resolve_raised_alert", "retry_order", "snooze_alert",
     "tg_alerts__append_delete_event", "tg_alerts__check_lifecycle", "tg_alerts__delete_events", "tg_ddl__follow",
     "tg_ddl__forget", "tg_orders__guard", "tg_watched__truncated",
 }  # fmt: skip

@@ -65,6 +65,14 @@ class StandbyError(ListenError):
     """The server is a standby, where LISTEN fails until it is promoted."""
 
 
+class InvalidTargetError(AlertsError):
+    """A value that a target, a silence or a step of escalation cannot have (WT013)."""
+
+
+class UnknownTargetError(AlertsError):
+    """There is no such target, delivery, silence or step (WT014)."""
+
+
 class DatabaseUnavailableError(AlertsError):
     """The database cannot be reached, or broke the connection."""
 
@@ -113,6 +121,8 @@ _BY_SQLSTATE: dict[str, type[AlertsError]] = {
     "WT010": ForeignCursorError,
     "WT011": OrderActionRefusedError,
     "WT012": LostEventsError,
+    "WT013": InvalidTargetError,
+    "WT014": UnknownTargetError,
     "22P02": InvalidAlertError,  # invalid_text_representation, e.g. an id that is no uuid
     "22P05": InvalidAlertError,  # untranslatable_character
     "3F000": NotMigratedError,  # invalid_schema_name

@@ -70,7 +70,7 @@ By = Annotated[
     typer.Option(
         "--by",
         metavar="NAME",
-        help="Who acts; recorded in the alert and its events.",
+        help="Who acts; recorded with the action.",
         default_factory=_login_name,
         show_default="your login name",
     ),

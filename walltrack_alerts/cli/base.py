@@ -183,6 +183,15 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     out.print(grid)
 
 
+def confirm(question: str) -> None:
+    """Continue only if the operator agrees; without a terminal the command needs --yes."""
+    if not sys.stdin.isatty():
+        raise UsageError("confirmation needs a terminal: nothing was changed\nRun it with --yes.")
+    if not typer.confirm(question, err=True):
+        err.print("Nothing was changed.")
+        raise typer.Exit(1)
+
+
 def say(text: str | Text) -> None:
     """Print text for people; a pipe gets its lines unwrapped."""
     out.print(Text(printable(text)) if isinstance(text, str) else text, soft_wrap=not is_terminal())

@@ -6,16 +6,21 @@ import asyncio
 import os
 import signal
 import sys
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from importlib.metadata import version
 from typing import Self
 
 from walltrack_alerts import output
 from walltrack_alerts.database import Database
+from walltrack_alerts.errors import AlertsError
 from walltrack_alerts.listener import as_listener
 from walltrack_alerts.relay.channels import Context
+from walltrack_alerts.relay.duties import Duties, Heartbeat, metrics_reader
 from walltrack_alerts.relay.http import HttpClient
-from walltrack_alerts.relay.log import Log
+from walltrack_alerts.relay.log import Level, Log
 from walltrack_alerts.relay.loop import Limits, Relay
+from walltrack_alerts.relay.metrics import RelayMetrics, served
 from walltrack_alerts.relay.settings import RelaySettings
 
 
@@ -34,11 +39,43 @@ async def run_relay(database: Database, settings: RelaySettings, log: Log) -> No
             log,
             Limits(per_target=settings.relay_per_target, total=settings.relay_total),
         )
+        duties = Duties(
+            relay.dsn, relay.name, log, None if settings.purge_after == "off" else settings.purge_after,
+            Heartbeat(settings.heartbeat_url, http, os.environ) if settings.heartbeat_url else None,
+        )  # fmt: skip
+        if settings.metrics_port is not None:
+            duties.metrics = await stack.enter_async_context(_metrics(settings, relay, duties, log))
+
+        def stop() -> None:
+            duties.stop()
+            relay.stop()
+
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             with suppress(NotImplementedError, RuntimeError):  # not on Windows, not outside the main thread
-                loop.add_signal_handler(number, relay.stop)
-        await relay.run()
+                loop.add_signal_handler(number, stop)
+        working = asyncio.create_task(duties.run())
+        try:
+            await relay.run()
+        finally:
+            duties.stop()
+            await working
+
+
+@asynccontextmanager
+async def _metrics(settings: RelaySettings, relay: Relay, duties: Duties, log: Log) -> AsyncIterator[RelayMetrics]:
+    """Serve the metrics of a relay (AlertsError)."""
+    async with metrics_reader(relay.dsn) as read, AsyncExitStack() as stack:
+        metrics = RelayMetrics(version("walltrack-alerts"), read)
+        relay.on_report = lambda claim, outcome, _seconds: metrics.count_attempt(claim.target.name, outcome)
+        host, port = settings.metrics_host, settings.metrics_port or 0
+        try:
+            port = stack.enter_context(served(metrics, host, port, duties.find_problem))
+        except OSError as error:
+            raise AlertsError(f"metrics cannot be served on {host}, port {port}: {error.strerror or error}") from error
+        shown = f"[{host}]" if ":" in host else host
+        log.line(Level.INFO, "metrics", f"metrics on http://{shown}:{port}/metrics", port=port)
+        yield metrics
 
 
 class Printer:

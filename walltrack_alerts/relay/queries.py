@@ -16,6 +16,7 @@ from psycopg.rows import TupleRow
 from walltrack_alerts.database import connect_async
 from walltrack_alerts.errors import DatabaseUnavailableError, translate
 from walltrack_alerts.relay.channels import Claim, Result, Target
+from walltrack_alerts.relay.metrics import Sample
 
 _LONGEST_CALL = 30.0  # seconds; a server that hangs does not close its connections
 
@@ -145,3 +146,31 @@ async def answer_message(
 async def relay_stopped(connection: Connection, relay: str) -> None:
     """Say that the relay has stopped."""
     await connection.call("select walltrack.relay_stopped(%s)", (relay,))
+
+
+async def relay_seen(connection: Connection, relay: str, host: str, pid: int, version: str) -> None:
+    """Say that the relay runs."""
+    await connection.call("select walltrack.relay_seen(%s, %s, %s, %s)", (relay, host, pid, version))
+
+
+async def escalate_overdue(connection: Connection, limit: int) -> int:
+    """Fire the escalation steps that are due, of at most `limit` alerts; how many have fired."""
+    [(fired,)] = await connection.call("select walltrack.escalate_overdue(%s)", (limit,))
+    return int(fired)
+
+
+async def take_duty(connection: Connection, duty: str, relay: str, period: timedelta) -> bool:
+    """Whether the relay has the duty from now on for a time, alone."""
+    [(is_taken,)] = await connection.call("select walltrack.take_duty(%s, %s, %s)", (duty, relay, period))
+    return bool(is_taken)
+
+
+async def failed_checks(connection: Connection) -> list[str]:
+    """What health() finds wrong, one text for each failed check."""
+    rows = await connection.call("select h.name, h.found from walltrack.health() as h where h.ok is false")
+    return [f"{name}: {found}" for name, found in rows]
+
+
+async def relay_metrics(connection: Connection) -> list[Sample]:
+    """The metrics of the database."""
+    return [Sample(*row) for row in await connection.call("select name, labels, value from walltrack.relay_metrics()")]

@@ -19,6 +19,12 @@ class RelaySettings(Settings):
     metrics_port: int | None = Field(default=None, ge=0, le=65535)
     """The port of /metrics and /healthz; None for none."""
 
+    metrics_host: str = "127.0.0.1"
+    """The address on which that port is served."""
+
+    purge_after: str = "365 days"
+    """The age at which resolved alerts are deleted; off for never."""
+
     relay_per_target: int = Field(default=32, ge=1, le=1000)
     """Most messages in flight to one target."""
 

@@ -56,7 +56,7 @@ class Claim:
 class Result:
     """What came of sending a claim; `retry_after` in seconds, `reference` names the sent message at its service.
 
-    `is_closed`: the message asks for nothing any more, so it has no buttons.
+    `is_closed`: that message accepts no answers any more.
     """
 
     outcome: Outcome
