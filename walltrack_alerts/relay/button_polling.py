@@ -44,8 +44,12 @@ class ButtonPoller:
         """Poll until cancelled; then the updates that were handled are confirmed."""
         try:
             while True:
-                with suppress(AlertsError):  # while the database is away, the bots that are known go on
+                try:
                     self._apply(await self._database.targets())
+                except AlertsError:
+                    pass  # the relay says that the database is away; the bots that are known go on
+                except Exception as error:  # noqa: BLE001 - a fault here must not end the answers
+                    self._log.fault("buttons", error)
                 await asyncio.sleep(_RELOAD)
         finally:
             for task in self._tasks.values():

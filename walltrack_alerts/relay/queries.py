@@ -128,12 +128,6 @@ async def finish_deliveries(connection: Connection, relay: str, reports: Iterabl
     return [Finished(*row) for row in await connection.call(query, (relay, json.dumps(results)))]
 
 
-async def take_duty(connection: Connection, duty: str, relay: str, duration: timedelta) -> bool:
-    """Whether the relay has a duty, which one relay has at a time, for so long from now on."""
-    ((has_duty,),) = await connection.call("select walltrack.take_duty(%s, %s, %s)", (duty, relay, duration))
-    return bool(has_duty)
-
-
 async def answer_message(
     connection: Connection, target_id: int, reference: str, action: str, user: str, detail: str | None
 ) -> tuple[str, str]:
