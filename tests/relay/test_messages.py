@@ -151,7 +151,7 @@ def test_a_digest_counts_and_groups_critical_first() -> None:
         "  BONK and 479 more (3 resolved)",
         "\U0001f7e0 20 \u00d7 HIGH buy no route",
         "  (2 acknowledged)",
-        "10 more in other groups",
+        "10 more with other errors",
         "Since 03:11 UTC, 30s ago",
         f"Open the panel: {PANEL}",
     ]

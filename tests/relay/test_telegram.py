@@ -44,7 +44,8 @@ class Chat:
             claim = Claim(1, target, (1, 2), digest=given)
         else:
             message = None if reference is None else {"reference": reference, "is_closed": is_closed}
-            claim = Claim(1, target, (1,), item=given | {"message": message})
+            is_edit = message is not None and given["event"]["kind"] != "escalated"
+            claim = Claim(1, target, (1,), item=given | {"message": message, "is_edit": is_edit})
         return await attempt(claim, Context(self._http, self.environ, "https://panel.example"))
 
 
@@ -70,7 +71,8 @@ async def test_buttons_need_an_allow_list(server: BotServer, http: HttpClient) -
 @pytest.mark.parametrize("update", [acknowledged(), resolved()])
 async def test_an_update_edits_the_message_and_removes_its_buttons(server: BotServer, chat: Chat, update: dict[str, Any]) -> None:
     sent = await chat.send(item())
-    assert await chat.send(update, sent.reference) == Result(Outcome.DELIVERED, 200, "edited message 101", reference="101")
+    edited = await chat.send(update, sent.reference)
+    assert edited == Result(Outcome.DELIVERED, 200, "edited message 101", reference="101", is_closed=True)
     assert len(server.messages) == 1
     assert server.buttons(101) == []
     assert " by <code>" in server.message(101)["text"]

@@ -7,9 +7,9 @@ a press counts: the user is on the allow-list of the target, the message is fres
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 from walltrack_alerts.relay.bot_api import BotApi, BotApiError
 from walltrack_alerts.relay.channels import Target
@@ -27,11 +27,9 @@ _SETTLED = {"used", "unchanged", "done"}
 """Outcomes after which the buttons of an acknowledged or resolved alert have done their work."""
 
 
-class Answers(Protocol):
-    """Where answers are stored."""
-
-    async def answer_message(self, target_id: int, reference: str, action: str, user: str, detail: str | None) -> tuple[str, str]:
-        """The outcome (done, unchanged, refused, expired, used, unknown) and what the user is told (AlertsError)."""
+Answer = Callable[[int, str, str, str, str | None], Awaitable[tuple[str, str]]]
+"""Stores an answer, of target, message, action, user and reason. Returns the outcome (done, unchanged, refused, expired, used,
+unknown, failed) and what the user is told."""
 
 
 def first_buttons(target_id: int) -> Buttons:
@@ -51,13 +49,13 @@ def reason_buttons(target_id: int) -> Buttons:
 class Bot:
     """One bot and the targets that use it; handles what its users press and write."""
 
-    def __init__(self, api: BotApi, targets: Mapping[int, Target], answers: Answers) -> None:
+    def __init__(self, api: BotApi, answer: Answer) -> None:
+        self.targets: Mapping[int, Target] = {}
         self._api = api
-        self._targets = targets
-        self._answers = answers
+        self._store = answer
 
     async def handle(self, update: Json) -> None:
-        """Handle one update (AlertsError). Updates that are neither a press nor a reply to a question are ignored."""
+        """Handle one update. Updates that are neither a press nor a reply to a question are ignored."""
         press, message = update.get("callback_query"), update.get("message")
         if isinstance(press, Mapping):
             await self._handle_press(press)
@@ -67,7 +65,7 @@ class Bot:
     async def _handle_press(self, press: Json) -> None:
         message = press.get("message") or {}
         number, _, action = str(press.get("data") or "").partition(":")
-        target = self._targets.get(int(number)) if number.isdecimal() and number.isascii() else None
+        target = self.targets.get(int(number)) if number.isdecimal() and number.isascii() else None
         user = str(press["from"]["id"])
         if target is None or "message_id" not in message:
             text = "The relay does not know this button any more."
@@ -90,7 +88,7 @@ class Bot:
         question = message.get("reply_to_message") or {}
         place = _PROMPT.search(str(question.get("text") or ""))
         reason = " ".join(str(message.get("text") or "").split())[:_LONGEST_REASON]
-        target = None if place is None else self._targets.get(int(place[1]))
+        target = None if place is None else self.targets.get(int(place[1]))
         user = str((message.get("from") or {}).get("id"))
         is_asked = place is not None and self._is_own(question.get("from") or {})
         if place is None or target is None or not is_asked or not reason or user not in (target.config.get("allow") or {}):
@@ -102,7 +100,7 @@ class Bot:
     async def _answer(self, target: Target, message: Json, action: str, user: str, detail: str | None) -> str:
         """Do what a button says; what the user is told."""
         reference = str(message["message_id"])
-        outcome, text = await self._answers.answer_message(target.target_id, reference, action, user, detail)
+        outcome, text = await self._store(target.target_id, reference, action, user, detail)
         if outcome == "expired" or (outcome in _SETTLED and action != "snooze"):
             await self._show_buttons(message, [])
         return text

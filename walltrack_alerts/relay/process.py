@@ -15,6 +15,7 @@ from walltrack_alerts import output
 from walltrack_alerts.database import Database
 from walltrack_alerts.errors import AlertsError
 from walltrack_alerts.listener import as_listener
+from walltrack_alerts.relay.button_polling import ButtonPoller
 from walltrack_alerts.relay.channels import Context
 from walltrack_alerts.relay.duties import Duties, Heartbeat, metrics_reader
 from walltrack_alerts.relay.http import HttpClient
@@ -46,7 +47,10 @@ async def run_relay(database: Database, settings: RelaySettings, log: Log) -> No
         if settings.metrics_port is not None:
             duties.metrics = await stack.enter_async_context(_metrics(settings, relay, duties, log))
 
+        polling = asyncio.create_task(ButtonPoller(relay.dsn, relay.name, relay.context, log).run())
+
         def stop() -> None:
+            polling.cancel()
             duties.stop()
             relay.stop()
 
@@ -58,7 +62,9 @@ async def run_relay(database: Database, settings: RelaySettings, log: Log) -> No
         try:
             await relay.run()
         finally:
+            polling.cancel()
             duties.stop()
+            await asyncio.wait({polling})
             await working
 
 

@@ -128,6 +128,15 @@ async def finish_deliveries(connection: Connection, relay: str, reports: Iterabl
     return [Finished(*row) for row in await connection.call(query, (relay, json.dumps(results)))]
 
 
+async def answer_message(
+    connection: Connection, target_id: int, reference: str, action: str, user: str, detail: str | None
+) -> tuple[str, str]:
+    """Do what a user of a chat answered to a message; the outcome, and what the user is told."""
+    query: LiteralString = "select outcome, text from walltrack.answer_message(%s, %s, %s, %s, %s)"
+    ((outcome, text),) = await connection.call(query, (target_id, reference, action, user, detail))
+    return outcome, text
+
+
 async def relay_stopped(connection: Connection, relay: str) -> None:
     """Say that the relay has stopped."""
     await connection.call("select walltrack.relay_stopped(%s)", (relay,))

@@ -19,8 +19,6 @@ _PERMANENT = {400, 401, 403, 404}
 
 _NOT_MODIFIED = "message is not modified"
 _BRIEF = Timeouts(lookup=2, connect=2, read=2, total=3)
-_NEWS = {"acknowledged", "snoozed", "resolved", "repeated"}
-"""Kinds of events that edit the message of their alert. The others ring: they are messages of their own."""
 
 
 class Telegram:
@@ -38,7 +36,8 @@ class Telegram:
             if claim.item is not None:
                 return await self._tell(claim.item)
             assert claim.digest is not None
-            return _delivered("sent", await self._send(digest_message(claim.digest, self._panel_url, datetime.now(UTC)), {}))
+            digest = digest_message(claim.digest, self._panel_url, datetime.now(UTC))
+            return _delivered("sent", await self._send(digest, {}), is_closed=True)
         except BotApiError as error:
             outcome = Outcome.REFUSED if error.code in _PERMANENT else Outcome.FAILED
             return Result(outcome, error.code, str(error), error.retry_after)
@@ -51,14 +50,15 @@ class Telegram:
         earlier = item.get("message") or {}
         reference = earlier.get("reference")
         if reference is None:
-            return _delivered("sent", await self._send(message, _markup(buttons)))
+            return _delivered("sent", await self._send(message, _markup(buttons)), is_closed=not is_active)
         is_reopened = is_active and earlier.get("is_closed") is True
-        if item["event"]["kind"] in _NEWS and not is_reopened and await self._edit(str(reference), message, buttons):
-            return _delivered("edited", str(reference))
+        is_edit = item.get("is_edit") is True and not is_reopened
+        if is_edit and await self._edit(str(reference), message, buttons):
+            return _delivered("edited", str(reference), is_closed=not is_active)
         reply = {"reply_parameters": {"message_id": int(reference), "allow_sending_without_reply": True}}
         sent = await self._send(message, {**_markup(buttons), **reply})
         await self._remove_buttons(str(reference))
-        return _delivered("sent", sent)
+        return _delivered("sent", sent, is_closed=not is_active)
 
     async def _send(self, message: Message, extra: Mapping[str, Any]) -> str | None:
         """Send a message; its id."""
@@ -99,5 +99,6 @@ def _markup(buttons: list[Any]) -> dict[str, Any]:
     return {"reply_markup": {"inline_keyboard": buttons}} if buttons else {}
 
 
-def _delivered(verb: str, reference: str | None) -> Result:
-    return Result(Outcome.DELIVERED, 200, f"{verb} message {reference}" if reference else verb, reference=reference)
+def _delivered(verb: str, reference: str | None, *, is_closed: bool) -> Result:
+    said = f"{verb} message {reference}" if reference else verb
+    return Result(Outcome.DELIVERED, 200, said, reference=reference, is_closed=is_closed)
