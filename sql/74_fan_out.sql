@@ -2,7 +2,7 @@
 -- transaction that advances the cursor of the target, so none is lost and none is made twice, whenever the relay dies.
 --
 -- Locks: first targets, then chat_pace, then deliveries in the order of their ids. fan_out_events() waits for none of them: it skips a target
--- that another relay is reading for, and leaves events to the next call where the queue of their alert is busy.
+-- that another relay is reading for, and leaves events to the next call where the queue of their alert is being finished.
 
 create or replace function walltrack.settle_queues(p_target_ids bigint[], p_alert_ids uuid[]) returns void
 language plpgsql
@@ -11,16 +11,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
--- The earliest of a queue is its head. A head that is not being sent yet gives way to an earlier one that was replayed.
 begin
-  update walltrack.deliveries as d
-  set state = 'waiting'
-  from unnest(p_target_ids, p_alert_ids) as q (target_id, alert_id)
-  where d.target_id = q.target_id and d.alert_id = q.alert_id and d.state = 'pending'
-    and exists (
-      select from walltrack.deliveries as o
-      where o.alert_id = q.alert_id and o.target_id = q.target_id and o.event_id < d.event_id and o.state <> 'dead'
-    );
   update walltrack.deliveries as d
   set state = 'pending'
   from (select distinct k.target_id, k.alert_id from unnest(p_target_ids, p_alert_ids) as k (target_id, alert_id)) as q
@@ -31,16 +22,39 @@ begin
     order by o.event_id
     limit 1
   ) as h
-  where d.delivery_id = h.delivery_id and h.state = 'waiting' and d.state = 'waiting'
+  where d.delivery_id = h.delivery_id and h.state = 'waiting'
     and not exists (
       select from walltrack.deliveries as o
-      where o.target_id = q.target_id and o.alert_id = q.alert_id and o.state = 'sending'
+      where o.target_id = q.target_id and o.alert_id = q.alert_id and o.lease is not null
     );
 end
 $$;
 
 comment on function walltrack.settle_queues(bigint[], uuid[]) is
 'Makes the earliest delivery of each queue its head, unless one of it is being sent. The arrays name the target and the alert of each.';
+
+
+create or replace function walltrack.yield_heads(p_target_ids bigint[], p_alert_ids uuid[]) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+begin
+  update walltrack.deliveries as d
+  set state = 'waiting'
+  from unnest(p_target_ids, p_alert_ids) as q (target_id, alert_id)
+  where d.target_id = q.target_id and d.alert_id = q.alert_id and d.state = 'pending'
+    and exists (
+      select from walltrack.deliveries as o
+      where o.alert_id = q.alert_id and o.target_id = q.target_id and o.event_id < d.event_id and o.state <> 'dead'
+    );
+end
+$$;
+
+comment on function walltrack.yield_heads(bigint[], uuid[]) is
+'Lets the head of a queue wait, unless it is being sent, where an earlier event has come back to the queue.';
 
 
 create or replace function walltrack.hold_queues(
@@ -55,9 +69,9 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
--- A relay that finishes the head of a queue looks for the next one, and would not see one that is being inserted. So the inserting
--- transaction holds the head: FOR KEY SHARE conflicts with the FOR UPDATE of finish_deliveries(), not with a claim. A queue that has
--- deliveries in the later snapshot of the second statement, but none that is held, has just changed its head.
+-- A relay that finishes a delivery looks for the next one of its queue, and would not see one that is being inserted. So the inserting
+-- transaction holds one that is there: FOR KEY SHARE conflicts with the FOR UPDATE of finish_deliveries(), not with a claim. A queue that
+-- has deliveries in the later snapshot of the second statement, but none that is held, is just being finished.
 begin
   held := array(
     select h.alert_id
@@ -65,16 +79,8 @@ begin
     cross join lateral (
       select d.alert_id
       from walltrack.deliveries as d
-      where d.target_id = p_target_id and d.alert_id = q.alert_id and d.state = 'pending'
-      for key share skip locked
-    ) as h
-    union all
-    select h.alert_id
-    from unnest(p_alert_ids) as q (alert_id)
-    cross join lateral (
-      select d.alert_id
-      from walltrack.deliveries as d
-      where d.target_id = p_target_id and d.alert_id = q.alert_id and d.state = 'sending'
+      where d.alert_id = q.alert_id and d.target_id = p_target_id and d.state <> 'dead'
+      order by d.event_id
       limit 1
       for key share skip locked
     ) as h
@@ -82,17 +88,19 @@ begin
   busy := array(
     select q.alert_id
     from unnest(p_alert_ids) as q (alert_id)
-    where q.alert_id <> all (held) and exists (
+    where exists (
       select from walltrack.deliveries as d
       where d.alert_id = q.alert_id and d.target_id = p_target_id and d.state <> 'dead'
     )
+    except
+    select h.alert_id from unnest(held) as h (alert_id)
   );
 end
 $$;
 
 comment on function walltrack.hold_queues(bigint, uuid[]) is
-'Locks the heads of the queues of some alerts so that none can end. held: those that have one; busy: those that another transaction is '
-'changing; the others are empty. The caller has locked the target, so that no other inserts.';
+'Locks one delivery in the queue of each of some alerts, so that no queue can end. held: the alerts with a queue; busy: those whose queue '
+'another transaction is finishing; the others have none. The caller has locked the target, so that no other inserts.';
 
 
 create or replace function walltrack.unread_events(p_target walltrack.notification_targets) returns setof bigint
@@ -281,6 +289,7 @@ begin
       );
     end if;
     if p_again then
+      perform walltrack.yield_heads(array_fill(p_target.target_id, array[cardinality(v_alerts)]), v_alerts);
       perform walltrack.settle_queues(array_fill(p_target.target_id, array[cardinality(v_alerts)]), v_alerts);
     end if;
   end if;

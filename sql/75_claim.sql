@@ -88,7 +88,7 @@ begin
     inner join walltrack.deliveries as d on d.delivery_id = p.delivery_id
     left join walltrack.alert_events as e on e.event_id = d.event_id
     left join walltrack.alerts as a on a.id = d.alert_id
-    left join lateral walltrack.silence_of(a) as s on v_has_silences and a.id is not null
+    left join lateral (select f.* from walltrack.silence_of(a) as f where v_has_silences and a.id is not null) as s on true
     where a.id is null or e.event_id is null or s.silence_id is not null
       or (e.kind = 'escalated' and not (a.status = 'active' and walltrack.is_awake(a.snoozed_until)))
   ) as u;
@@ -158,7 +158,7 @@ begin
   from (
     select d.delivery_id, d.target_id, d.alert_id
     from walltrack.deliveries as d
-    where d.state = 'sending' and d.lease_until <= clock_timestamp()
+    where d.lease_until > '-infinity' and d.lease_until <= clock_timestamp()
     order by d.lease_until, d.delivery_id
     limit p_limit
     for update skip locked
@@ -203,7 +203,7 @@ begin
     v_found := array(
       select d.delivery_id
       from walltrack.deliveries as d
-      where d.target_id = p_target_id and d.state = 'pending' and d.due_at <= clock_timestamp()
+      where d.target_id = p_target_id and d.state = 'pending' and d.due_at > '-infinity' and d.due_at <= clock_timestamp()
       order by d.due_at, d.delivery_id
       limit p_slots - cardinality(v_claimed)
       for no key update skip locked

@@ -57,7 +57,11 @@ begin
   kinds as (
     select
       d.*,
-      exists (select from walltrack.sent_messages as m where m.alert_id = d.alert_id and m.target_id = p_target_id)
+      exists (
+        -- OFFSET keeps the plan to the index by alert.
+        select from (select m.target_id from walltrack.sent_messages as m where m.alert_id = d.alert_id offset 0) as m
+        where m.target_id = p_target_id
+      )
       and (
         d.last_kind in ('acknowledged', 'snoozed', 'resolved')
         or not bool_or(d.kind in ('raised', 'escalated')) over (partition by d.alert_id)
@@ -110,7 +114,7 @@ begin
   v_heads := array(
     select d.delivery_id
     from walltrack.deliveries as d
-    where d.target_id = p_target.target_id and d.state = 'pending' and d.due_at <= v_now
+    where d.target_id = p_target.target_id and d.state = 'pending' and d.due_at > '-infinity' and d.due_at <= v_now
     order by d.due_at, d.delivery_id
     limit 5000
     for no key update skip locked
@@ -222,8 +226,8 @@ begin
     case when not v_is_digest then walltrack.delivery_item(e, a, d.attempts, jsonb_build_object(
       'message', (
         select jsonb_build_object('reference', m.reference, 'is_closed', m.is_closed)
-        from walltrack.sent_messages as m
-        where m.alert_id = d.alert_id and m.target_id = p_target_id
+        from (select o.* from walltrack.sent_messages as o where o.alert_id = d.alert_id offset 0) as m
+        where m.target_id = p_target_id
         order by m.sent_at desc
         limit 1
       ),

@@ -313,9 +313,12 @@ begin
       last_answer = walltrack.clip(format('replayed by %s after: %s', walltrack.actor_or_user(p_by), d.last_answer), 500)
   where d.delivery_id = any (p_delivery_ids);
   get diagnostics v_replayed = row_count;
-  perform walltrack.settle_queues(array_agg(d.target_id), array_agg(d.alert_id))
+  select array_agg(d.target_id) as targets, array_agg(d.alert_id) as alerts
+  into v_queue
   from walltrack.deliveries as d
   where d.delivery_id = any (p_delivery_ids);
+  perform walltrack.yield_heads(v_queue.targets, v_queue.alerts);
+  perform walltrack.settle_queues(v_queue.targets, v_queue.alerts);
   return v_replayed;
 end
 $$;
