@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -32,7 +32,9 @@ class TargetState(_Row):
     tokens: list[str] | None = None
     alert_types: list[str] | None = None
     include_simulated: bool = False
-    quiet_hours: str | None = None
+    quiet_from: time | None = None
+    quiet_until: time | None = None
+    quiet_zone: str | None = None
     step: int = 0
     disabled_at: UtcTime | None = None
     disabled_reason: str | None = None
@@ -46,6 +48,13 @@ class TargetState(_Row):
     last_answer: str | None = None
     unread: int = 0
     """Events that the relay has not read for this target."""
+
+    @property
+    def quiet_hours(self) -> str | None:
+        """'22:00-07:00 Europe/Berlin', or None."""
+        if self.quiet_from is None or self.quiet_until is None:
+            return None
+        return f"{self.quiet_from:%H:%M}-{self.quiet_until:%H:%M} {self.quiet_zone}"
 
     @property
     def is_enabled(self) -> bool:
