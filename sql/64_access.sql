@@ -26,7 +26,9 @@ as $$
     ]),
     ('raiser', array['raise_alert', 'resolve_raised_alert', 'resolve_by_dedupe_key']),
     ('relay', array[
-      'fan_out_events', 'claim_deliveries', 'finish_deliveries', 'relay_seen', 'relay_stopped', 'take_duty'
+      'fan_out_events', 'claim_deliveries', 'finish_deliveries', 'relay_seen', 'relay_stopped', 'take_duty', 'escalate_overdue',
+      'health', 'relay_metrics', 'known_faults', 'raise_missing', 'resolve_ended', 'clear_faults', 'purge_cutoff', 'purge_batch',
+      'purge_delivery_history'
     ])
   ) as k (access, functions)
   where k.access = p_as
@@ -74,46 +76,50 @@ as $$
         'add_target', 'add_waiting', 'alert_condition', 'alert_order_id', 'alerts_since', 'append_event', 'base_type',
         'batch_query', 'build_event_detail', 'can_hide_orders', 'can_read_orders', 'can_run_foreign_code', 'cancel_order',
         'changed_alerts', 'chart_errors', 'chart_open', 'chart_raised', 'chart_response', 'chart_times', 'chart_tokens',
-        'chat_claim', 'chat_messages', 'check_event_cursor', 'check_keys', 'check_placeholder', 'check_role',
-        'check_start', 'check_table', 'check_url', 'check_watchable', 'checked_apprise', 'checked_config',
+        'chat_claim', 'chat_messages', 'check_escalation_step', 'check_event_cursor', 'check_keys', 'check_placeholder',
+        'check_role', 'check_start', 'check_table', 'check_url', 'check_watchable', 'checked_apprise', 'checked_config',
         'checked_telegram', 'checked_webhook', 'choose_error', 'claim_dedupe_key', 'claim_deliveries', 'claim_each',
         'claim_message', 'clear_faults', 'clip', 'close_alert', 'close_gone_targets', 'cluster_id', 'column_types',
         'complete_alert', 'complete_alert_data', 'complete_order_alerts', 'cursor_origin', 'delivery_item',
         'derive_order_id', 'described_watches', 'digest_of', 'disable_target', 'drop_deliveries', 'due_assignment',
         'due_in_chat', 'due_time', 'enable_row_security', 'enable_target', 'end_expired_leases', 'end_silence',
-        'error_family', 'event_cursor', 'existing_guard_name', 'existing_watched_tables', 'fact_expression', 'fact_length',
-        'fact_names', 'fan_out_events', 'fan_out_target', 'filter_interval', 'filter_texts', 'filtered_target',
-        'find_actionable_table', 'find_named_alerts', 'find_order', 'find_order_table', 'find_stored_orders',
-        'find_target', 'finish_deliveries', 'finish_unsent', 'first_text', 'follow_columns', 'format_sentence',
-        'format_utc', 'grant_access', 'granted_functions', 'granted_policies', 'guard_defects', 'guard_name',
-        'guard_source', 'guard_template', 'has_alert', 'has_foreign_owner', 'has_other_rights', 'health',
+        'error_family', 'escalate_alert', 'escalate_overdue', 'event_cursor', 'existing_guard_name',
+        'existing_watched_tables', 'fact_expression', 'fact_length', 'fact_names', 'failing_targets', 'fan_out_events',
+        'fan_out_target', 'filter_interval', 'filter_texts', 'filtered_target', 'find_actionable_table',
+        'find_named_alerts', 'find_order', 'find_order_table', 'find_stored_orders', 'find_target', 'finish_deliveries',
+        'finish_unsent', 'first_text', 'follow_columns', 'format_age', 'format_sentence', 'format_utc', 'grant_access',
+        'granted_functions', 'granted_policies', 'guard_defects', 'guard_name', 'guard_source', 'guard_template',
+        'has_alert', 'has_foreign_owner', 'has_other_rights', 'health', 'health_of_dead_letters', 'health_of_deliveries',
         'health_of_dumps', 'health_of_event_trigger', 'health_of_faults', 'health_of_guards',
-        'health_of_notification_queue', 'health_of_order_actions', 'health_of_orders', 'health_of_schema',
-        'health_of_watching', 'history_condition', 'hold_dead', 'hold_deliveries', 'hold_queues', 'is_awake', 'is_open',
-        'is_order_alert', 'is_resolve_in_force', 'is_ringing', 'is_trusted', 'known_faults', 'late_events',
-        'leave_out_unsent', 'limit_amount', 'limit_lock_wait', 'list_alerts', 'list_place', 'lock_alert',
-        'lock_order_of_alert', 'lock_refusal', 'lock_targets_of', 'map_columns', 'matching_columns',
-        'median_seconds_to_acknowledge', 'missing_triggers', 'narrow_grants', 'normalize_alert', 'normalize_lifecycle',
-        'notification_queue_share', 'notify_event', 'one_line', 'open_alert', 'open_alert_states', 'open_order_alerts',
-        'open_page_query', 'order_action_refusal', 'order_dedupe_key', 'order_facts_of', 'order_message', 'order_of_alert',
-        'order_outcome', 'own_functions', 'own_relations', 'ownership_instruction', 'parse_event_cursor', 'parse_int',
-        'parse_is_simulated', 'parse_list_place', 'parse_number', 'parse_time', 'pass_quiet_hours', 'plan_watch',
-        'purge_alerts', 'purge_batch', 'purge_cutoff', 'quiet_target', 'raise_alert', 'raise_missing',
-        'raise_swallowed_cancel', 'read_events', 'read_order', 'read_order_unchecked', 'read_refusal', 'readable_snapshot',
-        'reconcile_instruction', 'reconcile_orders', 'record_fault', 'record_messages', 'record_missing_event',
-        'record_order_state', 'refresh_alert', 'refuse_target', 'relay_seen', 'relay_stopped', 'remaining_lock_wait',
-        'remove_target', 'repeat_alert', 'repeat_open_alert', 'replay_deliveries', 'resolve_alert',
-        'resolve_by_dedupe_key', 'resolve_ended', 'resolve_raised_alert', 'resolved_page_query', 'restrict_update',
-        'retry_delay', 'retry_order', 'revoke_access', 'revoke_api_roles', 'run_instruction', 'sent_results',
-        'settle_queues', 'severity_rank', 'silence_of', 'snooze_alert', 'sync_alert', 'sync_arguments',
-        'sync_deleted_order', 'sync_order', 'sync_stored_order', 'sync_unusual_write', 'table_action_refusal',
-        'table_name', 'table_tree', 'take_duty', 'target_address', 'target_wants', 'text_condition', 'text_expression',
-        'tg_alert_events__append_only', 'tg_alert_events__protect_commit', 'tg_alerts__append_delete_event',
-        'tg_alerts__check_lifecycle', 'tg_alerts__delete_events', 'tg_ddl__follow', 'tg_ddl__forget',
-        'tg_order_actions__append_only', 'tg_watched__truncated', 'trigger_search_path', 'trim_to_null', 'type_name',
-        'types_unchanged_expression', 'unchanged_expression', 'unread_events', 'unread_tables', 'unreadable_facts',
-        'unused_xid', 'unwatch_orders', 'unwatched_successors', 'waiting_reason', 'waiting_totals', 'wanted_events',
-        'was_told', 'watch_orders', 'watched_root', 'write_guard', 'write_order_status'
+        'health_of_notification_queue', 'health_of_order_actions', 'health_of_orders', 'health_of_progress',
+        'health_of_relays', 'health_of_schema', 'health_of_targets', 'health_of_watching', 'history_condition',
+        'hold_dead', 'hold_deliveries', 'hold_queues', 'is_awake', 'is_open', 'is_order_alert', 'is_resolve_in_force',
+        'is_ringing', 'is_trusted', 'known_faults', 'late_events', 'leave_out_unsent', 'limit_amount', 'limit_lock_wait',
+        'list_alerts', 'list_place', 'lock_alert', 'lock_order_of_alert', 'lock_refusal', 'lock_targets_of',
+        'map_columns', 'matching_columns', 'median_seconds_to_acknowledge', 'metrics_of_deliveries',
+        'metrics_of_open_alerts', 'metrics_of_response', 'metrics_of_stream', 'missing_triggers', 'narrow_grants',
+        'normalize_alert', 'normalize_lifecycle', 'notification_queue_share', 'notify_event', 'one_line', 'open_alert',
+        'open_alert_states', 'open_order_alerts', 'open_page_query', 'order_action_refusal', 'order_dedupe_key',
+        'order_facts_of', 'order_message', 'order_of_alert', 'order_outcome', 'overdue_escalations', 'own_functions',
+        'own_relations', 'ownership_instruction', 'parse_event_cursor', 'parse_int', 'parse_is_simulated',
+        'parse_list_place', 'parse_number', 'parse_time', 'pass_quiet_hours', 'plan_watch', 'purge_alerts', 'purge_batch',
+        'purge_cutoff', 'purge_delivery_history', 'quiet_target', 'raise_alert', 'raise_missing',
+        'raise_swallowed_cancel', 'read_events', 'read_order', 'read_order_unchecked', 'read_refusal',
+        'readable_snapshot', 'reconcile_instruction', 'reconcile_orders', 'record_escalation_fault', 'record_fault',
+        'record_messages', 'record_missing_event', 'record_order_state', 'refresh_alert', 'refuse_target',
+        'relay_metrics', 'relay_seen', 'relay_stopped', 'remaining_lock_wait', 'remove_escalation_step', 'remove_target',
+        'repeat_alert', 'repeat_open_alert', 'replay_deliveries', 'resolve_alert', 'resolve_by_dedupe_key',
+        'resolve_ended', 'resolve_raised_alert', 'resolved_page_query', 'restrict_update', 'retry_delay', 'retry_order',
+        'revoke_access', 'revoke_api_roles', 'run_instruction', 'sent_results', 'set_escalation_step', 'settle_queues',
+        'severity_rank', 'silence_of', 'snooze_alert', 'sync_alert', 'sync_arguments', 'sync_deleted_order', 'sync_order',
+        'sync_stored_order', 'sync_unusual_write', 'table_action_refusal', 'table_name', 'table_tree', 'take_duty',
+        'target_address', 'target_wants', 'text_condition', 'text_expression', 'tg_alert_events__append_only',
+        'tg_alert_events__protect_commit', 'tg_alerts__append_delete_event', 'tg_alerts__check_lifecycle',
+        'tg_alerts__delete_events', 'tg_ddl__follow', 'tg_ddl__forget', 'tg_order_actions__append_only',
+        'tg_watched__truncated', 'trigger_search_path', 'trim_to_null', 'type_name', 'types_unchanged_expression',
+        'unchanged_expression', 'undelivered_alerts', 'unread_events', 'unread_tables', 'unreadable_facts', 'unused_xid',
+        'unwatch_orders', 'unwatched_successors', 'waiting_reason', 'waiting_totals', 'wanted_events', 'was_told',
+        'watch_orders', 'watched_root', 'write_guard', 'write_order_status'
       )
       or p.prosrc like '%walltrack.sync_order(%'
     )
@@ -327,7 +333,8 @@ begin
     inner join pg_proc as p on p.oid = f
     cross join lateral aclexplode(p.proacl) as a
     where a.grantee <> p.proowner
-      and p.proname <> all (walltrack.granted_functions('operator') || walltrack.granted_functions('raiser') || array[
+      and p.proname <> all (walltrack.granted_functions('operator') || walltrack.granted_functions('raiser')
+        || walltrack.granted_functions('relay') || array[
         'reconcile_orders', 'known_faults', 'raise_missing', 'resolve_ended', 'clear_faults', 'purge_alerts', 'purge_cutoff', 'purge_batch'
       ])
   loop

@@ -52,7 +52,7 @@ def item(kind: str = "raised", *, data: dict[str, Any] | None = None, detail: An
         "snoozed_until": None,
     }
     event = {"event_id": 1, "kind": kind, "actor": "system", "at": ago(minutes=4), "detail": detail or {}}
-    return {"event": event, "alert": columns | alert, "attempt": 1, "webhook_id": "evt_1_0", "message": None}
+    return {"event": event, "alert": columns | alert, "attempt": 1, "webhook_id": "evt_1_0", "message": None, "is_edit": False}
 
 
 def acknowledged(**alert: Any) -> dict[str, Any]:

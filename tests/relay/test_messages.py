@@ -30,7 +30,7 @@ from tests.test_hostile import long_texts, texts
 from walltrack_alerts.relay.messages import Message, alert_message, alert_url, digest_message, panel_address
 from walltrack_alerts.relay.richtext import Line, Look, as_html, as_text, foreign
 
-PANEL = "https://panel.example/walltrack"
+PANEL = "https://panel.example/walltrack/"
 LINK = f"{PANEL}?alert={ALERT_ID}"
 
 PINGS = [
@@ -128,7 +128,7 @@ def test_another_day_is_named() -> None:
 def test_an_alert_without_an_order_shows_title_and_message() -> None:
     plain = item(severity="warning", title="Disk is full", message="90 % used", data={"order_id": None})
     assert message(plain).title == "\U0001f7e1 WARNING Disk is full"
-    assert message(plain).text.splitlines()[0] == "90 % used"
+    assert message(plain).text.splitlines()[0] == "Message: 90 % used"
 
 
 def test_missing_facts_are_left_out() -> None:
@@ -151,7 +151,7 @@ def test_a_digest_counts_and_groups_critical_first() -> None:
         "  BONK and 479 more (3 resolved)",
         "\U0001f7e0 20 \u00d7 HIGH buy no route",
         "  (2 acknowledged)",
-        "10 more in other groups",
+        "10 more with other errors",
         "Since 03:11 UTC, 30s ago",
         f"Open the panel: {PANEL}",
     ]
@@ -167,7 +167,7 @@ def test_a_digest_of_settled_alerts_is_silent() -> None:
     ("panel", "link"),
     [
         ("https://panel.example", "https://panel.example/?alert=1"),
-        ("https://panel.example/a/", "https://panel.example/a/?alert=1"),
+        ("https://panel.example/a", "https://panel.example/a/?alert=1"),
         ("https://panel.example/?lang=en&alert=2#x", "https://panel.example/?lang=en&alert=1"),
         ("http://[::1]:7860", "http://[::1]:7860/?alert=1"),
         (None, None),

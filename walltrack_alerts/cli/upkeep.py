@@ -204,7 +204,11 @@ def purge(
     if as_json:
         print_json({**asdict(done), "dry_run": dry_run})
     else:
-        kept = f", {done.kept} kept: their orders still wait, or another session holds them" if done.kept else ""
+        kept = (
+            f", {done.kept} kept: their orders still wait, a target has not been told, or another session holds them"
+            if done.kept
+            else ""
+        )
         say(f"{done.purged} resolved alerts {'would be ' if dry_run else ''}deleted{kept}.")
 
 

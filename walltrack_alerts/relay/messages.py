@@ -74,7 +74,7 @@ def digest_message(digest: Json, panel_url: str | None, now: datetime) -> Messag
     head = [_span(MARKS.get(worst, "")), _span(f"{total} alerts:" if listed else f"{total} alerts", Look.STRONG), _span(listed)]
     body = [line for group in shown for line in _group(group)]
     rest = total - sum(int(group["count"]) for group in shown)
-    body += [(Span(f"{rest} more in other groups"),)] if rest > 0 else []
+    body += [(Span(f"{rest} more with other errors"),)] if rest > 0 else []
     since = _time(digest.get("oldest_at"))
     body += [(Span(f"Since {_moment(since, now)}, {_ago(since, now)} ago"),)] if since else []
     link = panel_address(panel_url)
@@ -98,7 +98,7 @@ def panel_address(panel_url: str | None) -> str | None:
     if not panel_url:
         return None
     parts = urlsplit(panel_url.strip())
-    return parts._replace(path=parts.path or "/", fragment="").geturl()
+    return parts._replace(path=f"{parts.path.rstrip('/')}/", fragment="").geturl()
 
 
 def _severity(row: Json) -> str:
@@ -166,7 +166,7 @@ def _cause(alert: Json, facts: Json) -> Iterator[Line]:
         return
     message = foreign(alert.get("message") or "", _ERROR)
     if message.text:
-        yield (message,)
+        yield Span("Message: "), message
 
 
 def _consequence(facts: Json, state: str) -> Iterator[Line]:
@@ -218,7 +218,7 @@ def _group(group: Json) -> Iterator[Line]:
     """Two lines: how many of what and why, and which tokens."""
     severity, count = _severity(group), int(group["count"])
     words = [_span(MARKS.get(severity, "")), _span(f"{count} \u00d7 {severity.upper()}", Look.STRONG)]
-    words += [foreign(group.get("side") or "", 12), foreign(group.get("error") or "", _GROUP_ERROR)]
+    words += [foreign(group.get("side") or "", 12), foreign(group.get("error") or group.get("title") or "", _GROUP_ERROR)]
     yield _joined(words)
     tokens = [_token(alert.get("token") or str(alert.get("id"))[:8]) for alert in (group.get("alerts") or [])[:5]]
     settled = ", ".join(f"{group[state]} {state}" for state in ("acknowledged", "resolved") if group.get(state))

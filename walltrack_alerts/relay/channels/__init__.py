@@ -26,6 +26,8 @@ class Outcome(StrEnum):
     """Only the operator can mend it: a private address, a missing variable, a message that the service does not accept."""
     GONE = "gone"
     """The receiver wants no further deliveries (410)."""
+    RELEASED = "released"
+    """Not sent, e.g. because the relay stops: this was no attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +56,17 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of sending a claim; `retry_after` in seconds, `reference` names the sent message at its service."""
+    """What came of sending a claim; `retry_after` in seconds, `reference` names the sent message at its service.
+
+    `is_closed`: that message accepts no answers any more.
+    """
 
     outcome: Outcome
     status: int | None = None
     answer: str = ""
     retry_after: float | None = None
     reference: str | None = None
+    is_closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from walltrack_alerts.relay.channels import Claim, Context, Outcome, Result, Target
+from walltrack_alerts.relay.messages import alert_message
+from walltrack_alerts.text import one_line
 
 
 class Terminal:
@@ -10,13 +14,14 @@ class Terminal:
 
     def __init__(self, target: Target, context: Context) -> None:
         self._name = target.name
-        self._write = context.write
+        self._context = context
 
     async def send(self, claim: Claim) -> Result:
         """Write one line."""
         assert claim.item is not None  # a terminal gets no digests
-        event, alert = claim.item["event"], claim.item["alert"]
-        self._write(f"{event['at']}  {self._name}  {event['kind']}  {alert['severity']}  {alert['title']}: {alert['message']}")
+        now = datetime.now(UTC)
+        message = alert_message(claim.item, self._context.panel_url, now)
+        self._context.write(one_line(f"{now:%H:%M:%S} [{self._name}] {message.title}"))
         return Result(Outcome.DELIVERED)
 
 

@@ -6,10 +6,10 @@ import json
 import time
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 from walltrack_alerts.relay.channels import Claim, Context, Outcome, Result, Target
 from walltrack_alerts.relay.http import Answer
+from walltrack_alerts.relay.messages import alert_url
 from walltrack_alerts.relay.placeholders import resolve
 from walltrack_alerts.relay.signing import signing_headers
 
@@ -61,11 +61,6 @@ def webhook_body(item: Mapping[str, Any], panel_url: str | None) -> bytes:
     return _encode({**item, "alert": {**alert, "data": facts}}, panel_url, _CUTS[-1])
 
 
-def panel_link(panel_url: str | None, alert_id: str) -> str | None:
-    """The address of an alert in the panel."""
-    return None if panel_url is None else f"{panel_url.rstrip('/')}/?alert={quote(alert_id)}"
-
-
 def _encode(item: Mapping[str, Any], panel_url: str | None, length: int) -> bytes:
     event, alert = item["event"], item["alert"]
     body = {
@@ -75,7 +70,7 @@ def _encode(item: Mapping[str, Any], panel_url: str | None, length: int) -> byte
             "event_id": event["event_id"],
             "alert": _cut(alert, length),
             "order": _cut(_order(alert["data"]), length),
-            "url": panel_link(panel_url, str(alert["id"])),
+            "url": alert_url(panel_url, str(alert["id"])),
         },
     }
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
