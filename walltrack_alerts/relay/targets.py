@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
 from walltrack_alerts.enums import AlertSeverity, AlertStatus, EventKind
-from walltrack_alerts.errors import UnknownTargetError
+from walltrack_alerts.errors import InvalidTargetError, UnknownTargetError
 from walltrack_alerts.models import UtcTime, _Row
 from walltrack_alerts.service import AlertService
 
@@ -129,6 +130,8 @@ async def add_target(
     by: str,
 ) -> TargetState:
     """Add a target, from now on or from the events at and after `since` (InvalidTargetError, nothing changed)."""
+    if kind == "apprise":
+        _refuse_literal_secrets(str(config.get("url")))
     rows = await service.rows(
         "select name from walltrack.add_target("
         ":name, :kind, cast(:config as jsonb), cast(:filters as jsonb), cast(:since as timestamptz), :by)",
@@ -140,6 +143,18 @@ async def add_target(
         by=by,
     )
     return await target_state(service, rows[0]["name"])
+
+
+def _refuse_literal_secrets(url: str) -> None:
+    """Refuse a URL of Apprise with secrets in it (InvalidTargetError). Only Apprise, an extra, knows where they are."""
+    with suppress(ImportError):
+        from walltrack_alerts.relay.channels.apprise import literal_secrets
+
+        if found := literal_secrets(url):
+            raise InvalidTargetError(
+                f"the URL holds a secret ({', '.join(found)}), which would be stored in the database; nothing was changed\n"
+                "Put it into an environment variable of the relay, and write '${NAME}' in its place."
+            )
 
 
 async def target_states(service: AlertService) -> list[TargetState]:
