@@ -189,6 +189,25 @@ async def test_a_stop_lets_messages_in_flight_arrive(db: psycopg.Connection, dat
     assert db.execute("select count(*) from walltrack.relays").fetchone() == (0,)
 
 
+async def test_a_stop_gives_back_what_was_not_sent(db: psycopg.Connection, database_url: str, bot: Bot) -> None:
+    async with running_sink() as sink, running_relay(database_url, limits=Limits(per_target=9, poll=0.1, stop=0.1)) as running:
+        add_target(db, "ops", sink.url())
+        await running.says("delivering")
+        for count in (1, 2, 3):
+            bot.exhaust(bot.create())
+            await until(db, DELIVERED, count)
+        sink.behaviour = lambda _: "hang"
+        for _ in range(40):
+            bot.exhaust(bot.create())
+        await until(db, "select count(*) from walltrack.deliveries where state = 'sending'", 27)
+        await sink.received(12)
+        await running.stop()
+    assert len(sink.requests) == 12
+    in_flight, given_back = "state = 'sending' and attempts = 1", "state = 'pending' and attempts = 0 and last_answer is null"
+    assert db.execute(f"{LEFT} where {in_flight}").fetchone() == (9,)
+    assert db.execute(f"{LEFT} where {given_back}").fetchone() == (31,)
+
+
 async def test_several_relays_share_the_work(db: psycopg.Connection, database_url: str, bot: Bot) -> None:
     async with running_sink() as sink, running_relay(database_url), running_relay(database_url), running_relay(database_url):
         add_target(db, "ops", sink.url())

@@ -29,7 +29,6 @@ from walltrack_alerts.listen_session import Timing, session
 from walltrack_alerts.relay import queries
 from walltrack_alerts.relay.channels import Claim, Context, Outcome, Result, Target, attempt
 from walltrack_alerts.relay.log import Level, Log
-from walltrack_alerts.relay.placeholders import secrets_in
 from walltrack_alerts.relay.queries import Connection, Finished, Report
 
 _FIRST_SLOTS = 8  # of a target that has not answered yet
@@ -333,9 +332,7 @@ class Relay:
         for target_id in [each for each, lane in self._lanes.items() if each not in self.targets and not lane.is_used]:
             del self._lanes[target_id]
         if before != self.targets:
-            self.log.secrets = {
-                value for target in self.targets.values() for value in secrets_in(target.config, self.context.environ)
-            }
+            self.log.secrets = {value for target in self.targets.values() for value in target.secrets(self.context.environ)}
             self._news.set()
 
     async def _finish_sending(self) -> None:
