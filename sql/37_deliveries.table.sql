@@ -26,7 +26,6 @@ create table walltrack.deliveries (
     last_answer text,
     failed_at timestamptz,
     created_at timestamptz not null default clock_timestamp(),
-    constraint deliveries_are_made_once unique (event_id, target_id),
     constraint deliveries_state_is_known check (state in ('waiting', 'pending', 'sending', 'dead')),
     constraint deliveries_attempts_are_not_negative check (attempts >= 0),
     constraint deliveries_lease_is_complete check (num_nonnulls(lease, lease_until, relay) in (0, 3)),
@@ -36,7 +35,8 @@ create table walltrack.deliveries (
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
 -- A look-up can use exactly one of these indexes, whatever the statistics say: a condition such as due_at > '-infinity' is true for each row
--- and stands only in the queries that an index is for.
+-- and stands only in the queries that its index is for.
+create unique index deliveries_are_made_once on walltrack.deliveries (event_id, target_id) where event_id > 0;
 create index deliveries_due on walltrack.deliveries (target_id, due_at, delivery_id) where state = 'pending' and due_at > '-infinity';
 create index deliveries_in_queue on walltrack.deliveries (alert_id, target_id, event_id) where state <> 'dead';
 create index deliveries_sending on walltrack.deliveries (target_id, alert_id) where lease is not null;
