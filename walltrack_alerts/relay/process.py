@@ -43,13 +43,20 @@ async def run_relay(database: Database, settings: RelaySettings, log: Log) -> No
         duties = Duties(
             relay.dsn, relay.name, log, None if settings.purge_after == "off" else settings.purge_after,
             Heartbeat(settings.heartbeat_url, http, os.environ) if settings.heartbeat_url else None,
+            find_relay_problem=relay.find_problem,
         )  # fmt: skip
         if settings.metrics_port is not None:
             duties.metrics = await stack.enter_async_context(_metrics(settings, relay, duties, log))
 
         polling = asyncio.create_task(ButtonPoller(relay.dsn, relay.name, relay.context, log).run())
 
+        task, is_stopping = asyncio.current_task(), False
+
         def stop() -> None:
+            nonlocal is_stopping
+            if is_stopping and task is not None:
+                task.cancel()  # a second signal: the operator does not want to wait
+            is_stopping = True
             polling.cancel()
             duties.stop()
             relay.stop()
@@ -61,6 +68,10 @@ async def run_relay(database: Database, settings: RelaySettings, log: Log) -> No
         working = asyncio.create_task(duties.run())
         try:
             await relay.run()
+        except asyncio.CancelledError:
+            if not is_stopping:
+                raise
+            raise AlertsError("The relay was ended before its messages in flight had arrived.") from None
         finally:
             polling.cancel()
             duties.stop()
