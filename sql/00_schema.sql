@@ -40,7 +40,15 @@
 --   67_watch.sql                 watch_orders() and unwatch_orders()
 --   70_order_actions.sql         retries or cancels the order of an alert
 --   71_read_events.sql           the stream: every event after a cursor, once, in order
+--   72_check_targets.sql         what add_target() accepts
+--   72_targets.sql               adding, removing, switching on and off, and which events a target gets
+--   73_silences.sql              mutes deliveries and sound of some alerts for a while
+--   74_fan_out.sql               from the event stream to deliveries
+--   75_claim.sql                 what a relay sends next, and what is not sent
+--   75_claim_chats.sql           one message at a time and digests for chats; the claim of all kinds of targets
+--   76_finish.sql                what became of what a relay has sent
 --   78_escalation.sql            lets alerts ring again that no operator has answered
+--   79_relays.sql                what relays report about themselves
 --   80_views.sql                 open_alerts, alert_counts, alert_summary, alert_timeline
 --   82_lists.sql                 lists with filters, page by page
 --   87_statistics.sql            the data of the charts

@@ -40,8 +40,8 @@ create unique index deliveries_one_pending_per_queue on walltrack.deliveries (ta
 create index deliveries_due on walltrack.deliveries (target_id, due_at, delivery_id) where state = 'pending';
 create index deliveries_sending on walltrack.deliveries (target_id, alert_id) where state = 'sending';
 create index deliveries_leased on walltrack.deliveries (lease_until, delivery_id) where state = 'sending';
-create index deliveries_dead on walltrack.deliveries (failed_at, delivery_id) where state = 'dead';
-create index deliveries_in_queue on walltrack.deliveries (alert_id, target_id, event_id);
+create index deliveries_in_queue on walltrack.deliveries (alert_id, target_id, event_id) where state <> 'dead';
+create index deliveries_dead on walltrack.deliveries (alert_id) where state = 'dead';
 
 -- The fencing token: each claim gets a new one for each message.
 create sequence walltrack.deliveries_lease_seq as bigint owned by walltrack.deliveries.lease;

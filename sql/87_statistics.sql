@@ -236,40 +236,6 @@ comment on function walltrack.chart_tokens(int, text) is
 'The 10 tokens with the most permanently failed orders in this time (WT003).';
 
 
-create or replace function walltrack.error_family(p_error text) returns text
-language plpgsql
-immutable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
--- The expressions are fast in PostgreSQL: no bounds on repetitions, hardly any lookahead. The text is cut first, because untrusted text
--- may be long. All digits are equal, on which chart_errors() relies.
-declare
-  v_text text := btrim(regexp_replace(left(p_error, 400), '[[:space:][:cntrl:]]+', ' ', 'g'));
-begin
-  if v_text = '' then
-    return null;
-  end if;
-  v_text := regexp_replace(v_text, '[[:<:]][0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{9}-[0-9a-f]{12}[[:>:]]', '#', 'gi');
-  v_text := regexp_replace(
-    v_text, '[0-9]{4}-[0-9][0-9]-[0-9][0-9][T ][0-9][0-9]:[0-9][0-9][0-9:.,]*(Z|[+-][0-9][0-9]:?[0-9][0-9])?', '#', 'g'
-  );
-  v_text := regexp_replace(v_text, '[0-9]+x[0-9A-Fa-f]+|[A-Za-z]+[0-9]{9,}', '#', 'g');
-  v_text := regexp_replace(v_text, '[0-9]+([.,:_''’][0-9]+)*(e[+-]?[0-9]+)?', '#', 'g');
-  -- The remains of addresses and signatures, whole or shortened: letters between numbers.
-  v_text := regexp_replace(v_text, '[A-Za-z]*#[A-Za-z]+#[A-Za-z#]*', '#', 'g');
-  v_text := regexp_replace(v_text, '[A-Za-z]*#[A-Za-z]*(…|[.][.]+)[A-Za-z#]+|[A-Za-z]+(…|[.][.]+)[A-Za-z]*#[A-Za-z#]*', '#', 'g');
-  v_text := regexp_replace(v_text, '(^|[[:space:](=:<>[])[+-]#', e'\\1#', 'g');
-  v_text := regexp_replace(v_text, '#[[:space:]]*[%‰]', '#%', 'g');
-  v_text := regexp_replace(v_text, '#([[:space:]]?[-/,;|][[:space:]]?#)+', '#', 'g');
-  return walltrack.clip(upper(left(v_text, 1)) || substr(v_text, 2), 120);
-end
-$$;
-
-comment on function walltrack.error_family(text) is
-'The error without its variable parts: numbers, percentages, hexadecimal numbers and addresses become #. NULL for a blank error.';
-
-
 create or replace function walltrack.chart_errors(p_days int, p_timezone text)
 returns table (family text, example text, failures int)
 language plpgsql

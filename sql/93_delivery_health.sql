@@ -103,7 +103,7 @@ as $$
     || ' Where the receiver is gone for good: `walltrack-alerts targets remove ' || t.name || '`.'
   from walltrack.notification_targets as t
   cross join (select quote_ident(current_user)::regrole as role) as o
-  where t.disabled_reason like '%410%'
+  where t.disabled_reason like '%410 Gone'
 $$;
 
 comment on function walltrack.health_of_targets(regrole) is
@@ -132,16 +132,16 @@ as $$
       case
         when exists (
           select from pg_proc as p
-          where p.pronamespace = 'walltrack'::regnamespace and p.proname = 'replay_delivery'
+          where p.pronamespace = 'walltrack'::regnamespace and p.proname = 'replay_deliveries'
             and has_function_privilege(p_reader, p.oid, 'execute')
         ) then p_reader
         else quote_ident(current_user)::regrole
       end,
-      'walltrack-alerts deliveries replay'
+      'walltrack-alerts deliveries replay --target ' || case when d.targets = 1 then d.names else 'NAME' end
     ) || ', or `drop` for those that are not needed any more.'
   from (
     select
-      count(*) as number, min(l.failed_at) as first_at, string_agg(distinct t.name, ', ' order by t.name) as names,
+      count(*) as number, min(l.failed_at) as first_at, count(distinct t.name) as targets, string_agg(distinct t.name, ', ' order by t.name) as names,
       (array_agg(concat_ws(' ', l.last_status, l.last_answer) order by l.failed_at desc))[1] as answer
     from walltrack.deliveries as l
     inner join walltrack.notification_targets as t on t.target_id = l.target_id

@@ -13,8 +13,8 @@ from psycopg import sql
 
 ROWS = (
     "order_actions", "alert_events", "alerts", "alert_faults", "order_status_log", "orders", "given_usage",
-    "notification_targets", "chat_pace", "deliveries", "finished_deliveries", "sent_messages", "message_answers",
-    "silences", "relays", "relay_duties",
+    "message_answers", "sent_messages", "finished_deliveries", "deliveries", "chat_pace", "notification_targets", "silences",
+    "relay_duties", "relays",
 )  # fmt: skip
 MOST_LOANS = 25
 MOST_GROWTH = 4_000_000
@@ -32,7 +32,7 @@ _FINGERPRINT = (
         for name in _CATALOGUES
     )
     + " union all select 'watched', coalesce(string_agg(w::text, ' '), '') from walltrack.watched_tables as w"
-    + " union all select 'steps', coalesce(string_agg(s::text, ' ' order by s::text), '') from walltrack.escalation_steps as s"
+    + " union all select 'steps', coalesce(string_agg(s::text, ' ' order by s), '') from walltrack.escalation_steps as s"
     + " union all select 'version', coalesce(string_agg(version_num, ' '), '') from walltrack.alerts_version"
 )
 _SESSIONS = """

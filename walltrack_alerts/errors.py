@@ -57,6 +57,14 @@ class LostEventsError(ForeignCursorError):
     """The cursor is ahead of the database: a failover or a crash lost the events that were read last (WT012)."""
 
 
+class InvalidTargetError(AlertsError):
+    """A notification target cannot be as it is described; nothing was changed (WT013)."""
+
+
+class UnknownTargetError(AlertsError):
+    """No notification target has this name, or no dead letter this id (WT014)."""
+
+
 class ListenError(AlertsError):
     """Notifications do not arrive on this connection: a transaction pooler is in between, or the server is a standby."""
 

@@ -88,7 +88,7 @@ def test_dead_letters_wait_for_a_decision(bot: Bot, alert: Alert) -> None:
     assert (check.name, check.found) == (
         "dead letters", "1 failed too often, the first 3 days ago, at phone; last answer: 400 chat not found"
     )  # fmt: skip
-    for command in ("deliveries list --dead", "deliveries replay"):
+    for command in ("deliveries list --dead", "deliveries replay --target phone"):
         assert f"`walltrack-alerts {command}`" in check.advice
     bot.execute("delete from walltrack.deliveries")
     assert ill(bot) == []
@@ -152,6 +152,6 @@ def test_doctor_names_what_is_not_delivered_and_what_to_do(database_url: str, bo
         "FAIL target phone: 1 undelivered, the oldest for 60 min; last answer: 503 busy",
         "`walltrack-alerts targets test phone`",
         "FAIL dead letters: 1 failed too often",
-        "`walltrack-alerts deliveries replay`",
+        "`walltrack-alerts deliveries replay --target phone`",
     ):
         assert part in said

@@ -35,6 +35,7 @@ class Sink:
     requests: list[Received] = field(default_factory=list)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     connections: int = 0
+    serving: set[asyncio.Task[None]] = field(default_factory=set)
     port: int = 0
 
     def url(self, path: str = "/hook") -> str:
@@ -50,11 +51,15 @@ class Sink:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         number = self.connections
+        task = asyncio.current_task()
+        assert task is not None
+        self.serving.add(task)
         try:
-            with suppress(ConnectionError, asyncio.IncompleteReadError):
+            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 while await self.answer(await read_request(reader, number), reader, writer):
                     pass
         finally:
+            self.serving.discard(task)
             writer.close()
 
     async def answer(self, request: Received, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -114,3 +119,7 @@ async def running_sink(
         yield sink
     finally:
         server.close()
+        serving = list(sink.serving)
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)

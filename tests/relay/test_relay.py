@@ -226,14 +226,14 @@ async def test_without_notifications_the_relay_polls(db: psycopg.Connection, dat
 @pytest.mark.parametrize("as_json", [False, True])
 async def test_secrets_are_nowhere(db: psycopg.Connection, database_url: str, bot: Bot, as_json: bool) -> None:
     secret = "hunter2-token/abc"
-    environ = {"TOKEN": secret, "S": SECRET}
+    environ = {"TOKEN": secret, "HOST": "hunter2-host", "S": SECRET}
 
     def behaviour(request: Received) -> bytes:
         return answer(500, f"cannot handle {request.path} nor {secret} nor {SECRET}", location=f"http://x/{secret}")
 
     async with running_sink(behaviour) as sink, running_relay(database_url, environ, as_json=as_json) as running:
         add_target(db, "echo", sink.url("/${TOKEN}"), secrets=["${S}"])
-        add_target(db, "unreachable", "https://${TOKEN}.invalid/")
+        add_target(db, "unreachable", "https://${HOST}.invalid/")
         bot.exhaust(bot.create())
         await until(db, "select bool_and(last_answer is not null) from walltrack.deliveries having count(*) = 2")
         await running.says("cannot handle")

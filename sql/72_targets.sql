@@ -1,0 +1,241 @@
+-- Targets: adding, removing, switching on and off, and which events a target gets.
+
+create or replace function walltrack.find_target(p_name text) returns walltrack.notification_targets
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  v_target walltrack.notification_targets;
+begin
+  select t.* into v_target from walltrack.notification_targets as t where t.name = lower(btrim(p_name)) for update;
+  if not found then
+    raise exception 'no target is named %', coalesce(quote_literal(walltrack.clip(p_name, 100)), 'NULL')
+      using errcode = 'WT014', hint = coalesce(
+        (select 'There are: ' || string_agg(t.name, ', ' order by t.name) from walltrack.notification_targets as t),
+        'There are no targets.'
+      );
+  end if;
+  return v_target;
+end
+$$;
+
+comment on function walltrack.find_target(text) is 'Locks a target, and returns it (WT014).';
+
+
+create or replace function walltrack.check_start(p_since timestamptz) returns void
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_since > now() then
+    perform walltrack.refuse_target('a target starts at a time in the past, or now');
+  end if;
+end
+$$;
+
+comment on function walltrack.check_start(timestamptz) is 'Refuses a time in the future (WT013).';
+
+
+create or replace function walltrack.add_target(
+    p_name text,
+    p_kind text,
+    p_config jsonb,
+    p_filters jsonb default '{}',
+    p_since timestamptz default null,
+    p_by text default null
+) returns walltrack.notification_targets
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  v_target walltrack.notification_targets;
+begin
+  v_target.name := lower(btrim(p_name));
+  v_target.kind := lower(p_kind);
+  if (v_target.name ~ '^[a-z0-9][a-z0-9_.-]{0,59}$') is not true then
+    perform walltrack.refuse_target(
+      'the name of a target has 1 to 60 letters, digits, dots, hyphens and underscores, and begins with a letter or a digit'
+    );
+  end if;
+  perform walltrack.check_start(p_since);
+  v_target.config := walltrack.checked_config(v_target.kind, coalesce(p_config, '{}'));
+  v_target := walltrack.filtered_target(v_target, coalesce(p_filters, '{}'));
+  insert into walltrack.notification_targets (
+    name, kind, address, config, min_severity, kinds, order_types, tokens, alert_types, include_simulated, quiet_from, quiet_until,
+    quiet_zone, step, min_gap, digest_every, cursor, read_at, starts_at, created_by
+  ) values (
+    v_target.name, v_target.kind, walltrack.target_address(v_target.kind, v_target.config), v_target.config, v_target.min_severity,
+    v_target.kinds, v_target.order_types, v_target.tokens, v_target.alert_types, v_target.include_simulated, v_target.quiet_from,
+    v_target.quiet_until, v_target.quiet_zone, v_target.step, v_target.min_gap, v_target.digest_every,
+    case when p_since is null then walltrack.event_cursor() end, case when p_since is null then now() end, coalesce(p_since, now()),
+    walltrack.actor_or_user(p_by)
+  )
+  on conflict (name) do nothing
+  returning * into v_target;
+  if not found then
+    perform walltrack.refuse_target('a target of this name exists already', 'Remove it first, or choose another name.');
+  end if;
+  if v_target.min_gap is not null then
+    insert into walltrack.chat_pace (target_id) values (v_target.target_id);
+  end if;
+  return v_target;
+end
+$$;
+
+comment on function walltrack.add_target(text, text, jsonb, jsonb, timestamptz, text) is
+'Adds a target that gets the events from now on, or from p_since on (WT013). p_filters: min_severity, kinds, order_types, tokens, '
+'alert_types, include_simulated, quiet {from, until, zone}, step, and for chats min_gap and digest_every.';
+
+
+create or replace function walltrack.remove_target(p_name text) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  v_target walltrack.notification_targets := walltrack.find_target(p_name);
+begin
+  -- In the order in which relays lock them.
+  perform from walltrack.deliveries as d where d.target_id = v_target.target_id order by d.delivery_id for update;
+  delete from walltrack.notification_targets as t where t.target_id = v_target.target_id;
+end
+$$;
+
+comment on function walltrack.remove_target(text) is 'Removes a target with its deliveries, finished ones included (WT014).';
+
+
+create or replace function walltrack.disable_target(p_name text, p_reason text, p_by text default null)
+returns walltrack.notification_targets
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  v_target walltrack.notification_targets := walltrack.find_target(p_name);
+  v_reason text := coalesce(walltrack.clip(walltrack.trim_to_null(p_reason), 500), 'switched off');
+begin
+  if v_target.disabled_at is not null then
+    raise notice 'already disabled since %: %', walltrack.format_utc(v_target.disabled_at), v_target.disabled_reason;
+    return v_target;
+  end if;
+  update walltrack.notification_targets as t
+  set disabled_at = now(), disabled_reason = format('%s (by %s)', v_reason, walltrack.actor_or_user(p_by))
+  where t.target_id = v_target.target_id
+  returning * into v_target;
+  return v_target;
+end
+$$;
+
+comment on function walltrack.disable_target(text, text, text) is
+'Stops sending to a target: its deliveries wait, and new events are not delivered. Already disabled: unchanged, with a NOTICE (WT014).';
+
+
+create or replace function walltrack.enable_target(p_name text, p_since timestamptz default null)
+returns walltrack.notification_targets
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  v_target walltrack.notification_targets := walltrack.find_target(p_name);
+begin
+  perform walltrack.check_start(p_since);
+  if v_target.disabled_at is null then
+    raise notice 'already enabled';
+    return v_target;
+  end if;
+  update walltrack.notification_targets as t
+  set disabled_at = null, disabled_reason = null,
+      cursor = case when p_since is null then walltrack.event_cursor() end,
+      read_at = case when p_since is null then now() end,
+      starts_at = coalesce(p_since, now())
+  where t.target_id = v_target.target_id
+  returning * into v_target;
+  return v_target;
+end
+$$;
+
+comment on function walltrack.enable_target(text, timestamptz) is
+'Continues with the deliveries that wait, and with the events from now on or from p_since on; none is delivered twice. Already enabled: '
+'unchanged, with a NOTICE (WT013, WT014).';
+
+
+create or replace function walltrack.target_wants(
+    p_target walltrack.notification_targets,
+    p_kind text,
+    p_detail jsonb,
+    p_alert walltrack.alerts
+) returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return walltrack.severity_rank(coalesce(p_detail ->> 'severity', p_alert.severity)) <= walltrack.severity_rank(p_target.min_severity)
+    and coalesce(p_kind = any (p_target.kinds), true)
+    and case
+      when p_target.step = 0 then true
+      when p_kind = 'escalated' then coalesce((p_detail ->> 'step')::int, 0) >= p_target.step
+      else p_kind in ('acknowledged', 'snoozed', 'resolved')
+    end
+    and (p_target.include_simulated or (p_alert.data -> 'is_simulated' = 'true') is not true)
+    and (p_target.alert_types is null or lower(p_alert.alert_type) = any (p_target.alert_types))
+    and (p_target.order_types is null or coalesce(lower(p_alert.data ->> 'order_type') = any (p_target.order_types), false))
+    and (
+      p_target.tokens is null or coalesce(p_alert.data ->> 'token' = any (p_target.tokens), false)
+      or lower(p_alert.data ->> 'token_symbol') in (select lower(t.token) from unnest(p_target.tokens) as t (token))
+    );
+end
+$$;
+
+comment on function walltrack.target_wants(walltrack.notification_targets, text, jsonb, walltrack.alerts) is
+'Whether a target wants an event of an alert, by its filters. A target of a later step of escalation wants to hear of an answer only '
+'where fan_out_events() has told it of the alert.';
+
+
+create or replace function walltrack.due_time(p_target walltrack.notification_targets, p_severity text, p_now timestamptz)
+returns timestamptz
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_local timestamp;
+  v_is_overnight boolean := p_target.quiet_from > p_target.quiet_until;
+  v_is_late boolean;
+  v_is_early boolean;
+begin
+  if p_target.quiet_zone is null or p_severity = 'critical' then
+    return p_now;
+  end if;
+  v_local := p_now at time zone p_target.quiet_zone;
+  v_is_late := v_local::time >= p_target.quiet_from;
+  v_is_early := v_local::time < p_target.quiet_until;
+  if (v_is_late and v_is_early) or (v_is_overnight and (v_is_late or v_is_early)) then
+    return greatest(
+      p_now,
+      (v_local::date + case when v_is_overnight and v_is_late then 1 else 0 end + p_target.quiet_until) at time zone p_target.quiet_zone
+    );
+  end if;
+  return p_now;
+end
+$$;
+
+comment on function walltrack.due_time(walltrack.notification_targets, text, timestamptz) is
+'When what happens now is due for a target: at once, or at the end of its quiet hours; what is critical is always due at once.';

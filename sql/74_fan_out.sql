@@ -1,0 +1,342 @@
+-- From the event stream to deliveries. A relay calls fan_out_events(): for each target, it inserts the deliveries of the next events in the
+-- transaction that advances the cursor of the target, so none is lost and none is made twice, whenever the relay dies.
+--
+-- Locks: first targets, then chat_pace, then deliveries in the order of their ids. fan_out_events() waits for none of them: it skips a target
+-- that another relay is reading for, and leaves events to the next call where the queue of their alert is busy.
+
+create or replace function walltrack.settle_queues(p_target_ids bigint[], p_alert_ids uuid[]) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+-- The earliest of a queue is its head. A head that is not being sent yet gives way to an earlier one that was replayed.
+begin
+  update walltrack.deliveries as d
+  set state = 'waiting'
+  from unnest(p_target_ids, p_alert_ids) as q (target_id, alert_id)
+  where d.target_id = q.target_id and d.alert_id = q.alert_id and d.state = 'pending'
+    and exists (
+      select from walltrack.deliveries as o
+      where o.alert_id = q.alert_id and o.target_id = q.target_id and o.event_id < d.event_id and o.state <> 'dead'
+    );
+  update walltrack.deliveries as d
+  set state = 'pending'
+  from (select distinct k.target_id, k.alert_id from unnest(p_target_ids, p_alert_ids) as k (target_id, alert_id)) as q
+  cross join lateral (
+    select o.delivery_id, o.state
+    from walltrack.deliveries as o
+    where o.alert_id = q.alert_id and o.target_id = q.target_id and o.state <> 'dead'
+    order by o.event_id
+    limit 1
+  ) as h
+  where d.delivery_id = h.delivery_id and h.state = 'waiting' and d.state = 'waiting'
+    and not exists (
+      select from walltrack.deliveries as o
+      where o.target_id = q.target_id and o.alert_id = q.alert_id and o.state = 'sending'
+    );
+end
+$$;
+
+comment on function walltrack.settle_queues(bigint[], uuid[]) is
+'Makes the earliest delivery of each queue its head, unless one of it is being sent. The arrays name the target and the alert of each.';
+
+
+create or replace function walltrack.hold_queues(
+    p_target_id bigint,
+    p_alert_ids uuid[],
+    out held uuid[],
+    out busy uuid[]
+)
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+-- A relay that finishes the head of a queue looks for the next one, and would not see one that is being inserted. So the inserting
+-- transaction holds the head: FOR KEY SHARE conflicts with the FOR UPDATE of finish_deliveries(), not with a claim. A queue that has
+-- deliveries in the later snapshot of the second statement, but none that is held, has just changed its head.
+begin
+  held := array(
+    select h.alert_id
+    from unnest(p_alert_ids) as q (alert_id)
+    cross join lateral (
+      select d.alert_id
+      from walltrack.deliveries as d
+      where d.target_id = p_target_id and d.alert_id = q.alert_id and d.state = 'pending'
+      for key share skip locked
+    ) as h
+    union all
+    select h.alert_id
+    from unnest(p_alert_ids) as q (alert_id)
+    cross join lateral (
+      select d.alert_id
+      from walltrack.deliveries as d
+      where d.target_id = p_target_id and d.alert_id = q.alert_id and d.state = 'sending'
+      limit 1
+      for key share skip locked
+    ) as h
+  );
+  busy := array(
+    select q.alert_id
+    from unnest(p_alert_ids) as q (alert_id)
+    where q.alert_id <> all (held) and exists (
+      select from walltrack.deliveries as d
+      where d.alert_id = q.alert_id and d.target_id = p_target_id and d.state <> 'dead'
+    )
+  );
+end
+$$;
+
+comment on function walltrack.hold_queues(bigint, uuid[]) is
+'Locks the heads of the queues of some alerts so that none can end. held: those that have one; busy: those that another transaction is '
+'changing; the others are empty. The caller has locked the target, so that no other inserts.';
+
+
+create or replace function walltrack.unread_events(p_target walltrack.notification_targets) returns setof bigint
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- After a restore or a failover the cursor cannot be read on from, but it still says what the target has had: the events that its
+-- snapshot saw up to its id. The rest is new; what happened in the last ten minutes before it is looked at again, for the case that
+-- ids were handed out twice. fan_out_target() leaves out what has a delivery already.
+declare
+  v_cursor record := walltrack.parse_event_cursor(p_target.cursor);
+  v_cluster bigint := split_part(p_target.cursor, '/', 2)::bigint;
+begin
+  return query
+  select e.event_id
+  from walltrack.alert_events as e
+  where e.event_id > v_cursor.seen_id
+    or (
+      e.cluster_id = v_cluster and e.xid >= pg_snapshot_xmin(v_cursor.seen)
+      and not pg_visible_in_snapshot(e.xid, v_cursor.seen)
+    )
+    or e.at >= p_target.read_at - interval '10 minutes'
+  order by e.event_id;
+end
+$$;
+
+comment on function walltrack.unread_events(walltrack.notification_targets) is
+'The events that a target has not had, where its cursor belongs to another cluster or is ahead of this database.';
+
+
+create or replace function walltrack.was_told(p_target_id bigint, p_alert_id uuid) returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+begin
+  return exists (
+    select from walltrack.deliveries as d where d.alert_id = p_alert_id and d.target_id = p_target_id and d.state <> 'dead'
+  ) or exists (
+    select from walltrack.finished_deliveries as f
+    where f.alert_id = p_alert_id and f.target_id = p_target_id and f.state = 'delivered'
+  );
+end
+$$;
+
+comment on function walltrack.was_told(bigint, uuid) is 'Whether a target was told of an alert, or will be.';
+
+
+create or replace function walltrack.pass_quiet_hours(p_target_id bigint, p_alert_ids uuid[], p_now timestamptz) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+-- What is critical passes the quiet hours, and the earlier events of its alert go ahead of it.
+begin
+  update walltrack.deliveries as d
+  set due_at = p_now
+  where d.delivery_id in (
+    select u.delivery_id
+    from walltrack.deliveries as u
+    where u.alert_id = any (p_alert_ids) and u.target_id = p_target_id and u.state <> 'dead'
+      and u.state <> 'sending' and u.attempts = 0 and u.due_at > p_now
+    for no key update skip locked
+  );
+end
+$$;
+
+comment on function walltrack.pass_quiet_hours(bigint, uuid[], timestamptz) is
+'Makes what waits for the end of the quiet hours due now, for some alerts of a target.';
+
+
+create or replace function walltrack.wanted_events(p_target walltrack.notification_targets, p_events bigint[])
+returns table (place bigint, alert_id uuid, severity text)
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+#variable_conflict use_column
+begin
+  return query
+  with wanted as (
+    select
+      s.place, e.alert_id,
+      coalesce(e.detail ->> 'severity', a.severity) as severity,
+      bool_or(p_target.step = 0 or e.kind = 'escalated') over (partition by e.alert_id order by s.place) as is_told
+    from unnest(p_events) with ordinality as s (event_id, place)
+    inner join walltrack.alert_events as e on e.event_id = s.event_id
+    inner join walltrack.alerts as a on a.id = e.alert_id
+    where e.at >= p_target.starts_at
+      and walltrack.target_wants(p_target, e.kind, e.detail, a)
+      and not exists (
+        select from walltrack.deliveries as d where d.target_id = p_target.target_id and d.event_id = s.event_id
+      )
+      and not exists (
+        select from walltrack.finished_deliveries as f where f.target_id = p_target.target_id and f.event_id = s.event_id
+      )
+  )
+  select w.place, w.alert_id, w.severity
+  from wanted as w
+  where w.is_told or walltrack.was_told(p_target.target_id, w.alert_id)
+  order by w.place;
+end
+$$;
+
+comment on function walltrack.wanted_events(walltrack.notification_targets, bigint[]) is
+'Which events of an array a target wants and has no delivery of yet: their places in the array, their alerts and severities.';
+
+
+create or replace function walltrack.fan_out_target(
+    p_target walltrack.notification_targets,
+    p_limit int,
+    p_again boolean,
+    out read int,
+    out created int,
+    out has_more boolean
+)
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+-- Longer than a screen: what it reads would have to be passed on from step to step. Each step sees what was committed before it, so that
+-- the alert of an event that was read is there.
+declare
+  v_now timestamptz := clock_timestamp();
+  v_events bigint[];
+  v_cursors text[];
+  v_places bigint[];
+  v_alerts uuid[];
+  v_severities text[];
+  v_held uuid[];
+  v_busy uuid[];
+  v_cut bigint;
+begin
+  if p_again then
+    select array(select walltrack.unread_events(p_target)), array[walltrack.event_cursor()] into v_events, v_cursors;
+  else
+    select array_agg(s.event_id order by s.place), array_agg(s.cursor order by s.place)
+    into v_events, v_cursors
+    from walltrack.read_events(p_target.cursor, p_limit) with ordinality
+      as s (event_id, xid, alert_id, kind, actor, at, detail, cluster_id, cursor, place);
+  end if;
+  read := coalesce(cardinality(v_events), 0);
+  created := 0;
+  has_more := p_again or read >= p_limit;
+  if read > 0 then
+    select array_agg(w.place), array_agg(w.alert_id), array_agg(w.severity)
+    into v_places, v_alerts, v_severities
+    from walltrack.wanted_events(p_target, v_events) as w;
+  end if;
+
+  if v_places is not null then
+    select h.held, h.busy into v_held, v_busy
+    from walltrack.hold_queues(p_target.target_id, array(select distinct a.alert_id from unnest(v_alerts) as a (alert_id))) as h;
+    -- The cursor has one place only: what comes behind an event of a busy queue is left to the next call.
+    v_cut := (select min(w.place) from unnest(v_places, v_alerts) as w (place, alert_id) where w.alert_id = any (v_busy));
+    if v_cut is not null then
+      read := v_cut - 1;
+      has_more := true;
+    end if;
+    insert into walltrack.deliveries (target_id, event_id, alert_id, state, due_at)
+    select
+      p_target.target_id, v_events[w.place], w.alert_id,
+      case
+        when p_again or w.alert_id = any (v_held) or row_number() over (partition by w.alert_id order by w.place) > 1 then 'waiting'
+        else 'pending'
+      end,
+      walltrack.due_time(p_target, w.severity, v_now)
+    from unnest(v_places, v_alerts, v_severities) as w (place, alert_id, severity)
+    where v_cut is null or w.place < v_cut
+    order by w.place;
+    get diagnostics created = row_count;
+    if p_target.quiet_zone is not null then
+      perform walltrack.pass_quiet_hours(
+        p_target.target_id,
+        array(select w.alert_id from unnest(v_alerts, v_severities) as w (alert_id, severity) where w.severity = 'critical'), v_now
+      );
+    end if;
+    if p_again then
+      perform walltrack.settle_queues(array_fill(p_target.target_id, array[cardinality(v_alerts)]), v_alerts);
+    end if;
+  end if;
+
+  if p_again and v_cut is null then
+    update walltrack.notification_targets as t set cursor = v_cursors[1], read_at = v_now where t.target_id = p_target.target_id;
+  elsif read > 0 and not p_again then
+    update walltrack.notification_targets as t set cursor = v_cursors[read], read_at = v_now where t.target_id = p_target.target_id;
+  end if;
+end
+$$;
+
+comment on function walltrack.fan_out_target(walltrack.notification_targets, int, boolean) is
+'Inserts the deliveries of the next p_limit events of a target and advances its cursor; p_again looks for all that it has not had instead. '
+'The caller has locked the target.';
+
+
+create or replace function walltrack.fan_out_events(p_limit int default 1000)
+returns table (target_id bigint, target text, read int, created int, has_more boolean, problem text)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  v_target walltrack.notification_targets;
+  v_problem text;
+begin
+  for v_target in
+    select t.* from walltrack.notification_targets as t
+    where t.disabled_at is null
+    order by t.target_id
+    for no key update skip locked
+  loop
+    v_problem := null;
+    if v_target.cursor is not null then
+      begin
+        perform walltrack.check_event_cursor(v_target.cursor);
+      exception when sqlstate 'WT010' or sqlstate 'WT012' then
+        v_problem := sqlerrm;
+      end;
+    end if;
+    return query
+    select v_target.target_id, v_target.name, f.read, f.created, f.has_more, v_problem
+    from walltrack.fan_out_target(v_target, greatest(p_limit, 1), v_problem is not null) as f
+    where f.read > 0 or f.has_more or v_problem is not null;
+  end loop;
+end
+$$;
+
+comment on function walltrack.fan_out_events(int) is
+'Makes deliveries of the next events, at most p_limit for each enabled target that no other relay is reading for. Returns a row for each '
+'target with events: how many were read, how many deliveries they made, whether more are left, and what is wrong with the database, e.g. '
+'that it was restored from a dump.';

@@ -1,0 +1,225 @@
+-- What a relay sends next. claim_deliveries() leases due heads of queues to it: several relays share the work, because a claim skips rows that
+-- another one holds, and no transaction is open while a relay sends.
+--
+-- A claim reads alerts in its own snapshot and locks none, so that no order write waits: an acknowledgement that was committed before the claim
+-- cancels an escalation, a later one comes too late.
+
+create or replace function walltrack.retry_delay(p_attempts int) returns interval
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_seconds float8 := (array[5, 30, 120, 600, 1800, 3600, 7200, 14400])[greatest(p_attempts, 1)];
+begin
+  -- Jitter, so that what failed together is not tried again together.
+  return make_interval(secs => v_seconds * (0.8 + 0.4 * random()));
+end
+$$;
+
+comment on function walltrack.retry_delay(int) is
+'How long a delivery waits after so many failed attempts; NULL when there is no further one.';
+
+
+create or replace function walltrack.finish_unsent(p_delivery_ids bigint[], p_states text[], p_reasons text[]) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  v_targets bigint[];
+  v_alerts uuid[];
+begin
+  -- FOR UPDATE waits for an insert behind a head, see hold_queues().
+  perform from walltrack.deliveries as d where d.delivery_id = any (p_delivery_ids) order by d.delivery_id for update;
+  with ended as (
+    delete from walltrack.deliveries as d
+    using unnest(p_delivery_ids, p_states, p_reasons) as u (delivery_id, state, reason)
+    where d.delivery_id = u.delivery_id
+    returning d.*, u.state as end_state, u.reason
+  ),
+  moved as (
+    insert into walltrack.finished_deliveries (
+      delivery_id, target_id, event_id, alert_id, state, attempts, last_status, last_answer, created_at, reason
+    )
+    select
+      e.delivery_id, e.target_id, e.event_id, e.alert_id, e.end_state, e.attempts, e.last_status, e.last_answer, e.created_at, e.reason
+    from ended as e
+    returning target_id, alert_id
+  )
+  select array_agg(m.target_id), array_agg(m.alert_id) into v_targets, v_alerts from moved as m;
+  perform walltrack.settle_queues(v_targets, v_alerts);
+end
+$$;
+
+comment on function walltrack.finish_unsent(bigint[], text[], text[]) is
+'Finishes deliveries that will not be sent: silenced or cancelled, each with a reason. The caller has locked them.';
+
+
+create or replace function walltrack.leave_out_unsent(p_delivery_ids bigint[]) returns bigint[]
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  v_has_silences boolean := exists (select from walltrack.active_silences);
+  v_ids bigint[];
+  v_states text[];
+  v_reasons text[];
+begin
+  select array_agg(u.delivery_id), array_agg(u.state), array_agg(u.reason)
+  into v_ids, v_states, v_reasons
+  from (
+    select
+      d.delivery_id,
+      case when s.silence_id is not null then 'silenced' else 'cancelled' end as state,
+      case
+        when a.id is null or e.event_id is null then 'the alert was deleted'
+        when s.silence_id is not null
+          then format('silenced by %s until %s: %s', s.created_by, walltrack.format_utc(s.ends_at), s.reason)
+        else format('the alert was %s before the escalation was sent', case when a.status = 'active' then 'snoozed' else a.status end)
+      end as reason
+    from unnest(p_delivery_ids) as p (delivery_id)
+    inner join walltrack.deliveries as d on d.delivery_id = p.delivery_id
+    left join walltrack.alert_events as e on e.event_id = d.event_id
+    left join walltrack.alerts as a on a.id = d.alert_id
+    left join lateral walltrack.silence_of(a) as s on v_has_silences and a.id is not null
+    where a.id is null or e.event_id is null or s.silence_id is not null
+      or (e.kind = 'escalated' and not (a.status = 'active' and walltrack.is_awake(a.snoozed_until)))
+  ) as u;
+  if v_ids is null then
+    return p_delivery_ids;
+  end if;
+  perform walltrack.finish_unsent(v_ids, v_states, v_reasons);
+  return array(select p.id from unnest(p_delivery_ids) with ordinality as p (id, place) where p.id <> all (v_ids) order by p.place);
+end
+$$;
+
+comment on function walltrack.leave_out_unsent(bigint[]) is
+'Finishes those of some deliveries that are silenced, whose alert is gone, and escalations that were answered; returns the others, in '
+'their order. The caller has locked them.';
+
+
+create or replace function walltrack.delivery_item(
+    p_event walltrack.alert_events,
+    p_alert walltrack.alerts,
+    p_attempt int,
+    p_more jsonb default '{}'
+) returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_build_object(
+    'webhook_id', format('evt_%s_%s', p_event.event_id, to_hex((extract(epoch from p_event.at) * 1000000)::bigint)),
+    'attempt', p_attempt,
+    'event', jsonb_build_object(
+      'event_id', p_event.event_id, 'kind', p_event.kind, 'actor', p_event.actor, 'at', p_event.at, 'detail', p_event.detail
+    ),
+    'alert', jsonb_build_object(
+      'id', p_alert.id, 'alert_type', p_alert.alert_type, 'severity', p_alert.severity, 'status', p_alert.status,
+      'title', p_alert.title, 'message', p_alert.message, 'data', p_alert.data, 'requires_action', p_alert.requires_action,
+      'dedupe_key', p_alert.dedupe_key, 'created_at', p_alert.created_at, 'updated_at', p_alert.updated_at,
+      'acknowledged_at', p_alert.acknowledged_at, 'acknowledged_by', p_alert.acknowledged_by,
+      'resolved_at', p_alert.resolved_at, 'resolved_by', p_alert.resolved_by, 'resolution', p_alert.resolution,
+      'occurrences', p_alert.occurrences, 'snoozed_until', p_alert.snoozed_until
+    ),
+    'message', null,
+    'is_edit', false
+  ) || p_more;
+end
+$$;
+
+comment on function walltrack.delivery_item(walltrack.alert_events, walltrack.alerts, int, jsonb) is
+'What the relay sends about an event: the event, its alert as it is now, and an id that is the same for every attempt.';
+
+
+create or replace function walltrack.end_expired_leases(p_limit int) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  v_ids bigint[];
+  v_targets bigint[];
+  v_alerts uuid[];
+begin
+  select array_agg(x.delivery_id), array_agg(x.target_id), array_agg(x.alert_id)
+  into v_ids, v_targets, v_alerts
+  from (
+    select d.delivery_id, d.target_id, d.alert_id
+    from walltrack.deliveries as d
+    where d.state = 'sending' and d.lease_until <= clock_timestamp()
+    order by d.lease_until, d.delivery_id
+    limit p_limit
+    for update skip locked
+  ) as x;
+  if v_ids is null then
+    return;
+  end if;
+  -- What kills each relay that sends it ends as a dead letter, too.
+  update walltrack.deliveries as d
+  set state = case when walltrack.retry_delay(d.attempts) is null then 'dead' else 'waiting' end,
+      failed_at = case when walltrack.retry_delay(d.attempts) is null then clock_timestamp() end,
+      lease = null, lease_until = null, relay = null, last_status = null,
+      last_answer = format('relay %s did not say what became of it', d.relay)
+  where d.delivery_id = any (v_ids);
+  perform walltrack.settle_queues(v_targets, v_alerts);
+end
+$$;
+
+comment on function walltrack.end_expired_leases(int) is
+'Returns deliveries to their queues whose relay has not finished them in time, at most p_limit.';
+
+
+create or replace function walltrack.claim_each(
+    p_target_id bigint,
+    p_relay text,
+    p_until timestamptz,
+    p_slots int
+) returns bigint[]
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  v_found bigint[];
+  v_ids bigint[];
+  v_claimed bigint[] := '{}';
+begin
+  -- Silences and answered escalations may leave nothing of a batch: then the next one.
+  for v_round in 1 .. 20 loop
+    v_found := array(
+      select d.delivery_id
+      from walltrack.deliveries as d
+      where d.target_id = p_target_id and d.state = 'pending' and d.due_at <= clock_timestamp()
+      order by d.due_at, d.delivery_id
+      limit p_slots - cardinality(v_claimed)
+      for no key update skip locked
+    );
+    exit when v_found = '{}';
+    v_ids := walltrack.leave_out_unsent(v_found);
+    update walltrack.deliveries as d
+    set state = 'sending', attempts = d.attempts + 1, lease = nextval('walltrack.deliveries_lease_seq'),
+        lease_until = p_until, relay = p_relay
+    where d.delivery_id = any (v_ids);
+    v_claimed := v_claimed || v_ids;
+    exit when cardinality(v_ids) = cardinality(v_found) or cardinality(v_claimed) >= p_slots;
+  end loop;
+  return v_claimed;
+end
+$$;
+
+comment on function walltrack.claim_each(bigint, text, timestamptz, int) is
+'Leases at most p_slots due deliveries of a target to a relay, each a message of its own; returns their ids in the order of their due times.';

@@ -1,0 +1,351 @@
+-- What became of what a relay has sent. The lease is the fencing token: a relay that was taken for dead changes nothing any more.
+
+create or replace function walltrack.lock_targets_of(p_results jsonb) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+-- Before the deliveries, as everywhere. Most results need no lock: a target is changed only when it is gone, the pace of a chat only when
+-- its service asks for time.
+declare
+  v_targets bigint[] := array(
+    select distinct d.target_id
+    from jsonb_to_recordset(p_results) as r (deliveries bigint[], outcome text, retry_after float8)
+    cross join lateral unnest(r.deliveries) as p (delivery_id)
+    inner join walltrack.deliveries as d on d.delivery_id = p.delivery_id
+    where r.outcome = 'gone' or r.retry_after is not null
+  );
+begin
+  if v_targets <> '{}' then
+    perform from walltrack.notification_targets as t where t.target_id = any (v_targets) order by t.target_id for no key update;
+    perform from walltrack.chat_pace as c where c.target_id = any (v_targets) order by c.target_id for no key update;
+  end if;
+end
+$$;
+
+comment on function walltrack.lock_targets_of(jsonb) is 'Locks the targets that some results will change.';
+
+
+create or replace function walltrack.hold_deliveries(p_relay text, p_results jsonb) returns bigint[]
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+begin
+  -- FOR UPDATE waits for an insert behind a head, see hold_queues(); in the order of the ids, as everywhere.
+  return array(
+    select d.delivery_id
+    from jsonb_to_recordset(p_results) as r (lease bigint, deliveries bigint[])
+    cross join lateral unnest(r.deliveries) as p (delivery_id)
+    inner join walltrack.deliveries as d on d.delivery_id = p.delivery_id
+    where d.state = 'sending' and d.lease = r.lease and d.relay = p_relay
+    order by d.delivery_id
+    for update of d
+  );
+end
+$$;
+
+comment on function walltrack.hold_deliveries(text, jsonb) is 'Locks the deliveries of some results that the relay still holds; their ids.';
+
+
+create or replace function walltrack.sent_results(p_delivery_ids bigint[], p_results jsonb)
+returns table (
+    delivery_id bigint,
+    target_id bigint,
+    alert_id uuid,
+    lease bigint,
+    covers bigint,
+    is_chat boolean,
+    attempts int,
+    outcome text,
+    status int,
+    answer text,
+    pause interval,
+    delay interval,
+    reference text,
+    is_closed boolean
+)
+language plpgsql
+volatile
+security invoker
+rows 100
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+#variable_conflict use_column
+begin
+  return query
+  select
+    s.delivery_id, s.target_id, s.alert_id, s.lease, s.covers, s.is_chat, s.attempts, s.outcome, s.status,
+    walltrack.clip(s.answer, 500), s.pause, walltrack.retry_delay(s.attempts), s.reference, coalesce(s.closed, false)
+  from (
+    select
+      d.delivery_id, d.target_id, d.alert_id, d.lease, r.outcome, r.status, r.answer, r.reference, r.closed,
+      count(*) over (partition by d.lease) as covers,
+      t.min_gap is not null as is_chat,
+      case when r.retry_after is not null then make_interval(secs => least(greatest(r.retry_after, 1), 3600)) end as pause,
+      -- A chat that asks for time and a target that is gone say nothing about the delivery.
+      d.attempts - case
+        when r.outcome = 'gone' or (t.min_gap is not null and r.status = 429 and r.retry_after is not null) then 1 else 0
+      end as attempts
+    from jsonb_to_recordset(p_results) as r (
+        lease bigint, deliveries bigint[], outcome text, status int, answer text, retry_after float8, reference text, closed boolean
+      )
+    cross join lateral unnest(r.deliveries) as p (delivery_id)
+    inner join walltrack.deliveries as d on d.delivery_id = p.delivery_id and d.lease = r.lease
+    inner join walltrack.notification_targets as t on t.target_id = d.target_id
+    where d.delivery_id = any (p_delivery_ids)
+  ) as s;
+end
+$$;
+
+comment on function walltrack.sent_results(bigint[], jsonb) is
+'The results of some deliveries, one row each. covers: how many its message covered; pause: the time for which the target asked, at most an '
+'hour; delay: the time to the next attempt, NULL when there is none.';
+
+
+create or replace function walltrack.record_messages(p_delivery_ids bigint[], p_results jsonb) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+begin
+  insert into walltrack.sent_messages as m (target_id, reference, alert_id, is_closed)
+  select s.target_id, walltrack.clip(s.reference, 200), (array_agg(s.alert_id))[1], bool_or(s.is_closed)
+  from walltrack.sent_results(p_delivery_ids, p_results) as s
+  where s.outcome = 'delivered' and s.reference is not null
+  group by s.target_id, walltrack.clip(s.reference, 200)
+  having count(distinct s.alert_id) = 1
+  on conflict (target_id, reference) do update
+  set edited_at = clock_timestamp(), is_closed = excluded.is_closed;
+end
+$$;
+
+comment on function walltrack.record_messages(bigint[], jsonb) is
+'Remembers the messages about single alerts, so that they can be edited and answered.';
+
+
+create or replace function walltrack.close_gone_targets(p_target_ids bigint[], p_answer text) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  v_target walltrack.notification_targets;
+begin
+  for v_target in
+    update walltrack.notification_targets as t
+    set disabled_at = now(), disabled_reason = 'the target answered 410 Gone'
+    where t.target_id = any (p_target_ids) and t.disabled_at is null
+    returning t.*
+  loop
+    perform walltrack.raise_alert(
+      'notification_target_gone', 'warning', format('Notification target %s is gone', v_target.name),
+      format(
+        '%s answered 410 Gone, so nothing is sent to it any more. Correct it and run: walltrack-alerts targets enable %s',
+        v_target.address, v_target.name
+      ),
+      jsonb_strip_nulls(jsonb_build_object('target', v_target.name, 'address', v_target.address, 'answer', p_answer)), true,
+      'notification_target_gone_' || v_target.name
+    );
+  end loop;
+end
+$$;
+
+comment on function walltrack.close_gone_targets(bigint[], text) is 'Disables targets that are gone for good, and raises an alert for each.';
+
+
+create or replace function walltrack.finish_deliveries(p_relay text, p_results jsonb)
+returns table (delivery_id bigint, state text, due_at timestamptz)
+language plpgsql
+volatile
+security definer
+rows 100
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+#variable_conflict use_column
+-- Longer than a screen: its main statement needs every result at once.
+declare
+  v_now timestamptz := clock_timestamp();
+  v_held bigint[];
+  v_finished record;
+begin
+  perform walltrack.lock_targets_of(p_results);
+  v_held := walltrack.hold_deliveries(p_relay, p_results);
+  if v_held = '{}' then
+    return;
+  end if;
+  if jsonb_path_exists(p_results, '$[*].reference ? (@ != null)') then
+    perform walltrack.record_messages(v_held, p_results);
+  end if;
+
+  with results as materialized (
+    select s.* from walltrack.sent_results(v_held, p_results) as s
+  ),
+  arrived as (
+    delete from walltrack.deliveries as d
+    using results as r
+    where d.delivery_id = r.delivery_id and r.outcome = 'delivered'
+    returning d.*, r.status, r.answer, case when r.covers > 1 then r.lease end as digest_id
+  ),
+  moved as (
+    insert into walltrack.finished_deliveries (
+      delivery_id, target_id, event_id, alert_id, state, attempts, last_status, last_answer, created_at, finished_at, digest_id
+    )
+    select
+      a.delivery_id, a.target_id, a.event_id, a.alert_id, 'delivered', a.attempts, a.status, a.answer, a.created_at, v_now, a.digest_id
+    from arrived as a
+    returning delivery_id, target_id, alert_id
+  ),
+  failed as (
+    update walltrack.deliveries as d
+    set state = case when r.delay is null and r.outcome <> 'gone' then 'dead' else 'waiting' end,
+        failed_at = case when r.delay is null and r.outcome <> 'gone' then v_now end,
+        attempts = r.attempts, due_at = v_now + case when r.outcome = 'gone' then '0' else coalesce(r.pause, r.delay, '0') end,
+        lease = null, lease_until = null, relay = null, last_status = r.status, last_answer = r.answer
+    from results as r
+    where d.delivery_id = r.delivery_id and r.outcome <> 'delivered'
+    returning d.delivery_id, d.target_id, d.alert_id, d.state, d.due_at
+  ),
+  finished as (
+    select m.delivery_id, m.target_id, m.alert_id, 'delivered' as state, null::timestamptz as due_at from moved as m
+    union all
+    select f.delivery_id, f.target_id, f.alert_id, f.state, f.due_at from failed as f
+  )
+  select
+    array_agg(f.delivery_id) as ids, array_agg(f.target_id) as targets, array_agg(f.alert_id) as alerts,
+    array_agg(case f.state when 'waiting' then 'pending' else f.state end) as states, array_agg(f.due_at) as due,
+    (select array_agg(distinct r.target_id) from results as r where r.outcome = 'gone') as gone,
+    (select min(r.answer) from results as r where r.outcome = 'gone') as gone_answer,
+    (select array_agg(r.target_id) from results as r where r.is_chat and r.pause is not null) as paused,
+    (select max(r.pause) from results as r where r.is_chat) as pause
+  into v_finished
+  from finished as f;
+
+  if v_finished.paused is not null then
+    update walltrack.chat_pace as c
+    set next_message_at = greatest(c.next_message_at, v_now + v_finished.pause)
+    where c.target_id = any (v_finished.paused);
+  end if;
+  perform walltrack.settle_queues(v_finished.targets, v_finished.alerts);
+  if v_finished.gone is not null then
+    perform walltrack.close_gone_targets(v_finished.gone, v_finished.gone_answer);
+  end if;
+  return query select * from unnest(v_finished.ids, v_finished.states, v_finished.due);
+end
+$$;
+
+comment on function walltrack.finish_deliveries(text, jsonb) is
+'Records what became of what a relay has sent. p_results: [{lease, deliveries, outcome: delivered, failed, refused or gone, status, answer, '
+'retry_after (seconds), reference, closed}]. Results of deliveries that the relay does not hold any more are ignored. Returns the others: '
+'delivered, pending with the time of the next attempt, or dead.';
+
+
+create or replace function walltrack.hold_dead(p_delivery_ids bigint[]) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  v_other bigint;
+begin
+  perform from walltrack.notification_targets as t
+  where t.target_id in (select d.target_id from walltrack.deliveries as d where d.delivery_id = any (p_delivery_ids))
+  order by t.target_id
+  for no key update;
+  perform from walltrack.deliveries as d where d.delivery_id = any (p_delivery_ids) order by d.delivery_id for update;
+  v_other := (
+    select min(p.delivery_id) from unnest(p_delivery_ids) as p (delivery_id)
+    where not exists (select from walltrack.deliveries as d where d.delivery_id = p.delivery_id and d.state = 'dead')
+  );
+  if v_other is not null then
+    raise exception 'delivery % is no dead letter', v_other
+      using errcode = 'WT014', hint = 'It may have been replayed or dropped already; look at walltrack.undelivered.';
+  end if;
+end
+$$;
+
+comment on function walltrack.hold_dead(bigint[]) is 'Locks dead deliveries and their targets (WT014).';
+
+
+create or replace function walltrack.replay_deliveries(p_delivery_ids bigint[], p_by text) returns int
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  v_queue record;
+  v_replayed int;
+begin
+  perform walltrack.hold_dead(p_delivery_ids);
+  -- As an insert does, it holds the heads, but it waits for a relay that is changing one.
+  for v_queue in
+    select d.target_id, array_agg(distinct d.alert_id) as alert_ids
+    from walltrack.deliveries as d
+    where d.delivery_id = any (p_delivery_ids)
+    group by d.target_id
+  loop
+    while (select cardinality(h.busy) > 0 from walltrack.hold_queues(v_queue.target_id, v_queue.alert_ids) as h) loop
+      perform pg_sleep(0.01);
+    end loop;
+  end loop;
+  update walltrack.deliveries as d
+  set state = 'waiting', attempts = 0, failed_at = null, due_at = clock_timestamp(),
+      last_answer = walltrack.clip(format('replayed by %s after: %s', walltrack.actor_or_user(p_by), d.last_answer), 500)
+  where d.delivery_id = any (p_delivery_ids);
+  get diagnostics v_replayed = row_count;
+  perform walltrack.settle_queues(array_agg(d.target_id), array_agg(d.alert_id))
+  from walltrack.deliveries as d
+  where d.delivery_id = any (p_delivery_ids);
+  return v_replayed;
+end
+$$;
+
+comment on function walltrack.replay_deliveries(bigint[], text) is
+'Sends dead letters once more, with all attempts; returns how many. Where one of them is not dead, nothing is changed (WT014).';
+
+
+create or replace function walltrack.drop_deliveries(p_delivery_ids bigint[], p_by text) returns int
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  v_dropped int;
+begin
+  perform walltrack.hold_dead(p_delivery_ids);
+  with dropped as (
+    delete from walltrack.deliveries as d where d.delivery_id = any (p_delivery_ids) returning d.*
+  )
+  insert into walltrack.finished_deliveries (
+    delivery_id, target_id, event_id, alert_id, state, attempts, last_status, last_answer, created_at, finished_by
+  )
+  select
+    d.delivery_id, d.target_id, d.event_id, d.alert_id, 'dropped', d.attempts, d.last_status, d.last_answer, d.created_at,
+    walltrack.actor_or_user(p_by)
+  from dropped as d;
+  get diagnostics v_dropped = row_count;
+  return v_dropped;
+end
+$$;
+
+comment on function walltrack.drop_deliveries(bigint[], text) is
+'Gives up dead letters for good; returns how many. Where one of them is not dead, nothing is changed (WT014).';

@@ -1,0 +1,57 @@
+-- What relays report about themselves, and the duties of which each has one relay at a time.
+
+create or replace function walltrack.relay_seen(p_relay text, p_host text, p_pid int, p_version text) returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+begin
+  insert into walltrack.relays as r (relay, host, pid, version)
+  values (p_relay, walltrack.clip(p_host, 200), p_pid, walltrack.clip(p_version, 50))
+  on conflict (relay) do update
+  set host = excluded.host, pid = excluded.pid, version = excluded.version, seen_at = clock_timestamp();
+  delete from walltrack.relays as r where r.seen_at < now() - interval '1 day';
+end
+$$;
+
+comment on function walltrack.relay_seen(text, text, int, text) is
+'Records that a relay runs; forgets those that have not been seen for a day.';
+
+
+create or replace function walltrack.relay_stopped(p_relay text) returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+begin
+  delete from walltrack.relay_duties as d where d.relay = p_relay;
+  delete from walltrack.relays as r where r.relay = p_relay;
+end
+$$;
+
+comment on function walltrack.relay_stopped(text) is 'Records that a relay has stopped; its duties go to the next relay at once.';
+
+
+create or replace function walltrack.take_duty(p_duty text, p_relay text, p_for interval) returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+begin
+  insert into walltrack.relay_duties as d (duty, relay, until)
+  values (p_duty, p_relay, clock_timestamp() + p_for)
+  on conflict (duty) do update
+  set relay = excluded.relay, until = excluded.until
+  where d.relay = excluded.relay or d.until <= clock_timestamp();
+  return found;
+end
+$$;
+
+comment on function walltrack.take_duty(text, text, interval) is
+'Whether a relay has a duty from now on for a time: it had it, no other relay has it, or the time of another one is over.';
