@@ -88,9 +88,9 @@ begin
       count(*) over (partition by d.lease) as covers,
       t.min_gap is not null as is_chat,
       case when r.retry_after is not null then make_interval(secs => least(greatest(r.retry_after, 1), 3600)) end as pause,
-      -- A chat that asks for time and a target that is gone say nothing about the delivery.
+      -- A chat that asks for time and a target that is gone say nothing about the delivery, and one that was released was not sent.
       d.attempts - case
-        when r.outcome = 'gone' or (t.min_gap is not null and r.status = 429 and r.retry_after is not null) then 1 else 0
+        when r.outcome in ('gone', 'released') or (t.min_gap is not null and r.status = 429 and r.retry_after is not null) then 1 else 0
       end as attempts
     from jsonb_to_recordset(p_results) as r (
         lease bigint, deliveries bigint[], outcome text, status int, answer text, retry_after float8, reference text, closed boolean
@@ -213,8 +213,11 @@ begin
     update walltrack.deliveries as d
     set state = case when r.delay is null and r.outcome <> 'gone' then 'dead' else 'waiting' end,
         failed_at = case when r.delay is null and r.outcome <> 'gone' then v_now end,
-        attempts = r.attempts, due_at = v_now + case when r.outcome = 'gone' then '0' else coalesce(r.pause, r.delay, '0') end,
-        lease = null, lease_until = null, relay = null, last_status = r.status, last_answer = r.answer
+        attempts = r.attempts,
+        due_at = v_now + case when r.outcome in ('gone', 'released') then '0' else coalesce(r.pause, r.delay, '0') end,
+        lease = null, lease_until = null, relay = null,
+        last_status = case when r.outcome = 'released' then d.last_status else r.status end,
+        last_answer = case when r.outcome = 'released' then d.last_answer else r.answer end
     from results as r
     where d.delivery_id = r.delivery_id and r.outcome <> 'delivered'
     returning d.delivery_id, d.target_id, d.alert_id, d.state, d.due_at
@@ -248,7 +251,7 @@ end
 $$;
 
 comment on function walltrack.finish_deliveries(text, jsonb) is
-'Records what became of what a relay has sent. p_results: [{lease, deliveries, outcome: delivered, failed, refused or gone, status, answer, '
+'Records what became of what a relay has sent. p_results: [{lease, deliveries, outcome: delivered, failed, refused, gone or released, status, answer, '
 'retry_after (seconds), reference, closed}]. Results of deliveries that the relay does not hold any more are ignored. Returns the others: '
 'delivered, pending with the time of the next attempt, or dead.';
 

@@ -73,14 +73,6 @@ class StandbyError(ListenError):
     """The server is a standby, where LISTEN fails until it is promoted."""
 
 
-class InvalidTargetError(AlertsError):
-    """A value that a target, a silence or a step of escalation cannot have (WT013)."""
-
-
-class UnknownTargetError(AlertsError):
-    """There is no such target, delivery, silence or step (WT014)."""
-
-
 class DatabaseUnavailableError(AlertsError):
     """The database cannot be reached, or broke the connection."""
 

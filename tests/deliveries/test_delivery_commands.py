@@ -27,9 +27,11 @@ def dead(database_url: str, bot: Bot) -> list[int]:
         bot.exhaust(bot.create("exit"))
     bot.execute("select walltrack.fan_out_events()")
     query = (
-        "update walltrack.deliveries as d set state = 'dead', attempts = 9, last_status = 502, last_answer = %s, "
-        "failed_at = now() from walltrack.notification_targets as t where t.target_id = d.target_id and (t.name = 'ops' or d.event_id = "
-        "(select min(e.event_id) from walltrack.alert_events as e)) returning d.delivery_id, t.name"
+        "update walltrack.deliveries as d "
+        "set state = 'dead', attempts = 9, last_status = 502, last_answer = %s, failed_at = now() "
+        "from walltrack.notification_targets as t where t.target_id = d.target_id "
+        "and (t.name = 'ops' or d.event_id = (select min(e.event_id) from walltrack.alert_events as e)) "
+        "returning d.delivery_id, t.name"
     )
     rows = bot.execute(query, (ANSWER[:500],)).fetchall()
     return [row[0] for row in sorted(rows, key=lambda row: (row[1], row[0]))]

@@ -18,7 +18,7 @@ from tests.relay.running import QUICK, add_target, running_relay, until
 from tests.relay.sink import SUCCESS, Received, answer, running_sink
 from walltrack_alerts.errors import NotMigratedError
 from walltrack_alerts.relay.http import Timeouts
-from walltrack_alerts.relay.loop import Limits, _Slots
+from walltrack_alerts.relay.loop import Limits, _Lane
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of 24 bytes or so").decode()
 DELIVERED = "select count(*) from walltrack.finished_deliveries where state = 'delivered'"
@@ -113,7 +113,7 @@ async def test_a_target_that_hangs_delays_no_other(db: psycopg.Connection, datab
         for _ in range(60):
             bot.exhaust(bot.create())
         await until(db, DELIVERED, 60)
-        assert sum(slots.taken for slots in running.relay._slots.values()) >= 5
+        assert sum(lane.in_flight for lane in running.relay._lanes.values()) >= 5
         await running.kill()
 
 
@@ -187,6 +187,25 @@ async def test_a_stop_lets_messages_in_flight_arrive(db: psycopg.Connection, dat
     assert len(sink.requests) == 1
     assert db.execute(DELIVERED).fetchone() == (1,)
     assert db.execute("select count(*) from walltrack.relays").fetchone() == (0,)
+
+
+async def test_a_stop_gives_back_what_was_not_sent(db: psycopg.Connection, database_url: str, bot: Bot) -> None:
+    async with running_sink() as sink, running_relay(database_url, limits=Limits(per_target=9, poll=0.1, stop=0.1)) as running:
+        add_target(db, "ops", sink.url())
+        await running.says("delivering")
+        for count in (1, 2, 3):
+            bot.exhaust(bot.create())
+            await until(db, DELIVERED, count)
+        sink.behaviour = lambda _: "hang"
+        for _ in range(40):
+            bot.exhaust(bot.create())
+        await until(db, "select count(*) from walltrack.deliveries where state = 'sending'", 27)
+        await sink.received(12)
+        await running.stop()
+    assert len(sink.requests) == 12
+    in_flight, given_back = "state = 'sending' and attempts = 1", "state = 'pending' and attempts = 0 and last_answer is null"
+    assert db.execute(f"{LEFT} where {in_flight}").fetchone() == (9,)
+    assert db.execute(f"{LEFT} where {given_back}").fetchone() == (31,)
 
 
 async def test_several_relays_share_the_work(db: psycopg.Connection, database_url: str, bot: Bot) -> None:
@@ -268,15 +287,15 @@ async def test_a_missing_schema_ends_the_relay(empty_database_url: str) -> None:
 
 
 def test_targets_that_do_not_answer_get_fewer_slots() -> None:
-    slots = _Slots(32)
+    lane = _Lane(32)
     for answered, allowed in [(False, 4), (False, 2), (False, 1), (False, 1), (True, 2), (True, 3)]:
-        slots.taken += 1
-        slots.release(answered=answered)
-        assert slots.allowed == allowed
+        lane.in_flight += 1
+        lane.release(answered=answered)
+        assert lane.allowed == allowed
     for _ in range(100):
-        slots.taken += 1
-        slots.release(answered=True)
-    assert (slots.allowed, slots.free) == (32, 32)
+        lane.in_flight += 1
+        lane.release(answered=True)
+    assert (lane.allowed, lane.room) == (32, 96)
 
 
 async def test_slow_answers_end_as_failures(db: psycopg.Connection, database_url: str, bot: Bot) -> None:

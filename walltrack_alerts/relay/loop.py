@@ -10,11 +10,13 @@ import asyncio
 import os
 import secrets
 import socket
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from time import monotonic
+from typing import cast
 
 from walltrack_alerts.errors import (
     AlertsError,
@@ -25,12 +27,13 @@ from walltrack_alerts.errors import (
 )
 from walltrack_alerts.listen_session import Timing, session
 from walltrack_alerts.relay import queries
-from walltrack_alerts.relay.channels import Claim, Context, Outcome, Target, attempt
+from walltrack_alerts.relay.channels import Claim, Context, Outcome, Result, Target, attempt
 from walltrack_alerts.relay.log import Level, Log
 from walltrack_alerts.relay.placeholders import secrets_in
 from walltrack_alerts.relay.queries import Connection, Finished, Report
 
 _FIRST_SLOTS = 8  # of a target that has not answered yet
+_AHEAD = 2  # claims that wait for each message in flight, so that a target that answers quickly is never without one
 _RETRY = (0.1, 5.0)  # seconds: the first and the longest pause before the database is tried again
 
 
@@ -53,22 +56,38 @@ def new_name() -> str:
 
 
 @dataclass(slots=True)
-class _Slots:
-    """How many messages one target gets at a time: more while it answers, fewer while it does not.
+class _Lane:
+    """The messages of one target: more at a time while it answers, fewer while it does not.
 
     So targets that hang do not take up all slots of the relay.
     """
 
     most: int
     allowed: int = _FIRST_SLOTS
-    taken: int = 0
+    in_flight: int = 0
+    waiting: deque[tuple[float, Claim]] = field(default_factory=deque)
+    """Claims, each with the time from which its lease is too short for an attempt."""
 
     @property
-    def free(self) -> int:
-        return max(0, min(self.allowed, self.most) - self.taken)
+    def room(self) -> int:
+        """How many claims it takes. Some wait only for a target that has proved to answer: their leases run already."""
+        allowed = min(self.allowed, self.most)
+        ahead = _AHEAD * allowed if self.allowed > _FIRST_SLOTS else 0
+        return max(0, allowed + ahead - self.in_flight - len(self.waiting))
+
+    @property
+    def is_used(self) -> bool:
+        """Whether messages are in flight or wait."""
+        return self.in_flight > 0 or bool(self.waiting)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the next message may be sent."""
+        return bool(self.waiting) and self.in_flight < min(self.allowed, self.most)
 
     def release(self, *, answered: bool) -> None:
-        self.taken -= 1
+        """A message is no longer in flight."""
+        self.in_flight -= 1
         self.allowed = min(self.most, self.allowed + 1) if answered else max(1, self.allowed // 2)
 
 
@@ -87,7 +106,7 @@ class Relay:
 
     def __post_init__(self) -> None:
         self.targets: dict[int, Target] = {}
-        self._slots: dict[int, _Slots] = {}
+        self._lanes: dict[int, _Lane] = {}
         self._sending: set[asyncio.Task[None]] = set()
         self._reports: list[Report] = []
         self._stopping = asyncio.Event()
@@ -186,19 +205,44 @@ class Relay:
             return False
         if monotonic() >= self._refreshed_at + self.limits.poll:
             await self._refresh_targets(connection)
-        capacity = {target_id: slots.free for target_id, slots in self._slots.items() if slots.free > 0}
-        room = self.limits.total - len(self._sending)
-        if not capacity or room <= 0:
+        capacity = self._capacity()
+        if not capacity:
             return True  # the next result wakes this task up
         claims = await queries.claim_deliveries(
-            connection, self.name, capacity, timedelta(seconds=self.limits.lease), room, self.targets
+            connection, self.name, capacity, timedelta(seconds=self.limits.lease), sum(capacity.values()), self.targets
         )
+        stale_at = monotonic() + self.limits.lease / 2
         for claim in claims:
-            self._slots[claim.target.target_id].taken += 1
-            task = asyncio.create_task(self._send(claim))
-            self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
+            self._lanes[claim.target.target_id].waiting.append((stale_at, claim))
+        self._start_sending()
         return True
+
+    def _capacity(self) -> dict[int, int]:
+        """How many messages to claim for each target; an equal share where there is no room for all."""
+        wanted = {target_id: lane.room for target_id, lane in self._lanes.items() if lane.room}
+        room = (1 + _AHEAD) * self.limits.total - sum(lane.in_flight + len(lane.waiting) for lane in self._lanes.values())
+        if sum(wanted.values()) > room:
+            share = max(1, room // len(wanted))
+            wanted = {target_id: min(share, free) for target_id, free in list(wanted.items())[: max(0, room)]}
+        return wanted
+
+    def _start_sending(self) -> None:
+        """Send what waits, as far as the limits allow: first to the targets with the fewest messages in flight."""
+        while len(self._sending) < self.limits.total and not self._stopping.is_set():
+            lane = min((lane for lane in self._lanes.values() if lane.is_open), key=lambda lane: lane.in_flight, default=None)
+            if lane is None:
+                return
+            stale_at, claim = lane.waiting.popleft()
+            if monotonic() >= stale_at:
+                self._put_back(claim)
+                continue
+            lane.in_flight += 1
+            self._sending.add(asyncio.create_task(self._send(claim, lane)))
+
+    def _put_back(self, claim: Claim) -> None:
+        """Give a claim back that was not sent."""
+        self._reports.append(Report(claim, Result(Outcome.RELEASED)))
+        self._reported.set()
 
     async def _report(self, connection: Connection) -> bool:
         """Results are reported, those of some milliseconds at once. They are kept until the database has them."""
@@ -221,12 +265,11 @@ class Relay:
             self._work.set()
             raise
         self._log_finished(reports, finished)
-        self._work.set()  # the next events of the same alerts can be sent, and slots are free
+        self._work.set()  # the next events of the same alerts can be sent, and there is room for more
         return not self._is_drained or bool(self._reports)
 
-    async def _send(self, claim: Claim) -> None:
+    async def _send(self, claim: Claim, lane: _Lane) -> None:
         """Send one claim; its result is reported later."""
-        slots = self._slots[claim.target.target_id]
         began = monotonic()
         answered = False
         try:
@@ -237,7 +280,9 @@ class Relay:
         except Exception as error:  # noqa: BLE001 - its lease will expire
             self.log.fault("relay, send", error)
         finally:
-            slots.release(answered=answered)
+            lane.release(answered=answered)
+            self._sending.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+            self._start_sending()
             self._reported.set()
 
     # ---- around them ----
@@ -279,14 +324,14 @@ class Relay:
         before, self.targets = self.targets, await queries.enabled_targets(connection)
         self._refreshed_at = monotonic()
         for target_id, target in self.targets.items():
-            self._slots.setdefault(target_id, _Slots(self.limits.per_target))
+            self._lanes.setdefault(target_id, _Lane(self.limits.per_target))
             if target_id not in before:
                 self.log.line(Level.INFO, "target", f"target {target.name}: delivering to {target.kind}", target=target.name)
         for target_id, target in before.items():
             if target_id not in self.targets:
                 self.log.line(Level.INFO, "target", f"target {target.name}: no longer delivered to", target=target.name)
-        for target_id in [each for each, slots in self._slots.items() if each not in self.targets and not slots.taken]:
-            del self._slots[target_id]
+        for target_id in [each for each, lane in self._lanes.items() if each not in self.targets and not lane.is_used]:
+            del self._lanes[target_id]
         if before != self.targets:
             self.log.secrets = {
                 value for target in self.targets.values() for value in secrets_in(target.config, self.context.environ)
@@ -301,6 +346,9 @@ class Relay:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        for lane in self._lanes.values():
+            while lane.waiting:
+                self._put_back(lane.waiting.popleft()[1])
 
     async def _say_goodbye(self, connection: Connection) -> None:
         try:

@@ -26,6 +26,8 @@ class Outcome(StrEnum):
     """Only the operator can mend it: a private address, a missing variable, a message that the service does not accept."""
     GONE = "gone"
     """The receiver wants no further deliveries (410)."""
+    RELEASED = "released"
+    """Not sent, e.g. because the relay stops: this was no attempt."""
 
 
 @dataclass(frozen=True, slots=True)
