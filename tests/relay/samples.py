@@ -140,3 +140,6 @@ LINKS = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 """What services turn into a link or a mention."""
+
+MARKUP = re.compile(r"[<>*`\\]|\]\(|\|\||~~|(?<!\u200b)_|_(?!\u200b)")
+"""What services take for Markdown or tags."""

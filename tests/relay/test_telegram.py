@@ -109,8 +109,9 @@ async def test_a_failure_to_remove_old_buttons_fails_nothing(server: BotServer, 
 
 async def test_an_alert_that_is_active_again_is_a_new_message(chat: Chat) -> None:
     sent = await chat.send(acknowledged())
+    assert sent.is_closed
     again = await chat.send(item("repeated"), sent.reference, is_closed=True)
-    assert again.reference == "102"
+    assert (again.reference, again.is_closed) == ("102", False)
 
 
 async def test_settled_alerts_make_no_sound(server: BotServer, chat: Chat) -> None:
@@ -148,6 +149,9 @@ async def test_a_limit_delays_as_long_as_telegram_says(server: BotServer, chat: 
     assert (result.outcome, result.status, result.retry_after) == (Outcome.FAILED, 429, 17)
     server.faults["editMessageText"] += [Refused(429, "Too Many Requests: retry after 3", retry_after=3)]
     assert (await chat.send(resolved(), "77")).retry_after == 3
+    head = b"HTTP/1.1 429 x\r\nretry-after: 9\r\ncontent-length: 0\r\n\r\n"
+    server.faults["sendMessage"] += [head]
+    assert (await chat.send(item())).retry_after == 9
     assert server.messages == {}
 
 
@@ -191,6 +195,7 @@ async def test_no_answer_or_error_holds_the_token(server: BotServer, chat: Chat,
     answers.append((await chat.send(item())).answer)
     chat.environ["TG_TOKEN"] = f"../{TOKEN}"
     answers.append((await chat.send(item())).answer)
+    assert "token" in answers[-1]
     assert not [text for text in [*answers, caplog.text] if TOKEN in text or TOKEN[7:] in text]
     assert all(answers)
 

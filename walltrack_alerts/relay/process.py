@@ -45,6 +45,7 @@ async def run_relay(database: Database, settings: RelaySettings, log: Log, stopp
         duties = Duties(
             relay.dsn, relay.name, log, None if settings.purge_after == "off" else settings.purge_after,
             Heartbeat(settings.heartbeat_url, http, os.environ) if settings.heartbeat_url else None,
+            find_relay_problem=relay.find_problem,
         )  # fmt: skip
         if settings.metrics_port is not None:
             duties.metrics = await stack.enter_async_context(_metrics(settings, relay, duties, log))
@@ -57,10 +58,15 @@ async def run_relay(database: Database, settings: RelaySettings, log: Log, stopp
             duties.stop()
             relay.stop()
 
-        stopper = asyncio.create_task(stop(stopping or _asked_by_signals()))
+        asked = stopping or _asked_by_signals()
+        stopper = asyncio.create_task(stop(asked))
         working = asyncio.create_task(duties.run())
         try:
             await relay.run()
+        except asyncio.CancelledError:
+            if stopping is not None or not asked.is_set():
+                raise
+            raise AlertsError("The relay was ended before its messages in flight had arrived.") from None
         finally:
             polling.cancel()
             stopper.cancel()
@@ -70,11 +76,17 @@ async def run_relay(database: Database, settings: RelaySettings, log: Log, stopp
 
 
 def _asked_by_signals() -> asyncio.Event:
-    """An event that SIGTERM and SIGINT set."""
-    asked = asyncio.Event()
+    """An event that SIGTERM and SIGINT set; a second signal cancels the task, for an operator who does not want to wait."""
+    asked, task = asyncio.Event(), asyncio.current_task()
+
+    def ask() -> None:
+        if asked.is_set() and task is not None:
+            task.cancel()
+        asked.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
         with suppress(NotImplementedError, RuntimeError):  # not on Windows, not outside the main thread
-            asyncio.get_running_loop().add_signal_handler(number, asked.set)
+            asyncio.get_running_loop().add_signal_handler(number, ask)
     return asked
 
 
