@@ -1,9 +1,9 @@
 """A soak test of deliveries: a receiver that answers at random, relays that are killed, a server that crashes.
 
-Writers fail, fill and cancel orders. The receiver answers 200, 500, 429, a redirect or nothing at all, cuts, hangs, trickles and sends
-huge bodies; one alert in 128 it never takes. Relays are killed with SIGKILL at random and started again. At the end each event
-has arrived or is a dead letter, the dead letters are exactly those of the alerts that the receiver never takes, the events of each
-alert arrived in their order, and an event arrived twice only if a relay or the server was killed in between.
+Writers fail, fill and cancel orders. The receiver answers 200, 500, 429, a redirect or nothing at all, cuts, hangs, trickles
+and sends huge bodies; one alert in 128 it never takes. Relays are killed with SIGKILL at random and started again. At the end
+each event has arrived or is a dead letter, the dead letters are exactly those of the alerts that the receiver never takes, the
+events of each alert arrived in their order, and an event arrived twice only if a relay or the server was killed in between.
 
 Time runs faster: what waits for its next attempt is made due, and the leases of killed relays are ended.
 
@@ -35,6 +35,7 @@ import psycopg
 from crash import ACTIONS, Server
 
 WRITERS = 4
+LIFE = 6.0  # seconds that a relay has at least, so that it gets to send
 NEARBY = 5.0  # seconds between an arrival and a kill that may have caused a repeat
 STORM = 15.0  # seconds for which the receiver goes on to misbehave when all is written
 PATIENCE = 600
@@ -172,17 +173,24 @@ class Relays:
     killed_at: list[float] = field(default_factory=list)
     dead: list[int] = field(default_factory=list)
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    begun_at: dict[int, float] = field(default_factory=dict)
 
     def start(self) -> None:
         """Start one more."""
         command = [str(Path(sys.executable).with_name("walltrack-alerts")), "relay"]
         environ = {**os.environ, "WALLTRACK_DATABASE_URL": self.url}
         with (self.folder / "relay.log").open("ab") as log:
-            self.running.append(subprocess.Popen(command, stdout=log, stderr=log, env=environ))
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=environ)
+        self.running.append(process)
+        self.begun_at[process.pid] = time.monotonic()
 
     def kill(self, chance: random.Random) -> None:
-        """Kill one, and start another."""
-        process = self.running.pop(chance.randrange(len(self.running)))
+        """Kill one that has lived for a while, and start another."""
+        old = [process for process in self.running if time.monotonic() > self.begun_at[process.pid] + LIFE]
+        if not old:
+            return
+        process = chance.choice(old)
+        self.running.remove(process)
         process.kill()
         process.wait(30)
         self.killed_at.append(time.monotonic())

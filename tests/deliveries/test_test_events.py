@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from tests.relay.test_receivers import NEW, OLD, RECEIVERS, running
-from tests.test_cli import run
+from tests.support.commands import run
 
 pytestmark = pytest.mark.own_server
 

@@ -15,8 +15,8 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import Jsonb
 
-from tests.bot import Bot
 from tests.relay.bot_server import BOT_ID, CHAT, TOKEN, BotServer, Refused, bot_server
+from tests.support.bot import Bot
 from walltrack_alerts import Alert
 from walltrack_alerts.relay import button_polling, queries
 from walltrack_alerts.relay.button_polling import ButtonPoller

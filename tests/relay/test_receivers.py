@@ -20,8 +20,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.bot import Bot
 from tests.relay.running import add_target, running_relay, until
+from tests.support.bot import Bot
 from walltrack_alerts.relay.channels.webhook import webhook_body
 from walltrack_alerts.relay.signing import signing_headers
 from walltrack_alerts.relay.trial import item_for
