@@ -50,14 +50,17 @@
 --   75_claim_chats.sql           one message at a time and digests for chats; the claim of all kinds of targets
 --   76_finish.sql                what became of what a relay has sent
 --   77_messages.sql              answers from messages
+--   78_escalation.sql            lets alerts ring again that no operator has answered
 --   79_relays.sql                what relays report about themselves
 --   80_views.sql                 open_alerts, alert_counts, alert_summary, alert_timeline
 --   81_delivery_views.sql        undelivered, target_states
 --   82_lists.sql                 lists with filters, page by page
 --   87_statistics.sql            the data of the charts
+--   88_relay_metrics.sql         what the relay exports to Prometheus
 --   90_reconcile.sql             compares orders with alerts and heals what is missing
---   92_purge.sql                 retention: deletes alerts that were resolved long ago
---   93_health_checks.sql         the parts of health(), each with advice for the role that asks
+--   91_health_checks.sql         the parts of health(), each with advice for the role that asks
+--   92_purge.sql                 retention: deletes alerts that were resolved long ago, and what became of old deliveries
+--   93_delivery_health.sql       the parts of health() about relays, targets and deliveries
 --   94_health.sql                whether alerting itself works
 --   95_privileges.sql            revokes what new objects grant to PUBLIC and to the roles of a public API
 --   99_refresh_guards.sql        rewrites the guards of all watched tables after an upgrade

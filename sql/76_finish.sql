@@ -97,9 +97,9 @@ begin
       count(*) over (partition by d.lease) as covers,
       t.min_gap is not null as is_chat,
       case when r.retry_after is not null then make_interval(secs => least(greatest(r.retry_after, 1), 3600)) end as pause,
-      -- A chat that asks for time and a target that is gone say nothing about the delivery.
+      -- A chat that asks for time and a target that is gone say nothing about the delivery, and one that was released was not sent.
       d.attempts - case
-        when r.outcome = 'gone' or (t.min_gap is not null and r.status = 429 and r.retry_after is not null) then 1 else 0
+        when r.outcome in ('gone', 'released') or (t.min_gap is not null and r.status = 429 and r.retry_after is not null) then 1 else 0
       end as attempts
     from jsonb_to_recordset(p_results) as r (
         lease bigint, deliveries bigint[], outcome text, status int, answer text, retry_after float8, reference text, closed boolean
@@ -221,8 +221,12 @@ begin
     update walltrack.deliveries as d
     set state = case when r.delay is null and r.outcome <> 'gone' then 'dead' else 'waiting' end,
         failed_at = case when r.delay is null and r.outcome <> 'gone' then v_now end,
-        attempts = r.attempts, due_at = v_now + case when r.outcome = 'gone' then '0' else coalesce(r.pause, r.delay, '0') end,
-        lease = null, lease_until = null, relay = null, tried_at = v_now, last_status = r.status, last_answer = r.answer
+        attempts = r.attempts,
+        due_at = v_now + case when r.outcome in ('gone', 'released') then '0' else coalesce(r.pause, r.delay, '0') end,
+        lease = null, lease_until = null, relay = null,
+        tried_at = case when r.outcome = 'released' then d.tried_at else v_now end,
+        last_status = case when r.outcome = 'released' then d.last_status else r.status end,
+        last_answer = case when r.outcome = 'released' then d.last_answer else r.answer end
     from results as r
     where d.delivery_id = any (array(select o.delivery_id from results as o where o.outcome <> 'delivered'))
       and r.delivery_id = d.delivery_id
@@ -257,7 +261,7 @@ end
 $$;
 
 comment on function walltrack.finish_deliveries(text, jsonb) is
-'Records what became of what a relay has sent. p_results: [{lease, deliveries, outcome: delivered, failed, refused or gone, status, answer, '
+'Records what became of what a relay has sent. p_results: [{lease, deliveries, outcome: delivered, failed, refused, gone or released, status, answer, '
 'retry_after (seconds), reference, closed}]. Results of deliveries that the relay does not hold any more are ignored. Returns the others: '
 'delivered, pending with the time of the next attempt, or dead.';
 

@@ -1,5 +1,6 @@
 -- Retention: deletes alerts that were resolved long ago, with their events and order actions. It never deletes an open alert, nor the one
--- that keeps the resolve of an operator in force. The reconciler deletes healed faults.
+-- that keeps the resolve of an operator in force, nor one of which an enabled target has not been told all. The reconciler deletes healed
+-- faults.
 --
 -- It skips locked rows, and order writes lock only open alerts, so neither waits for the other. `walltrack-alerts purge` commits after
 -- each batch.
@@ -54,6 +55,35 @@ comment on function walltrack.is_resolve_in_force(walltrack.alerts) is
 'Whether a resolved alert is the newest of an order that is still exhausted: without it, the resolve of an operator would not hold.';
 
 
+create or replace function walltrack.undelivered_alerts(p_alert_ids uuid[]) returns setof uuid
+language sql
+stable
+security invoker
+rows 10
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+  select d.alert_id from walltrack.deliveries as d where d.alert_id = any (p_alert_ids)
+  union
+  -- What a cursor has read: see read_events(). After a restore the relay reads from some minutes before the last read again.
+  select e.alert_id
+  from walltrack.alert_events as e
+  where e.alert_id = any (p_alert_ids) and exists (
+    select from walltrack.notification_targets as t
+    cross join lateral walltrack.parse_event_cursor(t.cursor) as c
+    where t.disabled_at is null and e.at >= t.starts_at
+      and case
+        when starts_with(t.cursor, walltrack.cursor_origin()) is false then e.at >= t.read_at - interval '10 minutes'
+        else e.event_id > c.seen_id or (e.cluster_id = walltrack.cluster_id() and not pg_visible_in_snapshot(e.xid, c.seen))
+      end
+  )
+$$;
+
+comment on function walltrack.undelivered_alerts(uuid[]) is
+'Those of the alerts that have an event which an enabled target has not read, or an unfinished delivery, dead ones included.';
+
+
 create or replace function walltrack.purge_batch(
     p_before timestamptz,
     p_after_at timestamptz,
@@ -67,7 +97,7 @@ create or replace function walltrack.purge_batch(
 )
 language plpgsql
 volatile
-security invoker
+security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
@@ -91,6 +121,7 @@ begin
   if not p_dry_run then
     v_ids := array(select a.id from walltrack.alerts as a where a.id = any (v_ids) for update skip locked);
   end if;
+  v_ids := array(select v.id from unnest(v_ids) as v (id) where v.id not in (select walltrack.undelivered_alerts(v_ids)));
   -- The newest alert of an order counts: one that the system resolved after an operator's that is kept has to stay too.
   v_ids := array(
     select a.id
@@ -114,6 +145,45 @@ comment on function walltrack.purge_batch(timestamptz, timestamptz, uuid, int, b
 'Deletes the unneeded alerts among the next p_limit that were resolved before a time; returns where it stopped and how many.';
 
 
+create or replace function walltrack.purge_delivery_history(p_before timestamptz, p_limit int) returns int
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+-- Not before 30 days: after a failover the relay reads events again, and recognizes by these rows what has been delivered.
+declare
+  v_before timestamptz := least(p_before, now() - interval '30 days');
+  v_deleted int;
+begin
+  delete from walltrack.sent_messages as m
+  where m.sent_at < v_before and not exists (select from walltrack.alerts as a where a.id = m.alert_id);
+  delete from walltrack.silences as s where coalesce(s.ended_at, s.ends_at) < v_before;
+  delete from walltrack.finished_deliveries as f
+  where f.delivery_id = any (array(
+    select o.delivery_id
+    from walltrack.notification_targets as t
+    cross join lateral (
+      select d.delivery_id
+      from walltrack.finished_deliveries as d
+      where d.target_id = t.target_id and d.finished_at < v_before
+        and not exists (select from walltrack.alerts as a where a.id = d.alert_id)
+      order by d.finished_at
+      limit greatest(p_limit, 0)
+    ) as o
+    limit greatest(p_limit, 0)
+  ));
+  get diagnostics v_deleted = row_count;
+  return v_deleted;
+end
+$$;
+
+comment on function walltrack.purge_delivery_history(timestamptz, int) is
+'Deletes what became of deliveries before a time, at least 30 days ago, whose alerts are deleted, and old messages and silences; '
+'returns how many deliveries.';
+
+
 create or replace function walltrack.purge_alerts(p_older_than interval, p_limit int default 100000) returns int
 language plpgsql
 volatile
@@ -133,6 +203,7 @@ begin
     exit when v_last_id is null;
     v_sum := v_sum + v_purged;
   end loop;
+  perform walltrack.purge_delivery_history(v_before, p_limit);
   return v_sum;
 end
 $$;

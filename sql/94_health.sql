@@ -79,7 +79,9 @@ begin
   union all
   select c.* from walltrack.health_of_faults(v_reader) as c
   union all
-  select c.* from walltrack.health_of_notification_queue(v_reader, v_usage) as c;
+  select c.* from walltrack.health_of_notification_queue(v_reader, v_usage) as c
+  union all
+  select c.* from walltrack.health_of_deliveries(v_reader) as c;
 end
 $$;
 

@@ -64,7 +64,7 @@ async def listen(
     wanted = _Filter(frozenset(EventKind(kind) for kind in kinds), _at_least(min_severity))
     report = on_state or (lambda _state, _reason: None)
     timing = timing or Timing()
-    dsn = _as_listener(url)
+    dsn = as_listener(url)
     place = _Place(None if after == "beginning" else after, timing.heartbeat)
     connected_before = False
     failures = 0
@@ -100,7 +100,7 @@ async def listen(
 async def current_cursor(url: str) -> str:
     """The current cursor, to be stored before the first event (AlertsError)."""
     try:
-        async with listen_connection(_as_listener(url)) as connection:
+        async with listen_connection(as_listener(url)) as connection:
             cursor = await connection.cursor(row_factory=scalar_row).execute("select walltrack.event_cursor()")
             return str(await cursor.fetchone())
     except psycopg.Error as error:
@@ -144,7 +144,7 @@ def _is_temporary(cause: AlertsError, connected_before: bool) -> bool:
     return isinstance(cause, StandbyError) or (connected_before and isinstance(cause, temporary))
 
 
-def _as_listener(url: str) -> str:
+def as_listener(url: str) -> str:
     """The connection string, completed with keep-alive settings; of several servers it selects the primary."""
     dsn = as_libpq(url)
     given = conninfo_to_dict(dsn)

@@ -1,4 +1,4 @@
-"""Retention: deletes alerts that were resolved long ago, in bounded batches, each in its own transaction."""
+"""Retention: deletes alerts that were resolved long ago, and their deliveries, in bounded batches of one transaction each."""
 
 from __future__ import annotations
 
@@ -46,6 +46,11 @@ def _purge(connection: psycopg.Connection, older_than: str, dry_run: bool, progr
             (before, *place, BATCH, dry_run),
         ).fetchone()
         if row is None or row[1] is None:
-            return Purged(scanned, purged, scanned - purged)
+            break
         place, scanned, purged = (row[0], row[1]), scanned + row[2], purged + row[3]
         progress(scanned, max(total, scanned))
+    while not dry_run:
+        row = connection.execute("select walltrack.purge_delivery_history(%s, %s)", (before, BATCH)).fetchone()
+        if row is None or row[0] < BATCH:
+            break
+    return Purged(scanned, purged, scanned - purged)

@@ -65,7 +65,7 @@ def test_help_prints_brackets_literally() -> None:
     words = [" ".join(text.replace("│", " ").split()) for text in texts]
     for default in ("Default: the cursor of the cursor file, else now.", "[default: (your login name)]", "[default: open]"):
         assert any(default in text for text in words)
-    assert not any("<list" in text for text in words)  # fills half of a terminal
+    assert not any("<list" in text.replace("<list[int]>", "") for text in words)  # fills half of a terminal
 
 
 def run_encoded(url: str, encoding: str, *arguments: str, expect: int = 0) -> tuple[str, str]:

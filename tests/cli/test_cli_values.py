@@ -10,8 +10,8 @@ import typer
 
 from tests.support.bot import Bot
 from tests.support.commands import run, told
-from walltrack_alerts.cli.text import format_duration, format_sol, printable, short_token
 from walltrack_alerts.cli.values import future_time, interval, snooze_interval
+from walltrack_alerts.text import format_duration, format_sol, printable, short_token
 
 pytestmark = pytest.mark.own_server
 

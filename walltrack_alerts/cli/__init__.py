@@ -8,8 +8,13 @@ import typer
 
 from walltrack_alerts.cli.alerts import alerts, orders
 from walltrack_alerts.cli.base import Commands, examples
+from walltrack_alerts.cli.deliveries import deliveries
+from walltrack_alerts.cli.escalation import escalation
 from walltrack_alerts.cli.listening import listen
+from walltrack_alerts.cli.relaying import relay
 from walltrack_alerts.cli.serving import demo, panel, users
+from walltrack_alerts.cli.silences import silences
+from walltrack_alerts.cli.targets import targets
 from walltrack_alerts.cli.upkeep import doctor, downgrade, migrate, purge, reconcile, unwatch, watch
 
 app = typer.Typer(
@@ -26,6 +31,7 @@ app = typer.Typer(
         "alerts list                        list the open alerts",
         "alerts ack 4f1c2a9b                acknowledge one of them",
         "listen                             follow all events live",
+        "relay                              deliver them to your targets",
     ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -54,11 +60,14 @@ app.command(
         "listen --cursor-file place --exec 'notify {alert_id}'",
     )
 )(listen)
+app.command(
+    epilog=examples("relay", "relay --json-logs --metrics-port 9100", "relay --heartbeat-url 'https://hc-ping.com/${HC_CHECK}'")
+)(relay)
 app.command(epilog=examples("reconcile --dry-run", "reconcile"))(reconcile)
 app.command(epilog=examples("purge --older-than '90 days' --dry-run", "purge --older-than '6 months'"))(purge)
 app.command(epilog=examples("doctor", "doctor --json"))(doctor)
 app.command(epilog=examples("downgrade", "downgrade --yes"))(downgrade)
-for group in (alerts, orders, users):
+for group in (alerts, orders, targets, deliveries, silences, escalation, users):
     app.add_typer(group)
 
 

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from walltrack_alerts.cli.base import STYLES
-from walltrack_alerts.cli.text import format_duration, format_sol, one_line, set_cells, short_token, side_of, whole_token
 from walltrack_alerts.models import Alert
+from walltrack_alerts.text import format_duration, format_sol, one_line, set_cells, short_token, side_of, whole_token
 
 COLUMNS = ("id", "severity", "status", "token", "side", "error", "SOL", "age")
 

@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
-from walltrack_alerts.cli.text import UNENCODABLE, printable
 from walltrack_alerts.errors import AlertsError, UsageError, translate
+from walltrack_alerts.text import UNENCODABLE, printable
 
 if TYPE_CHECKING:  # these load SQLAlchemy, psycopg and pydantic, which `--help` does not need
     from walltrack_alerts.database import Database
@@ -181,6 +181,15 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     for name, value in known:
         grid.add_row(Text(name), Text(value))
     out.print(grid)
+
+
+def confirm(question: str) -> None:
+    """Continue only if the operator agrees; without a terminal the command needs --yes."""
+    if not sys.stdin.isatty():
+        raise UsageError("confirmation needs a terminal: nothing was changed\nRun it with --yes.")
+    if not typer.confirm(question, err=True):
+        err.print("Nothing was changed.")
+        raise typer.Exit(1)
 
 
 def say(text: str | Text) -> None:

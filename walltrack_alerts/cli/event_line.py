@@ -7,9 +7,9 @@ from datetime import datetime
 from rich.text import Text
 
 from walltrack_alerts.cli.base import STYLES
-from walltrack_alerts.cli.text import one_line, set_cells, short_token, side_of, whole_token
 from walltrack_alerts.enums import EventKind
 from walltrack_alerts.models import AlertEvent
+from walltrack_alerts.text import one_line, set_cells, short_token, side_of, whole_token
 
 _TOKEN_CELLS = 10
 

@@ -10,8 +10,8 @@ import typer
 from rich.text import Text
 
 from walltrack_alerts.cli.base import AsJson, encode, err, is_terminal, json_line, out, the_database
-from walltrack_alerts.cli.text import printable
 from walltrack_alerts.enums import AlertSeverity, EventKind
+from walltrack_alerts.text import printable
 
 if TYPE_CHECKING:
     from walltrack_alerts.models import AlertEvent

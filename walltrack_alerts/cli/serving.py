@@ -11,10 +11,10 @@ import typer
 
 from walltrack_alerts import passwords
 from walltrack_alerts.cli.base import AsJson, errors, examples, print_json, say, the_database
-from walltrack_alerts.cli.text import one_line
 from walltrack_alerts.cli.values import finite
 from walltrack_alerts.errors import AlertsError
 from walltrack_alerts.passwords import Role
+from walltrack_alerts.text import one_line
 
 if TYPE_CHECKING:
     from walltrack_alerts.ui import PanelSettings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,10 +9,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from walltrack_alerts.cli.base import AsJson, err, is_terminal, out, print_facts, print_json, say, the_database
-from walltrack_alerts.cli.text import printable
+from walltrack_alerts.cli.base import AsJson, confirm, err, is_terminal, out, print_facts, print_json, say, the_database
 from walltrack_alerts.cli.values import columns_of_facts, interval
-from walltrack_alerts.errors import UsageError
+from walltrack_alerts.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,11 +59,7 @@ def _confirm_deletion(installed: Installed) -> None:
     say(f"This deletes {deleted}, the history of order actions, and all rights on alerting. {kept}".rstrip())
     watched = ", ".join(installed.watched)
     say(f"Failed orders of {watched} will raise no alerts; the orders stay." if watched else "No table of orders is watched.")
-    if not sys.stdin.isatty():
-        raise UsageError("confirmation needs a terminal: nothing was changed\nRun it with --yes.")
-    if not typer.confirm("Continue?"):
-        say("Nothing was changed.")
-        raise typer.Exit(1)
+    confirm("Continue?")
 
 
 TableName = Annotated[
@@ -210,7 +204,11 @@ def purge(
     if as_json:
         print_json({**asdict(done), "dry_run": dry_run})
     else:
-        kept = f", {done.kept} kept: their orders still wait, or another session holds them" if done.kept else ""
+        kept = (
+            f", {done.kept} kept: their orders still wait, a target has not been told, or another session holds them"
+            if done.kept
+            else ""
+        )
         say(f"{done.purged} resolved alerts {'would be ' if dry_run else ''}deleted{kept}.")
 
 

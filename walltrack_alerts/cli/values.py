@@ -65,6 +65,16 @@ def future_time(value: str) -> datetime:
     return at
 
 
+def past_time(value: str) -> datetime:
+    """A time that has passed, in the local time zone unless it names another; '18:00' is the last one (BadParameter)."""
+    at = _time(value)
+    if at > datetime.now(UTC) and ":" in value and len(value) <= len("18:00:00"):
+        at -= timedelta(days=1)
+    if at > datetime.now(UTC):
+        raise typer.BadParameter(f"{value!r} is in the future.{_TIME_EXAMPLES}")
+    return at
+
+
 _TIME_EXAMPLES = " Write a time like 18:00 or 2026-01-31T09:00."
 
 
@@ -99,6 +109,42 @@ def columns_of_facts(values: list[str]) -> dict[str, str]:
         if columns.setdefault(fact, column) != column:
             raise typer.BadParameter(f"{fact} has two columns: {columns[fact]} and {column}.")
     return columns
+
+
+def words(value: str) -> list[str]:
+    """The parts of a list with commas, each once (BadParameter if there is none)."""
+    found = list(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
+    if not found:
+        raise typer.BadParameter("The list is empty. Leave the option out to restrict nothing.")
+    return found
+
+
+def placeholder(value: str) -> str:
+    """A placeholder such as ${NAME} (BadParameter).
+
+    The database refuses anything else, too, but its log could keep a secret that was given by mistake. The refusal hides it.
+    """
+    if not re.fullmatch(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}", value):
+        raise typer.BadParameter(
+            "Give the name of an environment variable of the relay in single quotes, e.g. '${WT_SECRET}', not the secret itself."
+        )
+    return value
+
+
+def allowed_user(value: str) -> tuple[str, str]:
+    """The id of a user at the service, and the operator's name, from a text such as '12345=ada' (BadParameter)."""
+    user, _, name = (part.strip() for part in value.partition("="))
+    if not (re.fullmatch("[0-9]+", user, re.ASCII) and name):
+        raise typer.BadParameter(f"{value!r} is not a user. Write the id at the service and the operator's name, e.g. 12345=ada.")
+    return user, name
+
+
+def quiet_hours(value: str) -> dict[str, str]:
+    """Two clock times and a time zone from a text such as '22:00-07:00 Europe/Berlin' (BadParameter)."""
+    hours = re.fullmatch(r"\s*(\d{1,2}:\d\d)\s*-\s*(\d{1,2}:\d\d)\s+(\S+)\s*", value, re.ASCII)
+    if hours is None:
+        raise typer.BadParameter(f"{value!r} is not an hour range with a zone. Write e.g. '22:00-07:00 Europe/Berlin'.")
+    return dict(zip(("from", "until", "zone"), hours.groups(), strict=True))
 
 
 def finite(value: float | None) -> float | None:

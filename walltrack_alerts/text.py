@@ -1,4 +1,4 @@
-"""Text for terminals: untrusted text made safe to print; amounts, ages and times in few characters."""
+"""Text for terminals and chats: untrusted text made safe to show; amounts, ages and times in few characters."""
 
 from __future__ import annotations
 

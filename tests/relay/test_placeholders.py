@@ -1,0 +1,68 @@
+"""Placeholders: what a target's settings name is filled in from the environment and removed from every text."""
+
+from __future__ import annotations
+
+import pytest
+
+from walltrack_alerts.relay.placeholders import (
+    MissingVariableError,
+    missing_variables,
+    redact,
+    resolve,
+    secrets_in,
+    variables,
+)
+
+TOKEN = "123456:AAH-b_c/d+e f"
+ENVIRONMENT = {"TG_TOKEN": TOKEN, "EMPTY": "", "NESTED": "${TG_TOKEN}"}
+
+
+def test_values_replace_placeholders() -> None:
+    assert resolve("https://api/bot${TG_TOKEN}/x", ENVIRONMENT) == f"https://api/bot{TOKEN}/x"
+    assert resolve("$TG_TOKEN ${} ${a-b}", ENVIRONMENT) == "$TG_TOKEN ${} ${a-b}"
+
+
+def test_values_are_not_resolved_again() -> None:
+    assert resolve("${NESTED}", ENVIRONMENT) == "${TG_TOKEN}"
+
+
+def test_all_missing_variables_are_named() -> None:
+    with pytest.raises(MissingVariableError, match=r"^environment variables GONE, EMPTY are not set$") as caught:
+        resolve(f"{TOKEN}/${{GONE}}/${{EMPTY}}/${{GONE}}", ENVIRONMENT)
+    assert caught.value.names == ("GONE", "EMPTY")
+    assert TOKEN not in str(caught.value)
+
+
+def test_variables_of_nested_settings_are_found() -> None:
+    settings = {"url": "https://${HOST}/${TG_TOKEN}", "secrets": ["${A}", "${B}"], "allow": {"${KEY}": 1}, "port": 3}
+    assert variables(settings) == ("HOST", "TG_TOKEN", "A", "B")
+    assert missing_variables(settings, ENVIRONMENT) == ("HOST", "A", "B")
+    assert secrets_in(settings, ENVIRONMENT) == (TOKEN,)
+
+
+@pytest.mark.parametrize(
+    "shown", [TOKEN, "123456%3AAAH-b_c%2Fd%2Be%20f", "123456%3aAAH-b_c/d%2be%20f", "123456%3AAAH-b_c%2Fd%2Be+f", TOKEN.lower()]
+)
+def test_every_spelling_of_a_secret_is_removed(shown: str) -> None:
+    assert redact(f"cannot reach https://x/bot{shown}/send", [TOKEN]) == "cannot reach https://x/bot***/send"
+
+
+def test_a_signing_secret_without_its_prefix_is_removed() -> None:
+    assert redact("key MfKQ9r8G+abc= refused", ["whsec_MfKQ9r8G+abc="]) == "key *** refused"
+
+
+def test_escaped_quotes_do_not_hide_a_secret() -> None:
+    assert redact(r'{"password": "so\"so\nlong"}', ['so"so\nlong']) == '{"password": "***"}'
+
+
+def test_a_cut_secret_at_the_end_is_removed() -> None:
+    assert redact("you sent 123456:AAH-b", [TOKEN]) == "you sent ***"
+    assert redact("you sent 12", [TOKEN]) == "you sent 12"
+
+
+def test_one_secret_within_another_leaves_no_rest() -> None:
+    assert redact("abcdefgh abcd", ["abcd", "abcdefgh"]) == "*** ***"
+
+
+def test_short_values_leave_a_text_readable() -> None:
+    assert redact("a banana", ["a", ""]) == "a banana"

@@ -1,0 +1,131 @@
+"""Apprise: mail, push and the many chat services that it knows. Every service gets the plain text, which is inert in all of them.
+
+Apprise blocks, so it runs in threads. Its own retries and its throttle are off: the database decides when to try again. A timeout
+means that Apprise has stopped waiting; the message may arrive later and is sent again, at least once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from walltrack_alerts.errors import AlertsError
+from walltrack_alerts.relay.channels import Claim, Context, Outcome, Result, Target
+from walltrack_alerts.relay.messages import Message, alert_message, digest_message
+from walltrack_alerts.relay.placeholders import PLACEHOLDER, resolve
+
+if TYPE_CHECKING:
+    from apprise import AppriseAsset, AppriseResult
+
+_FILLED = "WALLTRACKPLACEHOLDER"  # stands for the value of a variable where Apprise parses a URL
+_SECONDS = 20.0  # for one attempt; below LONGEST_ATTEMPT of the relay
+_TYPES = {"critical": "failure", "high": "warning", "warning": "warning"}
+
+
+class AppriseChannel:
+    """Sends the messages of one target."""
+
+    def __init__(self, target: Target, context: Context) -> None:
+        self._panel_url = context.panel_url
+        self._url = resolve(target.config["url"], context.environ).strip()
+
+    async def send(self, claim: Claim) -> Result:
+        """Send a message; updates are messages of their own (AlertsError)."""
+        now = datetime.now(UTC)
+        if claim.item is not None:
+            message, kind = alert_message(claim.item, self._panel_url, now), _type(claim.item["alert"])
+        else:
+            assert claim.digest is not None
+            message, kind = digest_message(claim.digest, self._panel_url, now), _type_of_digest(claim.digest)
+        return await asyncio.get_running_loop().run_in_executor(_threads(), _notify, self._url, message, kind)
+
+
+def open_channel(target: Target, context: Context) -> AppriseChannel:
+    """The channel of a target of kind apprise (MissingVariableError)."""
+    return AppriseChannel(target, context)
+
+
+def literal_secrets(url: str) -> list[str]:
+    """The names of the parts of a URL that Apprise takes for secrets and that are no placeholders; none if it cannot tell."""
+    from apprise import Apprise
+
+    service = Apprise.instantiate(PLACEHOLDER.sub(_FILLED, url), asset=_asset())
+    parts = {} if service is None else {**service.template_tokens, **service.template_args}
+    values = {name: getattr(service, part.get("map_to", name), None) for name, part in parts.items() if part.get("private")}
+    return [name for name, value in values.items() if isinstance(value, str) and value and _FILLED not in value]
+
+
+def _notify(url: str, message: Message, kind: str) -> Result:
+    """Send a message to one service and wait for it (AlertsError)."""
+    try:
+        from apprise import Apprise, NotifyFormat, NotifyType
+    except ImportError:
+        raise AlertsError("targets of Apprise need the extra: pip install 'walltrack-alerts[apprise]'") from None
+    service = Apprise.instantiate(url, asset=_asset())
+    if service is None:
+        raise AlertsError("Apprise does not accept the URL of the target")
+    service.retry = 0
+    service.request_rate_per_sec = 0.0
+    # Where the service takes Markdown, Apprise would escape the signs of the link, too, and so break it.
+    is_markdown = service.resolve_format(NotifyFormat.TEXT) is NotifyFormat.MARKDOWN
+    result = Apprise([service], asset=_asset()).notify(
+        body=(message.text or message.title).replace("\n", "  \n" if is_markdown else "\n"),
+        title=message.title,
+        notify_type=NotifyType(kind),
+        body_format=NotifyFormat.MARKDOWN if is_markdown else NotifyFormat.TEXT,
+        timeout=_SECONDS,
+    )
+    return _result(result)
+
+
+def _result(result: AppriseResult) -> Result:
+    """Apprise hides the status of HTTP, but says what it was in its warnings."""
+    from apprise import AppriseResultStatus
+
+    said = "; ".join(dict.fromkeys(entry.message for entry in result.logs()))
+    if result.status is AppriseResultStatus.SUCCESS:
+        return Result(Outcome.DELIVERED, answer="sent")
+    if result.status is AppriseResultStatus.TIMEOUT:
+        return Result(Outcome.FAILED, answer=f"no answer within {_SECONDS:g} s; the message may have arrived")
+    return Result(Outcome.FAILED, answer=said or "Apprise could not send the message and does not say why")
+
+
+def _type(alert: Mapping[str, Any]) -> str:
+    """Apprise's type of a notification, which becomes a colour or an icon."""
+    return "success" if alert.get("status") == "resolved" else _TYPES.get(str(alert.get("severity")), "info")
+
+
+def _type_of_digest(digest: Mapping[str, Any]) -> str:
+    groups = digest.get("groups") or [{}]
+    return _TYPES.get(str(groups[0].get("severity")), "info")  # critical stands first
+
+
+@lru_cache(maxsize=1)
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(8, thread_name_prefix="apprise")
+
+
+@lru_cache(maxsize=1)
+def _asset() -> AppriseAsset:
+    """Settings of Apprise: nothing on disk, no pictures of its site, no redirects, no retries, no log but that of each result."""
+    from apprise import AppriseAsset, PersistentStoreMode
+
+    logging.getLogger("apprise").propagate = False
+    logging.getLogger("apprise").addHandler(logging.NullHandler())
+    return AppriseAsset(
+        app_id="walltrack-alerts",
+        app_desc="walltrack-alerts",
+        app_url="",
+        async_mode=False,
+        default_service_retry=0,
+        http_redirects=False,
+        image_url_logo="",
+        image_url_mask="",
+        interpret_emojis=False,
+        storage_mode=PersistentStoreMode.MEMORY,
+    )

@@ -1,0 +1,84 @@
+"""`${NAME}` in the settings of a target: the relay fills in its environment variables, and removes their values from texts."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from urllib.parse import quote, quote_plus
+
+from walltrack_alerts.errors import AlertsError
+
+HIDDEN = "***"
+"""What stands for a secret in a redacted text."""
+
+PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+"""A placeholder; its group is the name of the variable."""
+
+_SHORTEST = 4  # a value of fewer characters is no secret, and its removal would leave no text to read
+
+
+class MissingVariableError(AlertsError):
+    """Variables that a target names are not set, or empty, in the environment; `names` are their names."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = tuple(names)
+        which, verb = ("variable", "is") if len(self.names) == 1 else ("variables", "are")
+        super().__init__(f"environment {which} {', '.join(self.names)} {verb} not set")
+
+
+def variables(settings: object) -> tuple[str, ...]:
+    """The names of all variables in a text, or in the texts of a JSON value; each once, in their order."""
+    return tuple(dict.fromkeys(name for text in _texts(settings) for name in PLACEHOLDER.findall(text)))
+
+
+def resolve(text: str, environ: Mapping[str, str]) -> str:
+    """The text with its placeholders replaced (MissingVariableError). Values are not searched for further placeholders."""
+    if missing := missing_variables(text, environ):
+        raise MissingVariableError(missing)
+    return PLACEHOLDER.sub(lambda found: environ[found[1]], text)
+
+
+def missing_variables(settings: object, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The names of the variables of a text or a JSON value that are unset or empty."""
+    return tuple(name for name in variables(settings) if not environ.get(name))
+
+
+def secrets_in(settings: object, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The values of all variables that are named in a text or a JSON value, for redact()."""
+    return tuple(environ[name] for name in variables(settings) if environ.get(name))
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """The text without the secrets, also where they are escaped for a URL or JSON. Redact a text before cutting it.
+
+    An answer may have been cut in the middle of a secret, so the beginning of one at the end of the text is removed, too.
+    """
+    forms = sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True)
+    if not forms:
+        return text
+    text = re.sub("|".join(map(re.escape, forms)), HIDDEN, text, flags=re.IGNORECASE)
+    for form in forms:
+        for length in range(min(len(form) - 1, len(text)), _SHORTEST - 1, -1):
+            if text.endswith(form[:length]):
+                return text[:-length] + HIDDEN
+    return text
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """The spellings of a secret; a signing secret is also used without its prefix."""
+    for part in {secret, secret.strip(), secret.strip().removeprefix("whsec_")}:
+        if len(part) >= _SHORTEST:
+            yield from (part, quote(part), quote(part, safe=""), quote_plus(part), json.dumps(part)[1:-1])
+
+
+def _texts(value: object) -> Iterator[str]:
+    """All texts of a JSON value, the keys of objects excepted."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _texts(each)

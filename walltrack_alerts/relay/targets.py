@@ -1,0 +1,300 @@
+"""Targets, their deliveries, silences and escalation steps, as the command line manages them: one statement per function.
+
+Errors are subclasses of AlertsError; InvalidTargetError and UnknownTargetError are the frequent ones.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, time, timedelta
+from typing import Any
+from uuid import UUID
+
+from walltrack_alerts.enums import AlertSeverity, AlertStatus, EventKind
+from walltrack_alerts.errors import InvalidTargetError, UnknownTargetError
+from walltrack_alerts.models import UtcTime, _Row
+from walltrack_alerts.service import AlertService
+
+
+class TargetState(_Row):
+    """A target: one row of walltrack.target_states with its filters."""
+
+    target_id: int
+    name: str
+    kind: str
+    address: str
+    """Where it sends to, without anything that may be secret."""
+
+    min_severity: AlertSeverity
+    kinds: list[EventKind] | None = None
+    order_types: list[str] | None = None
+    tokens: list[str] | None = None
+    alert_types: list[str] | None = None
+    include_simulated: bool = False
+    quiet_from: time | None = None
+    quiet_until: time | None = None
+    quiet_zone: str | None = None
+    step: int = 0
+    is_enabled: bool
+    disabled_at: UtcTime | None = None
+    disabled_reason: str | None = None
+    created_at: UtcTime
+    created_by: str | None = None
+    pending: int
+    dead: int
+    oldest_pending_at: UtcTime | None = None
+    last_success_at: UtcTime | None = None
+    last_failure_at: UtcTime | None = None
+    last_answer: str | None = None
+    unread: int = 0
+    """Events that the relay has not read for this target; at most 10,000 are counted."""
+
+    @property
+    def quiet_hours(self) -> str | None:
+        """'22:00-07:00 Europe/Berlin', or None."""
+        if self.quiet_from is None or self.quiet_until is None:
+            return None
+        return f"{self.quiet_from:%H:%M}-{self.quiet_until:%H:%M} {self.quiet_zone}"
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether its last attempt failed, and what failed has not arrived since."""
+        return self.last_failure_at is not None and (self.last_success_at is None or self.last_failure_at > self.last_success_at)
+
+
+class Delivery(_Row):
+    """One row of walltrack.undelivered: what has not arrived, and why."""
+
+    delivery_id: int
+    target: str
+    event_id: int
+    kind: EventKind | None = None
+    alert_id: UUID
+    severity: AlertSeverity | None = None
+    title: str | None = None
+    state: str
+    attempts: int
+    due_at: UtcTime
+    last_status: int | None = None
+    last_answer: str | None = None
+    created_at: UtcTime
+    why: str
+
+
+class Silence(_Row):
+    """One row of walltrack.silences. A matcher that is None matches everything."""
+
+    silence_id: int
+    token: str | None = None
+    error: str | None = None
+    order_type: str | None = None
+    severity: AlertSeverity | None = None
+    alert_type: str | None = None
+    reason: str
+    created_by: str
+    created_at: UtcTime
+    ends_at: UtcTime
+    ended_at: UtcTime | None = None
+    ended_by: str | None = None
+
+    @property
+    def matchers(self) -> dict[str, str]:
+        """The matchers that are given, by name."""
+        values = self.model_dump(include={"token", "error", "order_type", "severity", "alert_type"}, exclude_none=True)
+        return {name: str(value) for name, value in values.items()}
+
+
+class EscalationStep(_Row):
+    """One row of walltrack.escalation_steps: events 'escalated' for alerts of a severity that stay in a status."""
+
+    severity: AlertSeverity
+    status: AlertStatus
+    step: int
+    after: timedelta
+    repeat_every: timedelta | None = None
+    repeats: int = 0
+
+
+_STATES = """
+select s.*, s.target as name, t.kinds, t.order_types, t.tokens, t.alert_types, t.include_simulated, t.quiet_from, t.quiet_until,
+  t.quiet_zone
+from walltrack.target_states as s
+inner join walltrack.notification_targets as t on t.target_id = s.target_id
+"""
+
+
+async def add_target(
+    service: AlertService,
+    name: str,
+    kind: str,
+    config: Mapping[str, Any],
+    filters: Mapping[str, Any],
+    since: datetime | None,
+    by: str,
+) -> TargetState:
+    """Add a target, from now on or from the events at and after `since` (InvalidTargetError, nothing changed)."""
+    if kind == "apprise":
+        _refuse_literal_secrets(str(config.get("url")))
+    rows = await service.rows(
+        "select name from walltrack.add_target("
+        ":name, :kind, cast(:config as jsonb), cast(:filters as jsonb), cast(:since as timestamptz), :by)",
+        name=name,
+        kind=kind,
+        config=json.dumps(config),
+        filters=json.dumps(filters),
+        since=since,
+        by=by,
+    )
+    return await target_state(service, rows[0]["name"])
+
+
+def _refuse_literal_secrets(url: str) -> None:
+    """Refuse a URL of Apprise with secrets in it (InvalidTargetError). Only Apprise, an extra, knows where they are."""
+    with suppress(ImportError):
+        from walltrack_alerts.relay.channels.apprise import literal_secrets
+
+        if found := literal_secrets(url):
+            raise InvalidTargetError(
+                f"the URL holds a secret ({', '.join(found)}), which would be stored in the database; nothing was changed\n"
+                "Put it into an environment variable of the relay, and write '${NAME}' in its place."
+            )
+
+
+async def target_states(service: AlertService) -> list[TargetState]:
+    """All targets by name."""
+    return [TargetState(**row) for row in await service.rows(_STATES + "order by s.target")]
+
+
+async def target_state(service: AlertService, name: str) -> TargetState:
+    """One target (UnknownTargetError)."""
+    rows = await service.rows(_STATES + "where s.target = lower(btrim(:name))", name=name)
+    if not rows:
+        raise UnknownTargetError(f"there is no target {name!r}\n`walltrack-alerts targets list` shows them all.")
+    return TargetState(**rows[0])
+
+
+async def target_config(service: AlertService, target_id: int) -> dict[str, Any]:
+    """The settings of a target, with placeholders; only the owner of alerting and the relay may read them."""
+    rows = await service.rows("select config from walltrack.notification_targets where target_id = :id", id=target_id)
+    config: dict[str, Any] = rows[0]["config"] if rows else {}
+    return config
+
+
+async def disable_target(service: AlertService, name: str, reason: str, by: str) -> TargetState:
+    """Deliver nothing to a target until it is enabled again (UnknownTargetError)."""
+    await service.rows("select walltrack.disable_target(:name, :reason, :by)", name=name, reason=reason, by=by)
+    return await target_state(service, name)
+
+
+async def enable_target(service: AlertService, name: str, since: datetime | None) -> TargetState:
+    """Deliver to a target again, from now on or from the events at and after `since` (UnknownTargetError)."""
+    await service.rows("select walltrack.enable_target(:name, cast(:since as timestamptz))", name=name, since=since)
+    return await target_state(service, name)
+
+
+async def remove_target(service: AlertService, name: str) -> None:
+    """Remove a target with its deliveries, the delivered ones included (UnknownTargetError)."""
+    await service.rows("select walltrack.remove_target(:name)", name=name)
+
+
+async def undelivered(service: AlertService, *, dead: bool, target: str | None, limit: int | None) -> list[Delivery]:
+    """What has not arrived, oldest first; `dead` leaves only what the relay no longer tries (UnknownTargetError)."""
+    rows = await service.rows(
+        "select * from walltrack.undelivered where (state = 'dead' or not :dead) "
+        "and (cast(:target as text) is null or target = lower(btrim(:target))) order by delivery_id limit :limit",
+        dead=dead,
+        target=target,
+        limit=limit,
+    )
+    if target is not None and not rows:
+        await target_state(service, target)
+    return [Delivery(**row) for row in rows]
+
+
+async def replay_deliveries(service: AlertService, ids: Sequence[int], by: str) -> int:
+    """Send dead deliveries again, with as many attempts as new ones; returns how many (UnknownTargetError, nothing changed)."""
+    return await _count(service, "select walltrack.replay_deliveries(cast(:ids as bigint[]), :by) as done", ids, by)
+
+
+async def drop_deliveries(service: AlertService, ids: Sequence[int], by: str) -> int:
+    """Give dead deliveries up; returns how many (UnknownTargetError, nothing changed)."""
+    return await _count(service, "select walltrack.drop_deliveries(cast(:ids as bigint[]), :by) as done", ids, by)
+
+
+async def silences(service: AlertService, *, ended: bool) -> list[Silence]:
+    """The silences in force, or all of them; the one that ends first comes first."""
+    view = "silences" if ended else "active_silences"
+    return [Silence(**row) for row in await service.rows(f"select * from walltrack.{view} order by ends_at, silence_id")]  # noqa: S608
+
+
+async def add_silence(
+    service: AlertService, matchers: Mapping[str, str], reason: str, until: datetime | None, how_long: str | None, by: str
+) -> Silence:
+    """Mute what matches all matchers, until a time or for an interval of PostgreSQL (InvalidTargetError)."""
+    rows = await service.rows(
+        "select * from walltrack.add_silence(cast(:matchers as jsonb), :reason, "
+        "coalesce(cast(:until as timestamptz), now() + cast(:how_long as interval)), :by)",
+        matchers=json.dumps(dict(matchers)),
+        reason=reason,
+        until=until,
+        how_long=how_long,
+        by=by,
+    )
+    return Silence(**rows[0])
+
+
+async def end_silence(service: AlertService, silence_id: int, by: str) -> Silence:
+    """End a silence now; what it muted is not delivered later (UnknownTargetError)."""
+    rows = await service.rows("select * from walltrack.end_silence(:id, :by)", id=silence_id, by=by)
+    return Silence(**rows[0])
+
+
+async def escalation_steps(service: AlertService) -> list[EscalationStep]:
+    """All steps: critical first, active before acknowledged, in their order."""
+    rows = await service.rows(
+        "select * from walltrack.escalation_steps order by walltrack.severity_rank(severity), status desc, step"
+    )
+    return [EscalationStep(**row) for row in rows]
+
+
+async def escalation_step(service: AlertService, severity: str, status: str, step: int) -> EscalationStep:
+    """One step (UnknownTargetError)."""
+    for found in await escalation_steps(service):
+        if (found.severity, found.status, found.step) == (severity, status, step):
+            return found
+    raise UnknownTargetError(
+        f"there is no step {step} of {severity} alerts that are {status}\n`walltrack-alerts escalation list` shows all steps."
+    )
+
+
+async def set_escalation_step(
+    service: AlertService, severity: str, status: str, step: int, after: str, every: str | None, repeats: int
+) -> EscalationStep:
+    """Add or change a step; `after` and `every` are intervals of PostgreSQL (InvalidTargetError)."""
+    rows = await service.rows(
+        "select * from walltrack.set_escalation_step("
+        ":severity, :status, :step, cast(:after as interval), cast(:every as interval), :repeats)",
+        severity=str(severity),
+        status=status,
+        step=step,
+        after=after,
+        every=every,
+        repeats=repeats,
+    )
+    return EscalationStep(**rows[0])
+
+
+async def remove_escalation_step(service: AlertService, severity: str, status: str, step: int) -> None:
+    """Remove a step (UnknownTargetError)."""
+    await service.rows(
+        "select walltrack.remove_escalation_step(:severity, :status, :step)", severity=str(severity), status=status, step=step
+    )
+
+
+async def _count(service: AlertService, statement: str, ids: Sequence[int], by: str) -> int:
+    """How many deliveries a statement has changed."""
+    rows = await service.rows(statement, ids=list(ids), by=by)
+    done: int = rows[0]["done"]
+    return done
