@@ -11,8 +11,8 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from tests.bot import Bot
-from tests.test_cli import run
+from tests.support.bot import Bot
+from tests.support.commands import run
 
 pytestmark = pytest.mark.own_server
 
