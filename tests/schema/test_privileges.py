@@ -54,7 +54,8 @@ def test_the_bot_needs_no_right_on_alerts(bot: Bot, as_role: Bot, role: str) -> 
 READS = [
     "alerts", "alert_events", "order_actions", "alert_faults", "watched_tables", "open_alerts", "alert_counts", "alert_summary",
     "alert_timeline", "alerts_version", "list_alerts()", "changed_alerts(array[gen_random_uuid()])",
-    "median_seconds_to_acknowledge()",
+    "median_seconds_to_acknowledge()", "deliveries", "finished_deliveries", "sent_messages", "message_answers", "silences",
+    "escalation_steps", "relays", "relay_duties", "chat_pace", "active_silences", "undelivered", "target_states",
 ]  # fmt: skip
 
 
@@ -122,6 +123,74 @@ def test_each_kind_of_role_has_only_its_rights(bot: Bot, as_role: Bot, role: str
         as_role.execute("select * from walltrack.alerts")
 
 
+DELIVERY_CALLS = {
+    "fan_out_events()": "relay",
+    "claim_deliveries('r', '{}')": "relay",
+    "finish_deliveries('r', '[]')": "relay",
+    "answer_message(1, 'x', 'acknowledge', '1')": "relay",
+    "relay_seen('r', 'h', 1, '1')": "relay",
+    "take_duty('d', 'r', '1 min')": "relay",
+    "relay_stopped('r')": "relay",
+    "add_silence('{\"token\": \"BONK\"}', 'r', now() + interval '1 hour', 'ada')": "operator",
+    "end_silence((select min(silence_id) from walltrack.silences), 'ada')": "operator",
+    "replay_deliveries('{}', 'ada')": "operator",
+    "drop_deliveries('{}', 'ada')": "operator",
+}
+
+
+@pytest.mark.parametrize("kind", ["reader", "operator", "raiser", "relay"])
+def test_deliveries_are_for_relays_and_operators(bot: Bot, as_role: Bot, role: str, kind: str) -> None:
+    bot.execute("select walltrack.grant_access(%s, %s)", (role, kind))
+    for call, allowed in DELIVERY_CALLS.items():
+        if allowed == kind:
+            as_role.execute(f"select * from walltrack.{call}")
+        else:
+            with pytest.raises(DENIED):
+                as_role.execute(f"select * from walltrack.{call}")
+    for columns in ("config", "*"):
+        if kind == "relay":
+            as_role.execute(f"select {columns} from walltrack.notification_targets")
+        else:
+            with pytest.raises(DENIED):
+                as_role.execute(f"select {columns} from walltrack.notification_targets")
+    for statement in (
+        "select walltrack.add_target('t', 'terminal', '{}')",
+        "select walltrack.remove_target('t')",
+        "update walltrack.deliveries set state = 'dead'",
+        "delete from walltrack.finished_deliveries",
+        "insert into walltrack.silences (token, reason, created_by, ends_at) values ('x', 'x', 'x', now())",
+        "update walltrack.escalation_steps set repeats = 0",
+    ):
+        with pytest.raises(DENIED):
+            as_role.execute(statement)
+
+
+def test_an_upgrade_renews_what_was_granted_before(bot: Bot, as_role: Bot, role: str) -> None:
+    """An earlier version knew neither targets nor silences."""
+    bot.execute("select walltrack.grant_access(%s, 'operator')", (role,))
+    bot.execute(
+        f"revoke select on walltrack.deliveries, walltrack.finished_deliveries, walltrack.notification_targets from {role}; "
+        f"revoke execute on function walltrack.add_silence, walltrack.format_utc from {role}"
+    )
+    with pytest.raises(DENIED):
+        as_role.execute("select * from walltrack.alert_timeline")
+    bot.execute("select walltrack.renew_grants()")
+    for relation in READS:
+        as_role.execute(f"select count(*) from walltrack.{relation}")
+    as_role.execute("select walltrack.add_silence('{\"token\": \"BONK\"}', 'known', now() + interval '1 hour', 'ada')")
+    with pytest.raises(DENIED):
+        as_role.execute("select config from walltrack.notification_targets")
+
+
+def test_default_privileges_do_not_show_configurations(bot: Bot, as_role: Bot, role: str) -> None:
+    bot.execute(f"grant usage on schema walltrack to {role}; grant select on walltrack.notification_targets to {role}")
+    as_role.execute("select config from walltrack.notification_targets")
+    bot.execute("select walltrack.narrow_grants()")
+    as_role.execute("select name from walltrack.notification_targets")
+    with pytest.raises(DENIED):
+        as_role.execute("select config from walltrack.notification_targets")
+
+
 def test_an_unknown_kind_of_role_is_refused(bot: Bot, role: str) -> None:
     with pytest.raises(psycopg.Error) as caught:
         bot.execute("select walltrack.grant_access(%s, 'god')", (role,))
@@ -176,7 +245,11 @@ def test_row_level_security_is_on_where_asked_and_not_forced(db: psycopg.Connect
         "select relname, relrowsecurity, relforcerowsecurity from pg_class where relnamespace = 'walltrack'::regnamespace "
         "and relkind = 'r' and relname not in ('orders', 'order_status_log') order by 1"
     )
-    names = ("alert_events", "alert_faults", "alerts", "alerts_version", "given_usage", "order_actions", "watched_tables")
+    names = (
+        "alert_events", "alert_faults", "alerts", "alerts_version", "chat_pace", "deliveries", "escalation_steps",
+        "finished_deliveries", "given_usage", "message_answers", "notification_targets", "order_actions", "relay_duties",
+        "relays", "sent_messages", "silences", "watched_tables",
+    )  # fmt: skip
     assert db.execute(secured).fetchall() == [(name, False, False) for name in names]
     for _ in range(2):
         db.execute("select walltrack.enable_row_security()")
