@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.bot import Bot
 from tests.deliveries.relay import Claim, Desk, Relay
+from tests.support.bot import Bot
 
 
 def storm(bot: Bot, count: int, order_type: str = "exit", error: str = "slippage {0} %") -> None:

@@ -6,8 +6,8 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from tests.bot import TOKEN, Bot
 from tests.deliveries.relay import Desk, Relay
+from tests.support.bot import TOKEN, Bot
 
 
 def silence(desk: Desk, reason: str = "known", hours: float = 1, **matchers: str | None) -> int:

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from tests.bot import TOKEN, Bot
 from tests.deliveries.relay import Desk, Relay
+from tests.support.bot import TOKEN, Bot
 
 HOOK = {"url": "https://hooks.example/in/${KEY}?x=literal", "secrets": ["${NEW}", "${OLD}"], "allow_private": True}
 CHAT = {"chat": -100123, "token": "${TOKEN}", "api_url": "http://localhost:8081", "allow": {"12345": "ada"}}
