@@ -190,6 +190,7 @@ async def test_another_reason_is_written_as_a_reply(desk: Desk) -> None:
         desk.server.write("no reply")
         desk.server.write("  moved the\nposition  ", user=BOB, reply_to=question)
         await until(lambda: not desk.alert.is_open and not desk.server.buttons(message))
+        await until(lambda: len(desk.server.messages) == 3)  # the alert, the question, what came of it; nothing for the stranger
     assert (desk.alert.resolved_by, desk.alert.resolution) == ("bob", "moved the position")
 
 
@@ -233,6 +234,18 @@ async def test_presses_wait_for_a_relay_and_are_confirmed_at_its_stop(desk: Desk
     async with desk.polling():
         await until(lambda: len(desk.server.called("getUpdates")) > 2)
     assert len(desk.server.called("answerCallbackQuery")) == 1
+
+
+async def test_a_relay_that_stops_confirms_what_it_has_handled(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(button_polling, "_BACKOFF", (60,))
+    message = await desk.raise_alert()
+    async with desk.polling():
+        await until(lambda: desk.server.called("getUpdates"))
+        desk.server.faults["getUpdates"] += [Refused(500, "Internal Server Error")]
+        await desk.answer(desk.server.press(message, "Acknowledge"))
+        await until(lambda: desk.lines)
+        assert desk.server.unconfirmed == 1
+    assert desk.server.unconfirmed == 0
 
 
 async def test_one_relay_polls_and_another_takes_over(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
