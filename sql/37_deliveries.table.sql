@@ -26,7 +26,6 @@ create table walltrack.deliveries (
     last_answer text,
     failed_at timestamptz,
     created_at timestamptz not null default clock_timestamp(),
-    constraint deliveries_are_made_once unique (target_id, event_id),
     constraint deliveries_state_is_known check (state in ('waiting', 'pending', 'sending', 'dead')),
     constraint deliveries_attempts_are_not_negative check (attempts >= 0),
     constraint deliveries_lease_is_complete check (num_nonnulls(lease, lease_until, relay) in (0, 3)),
@@ -35,13 +34,16 @@ create table walltrack.deliveries (
     constraint deliveries_answers_are_short check (length(last_answer) <= 500)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
--- A queue has one head: the index refuses a second one.
-create unique index deliveries_one_pending_per_queue on walltrack.deliveries (target_id, alert_id) where state = 'pending';
-create index deliveries_due on walltrack.deliveries (target_id, due_at, delivery_id) where state = 'pending';
-create index deliveries_sending on walltrack.deliveries (target_id, alert_id) where state = 'sending';
-create index deliveries_leased on walltrack.deliveries (lease_until, delivery_id) where state = 'sending';
+-- A look-up can use exactly one of these indexes, whatever the statistics say: a condition such as due_at > '-infinity' is true for each row
+-- and stands only in the queries that its index is for.
+create unique index deliveries_are_made_once on walltrack.deliveries (event_id, target_id) where event_id > 0;
+create index deliveries_due on walltrack.deliveries (target_id, due_at, delivery_id) where state = 'pending' and due_at > '-infinity';
 create index deliveries_in_queue on walltrack.deliveries (alert_id, target_id, event_id) where state <> 'dead';
-create index deliveries_dead on walltrack.deliveries (alert_id) where state = 'dead';
+create index deliveries_sending on walltrack.deliveries (target_id, alert_id) where lease is not null;
+create index deliveries_leased on walltrack.deliveries (lease_until, delivery_id) where lease_until > '-infinity';
+create index deliveries_dead on walltrack.deliveries (alert_id) where failed_at is not null;
+-- A queue has one head: this one refuses a second.
+create unique index deliveries_one_pending_per_queue on walltrack.deliveries (target_id, alert_id) where state = 'pending';
 
 -- The fencing token: each claim gets a new one for each message.
 create sequence walltrack.deliveries_lease_seq as bigint owned by walltrack.deliveries.lease;

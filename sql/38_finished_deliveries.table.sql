@@ -14,14 +14,15 @@ create table walltrack.finished_deliveries (
     finished_by text,
     reason text,
     digest_id bigint,
-    constraint finished_deliveries_are_made_once unique (target_id, event_id),
     constraint finished_deliveries_state_is_known check (state in ('delivered', 'dropped', 'cancelled', 'silenced')),
     constraint finished_deliveries_dropped_by_an_actor check ((state = 'dropped') = (finished_by is not null)),
     constraint finished_deliveries_unsent_have_a_reason check ((state in ('cancelled', 'silenced')) = (reason is not null)),
     constraint finished_deliveries_only_sent_ones_have_a_digest check (digest_id is null or state = 'delivered')
 );
 
-create index finished_deliveries_of_target on walltrack.finished_deliveries (target_id, finished_at);
+-- Each look-up can use exactly one of them, see deliveries.
+create unique index finished_deliveries_are_made_once on walltrack.finished_deliveries (event_id, target_id) where event_id > 0;
+create index finished_deliveries_of_target on walltrack.finished_deliveries (target_id, finished_at) where finished_at > '-infinity';
 create index finished_deliveries_of_alert on walltrack.finished_deliveries (alert_id);
 
 -- At every upgrade:

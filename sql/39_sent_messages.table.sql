@@ -10,7 +10,7 @@ create table walltrack.sent_messages (
     primary key (target_id, reference)
 );
 
-create index sent_messages_of_alert on walltrack.sent_messages (alert_id, target_id, sent_at);
+create index sent_messages_of_alert on walltrack.sent_messages (alert_id);
 
 -- At every upgrade:
 

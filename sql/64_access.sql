@@ -119,7 +119,7 @@ as $$
         'tg_watched__truncated', 'trigger_search_path', 'trim_to_null', 'type_name', 'types_unchanged_expression',
         'unchanged_expression', 'undelivered_alerts', 'unread_events', 'unread_tables', 'unreadable_facts', 'unused_xid',
         'unwatch_orders', 'unwatched_successors', 'waiting_reason', 'waiting_totals', 'wanted_events', 'was_told',
-        'watch_orders', 'watched_root', 'write_guard', 'write_order_status'
+        'watch_orders', 'watched_root', 'write_guard', 'write_order_status', 'yield_heads'
       )
       or p.prosrc like '%walltrack.sync_order(%'
     )

@@ -2,7 +2,10 @@
 -- transaction that advances the cursor of the target, so none is lost and none is made twice, whenever the relay dies.
 --
 -- Locks: first targets, then chat_pace, then deliveries in the order of their ids. fan_out_events() waits for none of them: it skips a target
--- that another relay is reading for, and leaves events to the next call where the queue of their alert is busy.
+-- that another relay is reading for, and leaves events to the next call where the queue of their alert is being finished.
+--
+-- Here and below, rows are found by "= any (array)" or in a subquery with OFFSET 0 or LIMIT: a join may be planned the other way round, as a
+-- walk through the whole table, when its statistics are from an idle hour.
 
 create or replace function walltrack.settle_queues(p_target_ids bigint[], p_alert_ids uuid[]) returns void
 language plpgsql
@@ -11,36 +14,65 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
--- The earliest of a queue is its head. A head that is not being sent yet gives way to an earlier one that was replayed.
+declare
+  v_heads bigint[] := array(
+    select h.delivery_id
+    from (select distinct k.target_id, k.alert_id from unnest(p_target_ids, p_alert_ids) as k (target_id, alert_id)) as q
+    cross join lateral (
+      select d.delivery_id, d.state
+      from walltrack.deliveries as d
+      where d.alert_id = q.alert_id and d.target_id = q.target_id and d.state <> 'dead'
+      order by d.event_id
+      limit 1
+    ) as h
+    where h.state = 'waiting'
+      and not exists (
+        select from walltrack.deliveries as d
+        where d.target_id = q.target_id and d.alert_id = q.alert_id and d.lease is not null
+        offset 0
+      )
+  );
 begin
-  update walltrack.deliveries as d
-  set state = 'waiting'
-  from unnest(p_target_ids, p_alert_ids) as q (target_id, alert_id)
-  where d.target_id = q.target_id and d.alert_id = q.alert_id and d.state = 'pending'
-    and exists (
-      select from walltrack.deliveries as o
-      where o.alert_id = q.alert_id and o.target_id = q.target_id and o.event_id < d.event_id and o.state <> 'dead'
-    );
-  update walltrack.deliveries as d
-  set state = 'pending'
-  from (select distinct k.target_id, k.alert_id from unnest(p_target_ids, p_alert_ids) as k (target_id, alert_id)) as q
-  cross join lateral (
-    select o.delivery_id, o.state
-    from walltrack.deliveries as o
-    where o.alert_id = q.alert_id and o.target_id = q.target_id and o.state <> 'dead'
-    order by o.event_id
-    limit 1
-  ) as h
-  where d.delivery_id = h.delivery_id and h.state = 'waiting' and d.state = 'waiting'
-    and not exists (
-      select from walltrack.deliveries as o
-      where o.target_id = q.target_id and o.alert_id = q.alert_id and o.state = 'sending'
-    );
+  if v_heads <> '{}' then
+    update walltrack.deliveries as d set state = 'pending' where d.delivery_id = any (v_heads);
+  end if;
 end
 $$;
 
 comment on function walltrack.settle_queues(bigint[], uuid[]) is
 'Makes the earliest delivery of each queue its head, unless one of it is being sent. The arrays name the target and the alert of each.';
+
+
+create or replace function walltrack.yield_heads(p_target_ids bigint[], p_alert_ids uuid[]) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  v_heads bigint[] := array(
+    select h.delivery_id
+    from unnest(p_target_ids, p_alert_ids) as q (target_id, alert_id)
+    cross join lateral (
+      select d.delivery_id, d.event_id
+      from walltrack.deliveries as d
+      where d.target_id = q.target_id and d.alert_id = q.alert_id and d.state = 'pending'
+      limit 1
+    ) as h
+    where exists (
+      select from walltrack.deliveries as d
+      where d.alert_id = q.alert_id and d.target_id = q.target_id and d.event_id < h.event_id and d.state <> 'dead'
+      offset 0
+    )
+  );
+begin
+  update walltrack.deliveries as d set state = 'waiting' where d.delivery_id = any (v_heads) and d.state = 'pending';
+end
+$$;
+
+comment on function walltrack.yield_heads(bigint[], uuid[]) is
+'Lets the head of a queue wait, unless it is being sent, where an earlier event has come back to the queue.';
 
 
 create or replace function walltrack.hold_queues(
@@ -55,9 +87,9 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
--- A relay that finishes the head of a queue looks for the next one, and would not see one that is being inserted. So the inserting
--- transaction holds the head: FOR KEY SHARE conflicts with the FOR UPDATE of finish_deliveries(), not with a claim. A queue that has
--- deliveries in the later snapshot of the second statement, but none that is held, has just changed its head.
+-- A relay that finishes a delivery looks for the next one of its queue, and would not see one that is being inserted. So the inserting
+-- transaction holds one that is there: FOR KEY SHARE conflicts with the FOR UPDATE of finish_deliveries(), not with a claim. A queue that
+-- has deliveries in the later snapshot of the second statement, but none that is held, is just being finished.
 begin
   held := array(
     select h.alert_id
@@ -65,16 +97,8 @@ begin
     cross join lateral (
       select d.alert_id
       from walltrack.deliveries as d
-      where d.target_id = p_target_id and d.alert_id = q.alert_id and d.state = 'pending'
-      for key share skip locked
-    ) as h
-    union all
-    select h.alert_id
-    from unnest(p_alert_ids) as q (alert_id)
-    cross join lateral (
-      select d.alert_id
-      from walltrack.deliveries as d
-      where d.target_id = p_target_id and d.alert_id = q.alert_id and d.state = 'sending'
+      where d.alert_id = q.alert_id and d.target_id = p_target_id and d.state <> 'dead'
+      order by d.event_id
       limit 1
       for key share skip locked
     ) as h
@@ -82,17 +106,20 @@ begin
   busy := array(
     select q.alert_id
     from unnest(p_alert_ids) as q (alert_id)
-    where q.alert_id <> all (held) and exists (
+    where exists (
       select from walltrack.deliveries as d
       where d.alert_id = q.alert_id and d.target_id = p_target_id and d.state <> 'dead'
+      offset 0
     )
+    except
+    select h.alert_id from unnest(held) as h (alert_id)
   );
 end
 $$;
 
 comment on function walltrack.hold_queues(bigint, uuid[]) is
-'Locks the heads of the queues of some alerts so that none can end. held: those that have one; busy: those that another transaction is '
-'changing; the others are empty. The caller has locked the target, so that no other inserts.';
+'Locks one delivery in the queue of each of some alerts, so that no queue can end. held: the alerts with a queue; busy: those whose queue '
+'another transaction is finishing; the others have none. The caller has locked the target, so that no other inserts.';
 
 
 create or replace function walltrack.unread_events(p_target walltrack.notification_targets) returns setof bigint
@@ -156,13 +183,13 @@ as $$
 begin
   update walltrack.deliveries as d
   set due_at = p_now
-  where d.delivery_id in (
+  where d.delivery_id = any (array(
     select u.delivery_id
     from walltrack.deliveries as u
     where u.alert_id = any (p_alert_ids) and u.target_id = p_target_id and u.state <> 'dead'
       and u.state <> 'sending' and u.attempts = 0 and u.due_at > p_now
     for no key update skip locked
-  );
+  ));
 end
 $$;
 
@@ -187,15 +214,19 @@ begin
       coalesce(e.detail ->> 'severity', a.severity) as severity,
       bool_or(p_target.step = 0 or e.kind = 'escalated') over (partition by e.alert_id order by s.place) as is_told
     from unnest(p_events) with ordinality as s (event_id, place)
-    inner join walltrack.alert_events as e on e.event_id = s.event_id
-    inner join walltrack.alerts as a on a.id = e.alert_id
+    cross join lateral (select o.* from walltrack.alert_events as o where o.event_id = s.event_id offset 0) as e
+    cross join lateral (select o as alert, o.severity from walltrack.alerts as o where o.id = e.alert_id offset 0) as a
     where e.at >= p_target.starts_at
-      and walltrack.target_wants(p_target, e.kind, e.detail, a)
+      and walltrack.target_wants(p_target, e.kind, e.detail, a.alert)
       and not exists (
-        select from walltrack.deliveries as d where d.target_id = p_target.target_id and d.event_id = s.event_id
+        select from walltrack.deliveries as d
+        where d.event_id = s.event_id and d.event_id > 0 and d.target_id = p_target.target_id
+        offset 0
       )
       and not exists (
-        select from walltrack.finished_deliveries as f where f.target_id = p_target.target_id and f.event_id = s.event_id
+        select from walltrack.finished_deliveries as f
+        where f.event_id = s.event_id and f.event_id > 0 and f.target_id = p_target.target_id
+        offset 0
       )
   )
   select w.place, w.alert_id, w.severity
@@ -281,6 +312,7 @@ begin
       );
     end if;
     if p_again then
+      perform walltrack.yield_heads(array_fill(p_target.target_id, array[cardinality(v_alerts)]), v_alerts);
       perform walltrack.settle_queues(array_fill(p_target.target_id, array[cardinality(v_alerts)]), v_alerts);
     end if;
   end if;
@@ -305,8 +337,6 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 set jit = off
 as $$
 #variable_conflict use_column

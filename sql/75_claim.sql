@@ -36,18 +36,16 @@ begin
   -- FOR UPDATE waits for an insert behind a head, see hold_queues().
   perform from walltrack.deliveries as d where d.delivery_id = any (p_delivery_ids) order by d.delivery_id for update;
   with ended as (
-    delete from walltrack.deliveries as d
-    using unnest(p_delivery_ids, p_states, p_reasons) as u (delivery_id, state, reason)
-    where d.delivery_id = u.delivery_id
-    returning d.*, u.state as end_state, u.reason
+    delete from walltrack.deliveries as d where d.delivery_id = any (p_delivery_ids) returning d.*
   ),
   moved as (
     insert into walltrack.finished_deliveries (
       delivery_id, target_id, event_id, alert_id, state, attempts, last_status, last_answer, created_at, reason
     )
     select
-      e.delivery_id, e.target_id, e.event_id, e.alert_id, e.end_state, e.attempts, e.last_status, e.last_answer, e.created_at, e.reason
+      e.delivery_id, e.target_id, e.event_id, e.alert_id, u.state, e.attempts, e.last_status, e.last_answer, e.created_at, u.reason
     from ended as e
+    inner join unnest(p_delivery_ids, p_states, p_reasons) as u (delivery_id, state, reason) on u.delivery_id = e.delivery_id
     returning target_id, alert_id
   )
   select array_agg(m.target_id), array_agg(m.alert_id) into v_targets, v_alerts from moved as m;
@@ -84,13 +82,18 @@ begin
           then format('silenced by %s until %s: %s', s.created_by, walltrack.format_utc(s.ends_at), s.reason)
         else format('the alert was %s before the escalation was sent', case when a.status = 'active' then 'snoozed' else a.status end)
       end as reason
-    from unnest(p_delivery_ids) as p (delivery_id)
-    inner join walltrack.deliveries as d on d.delivery_id = p.delivery_id
-    left join walltrack.alert_events as e on e.event_id = d.event_id
-    left join walltrack.alerts as a on a.id = d.alert_id
-    left join lateral walltrack.silence_of(a) as s on v_has_silences and a.id is not null
-    where a.id is null or e.event_id is null or s.silence_id is not null
+    from walltrack.deliveries as d
+    left join lateral (select o.* from walltrack.alert_events as o where o.event_id = d.event_id offset 0) as e on true
+    left join lateral (
+      select o as alert, o.id, o.status, o.snoozed_until from walltrack.alerts as o where o.id = d.alert_id offset 0
+    ) as a on true
+    left join lateral (
+      select o.* from walltrack.silence_of(a.alert) as o where v_has_silences and a.id is not null
+    ) as s on true
+    where d.delivery_id = any (p_delivery_ids) and (
+      a.id is null or e.event_id is null or s.silence_id is not null
       or (e.kind = 'escalated' and not (a.status = 'active' and walltrack.is_awake(a.snoozed_until)))
+    )
   ) as u;
   if v_ids is null then
     return p_delivery_ids;
@@ -158,7 +161,7 @@ begin
   from (
     select d.delivery_id, d.target_id, d.alert_id
     from walltrack.deliveries as d
-    where d.state = 'sending' and d.lease_until <= clock_timestamp()
+    where d.lease_until > '-infinity' and d.lease_until <= clock_timestamp()
     order by d.lease_until, d.delivery_id
     limit p_limit
     for update skip locked
@@ -203,7 +206,7 @@ begin
     v_found := array(
       select d.delivery_id
       from walltrack.deliveries as d
-      where d.target_id = p_target_id and d.state = 'pending' and d.due_at <= clock_timestamp()
+      where d.target_id = p_target_id and d.state = 'pending' and d.due_at > '-infinity' and d.due_at <= clock_timestamp()
       order by d.due_at, d.delivery_id
       limit p_slots - cardinality(v_claimed)
       for no key update skip locked

@@ -14,7 +14,7 @@ declare
     select distinct d.target_id
     from jsonb_to_recordset(p_results) as r (deliveries bigint[], outcome text, retry_after float8)
     cross join lateral unnest(r.deliveries) as p (delivery_id)
-    inner join walltrack.deliveries as d on d.delivery_id = p.delivery_id
+    cross join lateral (select o.target_id from walltrack.deliveries as o where o.delivery_id = p.delivery_id offset 0) as d
     where r.outcome = 'gone' or r.retry_after is not null
   );
 begin
@@ -35,16 +35,25 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
+declare
+  v_ids bigint[];
+  v_leases bigint[];
 begin
-  -- FOR UPDATE waits for an insert behind a head, see hold_queues(); in the order of the ids, as everywhere.
+  select array_agg(p.delivery_id), array_agg(r.lease)
+  into v_ids, v_leases
+  from jsonb_to_recordset(p_results) as r (lease bigint, deliveries bigint[])
+  cross join lateral unnest(r.deliveries) as p (delivery_id);
+  -- FOR UPDATE waits for an insert behind what is held, see hold_queues(); in the order of the ids, as everywhere.
   return array(
-    select d.delivery_id
-    from jsonb_to_recordset(p_results) as r (lease bigint, deliveries bigint[])
-    cross join lateral unnest(r.deliveries) as p (delivery_id)
-    inner join walltrack.deliveries as d on d.delivery_id = p.delivery_id
-    where d.state = 'sending' and d.lease = r.lease and d.relay = p_relay
-    order by d.delivery_id
-    for update of d
+    select h.delivery_id
+    from (
+      select d.delivery_id, d.lease
+      from walltrack.deliveries as d
+      where d.delivery_id = any (v_ids) and d.relay = p_relay
+      order by d.delivery_id
+      for update
+    ) as h
+    where (h.delivery_id, h.lease) in (select u.delivery_id, u.lease from unnest(v_ids, v_leases) as u (delivery_id, lease))
   );
 end
 $$;
@@ -96,9 +105,9 @@ begin
         lease bigint, deliveries bigint[], outcome text, status int, answer text, retry_after float8, reference text, closed boolean
       )
     cross join lateral unnest(r.deliveries) as p (delivery_id)
-    inner join walltrack.deliveries as d on d.delivery_id = p.delivery_id and d.lease = r.lease
-    inner join walltrack.notification_targets as t on t.target_id = d.target_id
-    where d.delivery_id = any (p_delivery_ids)
+    cross join lateral (select o.* from walltrack.deliveries as o where o.delivery_id = p.delivery_id offset 0) as d
+    cross join lateral (select o.* from walltrack.notification_targets as o where o.target_id = d.target_id offset 0) as t
+    where d.lease = r.lease and d.delivery_id = any (p_delivery_ids)
   ) as s;
 end
 $$;
@@ -171,8 +180,6 @@ security definer
 rows 100
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 set jit = off
 as $$
 #variable_conflict use_column
@@ -196,17 +203,18 @@ begin
   ),
   arrived as (
     delete from walltrack.deliveries as d
-    using results as r
-    where d.delivery_id = r.delivery_id and r.outcome = 'delivered'
-    returning d.*, r.status, r.answer, case when r.covers > 1 then r.lease end as digest_id
+    where d.delivery_id = any (array(select r.delivery_id from results as r where r.outcome = 'delivered'))
+    returning d.*
   ),
   moved as (
     insert into walltrack.finished_deliveries (
       delivery_id, target_id, event_id, alert_id, state, attempts, last_status, last_answer, created_at, finished_at, digest_id
     )
     select
-      a.delivery_id, a.target_id, a.event_id, a.alert_id, 'delivered', a.attempts, a.status, a.answer, a.created_at, v_now, a.digest_id
+      a.delivery_id, a.target_id, a.event_id, a.alert_id, 'delivered', a.attempts, r.status, r.answer, a.created_at, v_now,
+      case when r.covers > 1 then r.lease end
     from arrived as a
+    inner join results as r on r.delivery_id = a.delivery_id
     returning delivery_id, target_id, alert_id
   ),
   failed as (
@@ -219,7 +227,8 @@ begin
         last_status = case when r.outcome = 'released' then d.last_status else r.status end,
         last_answer = case when r.outcome = 'released' then d.last_answer else r.answer end
     from results as r
-    where d.delivery_id = r.delivery_id and r.outcome <> 'delivered'
+    where d.delivery_id = any (array(select o.delivery_id from results as o where o.outcome <> 'delivered'))
+      and r.delivery_id = d.delivery_id
     returning d.delivery_id, d.target_id, d.alert_id, d.state, d.due_at
   ),
   finished as (
@@ -313,9 +322,12 @@ begin
       last_answer = walltrack.clip(format('replayed by %s after: %s', walltrack.actor_or_user(p_by), d.last_answer), 500)
   where d.delivery_id = any (p_delivery_ids);
   get diagnostics v_replayed = row_count;
-  perform walltrack.settle_queues(array_agg(d.target_id), array_agg(d.alert_id))
+  select array_agg(d.target_id) as targets, array_agg(d.alert_id) as alerts
+  into v_queue
   from walltrack.deliveries as d
   where d.delivery_id = any (p_delivery_ids);
+  perform walltrack.yield_heads(v_queue.targets, v_queue.alerts);
+  perform walltrack.settle_queues(v_queue.targets, v_queue.alerts);
   return v_replayed;
 end
 $$;

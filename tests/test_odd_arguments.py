@@ -51,6 +51,7 @@ VALUES: dict[str, tuple[str | None, ...]] = {
         '{"order_id": "7", "error": {"a": [1]}}',
     ),
     "text[]": (None, "{}", "{NULL}", "{critical,high}", "{{critical,x},{NULL,info}}", '{"💩"}'),
+    "bigint[]": (None, "{}", "{NULL}", "{0,-1,9223372036854775807}"),
     "uuid[]": (None, "{}", "{NULL}", f"{{{MISSING}}}"),
     "pg_snapshot": (None, "1:1:", "10:20:10,14", "1:9223372036854775807:", "1:18446744073709551615:"),
     "regclass": (None, "0", "4294967295", "walltrack.orders", "pg_class", "walltrack.open_alerts", "walltrack.alerts_pkey"),
@@ -70,9 +71,9 @@ BY_NAME: dict[str, tuple[str | None, ...]] = {
 
 @pytest.fixture
 def alerts(bot: Bot) -> dict[str, str]:
-    """The ids of an active, a resolved and another alert; wt_odd may call what readers, operators and raisers may."""
+    """The ids of an active, a resolved and another alert; wt_odd has every kind of access."""
     bot.execute("create role wt_odd")
-    for access in ("reader", "operator", "raiser"):
+    for access in ("reader", "operator", "raiser", "relay"):
         bot.execute(f"select walltrack.grant_access('wt_odd', '{access}')")
     active, resolved = bot.create(), bot.create("entry")
     bot.exhaust(active)

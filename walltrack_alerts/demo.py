@@ -1,4 +1,4 @@
-"""The demo: embedded PostgreSQL, schema, panel and a simulated bot, all in one process until Ctrl-C."""
+"""The demo: embedded PostgreSQL, schema, panel, relay and a simulated bot, all in one process until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from walltrack_alerts import migrations
-from walltrack_alerts.database import open_database
+from walltrack_alerts.database import Database, open_database
 from walltrack_alerts.settings import Settings
 from walltrack_alerts.simulator import SimulatedBot
 
 PANEL_ROLE = "walltrack_panel"
+RELAY_ROLE = "walltrack_relay"
+TARGET = "terminal"
 
 
 def run_demo(
@@ -39,18 +42,21 @@ def run_demo(
         from walltrack_alerts.ui import PanelSettings, launch_panel
 
         # As in production: the panel's role can read alerts and call what operators may call, nothing else.
-        dsn = make_conninfo(database.dsn, user=_panel_role(database.dsn))
+        dsn = _as_role(database.dsn, PANEL_ROLE, "operator")
         explorer = PanelSettings.load().explorer
         panel = launch_panel(dsn, host=host, port=port, open_browser=open_browser, explorer=explorer, block=False)
         try:
-            say(f"Panel     {panel.url}, connected as {PANEL_ROLE}, a role with operator access only")
+            say(f"Panel     {panel.url}, as {PANEL_ROLE} with operator access only")
+            _add_target(database.dsn)
+            say(f"Relay     delivers to this terminal, as {RELAY_ROLE} with relay access only")
             say(f"Bot       trading at pace {pace:g}, seed {seed}: watch alerts appear, repeat and resolve")
             if missing := missing_fonts():
                 say(f"Fonts     some token names show as boxes; install {missing}")
-            say("Try also  `walltrack-alerts listen` or `walltrack-alerts alerts list` in another terminal")
+            say("Try also  `walltrack-alerts alerts list`, `listen` or `targets list`")
             say("Ctrl-C stops everything." if duration is None else f"Stops after {duration:g} s.")
             bot = SimulatedBot(database.dsn, pace=pace, seed=seed)
-            asyncio.run(_run(bot, duration))
+            relay = _as_role(database.dsn, RELAY_ROLE, "relay")
+            asyncio.run(_run(bot, duration, replace(database, dsn=relay, listen_dsn=relay), panel.url, say))
         finally:
             panel.close()
         counts = bot.counts
@@ -71,21 +77,39 @@ def missing_fonts() -> str:
     return " and ".join(package for pattern, package in wanted.items() if not found[pattern].strip())
 
 
-def _panel_role(dsn: str) -> str:
-    """The role that the panel connects as, with operator access; created when it is missing."""
+def _as_role(dsn: str, role: str, access: str) -> str:
+    """A connection string for a role with this access only; the role is created when it is missing."""
     with psycopg.connect(dsn, autocommit=True) as connection:
-        if connection.execute("select from pg_roles where rolname = %s", (PANEL_ROLE,)).fetchone() is None:
-            connection.execute(sql.SQL("create role {} login").format(sql.Identifier(PANEL_ROLE)))
-        connection.execute("select walltrack.grant_access(%s::regrole, 'operator')", (PANEL_ROLE,))
-    return PANEL_ROLE
+        if connection.execute("select from pg_roles where rolname = %s", (role,)).fetchone() is None:
+            connection.execute(sql.SQL("create role {} login").format(sql.Identifier(role)))
+        connection.execute("select walltrack.grant_access(%s::regrole, %s)", (role, access))
+    return make_conninfo(dsn, user=role)
 
 
-async def _run(bot: SimulatedBot, duration: float | None) -> None:
+def _add_target(dsn: str) -> None:
+    """A target that prints to the terminal of the demo, unless an earlier demo has added it."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        if connection.execute("select from walltrack.notification_targets where name = %s", (TARGET,)).fetchone() is None:
+            connection.execute("select walltrack.add_target(%s, 'terminal', '{}', p_by => 'demo')", (TARGET,))
+
+
+async def _run(bot: SimulatedBot, duration: float | None, database: Database, panel_url: str, say: Callable[[str], None]) -> None:
+    """Run bot and relay until Ctrl-C, SIGTERM or `duration` seconds."""
+    from walltrack_alerts.relay.log import Log
+    from walltrack_alerts.relay.process import run_relay
+    from walltrack_alerts.relay.settings import RelaySettings
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    await bot.run(stop, duration)
+    settings = RelaySettings.load(panel_url=panel_url, purge_after="off")
+    relay = asyncio.create_task(run_relay(database, settings, Log(write=say), stop))
+    try:
+        await bot.run(stop, duration)
+    finally:
+        stop.set()
+        await relay
 
 
 def _alerts(dsn: str) -> str:

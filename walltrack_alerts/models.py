@@ -207,6 +207,16 @@ class TimelineEntry(_Row):
     detail: dict[str, Any]
     event_id: int | None = None
 
+    @property
+    def escalation(self) -> str:
+        """Why an alert was escalated: the reason, the step and its repeat, or the severity that it rose to."""
+        detail = self.detail
+        if detail.get("reason"):
+            return str(detail["reason"])
+        if "step" not in detail:
+            return str(detail.get("severity") or "")
+        return f"step {detail['step']}" + (f", repeat {detail['repeat']}" if detail.get("repeat") else "")
+
 
 class Check(_Row):
     """One check of alerting itself: its name, its result, the finding and, for a failure, the advice."""

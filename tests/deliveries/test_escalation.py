@@ -13,6 +13,7 @@ from psycopg import sql
 
 from tests.bot import Bot
 from tests.conftest import new_database
+from tests.test_cli import run
 from walltrack_alerts import Alert, AlertStatus, migrations
 
 Step = tuple[int, int]
@@ -427,3 +428,22 @@ def test_escalations_notify_like_every_event(database_url: str, bot: Bot, alert:
         escalate(bot)
         (note,) = list(listener.notifies(timeout=20, stop_after=1))
     assert '"kind": "escalated"' in note.payload and str(alert.id) in note.payload
+
+
+@pytest.mark.own_server
+def test_the_timeline_says_why_an_alert_was_escalated(database_url: str, bot: Bot) -> None:
+    alert = bot.call("raise_alert", "test", "high", "t", "", "{}", False, "key")
+    assert alert is not None
+    bot.call("raise_alert", "test", "critical", "t", "", "{}", False, "key")
+    later(bot, 21)
+    escalate(bot)
+    bot.call("acknowledge_alert", alert.id, "ada")
+    later(bot, 241)
+    escalate(bot)
+    shown = " ".join(run(database_url, "alerts", "show", str(alert.id)).stdout.split())
+    for note in (
+        "escalated by postgres: critical",
+        "escalated by system: step 1, repeat 1",
+        "escalated by system: still open: ada ack",
+    ):
+        assert note in shown

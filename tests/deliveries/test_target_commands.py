@@ -13,7 +13,7 @@ from tests.bot import Bot
 from tests.terminal import run_in_terminal
 from tests.test_cli import run, run_process, told
 
-pytestmark = pytest.mark.own_server
+pytestmark = [pytest.mark.own_server, pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")]
 
 HOOK = ("--webhook", "https://example.com/hooks/alerts", "--secret", "${WT_SECRET}")
 CHAT = ("--telegram", "-1001234", "--token", "${TG_TOKEN}")
@@ -55,6 +55,9 @@ def test_a_chat_is_stored_with_its_allow_list(database_url: str, db: psycopg.Con
 
 def test_apprise_and_terminal_targets_are_stored(database_url: str, db: psycopg.Connection) -> None:
     run(database_url, "targets", "add", "push", "--apprise", "ntfys://${NTFY_TOKEN}@ntfy.example.com/alerts")
+    run(database_url, "targets", "add", "oncall", "--apprise", "pover://${PO_USER}@${PO_TOKEN}")
+    run(database_url, "targets", "add", "free", "--apprise", "ntfys://a-topic-that-is-no-secret")
+    run(database_url, "targets", "add", "mail", "--apprise", "mailtos://${U}:${P}@smtp.example.com?to=ops@example.com")
     run(database_url, "targets", "add", "screen", "--terminal")
     assert stored(db, "push")["config"] == {"url": "ntfys://${NTFY_TOKEN}@ntfy.example.com/alerts"}
     assert stored(db, "screen")["config"] == {}
@@ -104,7 +107,11 @@ def test_a_target_starts_at_a_given_time(database_url: str, db: psycopg.Connecti
         (("--telegram", "my chat", "--token", "${T}"), "a number or a @name", 1),
         ((*CHAT, "--allow", "ada"), "12345=ada", 2),
         ((*CHAT, "--allow", "ada=12345"), "12345=ada", 2),
-        (("--apprise", "mailto://ada:SECRET@example.com"), "must be a placeholder", 1),
+        (("--apprise", "mailto://ada:SECRET@example.com"), "password", 1),
+        (("--apprise", "tgram://123456789:SECRET_hijklmnop/12315544/"), "bot_token", 1),
+        (("--apprise", "discord://${ID}/SECRETk2ZwO5U711o3dV_js"), "webhook_token", 1),
+        (("--apprise", "gotifys://example.com/SECRET"), "token", 1),
+        (("--apprise", "no url"), "must be a URL", 1),
         ((*HOOK, "--quiet", "22:00-07:00 Europe/Nowhere"), "time zone", 1),
         ((*HOOK, "--quiet", "22-7"), "22:00-07:00 Europe/Berlin", 2),
         ((*HOOK, "--quiet", "25:00-07:00 UTC"), "two different times", 1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -16,8 +17,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
+from tests.bot import Bot
+from tests.relay.running import add_target, running_relay, until
 from walltrack_alerts.relay.channels.webhook import webhook_body
 from walltrack_alerts.relay.signing import signing_headers
 from walltrack_alerts.relay.trial import item_for
@@ -110,3 +114,19 @@ def test_receivers_refuse_what_the_relay_did_not_sign(command: list[str]) -> Non
         assert receiver.post(b" " * 20_001, signed(b" " * 20_001, "evt_1_a", NEW)) == 413
         assert receiver.post(body, good) == 204
         assert receiver.handled()["id"] == "evt_1_a"
+
+
+@pytest.mark.parametrize("command", RECEIVERS)
+async def test_a_running_relay_delivers_to_receivers(
+    command: list[str], database_url: str, db: psycopg.Connection, bot: Bot
+) -> None:
+    with running(command, NEW) as receiver:
+        add_target(db, "ops", receiver.url, secrets=["${WT_OLD}", "${WT_NEW}"])
+        async with running_relay(database_url, {"WT_OLD": OLD, "WT_NEW": NEW}):
+            order = bot.create("exit")
+            bot.exhaust(order)
+            bot.fill(order)
+            events = [await asyncio.to_thread(receiver.handled) for _ in range(2)]
+            await until(db, "select count(*) = 2 from walltrack.finished_deliveries where state = 'delivered'")
+    assert [event["type"] for event in events] == ["alert.raised", "alert.resolved"]
+    assert {event["data"]["order"]["order_id"] for event in events} == {str(order)} and events[0]["id"] != events[1]["id"]

@@ -12,6 +12,7 @@ from tests.relay.bot_server import CHAT, TOKEN, BotServer, Refused, bot_server
 from tests.relay.samples import acknowledged, digest, group, item, parse_html, resolved
 from walltrack_alerts.relay.channels import Claim, Context, Outcome, Result, Target, attempt
 from walltrack_alerts.relay.http import HttpClient, Timeouts
+from walltrack_alerts.relay.trial import item_for
 
 QUICK = Timeouts(lookup=1, connect=1, read=0.2, total=1)
 
@@ -52,6 +53,12 @@ class Chat:
 @pytest.fixture
 def chat(server: BotServer, http: HttpClient) -> Chat:
     return Chat(server, http)
+
+
+async def test_a_test_event_has_no_buttons(server: BotServer, chat: Chat) -> None:
+    assert (await chat.send(item_for("desk"))).outcome is Outcome.DELIVERED
+    (sent,) = server.called("sendMessage")
+    assert parse_html(sent["text"]).text.splitlines()[0] == "\U0001f535 INFO Test of target desk" and server.buttons(101) == []
 
 
 async def test_an_alert_is_one_message_with_buttons(server: BotServer, chat: Chat) -> None:

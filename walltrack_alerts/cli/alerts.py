@@ -193,6 +193,8 @@ def _entry_text(entry: TimelineEntry) -> str:
     until = entry.detail.get("snoozed_until")
     if entry.kind == "snoozed":
         note = f"until {format_local(datetime.fromisoformat(until))}" if until else "woken"
+    elif entry.kind == "escalated":
+        note = entry.escalation
     else:
         note = (
             entry.detail.get({"raised": "error", "repeated": "error", "resolved": "resolution"}.get(entry.kind, "reason")) or ""

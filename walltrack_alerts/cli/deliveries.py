@@ -9,11 +9,10 @@ import typer
 from walltrack_alerts.cli.alerts import By
 from walltrack_alerts.cli.base import AsJson, ask, confirm, err, errors, examples, print_json, say
 from walltrack_alerts.cli.tables import Column, age, print_rows
-from walltrack_alerts.errors import UsageError
+from walltrack_alerts.errors import UnknownTargetError, UsageError
 
 if TYPE_CHECKING:
     from walltrack_alerts.relay.targets import Delivery
-    from walltrack_alerts.service import AlertService
 
 deliveries = typer.Typer(
     name="deliveries",
@@ -111,17 +110,22 @@ def drop(
 
 
 def _chosen(ids: list[int] | None, target: str | None, *, every: bool) -> list[int]:
-    """The ids of the chosen deliveries (UsageError unless they are chosen in exactly one way)."""
+    """The ids of the chosen dead deliveries (UsageError unless they are chosen in exactly one way, UnknownTargetError)."""
     from walltrack_alerts.relay.targets import undelivered
 
     with errors():
         if sum((bool(ids), target is not None, every)) != 1:
             raise UsageError("which deliveries?\nGive their ids, or --target NAME, or --all.")
 
-    async def query(service: AlertService) -> list[Delivery]:
-        return await undelivered(service, dead=True, target=target, limit=None)
-
-    return ids or [delivery.delivery_id for delivery in ask(query)]
+    found = ask(lambda service: undelivered(service, dead=True, target=target, limit=None))
+    dead = [delivery.delivery_id for delivery in found]
+    with errors():
+        if unknown := sorted(set(ids or ()) - set(dead)):
+            raise UnknownTargetError(
+                f"no dead delivery has the id {', '.join(map(str, unknown))}; nothing was changed\n"
+                "`walltrack-alerts deliveries list --dead` shows them all."
+            )
+    return ids or dead
 
 
 def _print_count(done: int, what: str, *, dry_run: bool, as_json: bool) -> None:

@@ -327,9 +327,11 @@ def send_test(name: Name, as_json: AsJson = False) -> None:
 
     Filters do not apply. The variables that the target names must be set here. The event leaves no trace in the database.
     """
+    from walltrack_alerts.relay.settings import RelaySettings
     from walltrack_alerts.relay.trial import send_trial
 
-    panel_url = os.environ.get("WALLTRACK_PANEL_URL")
+    with errors():
+        panel_url = RelaySettings.load().panel_url
     trial = ask(lambda service: send_trial(service, name, panel_url=panel_url, write=print_line))
     if as_json:
         print_json(

@@ -72,6 +72,8 @@ class Duties:
     """The age of resolved alerts at which they are deleted; None deletes nothing."""
     heartbeat: Heartbeat | None = None
     metrics: RelayMetrics | None = None
+    find_relay_problem: Callable[[], str | None] = lambda: None
+    """What keeps the relay from delivering."""
     periods: Periods = field(default_factory=Periods)
 
     def __post_init__(self) -> None:
@@ -107,7 +109,9 @@ class Duties:
         if self._seen_at is None:
             return "the database has not answered yet"
         silence = self._loop.time() - self._seen_at
-        return f"the database has not answered for {silence:.0f} s" if silence > self.periods.seen + _SILENCE else None
+        if silence > self.periods.seen + _SILENCE:
+            return f"the database has not answered for {silence:.0f} s"
+        return self.find_relay_problem()
 
     # ---- how ----
 
@@ -159,6 +163,7 @@ class Duties:
         problems: list[str] | None = None
         try:
             problems = await queries.failed_checks(connection)
+            problems += [problem] if (problem := self.find_relay_problem()) else []
         finally:
             if self.metrics is not None:
                 self.metrics.set_well(problems == [])

@@ -29,11 +29,11 @@ from walltrack_alerts.listen_session import Timing, session
 from walltrack_alerts.relay import queries
 from walltrack_alerts.relay.channels import Claim, Context, Outcome, Result, Target, attempt
 from walltrack_alerts.relay.log import Level, Log
-from walltrack_alerts.relay.placeholders import secrets_in
 from walltrack_alerts.relay.queries import Connection, Finished, Report
 
 _FIRST_SLOTS = 8  # of a target that has not answered yet
 _AHEAD = 2  # claims that wait for each message in flight, so that a target that answers quickly is never without one
+_SILENCE = 60.0  # seconds; each task works at least once per second while the database answers
 _RETRY = (0.1, 5.0)  # seconds: the first and the longest pause before the database is tried again
 
 
@@ -76,11 +76,6 @@ class _Lane:
         return max(0, allowed + ahead - self.in_flight - len(self.waiting))
 
     @property
-    def is_used(self) -> bool:
-        """Whether messages are in flight or wait."""
-        return self.in_flight > 0 or bool(self.waiting)
-
-    @property
     def is_open(self) -> bool:
         """Whether the next message may be sent."""
         return bool(self.waiting) and self.in_flight < min(self.allowed, self.most)
@@ -116,7 +111,7 @@ class Relay:
         self._is_drained = False  # nothing is in flight any more, and nothing will be
         self._refreshed_at = 0.0
         self._began_at = monotonic()
-        self._away: set[str] = set()  # the tasks that wait for the database
+        self._failing: dict[str, str] = {}  # the tasks that the database has failed, and what was said
         self._worked_at: dict[str, float] = {}
 
     def stop(self) -> None:
@@ -125,11 +120,10 @@ class Relay:
         for event in (self._news, self._work, self._reported):
             event.set()
 
-    @property
-    def stalled_seconds(self) -> float:
-        """Since when one of the tasks has done nothing; about a second at most while all is well."""
-        tasks = ("fan-out", "claim")
-        return max(monotonic() - self._worked_at.get(task, self._began_at) for task in tasks)
+    def find_problem(self) -> str | None:
+        """What keeps the relay from delivering, for /healthz; None for nothing. From any thread."""
+        idle = max(monotonic() - self._worked_at.get(task, self._began_at) for task in ("fan-out", "claim"))
+        return f"nothing has been delivered for {idle:.0f} s" if idle > _SILENCE else None
 
     async def run(self) -> None:
         """Work until stop(). Raises what makes the first contact with the database fail (AlertsError)."""
@@ -165,9 +159,9 @@ class Relay:
                 if not await work(connection):
                     return
                 failures = 0
-                self._database_is_back(name)
+                self._database_worked(name)
             except AlertsError as error:
-                self._database_is_away(name, error)
+                self._database_failed(name, error)
             except Exception as error:  # noqa: BLE001 - a fault in one task must not end the relay
                 self.log.fault(f"relay, {name}", error)
                 failures = max(failures, 5)
@@ -243,6 +237,10 @@ class Relay:
         """Give a claim back that was not sent."""
         self._reports.append(Report(claim, Result(Outcome.RELEASED)))
         self._reported.set()
+
+    def _put_back_waiting(self, lane: _Lane) -> None:
+        while lane.waiting:
+            self._put_back(lane.waiting.popleft()[1])
 
     async def _report(self, connection: Connection) -> bool:
         """Results are reported, those of some milliseconds at once. They are kept until the database has them."""
@@ -330,12 +328,13 @@ class Relay:
         for target_id, target in before.items():
             if target_id not in self.targets:
                 self.log.line(Level.INFO, "target", f"target {target.name}: no longer delivered to", target=target.name)
-        for target_id in [each for each, lane in self._lanes.items() if each not in self.targets and not lane.is_used]:
-            del self._lanes[target_id]
+        for target_id, lane in list(self._lanes.items()):
+            if target_id not in self.targets:
+                self._put_back_waiting(lane)
+                if not lane.in_flight:
+                    del self._lanes[target_id]
         if before != self.targets:
-            self.log.secrets = {
-                value for target in self.targets.values() for value in secrets_in(target.config, self.context.environ)
-            }
+            self.log.secrets = {value for target in self.targets.values() for value in target.secrets(self.context.environ)}
             self._news.set()
 
     async def _finish_sending(self) -> None:
@@ -347,8 +346,7 @@ class Relay:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         for lane in self._lanes.values():
-            while lane.waiting:
-                self._put_back(lane.waiting.popleft()[1])
+            self._put_back_waiting(lane)
 
     async def _say_goodbye(self, connection: Connection) -> None:
         try:
@@ -359,18 +357,20 @@ class Relay:
 
     # ---- what is said ----
 
-    def _database_is_away(self, task: str, error: AlertsError) -> None:
-        is_first = not self._away
-        self._away.add(task)
-        if is_first:
-            self.log.line(Level.WARNING, "database", f"the database is away: {_first_line(error)}")
+    def _database_failed(self, task: str, error: AlertsError) -> None:
+        """Say it once, until it works again or something else goes wrong."""
+        said = _first_line(error)
+        is_away = isinstance(error, DatabaseUnavailableError)
+        is_said = said in self._failing.values() or (is_away and len(self._failing) > 0)
+        self._failing[task] = said
+        if not is_said:
+            what = "the database is away" if is_away else "the relay cannot work"
+            self.log.line(Level.WARNING, "database", f"{what}: {said}")
 
-    def _database_is_back(self, task: str) -> None:
+    def _database_worked(self, task: str) -> None:
         self._worked_at[task] = monotonic()
-        if task in self._away:
-            self._away.discard(task)
-            if not self._away:
-                self.log.line(Level.INFO, "database", "the database is back")
+        if self._failing.pop(task, None) is not None and not self._failing:
+            self.log.line(Level.INFO, "database", "the database is back")
 
     def _log_finished(self, reports: Sequence[Report], finished: Sequence[Finished]) -> None:
         by_delivery = {each.delivery_id: each for each in finished}

@@ -12,7 +12,9 @@ from walltrack_alerts.errors import AlertsError
 HIDDEN = "***"
 """What stands for a secret in a redacted text."""
 
-_PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+"""A placeholder; its group is the name of the variable."""
+
 _SHORTEST = 4  # a value of fewer characters is no secret, and its removal would leave no text to read
 
 
@@ -27,14 +29,14 @@ class MissingVariableError(AlertsError):
 
 def variables(settings: object) -> tuple[str, ...]:
     """The names of all variables in a text, or in the texts of a JSON value; each once, in their order."""
-    return tuple(dict.fromkeys(name for text in _texts(settings) for name in _PLACEHOLDER.findall(text)))
+    return tuple(dict.fromkeys(name for text in _texts(settings) for name in PLACEHOLDER.findall(text)))
 
 
 def resolve(text: str, environ: Mapping[str, str]) -> str:
     """The text with its placeholders replaced (MissingVariableError). Values are not searched for further placeholders."""
     if missing := missing_variables(text, environ):
         raise MissingVariableError(missing)
-    return _PLACEHOLDER.sub(lambda found: environ[found[1]], text)
+    return PLACEHOLDER.sub(lambda found: environ[found[1]], text)
 
 
 def missing_variables(settings: object, environ: Mapping[str, str]) -> tuple[str, ...]:

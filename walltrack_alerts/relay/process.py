@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -23,10 +24,11 @@ from walltrack_alerts.relay.log import Level, Log
 from walltrack_alerts.relay.loop import Limits, Relay
 from walltrack_alerts.relay.metrics import RelayMetrics, served
 from walltrack_alerts.relay.settings import RelaySettings
+from walltrack_alerts.text import set_cells
 
 
-async def run_relay(database: Database, settings: RelaySettings, log: Log) -> None:
-    """Run a relay until SIGTERM or SIGINT, then let the messages in flight arrive (AlertsError)."""
+async def run_relay(database: Database, settings: RelaySettings, log: Log, stopping: asyncio.Event | None = None) -> None:
+    """Run a relay until SIGTERM or SIGINT, or until `stopping`; then let the messages in flight arrive (AlertsError)."""
     asyncio.get_running_loop().set_exception_handler(
         lambda _loop, context: log.fault("event loop", context.get("exception") or RuntimeError())
     )
@@ -43,29 +45,49 @@ async def run_relay(database: Database, settings: RelaySettings, log: Log) -> No
         duties = Duties(
             relay.dsn, relay.name, log, None if settings.purge_after == "off" else settings.purge_after,
             Heartbeat(settings.heartbeat_url, http, os.environ) if settings.heartbeat_url else None,
+            find_relay_problem=relay.find_problem,
         )  # fmt: skip
         if settings.metrics_port is not None:
             duties.metrics = await stack.enter_async_context(_metrics(settings, relay, duties, log))
 
         polling = asyncio.create_task(ButtonPoller(relay.dsn, relay.name, relay.context, log).run())
 
-        def stop() -> None:
+        async def stop(asked: asyncio.Event) -> None:
+            await asked.wait()
             polling.cancel()
             duties.stop()
             relay.stop()
 
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            with suppress(NotImplementedError, RuntimeError):  # not on Windows, not outside the main thread
-                loop.add_signal_handler(number, stop)
+        asked = stopping or _asked_by_signals()
+        stopper = asyncio.create_task(stop(asked))
         working = asyncio.create_task(duties.run())
         try:
             await relay.run()
+        except asyncio.CancelledError:
+            if stopping is not None or not asked.is_set():
+                raise
+            raise AlertsError("The relay was ended before its messages in flight had arrived.") from None
         finally:
             polling.cancel()
+            stopper.cancel()
             duties.stop()
-            await asyncio.wait({polling})
+            await asyncio.wait({polling, stopper})
             await working
+
+
+def _asked_by_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set; a second signal cancels the task, for an operator who does not want to wait."""
+    asked, task = asyncio.Event(), asyncio.current_task()
+
+    def ask() -> None:
+        if asked.is_set() and task is not None:
+            task.cancel()
+        asked.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with suppress(NotImplementedError, RuntimeError):  # not on Windows, not outside the main thread
+            asyncio.get_running_loop().add_signal_handler(number, ask)
+    return asked
 
 
 @asynccontextmanager
@@ -85,7 +107,10 @@ async def _metrics(settings: RelaySettings, relay: Relay, duties: Duties, log: L
 
 
 class Printer:
-    """Writes lines to standard output at the pace of its reader; one that pauses does not delay the relay."""
+    """Writes lines to standard output at the pace of its reader; one that pauses does not delay the relay.
+
+    A terminal gets lines of its width, a pipe whole ones.
+    """
 
     _MOST = 1000  # lines that wait
 
@@ -115,5 +140,10 @@ class Printer:
         while True:
             line = await self._lines.get()
             with suppress(BrokenPipeError):  # the relay goes on when the reader has left
-                await output.write(sys.stdout.fileno(), f"{line}\n".encode(encoding, "replace"))
+                await output.write(sys.stdout.fileno(), f"{_fit(line)}\n".encode(encoding, "replace"))
             self._lines.task_done()
+
+
+def _fit(line: str) -> str:
+    """The line, cut to the width of the terminal if there is one."""
+    return set_cells(line, shutil.get_terminal_size().columns).rstrip() if sys.stdout.isatty() else line

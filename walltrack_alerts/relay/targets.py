@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from contextlib import suppress
+from datetime import datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
 from walltrack_alerts.enums import AlertSeverity, AlertStatus, EventKind
-from walltrack_alerts.errors import UnknownTargetError
+from walltrack_alerts.errors import InvalidTargetError, UnknownTargetError
 from walltrack_alerts.models import UtcTime, _Row
 from walltrack_alerts.service import AlertService
 
@@ -32,7 +33,9 @@ class TargetState(_Row):
     tokens: list[str] | None = None
     alert_types: list[str] | None = None
     include_simulated: bool = False
-    quiet_hours: str | None = None
+    quiet_from: time | None = None
+    quiet_until: time | None = None
+    quiet_zone: str | None = None
     step: int = 0
     disabled_at: UtcTime | None = None
     disabled_reason: str | None = None
@@ -46,6 +49,13 @@ class TargetState(_Row):
     last_answer: str | None = None
     unread: int = 0
     """Events that the relay has not read for this target."""
+
+    @property
+    def quiet_hours(self) -> str | None:
+        """'22:00-07:00 Europe/Berlin', or None."""
+        if self.quiet_from is None or self.quiet_until is None:
+            return None
+        return f"{self.quiet_from:%H:%M}-{self.quiet_until:%H:%M} {self.quiet_zone}"
 
     @property
     def is_enabled(self) -> bool:
@@ -120,6 +130,8 @@ async def add_target(
     by: str,
 ) -> TargetState:
     """Add a target, from now on or from the events at and after `since` (InvalidTargetError, nothing changed)."""
+    if kind == "apprise":
+        _refuse_literal_secrets(str(config.get("url")))
     rows = await service.rows(
         "select name from walltrack.add_target("
         ":name, :kind, cast(:config as jsonb), cast(:filters as jsonb), cast(:since as timestamptz), :by)",
@@ -131,6 +143,18 @@ async def add_target(
         by=by,
     )
     return await target_state(service, rows[0]["name"])
+
+
+def _refuse_literal_secrets(url: str) -> None:
+    """Refuse a URL of Apprise with secrets in it (InvalidTargetError). Only Apprise, an extra, knows where they are."""
+    with suppress(ImportError):
+        from walltrack_alerts.relay.channels.apprise import literal_secrets
+
+        if found := literal_secrets(url):
+            raise InvalidTargetError(
+                f"the URL holds a secret ({', '.join(found)}), which would be stored in the database; nothing was changed\n"
+                "Put it into an environment variable of the relay, and write '${NAME}' in its place."
+            )
 
 
 async def target_states(service: AlertService) -> list[TargetState]:
@@ -183,13 +207,13 @@ async def undelivered(service: AlertService, *, dead: bool, target: str | None, 
 
 
 async def replay_deliveries(service: AlertService, ids: Sequence[int], by: str) -> int:
-    """Send dead deliveries again, with as many attempts as new ones; returns how many (UnknownTargetError)."""
-    return await _count(service, "walltrack.replay_delivery(cast(:ids as bigint[]), :by)", ids=list(ids), by=by)
+    """Send dead deliveries again, with as many attempts as new ones; returns how many (UnknownTargetError, nothing changed)."""
+    return await _count(service, "select walltrack.replay_deliveries(cast(:ids as bigint[]), :by) as done", ids, by)
 
 
 async def drop_deliveries(service: AlertService, ids: Sequence[int], by: str) -> int:
-    """Give dead deliveries up; returns how many (UnknownTargetError)."""
-    return await _count(service, "walltrack.drop_delivery(cast(:ids as bigint[]), :by)", ids=list(ids), by=by)
+    """Give dead deliveries up; returns how many (UnknownTargetError, nothing changed)."""
+    return await _count(service, "select walltrack.drop_deliveries(cast(:ids as bigint[]), :by) as done", ids, by)
 
 
 async def silences(service: AlertService, *, ended: bool) -> list[Silence]:
@@ -242,8 +266,8 @@ async def set_escalation_step(
     service: AlertService, severity: str, status: str, step: int, after: str, every: str | None, repeats: int
 ) -> EscalationStep:
     """Add or change a step; `after` and `every` are intervals of PostgreSQL (InvalidTargetError)."""
-    await service.rows(
-        "select walltrack.set_escalation_step("
+    rows = await service.rows(
+        "select * from walltrack.set_escalation_step("
         ":severity, :status, :step, cast(:after as interval), cast(:every as interval), :repeats)",
         severity=str(severity),
         status=status,
@@ -252,7 +276,7 @@ async def set_escalation_step(
         every=every,
         repeats=repeats,
     )
-    return await escalation_step(service, severity, status, step)
+    return EscalationStep(**rows[0])
 
 
 async def remove_escalation_step(service: AlertService, severity: str, status: str, step: int) -> None:
@@ -262,6 +286,8 @@ async def remove_escalation_step(service: AlertService, severity: str, status: s
     )
 
 
-async def _count(service: AlertService, call: str, **parameters: object) -> int:
-    """How many rows a function returns."""
-    return len(await service.rows(f"select * from {call}", **parameters))  # noqa: S608 - a text of this module
+async def _count(service: AlertService, statement: str, ids: Sequence[int], by: str) -> int:
+    """How many deliveries a statement has changed."""
+    rows = await service.rows(statement, ids=list(ids), by=by)
+    done: int = rows[0]["done"]
+    return done

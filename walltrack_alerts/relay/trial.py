@@ -61,4 +61,11 @@ def item_for(name: str) -> dict[str, Any]:
         "snoozed_until": None,
     }  # fmt: skip
     event = {"event_id": 0, "kind": "test", "actor": "system", "at": now, "detail": {"severity": "info"}}
-    return {"event": event, "alert": alert, "attempt": 1, "webhook_id": f"test_{uuid.uuid4().hex}", "message": None}
+    return {
+        "event": event,
+        "alert": alert,
+        "attempt": 1,
+        "webhook_id": f"test_{uuid.uuid4().hex}",
+        "message": None,
+        "is_edit": False,
+    }

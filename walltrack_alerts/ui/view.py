@@ -151,7 +151,7 @@ def _entry(entry: TimelineEntry) -> str:
     if entry.kind in ("raised", "repeated"):
         return ": ".join(part for part in (attempts and f"attempt {attempts}", error) if part)
     if entry.kind == "escalated":
-        return sanitize.text(detail.get("severity"))
+        return sanitize.text(entry.escalation)
     return sanitize.text(detail.get("reason"))
 
 

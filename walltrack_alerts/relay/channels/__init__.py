@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -30,7 +31,7 @@ class Outcome(StrEnum):
     """Not sent, e.g. because the relay stops: this was no attempt."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Target:
     """One row of walltrack.notification_targets, as far as channels need it."""
 
@@ -38,6 +39,15 @@ class Target:
     name: str
     kind: str
     config: Mapping[str, Any]
+
+    @cached_property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables that the configuration names."""
+        return placeholders.variables(self.config)
+
+    def secrets(self, environ: Mapping[str, str]) -> tuple[str, ...]:
+        """The values of these variables, which no text may show."""
+        return tuple(environ[name] for name in self.variables if environ.get(name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +111,7 @@ def channel_for(target: Target, context: Context) -> Channel:
 
 async def attempt(claim: Claim, context: Context) -> Result:
     """Send a claim once. Never raises an error of a channel; no secret of the target is left in the answer."""
-    secrets = placeholders.secrets_in(claim.target.config, context.environ)
+    secrets = claim.target.secrets(context.environ)
     try:
         async with asyncio.timeout(LONGEST_ATTEMPT):
             result = await channel_for(claim.target, context).send(claim)

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 from walltrack_alerts.errors import AlertsError
 from walltrack_alerts.relay.channels import Claim, Context, Outcome, Result, Target
 from walltrack_alerts.relay.messages import Message, alert_message, digest_message
-from walltrack_alerts.relay.placeholders import resolve
+from walltrack_alerts.relay.placeholders import PLACEHOLDER, resolve
 
 if TYPE_CHECKING:
     from apprise import AppriseAsset, AppriseResult
 
+_FILLED = "WALLTRACKPLACEHOLDER"  # stands for the value of a variable where Apprise parses a URL
 _SECONDS = 20.0  # for one attempt; below LONGEST_ATTEMPT of the relay
 _TYPES = {"critical": "failure", "high": "warning", "warning": "warning"}
 
@@ -47,6 +48,16 @@ class AppriseChannel:
 def open_channel(target: Target, context: Context) -> AppriseChannel:
     """The channel of a target of kind apprise (MissingVariableError)."""
     return AppriseChannel(target, context)
+
+
+def literal_secrets(url: str) -> list[str]:
+    """The names of the parts of a URL that Apprise takes for secrets and that are no placeholders; none if it cannot tell."""
+    from apprise import Apprise
+
+    service = Apprise.instantiate(PLACEHOLDER.sub(_FILLED, url), asset=_asset())
+    parts = {} if service is None else {**service.template_tokens, **service.template_args}
+    values = {name: getattr(service, part.get("map_to", name), None) for name, part in parts.items() if part.get("private")}
+    return [name for name, value in values.items() if isinstance(value, str) and value and _FILLED not in value]
 
 
 def _notify(url: str, message: Message, kind: str) -> Result:

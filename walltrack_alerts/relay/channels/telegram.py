@@ -45,7 +45,8 @@ class Telegram:
     async def _tell(self, item: Mapping[str, Any]) -> Result:
         message = alert_message(item, self._panel_url, datetime.now(UTC))
         is_active = item["alert"]["status"] == "active"
-        has_buttons = is_active and bool(self._target.config.get("allow"))
+        is_real = item["event"]["kind"] != "test"  # the alert of a test event does not exist
+        has_buttons = is_active and is_real and bool(self._target.config.get("allow"))
         buttons = first_buttons(self._target.target_id) if has_buttons else []
         earlier = item.get("message") or {}
         reference = earlier.get("reference")

@@ -1,0 +1,28 @@
+"""The demo delivers to its own terminal, so that a newcomer sees deliveries without an account."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from rich.cells import cell_len
+
+from tests.terminal import run_in_terminal
+from tests.test_embedded import remove, temporary_folder
+
+pytestmark = pytest.mark.own_server
+
+
+def test_the_demo_prints_its_deliveries() -> None:
+    folder = temporary_folder()
+    try:
+        lines = run_in_terminal(
+            "", 80, "demo", "--no-browser", "--port", "0", "--pace", "20", "--duration", "10",
+            WALLTRACK_DATA_DIR=str(folder / "data"), PYTHONIOENCODING="utf-8",
+        )  # fmt: skip
+    finally:
+        remove(folder)
+    delivered = [line for line in lines if re.match(r"\d\d:\d\d:\d\d \[terminal\] ", line)]
+    assert any("EXIT sell" in line for line in delivered) and max(cell_len(line) for line in lines) <= 80
+    assert any("walltrack_relay with relay access only" in line for line in lines)
+    assert not any("WARNING" in line or "ERROR" in line for line in lines)
