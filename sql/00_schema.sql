@@ -47,9 +47,11 @@
 --   75_claim.sql                 what a relay sends next, and what is not sent
 --   75_claim_chats.sql           one message at a time and digests for chats; the claim of all kinds of targets
 --   76_finish.sql                what became of what a relay has sent
+--   77_messages.sql              answers from messages
 --   78_escalation.sql            lets alerts ring again that no operator has answered
 --   79_relays.sql                what relays report about themselves
 --   80_views.sql                 open_alerts, alert_counts, alert_summary, alert_timeline
+--   81_delivery_views.sql        undelivered, target_states
 --   82_lists.sql                 lists with filters, page by page
 --   87_statistics.sql            the data of the charts
 --   88_relay_metrics.sql         what the relay exports to Prometheus

@@ -24,6 +24,7 @@ create table walltrack.deliveries (
     relay text,
     last_status int,
     last_answer text,
+    tried_at timestamptz,
     failed_at timestamptz,
     created_at timestamptz not null default clock_timestamp(),
     constraint deliveries_state_is_known check (state in ('waiting', 'pending', 'sending', 'dead')),
@@ -64,4 +65,5 @@ comment on column walltrack.deliveries.relay is 'The relay that sends it.';
 comment on column walltrack.deliveries.last_status is 'The HTTP status of the last attempt; NULL where there was no answer.';
 comment on column walltrack.deliveries.last_answer is
 'The answer or the error of the last attempt, at most 500 characters, without secrets.';
+comment on column walltrack.deliveries.tried_at is 'When the last attempt failed.';
 comment on column walltrack.deliveries.failed_at is 'When the last attempt of a dead delivery failed.';

@@ -11,7 +11,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
   select k.functions || array[
-    'severity_rank', 'is_open', 'is_awake', 'is_ringing', 'clip', 'cluster_id', 'readable_snapshot', 'unused_xid', 'cursor_origin',
+    'silence_of', 'format_utc', 'severity_rank', 'is_open', 'is_awake', 'is_ringing', 'clip', 'cluster_id', 'readable_snapshot', 'unused_xid', 'cursor_origin',
     'parse_event_cursor', 'check_event_cursor', 'late_events', 'event_cursor', 'read_events',
     'trim_to_null', 'order_dedupe_key', 'find_named_alerts', 'text_condition', 'alert_condition', 'list_place', 'parse_list_place',
     'open_page_query', 'resolved_page_query', 'list_alerts', 'changed_alerts',
@@ -26,9 +26,9 @@ as $$
     ]),
     ('raiser', array['raise_alert', 'resolve_raised_alert', 'resolve_by_dedupe_key']),
     ('relay', array[
-      'fan_out_events', 'claim_deliveries', 'finish_deliveries', 'relay_seen', 'relay_stopped', 'take_duty', 'escalate_overdue',
-      'health', 'relay_metrics', 'known_faults', 'raise_missing', 'resolve_ended', 'clear_faults', 'purge_cutoff', 'purge_batch',
-      'purge_delivery_history'
+      'fan_out_events', 'claim_deliveries', 'finish_deliveries', 'answer_message', 'relay_seen', 'relay_stopped', 'take_duty',
+      'escalate_overdue', 'health', 'relay_metrics', 'known_faults', 'raise_missing', 'resolve_ended', 'clear_faults', 'purge_cutoff',
+      'purge_batch', 'purge_delivery_history'
     ])
   ) as k (access, functions)
   where k.access = p_as
@@ -49,7 +49,7 @@ as $$
   where c.relnamespace = 'walltrack'::regnamespace and c.relname in (
     'alerts', 'alert_events', 'order_actions', 'alert_faults', 'watched_tables', 'given_usage', 'open_alerts', 'alert_counts',
     'alert_summary', 'alert_timeline', 'alerts_version', 'alert_events_event_id_seq', 'order_actions_action_id_seq',
-    'alert_faults_fault_id_seq', 'waited_in_transaction', 'active_silences',
+    'alert_faults_fault_id_seq', 'waited_in_transaction', 'active_silences', 'undelivered', 'target_states',
     'notification_targets', 'deliveries', 'finished_deliveries', 'sent_messages', 'message_answers', 'silences', 'escalation_steps',
     'relays', 'relay_duties', 'chat_pace', 'notification_targets_target_id_seq', 'deliveries_delivery_id_seq', 'deliveries_lease_seq',
     'silences_silence_id_seq'
@@ -73,13 +73,14 @@ as $$
     and (
       p.proname in (
         'accept_insert', 'accept_update', 'acknowledge_alert', 'act_on_order', 'actor_or_user', 'add_silence',
-        'add_target', 'add_waiting', 'alert_condition', 'alert_order_id', 'alerts_since', 'append_event', 'base_type',
-        'batch_query', 'build_event_detail', 'can_hide_orders', 'can_read_orders', 'can_run_foreign_code', 'cancel_order',
-        'changed_alerts', 'chart_errors', 'chart_open', 'chart_raised', 'chart_response', 'chart_times', 'chart_tokens',
-        'chat_claim', 'chat_messages', 'check_escalation_step', 'check_event_cursor', 'check_keys', 'check_placeholder',
-        'check_role', 'check_start', 'check_table', 'check_url', 'check_watchable', 'checked_apprise', 'checked_config',
-        'checked_telegram', 'checked_webhook', 'choose_error', 'claim_dedupe_key', 'claim_deliveries', 'claim_each',
-        'claim_message', 'clear_faults', 'clip', 'close_alert', 'close_gone_targets', 'cluster_id', 'column_types',
+        'add_target', 'add_waiting', 'alert_condition', 'alert_order_id', 'alerts_since', 'answer_alert',
+        'answer_message', 'append_event', 'base_type', 'batch_query', 'build_event_detail', 'can_hide_orders',
+        'can_read_orders', 'can_run_foreign_code', 'cancel_order', 'changed_alerts', 'chart_errors', 'chart_open',
+        'chart_raised', 'chart_response', 'chart_times', 'chart_tokens', 'chat_claim', 'chat_messages',
+        'check_escalation_step', 'check_event_cursor', 'check_keys', 'check_placeholder', 'check_role', 'check_start',
+        'check_table', 'check_url', 'check_watchable', 'checked_apprise', 'checked_config', 'checked_telegram',
+        'checked_webhook', 'choose_error', 'claim_dedupe_key', 'claim_deliveries', 'claim_each', 'claim_message',
+        'clear_faults', 'clip', 'clock_time', 'close_alert', 'close_gone_targets', 'cluster_id', 'column_types',
         'complete_alert', 'complete_alert_data', 'complete_order_alerts', 'cursor_origin', 'delivery_item',
         'derive_order_id', 'described_watches', 'digest_of', 'disable_target', 'drop_deliveries', 'due_assignment',
         'due_in_chat', 'due_time', 'enable_row_security', 'enable_target', 'end_expired_leases', 'end_silence',
@@ -88,30 +89,31 @@ as $$
         'fan_out_target', 'filter_interval', 'filter_texts', 'filtered_target', 'find_actionable_table',
         'find_named_alerts', 'find_order', 'find_order_table', 'find_stored_orders', 'find_target', 'finish_deliveries',
         'finish_unsent', 'first_text', 'follow_columns', 'format_age', 'format_sentence', 'format_utc', 'grant_access',
-        'granted_functions', 'granted_policies', 'guard_defects', 'guard_name', 'guard_source', 'guard_template',
-        'has_alert', 'has_foreign_owner', 'has_other_rights', 'health', 'health_of_dead_letters', 'health_of_deliveries',
-        'health_of_dumps', 'health_of_event_trigger', 'health_of_faults', 'health_of_guards',
-        'health_of_notification_queue', 'health_of_order_actions', 'health_of_orders', 'health_of_progress',
-        'health_of_relays', 'health_of_schema', 'health_of_targets', 'health_of_watching', 'history_condition',
-        'hold_dead', 'hold_deliveries', 'hold_queues', 'is_awake', 'is_open', 'is_order_alert', 'is_resolve_in_force',
-        'is_ringing', 'is_trusted', 'known_faults', 'late_events', 'leave_out_unsent', 'limit_amount', 'limit_lock_wait',
-        'list_alerts', 'list_place', 'lock_alert', 'lock_order_of_alert', 'lock_refusal', 'lock_targets_of',
-        'map_columns', 'matching_columns', 'median_seconds_to_acknowledge', 'metrics_of_deliveries',
-        'metrics_of_open_alerts', 'metrics_of_response', 'metrics_of_stream', 'missing_triggers', 'narrow_grants',
-        'normalize_alert', 'normalize_lifecycle', 'notification_queue_share', 'notify_event', 'one_line', 'open_alert',
-        'open_alert_states', 'open_order_alerts', 'open_page_query', 'order_action_refusal', 'order_dedupe_key',
-        'order_facts_of', 'order_message', 'order_of_alert', 'order_outcome', 'overdue_escalations', 'own_functions',
-        'own_relations', 'ownership_instruction', 'parse_event_cursor', 'parse_int', 'parse_is_simulated',
-        'parse_list_place', 'parse_number', 'parse_time', 'pass_quiet_hours', 'plan_watch', 'purge_alerts', 'purge_batch',
-        'purge_cutoff', 'purge_delivery_history', 'quiet_target', 'raise_alert', 'raise_missing',
-        'raise_swallowed_cancel', 'read_events', 'read_order', 'read_order_unchecked', 'read_refusal',
-        'readable_snapshot', 'reconcile_instruction', 'reconcile_orders', 'record_escalation_fault', 'record_fault',
-        'record_messages', 'record_missing_event', 'record_order_state', 'refresh_alert', 'refuse_target',
-        'relay_metrics', 'relay_seen', 'relay_stopped', 'remaining_lock_wait', 'remove_escalation_step', 'remove_target',
-        'repeat_alert', 'repeat_open_alert', 'replay_deliveries', 'resolve_alert', 'resolve_by_dedupe_key',
-        'resolve_ended', 'resolve_raised_alert', 'resolved_page_query', 'restrict_update', 'retry_delay', 'retry_order',
-        'revoke_access', 'revoke_api_roles', 'run_instruction', 'sent_results', 'set_escalation_step', 'settle_queues',
-        'severity_rank', 'silence_of', 'snooze_alert', 'sync_alert', 'sync_arguments', 'sync_deleted_order', 'sync_order',
+        'grant_reading', 'grant_targets', 'granted_functions', 'granted_policies', 'guard_defects', 'guard_name',
+        'guard_source', 'guard_template', 'has_alert', 'has_foreign_owner', 'has_other_rights', 'health',
+        'health_of_dead_letters', 'health_of_deliveries', 'health_of_dumps', 'health_of_event_trigger',
+        'health_of_faults', 'health_of_guards', 'health_of_notification_queue', 'health_of_order_actions',
+        'health_of_orders', 'health_of_progress', 'health_of_relays', 'health_of_schema', 'health_of_targets',
+        'health_of_watching', 'history_condition', 'hold_dead', 'hold_deliveries', 'hold_queues', 'is_awake', 'is_open',
+        'is_order_alert', 'is_resolve_in_force', 'is_ringing', 'is_trusted', 'known_faults', 'late_events',
+        'leave_out_unsent', 'limit_amount', 'limit_lock_wait', 'list_alerts', 'list_place', 'lock_alert',
+        'lock_order_of_alert', 'lock_refusal', 'lock_targets_of', 'map_columns', 'matching_columns',
+        'median_seconds_to_acknowledge', 'metrics_of_deliveries', 'metrics_of_open_alerts', 'metrics_of_response',
+        'metrics_of_stream', 'missing_triggers', 'narrow_grants', 'narrow_target_grants', 'normalize_alert',
+        'normalize_lifecycle', 'notification_queue_share', 'notify_event', 'one_line', 'open_alert', 'open_alert_states',
+        'open_order_alerts', 'open_page_query', 'order_action_refusal', 'order_dedupe_key', 'order_facts_of',
+        'order_message', 'order_of_alert', 'order_outcome', 'overdue_escalations', 'own_functions', 'own_relations',
+        'ownership_instruction', 'parse_event_cursor', 'parse_int', 'parse_is_simulated', 'parse_list_place',
+        'parse_number', 'parse_time', 'pass_quiet_hours', 'plan_watch', 'purge_alerts', 'purge_batch', 'purge_cutoff',
+        'purge_delivery_history', 'quiet_target', 'raise_alert', 'raise_missing', 'raise_swallowed_cancel', 'read_events',
+        'read_order', 'read_order_unchecked', 'read_refusal', 'readable_snapshot', 'reconcile_instruction',
+        'reconcile_orders', 'record_escalation_fault', 'record_fault', 'record_messages', 'record_missing_event',
+        'record_order_state', 'refresh_alert', 'refuse_target', 'relay_metrics', 'relay_seen', 'relay_stopped',
+        'remaining_lock_wait', 'remove_escalation_step', 'remove_target', 'renew_grants', 'repeat_alert',
+        'repeat_open_alert', 'replay_deliveries', 'resolve_alert', 'resolve_by_dedupe_key', 'resolve_ended',
+        'resolve_raised_alert', 'resolved_page_query', 'restrict_update', 'retry_delay', 'retry_order', 'revoke_access',
+        'revoke_api_roles', 'run_instruction', 'sent_results', 'set_escalation_step', 'settle_queues', 'severity_rank',
+        'silence_of', 'snooze_alert', 'sync_alert', 'sync_arguments', 'sync_deleted_order', 'sync_order',
         'sync_stored_order', 'sync_unusual_write', 'table_action_refusal', 'table_name', 'table_tree', 'take_duty',
         'target_address', 'target_wants', 'text_condition', 'text_expression', 'tg_alert_events__append_only',
         'tg_alert_events__protect_commit', 'tg_alerts__append_delete_event', 'tg_alerts__check_lifecycle',
@@ -159,6 +161,51 @@ comment on function walltrack.granted_policies(regrole) is
 'The policies on alerts that grant_access() created for a role; found by the role, because a restored dump changes its oid.';
 
 
+create or replace function walltrack.grant_targets(p_role regrole, p_is_relay boolean) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- The configuration of a target is for relays only: parts of a URL may be secret in spite of the placeholders.
+declare
+  v_columns text := (
+    select string_agg(quote_ident(a.attname), ', ' order by a.attnum)
+    from pg_attribute as a
+    where a.attrelid = 'walltrack.notification_targets'::regclass and a.attnum > 0 and not a.attisdropped
+      and (a.attname <> 'config' or p_is_relay)
+  );
+begin
+  execute format('grant select (%s) on walltrack.notification_targets to %s', v_columns, p_role);
+end
+$$;
+
+comment on function walltrack.grant_targets(regrole, boolean) is
+'Lets a role read the notification targets; their configuration only where it is a relay.';
+
+
+create or replace function walltrack.grant_reading(p_role regrole) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  execute format(
+    'grant select on walltrack.alerts, walltrack.alert_events, walltrack.order_actions, walltrack.alert_faults, '
+    'walltrack.watched_tables, walltrack.open_alerts, walltrack.alert_counts, walltrack.alert_summary, walltrack.alert_timeline, '
+    'walltrack.deliveries, walltrack.finished_deliveries, walltrack.sent_messages, walltrack.message_answers, walltrack.silences, '
+    'walltrack.escalation_steps, walltrack.relays, walltrack.relay_duties, walltrack.chat_pace, walltrack.active_silences, '
+    'walltrack.undelivered, walltrack.target_states to %s', p_role
+  );
+  perform walltrack.grant_targets(p_role, false);
+end
+$$;
+
+comment on function walltrack.grant_reading(regrole) is
+'Lets a role read the tables and views of alerting, without the configuration of targets.';
+
+
 create or replace function walltrack.grant_access(p_role regrole, p_as text) returns void
 language plpgsql
 volatile
@@ -182,11 +229,10 @@ begin
     execute format('grant usage on schema walltrack to %s', p_role);
     insert into walltrack.given_usage (role_name) select r.rolname from pg_roles as r where r.oid = p_role on conflict do nothing;
   end if;
-  execute format(
-    'grant select on walltrack.alerts, walltrack.alert_events, walltrack.order_actions, walltrack.alert_faults, '
-    'walltrack.watched_tables, walltrack.open_alerts, walltrack.alert_counts, walltrack.alert_summary, walltrack.alert_timeline '
-    'to %s', p_role
-  );
+  perform walltrack.grant_reading(p_role);
+  if p_as = 'relay' then
+    perform walltrack.grant_targets(p_role, true);
+  end if;
   -- This role sees all alerts also where an adopted table has the row level security of the host.
   if (select c.relrowsecurity from pg_class as c where c.oid = 'walltrack.alerts'::regclass) and not exists (
     select from pg_policy as p
@@ -282,6 +328,42 @@ comment on function walltrack.revoke_api_roles() is
 'Revokes every right on alerting from anon and authenticated, which default privileges may have granted.';
 
 
+create or replace function walltrack.narrow_target_grants() returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- A right on the whole table comes from default privileges.
+declare
+  v_right record;
+begin
+  for v_right in
+    select
+      a.grantee,
+      exists (
+        select from pg_attribute as t
+        cross join lateral aclexplode(t.attacl) as o
+        where t.attrelid = c.oid and t.attname = 'config' and o.grantee = a.grantee
+      ) as is_relay
+    from pg_class as c
+    cross join lateral aclexplode(c.relacl) as a
+    where c.oid = 'walltrack.notification_targets'::regclass and a.grantee <> c.relowner and a.privilege_type = 'SELECT'
+  loop
+    execute format(
+      'revoke select on walltrack.notification_targets from %s cascade',
+      case v_right.grantee when 0 then 'public' else v_right.grantee::regrole::text end
+    );
+    continue when v_right.grantee = 0;
+    perform walltrack.grant_targets(v_right.grantee::regrole, v_right.is_relay);
+  end loop;
+end
+$$;
+
+comment on function walltrack.narrow_target_grants() is
+'Narrows rights on the whole table of notification targets to those that grant_access() gives.';
+
+
 create or replace function walltrack.narrow_grants() returns void
 language plpgsql
 volatile
@@ -311,6 +393,7 @@ begin
     execute format('revoke %s on walltrack.alerts from %s cascade', v_right.privilege, v_right.grantee);
     execute format('grant %s (%s) on walltrack.alerts to %s', v_right.privilege, v_columns, v_right.grantee);
   end loop;
+  perform walltrack.narrow_target_grants();
   for v_right in
     select c.oid::regclass as relation, c.relkind, a.grantee, a.privilege_type as privilege
     from walltrack.own_relations() as r
@@ -348,6 +431,44 @@ $$;
 
 comment on function walltrack.narrow_grants() is
 'Revokes from every role the rights on alerting that grant_access() never grants.';
+
+
+create or replace function walltrack.renew_grants() returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- What grant_access() gave in an earlier version lacks what is new, and views that read new tables would be refused.
+declare
+  v_role regrole;
+  v_granted record;
+begin
+  for v_role in
+    select distinct a.grantee::regrole
+    from pg_class as c
+    cross join lateral aclexplode(c.relacl) as a
+    where c.oid = 'walltrack.alert_timeline'::regclass and a.grantee not in (0, c.relowner) and a.privilege_type = 'SELECT'
+  loop
+    perform walltrack.grant_reading(v_role);
+    for v_granted in
+      select distinct n.name
+      from (values ('reader', 'order_of_alert'), ('operator', 'acknowledge_alert'), ('raiser', 'raise_alert')) as k (access, mark)
+      cross join lateral unnest(walltrack.granted_functions(k.access)) as n (name)
+      where exists (
+        select from pg_proc as p
+        cross join lateral aclexplode(p.proacl) as a
+        where p.pronamespace = 'walltrack'::regnamespace and p.proname = k.mark and a.grantee = v_role
+      )
+    loop
+      execute format('grant execute on function walltrack.%I to %s', v_granted.name, v_role);
+    end loop;
+  end loop;
+end
+$$;
+
+comment on function walltrack.renew_grants() is
+'Extends the rights that grant_access() gave in an earlier version; a relay needs grant_access() again.';
 
 
 create or replace function walltrack.enable_row_security() returns void

@@ -173,7 +173,7 @@ begin
   update walltrack.deliveries as d
   set state = case when walltrack.retry_delay(d.attempts) is null then 'dead' else 'waiting' end,
       failed_at = case when walltrack.retry_delay(d.attempts) is null then clock_timestamp() end,
-      lease = null, lease_until = null, relay = null, last_status = null,
+      lease = null, lease_until = null, relay = null, tried_at = clock_timestamp(), last_status = null,
       last_answer = format('relay %s did not say what became of it', d.relay)
   where d.delivery_id = any (v_ids);
   perform walltrack.settle_queues(v_targets, v_alerts);

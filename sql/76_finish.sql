@@ -224,6 +224,7 @@ begin
         attempts = r.attempts,
         due_at = v_now + case when r.outcome in ('gone', 'released') then '0' else coalesce(r.pause, r.delay, '0') end,
         lease = null, lease_until = null, relay = null,
+        tried_at = case when r.outcome = 'released' then d.tried_at else v_now end,
         last_status = case when r.outcome = 'released' then d.last_status else r.status end,
         last_answer = case when r.outcome = 'released' then d.last_answer else r.answer end
     from results as r

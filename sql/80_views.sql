@@ -90,9 +90,35 @@ select
     o.actor,
     jsonb_strip_nulls(jsonb_build_object('order_id', o.order_id, 'reason', o.reason)) as detail,
     null as event_id
-from walltrack.order_actions as o;
+from walltrack.order_actions as o
+union all
+select
+    f.alert_id,
+    f.finished_at as at,
+    case f.state when 'delivered' then 'delivered' else 'delivery_' || f.state end as kind,
+    t.name as actor,
+    jsonb_strip_nulls(jsonb_build_object(
+        'attempts', max(f.attempts), 'reason', f.reason, 'dropped_by', f.finished_by, 'digest', f.digest_id is not null or null
+    )) as detail,
+    null as event_id
+from walltrack.finished_deliveries as f
+inner join walltrack.notification_targets as t on f.target_id = t.target_id
+-- One message may cover several events of an alert.
+group by f.alert_id, f.finished_at, f.state, t.name, f.reason, f.finished_by, f.digest_id, coalesce(f.digest_id, -f.delivery_id)
+union all
+select
+    d.alert_id,
+    d.failed_at as at,
+    'delivery_failed' as kind,
+    t.name as actor,
+    jsonb_strip_nulls(jsonb_build_object('attempts', d.attempts, 'status', d.last_status, 'answer', d.last_answer)) as detail,
+    null as event_id
+from walltrack.deliveries as d
+inner join walltrack.notification_targets as t on d.target_id = t.target_id
+where d.failed_at is not null;
 
-comment on view walltrack.alert_timeline is 'What happened to each alert and what operators did to its order.';
+comment on view walltrack.alert_timeline is
+'What happened to each alert, what operators did to its order, and what became of its deliveries (the actor is the target).';
 
 
 create or replace function walltrack.alerts_since(p_since timestamptz) returns setof walltrack.alerts

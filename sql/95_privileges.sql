@@ -10,6 +10,7 @@ begin
   revoke all on type walltrack.order_facts, walltrack.order_alert_data, walltrack.event_detail from public;
   perform walltrack.revoke_api_roles();
   perform walltrack.narrow_grants();
+  perform walltrack.renew_grants();
   if exists (select from pg_roles as r where r.rolname in ('anon', 'authenticated')) then
     perform walltrack.enable_row_security();
   end if;

@@ -14,12 +14,13 @@ FOLDER = Path(migrations.__file__).parent.parent
 SQL = sorted(FOLDER.glob("sql/*.sql"))
 OURS = "n.nspname = 'walltrack' and p.proname not in ('tg_orders__touch_updated_at', 'tg_orders__log_status')"
 DEFINERS = {
-    "acknowledge_alert", "add_silence", "cancel_order", "claim_deliveries", "clear_faults", "cluster_id", "drop_deliveries",
-    "end_silence", "escalate_overdue", "fan_out_events", "finish_deliveries", "health", "known_faults", "order_of_alert",
-    "purge_batch", "purge_delivery_history", "raise_alert", "raise_missing", "reconcile_orders", "relay_metrics", "relay_seen",
-    "relay_stopped", "replay_deliveries", "resolve_alert", "resolve_ended", "resolve_raised_alert", "retry_order",
-    "snooze_alert", "take_duty", "tg_alerts__append_delete_event", "tg_alerts__check_lifecycle", "tg_alerts__delete_events",
-    "tg_ddl__follow", "tg_ddl__forget", "tg_orders__guard", "tg_watched__truncated",
+    "acknowledge_alert", "add_silence", "answer_message", "cancel_order", "claim_deliveries", "clear_faults", "cluster_id",
+    "drop_deliveries", "end_silence", "escalate_overdue", "fan_out_events", "finish_deliveries", "health", "known_faults",
+    "order_of_alert", "purge_batch", "purge_delivery_history", "raise_alert", "raise_missing", "reconcile_orders",
+    "relay_metrics", "relay_seen", "relay_stopped", "replay_deliveries", "resolve_alert", "resolve_ended",
+    "resolve_raised_alert", "retry_order", "snooze_alert", "take_duty", "tg_alerts__append_delete_event",
+    "tg_alerts__check_lifecycle", "tg_alerts__delete_events", "tg_ddl__follow", "tg_ddl__forget", "tg_orders__guard",
+    "tg_watched__truncated",
 }  # fmt: skip
 INHERITING = {
     "build_event_detail", "choose_error", "close_alert", "limit_lock_wait", "notify_event", "one_line", "open_alert",

@@ -54,7 +54,8 @@ def test_the_bot_needs_no_right_on_alerts(bot: Bot, as_role: Bot, role: str) -> 
 READS = [
     "alerts", "alert_events", "order_actions", "alert_faults", "watched_tables", "open_alerts", "alert_counts", "alert_summary",
     "alert_timeline", "alerts_version", "list_alerts()", "changed_alerts(array[gen_random_uuid()])",
-    "median_seconds_to_acknowledge()",
+    "median_seconds_to_acknowledge()", "deliveries", "finished_deliveries", "sent_messages", "message_answers", "silences",
+    "escalation_steps", "relays", "relay_duties", "chat_pace", "active_silences", "undelivered", "target_states",
 ]  # fmt: skip
 
 
@@ -78,8 +79,21 @@ def test_each_kind_of_role_has_only_its_rights(bot: Bot, as_role: Bot, role: str
             "retry_order",
             "cancel_order",
             "resolve_alert",
+            "add_silence",
+            "end_silence",
+            "replay_deliveries",
+            "drop_deliveries",
         },
         "raiser": {"raise_alert", "resolve_by_dedupe_key"},
+        "relay": {
+            "fan_out_events",
+            "claim_deliveries",
+            "finish_deliveries",
+            "answer_message",
+            "relay_seen",
+            "take_duty",
+            "relay_stopped",
+        },
     }
     calls = {
         "acknowledge_alert": (alert.id, "ada"),
@@ -96,6 +110,30 @@ def test_each_kind_of_role_has_only_its_rights(bot: Bot, as_role: Bot, role: str
         else:
             with pytest.raises(DENIED):
                 as_role.call(function, *arguments)
+    for call in (
+        "fan_out_events()",
+        "claim_deliveries('r', '{}')",
+        "finish_deliveries('r', '[]')",
+        "answer_message(1, 'x', 'acknowledge', '1')",
+        "relay_seen('r', 'h', 1, '1')",
+        "take_duty('d', 'r', '1 min')",
+        "relay_stopped('r')",
+        "add_silence('{\"token\": \"BONK\"}', 'r', now() + interval '1 hour', 'ada')",
+        "end_silence((select min(silence_id) from walltrack.silences), 'ada')",
+        "replay_deliveries('{}', 'ada')",
+        "drop_deliveries('{}', 'ada')",
+    ):
+        if call.split("(")[0] in may.get(kind, set()):
+            as_role.execute(f"select * from walltrack.{call}")
+        else:
+            with pytest.raises(DENIED):
+                as_role.execute(f"select * from walltrack.{call}")
+    for statement in ("select config from walltrack.notification_targets", "select * from walltrack.notification_targets"):
+        if kind == "relay":
+            as_role.execute(statement)
+        else:
+            with pytest.raises(DENIED):
+                as_role.execute(statement)
     if kind in ("reader", "operator"):
         assert as_role.execute("select bool_and(ok) from walltrack.health()").fetchone() == (True,)
         assert as_role.execute("select walltrack.order_of_alert(%s) ->> 'id'", (alert.id,)).fetchone() == (str(order),)
@@ -112,6 +150,12 @@ def test_each_kind_of_role_has_only_its_rights(bot: Bot, as_role: Bot, role: str
         "select walltrack.open_alert('t', 'info', 't', '', '{}', false, null, null, null, null, 'x', 'event')",
         "select walltrack.close_alert(null, 't', 'info', 't', '{}', false, null, 'x', 'y', 'event')",
         "select walltrack.unwatch_orders('walltrack.orders')",
+        "select walltrack.add_target('t', 'terminal', '{}')",
+        "select walltrack.remove_target('t')",
+        "update walltrack.deliveries set state = 'dead'",
+        "delete from walltrack.finished_deliveries",
+        "insert into walltrack.silences (token, reason, created_by, ends_at) values ('x', 'x', 'x', now())",
+        "update walltrack.escalation_steps set repeats = 0",
         "select walltrack.grant_access(session_user::regrole, 'operator')",
     ):
         with pytest.raises(DENIED):
@@ -120,6 +164,32 @@ def test_each_kind_of_role_has_only_its_rights(bot: Bot, as_role: Bot, role: str
     bot.execute("select walltrack.revoke_access(%s)", (role,))
     with pytest.raises(DENIED):
         as_role.execute("select * from walltrack.alerts")
+
+
+def test_an_upgrade_renews_what_was_granted_before(bot: Bot, as_role: Bot, role: str) -> None:
+    """An earlier version knew neither targets nor silences."""
+    bot.execute("select walltrack.grant_access(%s, 'operator')", (role,))
+    bot.execute(
+        f"revoke select on walltrack.deliveries, walltrack.finished_deliveries, walltrack.notification_targets from {role}; "
+        f"revoke execute on function walltrack.add_silence, walltrack.format_utc from {role}"
+    )
+    with pytest.raises(DENIED):
+        as_role.execute("select * from walltrack.alert_timeline")
+    bot.execute("select walltrack.renew_grants()")
+    for relation in READS:
+        as_role.execute(f"select count(*) from walltrack.{relation}")
+    as_role.execute("select walltrack.add_silence('{\"token\": \"BONK\"}', 'known', now() + interval '1 hour', 'ada')")
+    with pytest.raises(DENIED):
+        as_role.execute("select config from walltrack.notification_targets")
+
+
+def test_default_privileges_do_not_show_configurations(bot: Bot, as_role: Bot, role: str) -> None:
+    bot.execute(f"grant usage on schema walltrack to {role}; grant select on walltrack.notification_targets to {role}")
+    as_role.execute("select config from walltrack.notification_targets")
+    bot.execute("select walltrack.narrow_grants()")
+    as_role.execute("select name from walltrack.notification_targets")
+    with pytest.raises(DENIED):
+        as_role.execute("select config from walltrack.notification_targets")
 
 
 def test_an_unknown_kind_of_role_is_refused(bot: Bot, role: str) -> None:
@@ -176,7 +246,11 @@ def test_row_level_security_is_on_where_asked_and_not_forced(db: psycopg.Connect
         "select relname, relrowsecurity, relforcerowsecurity from pg_class where relnamespace = 'walltrack'::regnamespace "
         "and relkind = 'r' and relname not in ('orders', 'order_status_log') order by 1"
     )
-    names = ("alert_events", "alert_faults", "alerts", "alerts_version", "given_usage", "order_actions", "watched_tables")
+    names = (
+        "alert_events", "alert_faults", "alerts", "alerts_version", "chat_pace", "deliveries", "escalation_steps",
+        "finished_deliveries", "given_usage", "message_answers", "notification_targets", "order_actions", "relay_duties", "relays",
+        "sent_messages", "silences", "watched_tables",
+    )  # fmt: skip
     assert db.execute(secured).fetchall() == [(name, False, False) for name in names]
     for _ in range(2):
         db.execute("select walltrack.enable_row_security()")

@@ -202,7 +202,13 @@ class TimelineEntry(_Row):
     """An event of an alert, or an operator's action on its order."""
 
     at: UtcTime
-    kind: EventKind | Literal["order_retried", "order_cancelled"]
+    kind: (
+        EventKind
+        | Literal[
+            "order_retried", "order_cancelled",
+            "delivered", "delivery_failed", "delivery_dropped", "delivery_cancelled", "delivery_silenced",
+        ]
+    )  # fmt: skip
     actor: str
     detail: dict[str, Any]
     event_id: int | None = None

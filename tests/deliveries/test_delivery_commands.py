@@ -58,6 +58,8 @@ def test_the_list_says_what_has_not_arrived_and_why(database_url: str, dead: lis
 def test_nothing_to_list_is_said(database_url: str) -> None:
     assert "everything has arrived" in run(database_url, "deliveries", "list").stderr
     assert "No dead deliveries" in run(database_url, "deliveries", "list", "--dead").stderr
+    for command in ("list", "replay", "drop"):
+        assert "no target 'nope'" in run(database_url, "deliveries", command, "--target", "nope", expect=1).stderr
 
 
 def test_dead_deliveries_are_replayed(database_url: str, db: psycopg.Connection, dead: list[int]) -> None:

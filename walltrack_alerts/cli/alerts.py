@@ -190,6 +190,8 @@ def _signed(name: str | None, at: datetime | None) -> str | None:
 
 def _entry_text(entry: TimelineEntry) -> str:
     """The kind of an entry, its actor and its detail."""
+    if entry.kind.startswith("deliver"):
+        return _delivery_text(entry)
     until = entry.detail.get("snoozed_until")
     if entry.kind == "snoozed":
         note = f"until {format_local(datetime.fromisoformat(until))}" if until else "woken"
@@ -200,6 +202,18 @@ def _entry_text(entry: TimelineEntry) -> str:
             entry.detail.get({"raised": "error", "repeated": "error", "resolved": "resolution"}.get(entry.kind, "reason")) or ""
         )
     return one_line(f"{entry.kind} by {entry.actor}{': ' if note else ''}{note}")
+
+
+def _delivery_text(entry: TimelineEntry) -> str:
+    """What became of a delivery; its actor is the target."""
+    detail = entry.detail
+    by = f" by {detail['dropped_by']}" if detail.get("dropped_by") else ""
+    notes = ["in a digest"] if detail.get("digest") else []
+    notes += [f"attempt {detail['attempts']}"] if (detail.get("attempts") or 0) > 1 else []
+    cause = detail.get("reason") or detail.get("answer") or ""
+    verb = entry.kind.removeprefix("delivery_")
+    text = f"delivered to {entry.actor}" if verb == "delivered" else f"delivery to {entry.actor} {verb}{by}"
+    return one_line(text + (f" ({', '.join(notes)})" if notes else "") + (f": {cause}" if cause else ""))
 
 
 @alerts.command("acknowledge", hidden=True, epilog=examples("alerts acknowledge 4f1c2a9b"))

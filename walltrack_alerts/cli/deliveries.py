@@ -67,7 +67,8 @@ def _row(delivery: Delivery) -> tuple[object, ...]:
     """The columns of the list."""
     alert = (str(delivery.alert_id)[:8], delivery.alert_id)
     first = (delivery.delivery_id, delivery.target, alert, delivery.kind, delivery.state)
-    return (*first, delivery.attempts, age(delivery.created_at), delivery.why)
+    why = delivery.last_answer or delivery.why, ": ".join(filter(None, (delivery.why, delivery.last_answer)))
+    return (*first, delivery.attempts, age(delivery.created_at), why)
 
 
 @deliveries.command(

@@ -19,12 +19,12 @@ from walltrack_alerts.service import AlertService
 
 
 class TargetState(_Row):
-    """One row of walltrack.target_states: a target, and how its deliveries fare."""
+    """A target: one row of walltrack.target_states with its filters."""
 
     target_id: int
     name: str
     kind: str
-    address: str | None = None
+    address: str
     """Where it sends to, without anything that may be secret."""
 
     min_severity: AlertSeverity
@@ -37,6 +37,7 @@ class TargetState(_Row):
     quiet_until: time | None = None
     quiet_zone: str | None = None
     step: int = 0
+    is_enabled: bool
     disabled_at: UtcTime | None = None
     disabled_reason: str | None = None
     created_at: UtcTime
@@ -48,7 +49,7 @@ class TargetState(_Row):
     last_failure_at: UtcTime | None = None
     last_answer: str | None = None
     unread: int = 0
-    """Events that the relay has not read for this target."""
+    """Events that the relay has not read for this target; at most 10,000 are counted."""
 
     @property
     def quiet_hours(self) -> str | None:
@@ -58,13 +59,8 @@ class TargetState(_Row):
         return f"{self.quiet_from:%H:%M}-{self.quiet_until:%H:%M} {self.quiet_zone}"
 
     @property
-    def is_enabled(self) -> bool:
-        """Whether events are delivered to it."""
-        return self.disabled_at is None
-
-    @property
     def is_failing(self) -> bool:
-        """Whether its last attempt failed."""
+        """Whether its last attempt failed, and what failed has not arrived since."""
         return self.last_failure_at is not None and (self.last_success_at is None or self.last_failure_at > self.last_success_at)
 
 
@@ -74,9 +70,10 @@ class Delivery(_Row):
     delivery_id: int
     target: str
     event_id: int
-    kind: EventKind
+    kind: EventKind | None = None
     alert_id: UUID
-    title: str
+    severity: AlertSeverity | None = None
+    title: str | None = None
     state: str
     attempts: int
     due_at: UtcTime
@@ -120,6 +117,14 @@ class EscalationStep(_Row):
     repeats: int = 0
 
 
+_STATES = """
+select s.*, s.target as name, t.kinds, t.order_types, t.tokens, t.alert_types, t.include_simulated, t.quiet_from, t.quiet_until,
+  t.quiet_zone
+from walltrack.target_states as s
+inner join walltrack.notification_targets as t on t.target_id = s.target_id
+"""
+
+
 async def add_target(
     service: AlertService,
     name: str,
@@ -159,12 +164,12 @@ def _refuse_literal_secrets(url: str) -> None:
 
 async def target_states(service: AlertService) -> list[TargetState]:
     """All targets by name."""
-    return [TargetState(**row) for row in await service.rows("select * from walltrack.target_states order by name")]
+    return [TargetState(**row) for row in await service.rows(_STATES + "order by s.target")]
 
 
 async def target_state(service: AlertService, name: str) -> TargetState:
     """One target (UnknownTargetError)."""
-    rows = await service.rows("select * from walltrack.target_states where name = lower(btrim(:name))", name=name)
+    rows = await service.rows(_STATES + "where s.target = lower(btrim(:name))", name=name)
     if not rows:
         raise UnknownTargetError(f"there is no target {name!r}\n`walltrack-alerts targets list` shows them all.")
     return TargetState(**rows[0])
@@ -195,7 +200,7 @@ async def remove_target(service: AlertService, name: str) -> None:
 
 
 async def undelivered(service: AlertService, *, dead: bool, target: str | None, limit: int | None) -> list[Delivery]:
-    """What has not arrived, oldest first; `dead` leaves only what the relay no longer tries."""
+    """What has not arrived, oldest first; `dead` leaves only what the relay no longer tries (UnknownTargetError)."""
     rows = await service.rows(
         "select * from walltrack.undelivered where (state = 'dead' or not :dead) "
         "and (cast(:target as text) is null or target = lower(btrim(:target))) order by delivery_id limit :limit",
@@ -203,6 +208,8 @@ async def undelivered(service: AlertService, *, dead: bool, target: str | None, 
         target=target,
         limit=limit,
     )
+    if target is not None and not rows:
+        await target_state(service, target)
     return [Delivery(**row) for row in rows]
 
 

@@ -1,0 +1,100 @@
+-- Views of deliveries for operators, dashboards and the panel.
+
+create or replace view walltrack.undelivered
+with (security_invoker = true)
+as
+select
+    d.delivery_id,
+    d.target_id,
+    t.name as target,
+    d.event_id,
+    e.kind,
+    d.alert_id,
+    a.severity,
+    a.title,
+    d.state,
+    d.attempts,
+    d.due_at,
+    d.last_status,
+    d.last_answer,
+    d.tried_at,
+    d.created_at,
+    case
+        when d.state = 'dead' then format('it failed %s times', d.attempts)
+        when t.disabled_at is not null then 'the target is disabled: ' || t.disabled_reason
+        when d.state = 'sending' then format('%s is sending it', d.relay)
+        when d.state = 'waiting' then 'an earlier event of the same alert goes first'
+        when d.due_at > now() and d.attempts > 0 then 'the last attempt failed; the next one is at ' || walltrack.format_utc(d.due_at)
+        when d.due_at > now() then 'quiet hours until ' || walltrack.format_utc(d.due_at)
+        when not exists (select 1 from walltrack.relays as r where r.seen_at > now() - interval '2 minutes') then 'no relay is running'
+        when c.next_message_at > now() then 'the chat gets its next message at ' || walltrack.format_utc(c.next_message_at)
+        when c.next_digest_at > now() then 'the next digest is at ' || walltrack.format_utc(c.next_digest_at)
+        else 'it is due'
+    end as why
+from walltrack.deliveries as d
+inner join walltrack.notification_targets as t on d.target_id = t.target_id
+left join walltrack.alert_events as e on d.event_id = e.event_id
+left join walltrack.alerts as a on d.alert_id = a.id
+left join walltrack.chat_pace as c on d.target_id = c.target_id;
+
+comment on view walltrack.undelivered is
+'What has not arrived at its target, and why: one row per event and target. target_states shows how many events are not read yet.';
+
+
+create or replace view walltrack.target_states
+with (security_invoker = true)
+as
+select
+    t.target_id,
+    t.name as target,
+    t.kind,
+    t.address,
+    t.disabled_at is null as is_enabled,
+    t.disabled_at,
+    t.disabled_reason,
+    t.min_severity,
+    t.step,
+    t.created_at,
+    t.created_by,
+    d.pending,
+    d.dead,
+    d.oldest_pending_at,
+    f.finished_at as last_success_at,
+    d.last_failure_at,
+    d.last_status,
+    d.last_answer,
+    case when t.disabled_at is null then u.unread else 0 end as unread
+from walltrack.notification_targets as t
+cross join lateral (
+    select
+        count(*) filter (where o.state <> 'dead') as pending,
+        count(*) filter (where o.state = 'dead') as dead,
+        min(o.created_at) filter (where o.state <> 'dead') as oldest_pending_at,
+        max(o.tried_at) as last_failure_at,
+        (array_agg(o.last_status order by o.tried_at desc) filter (where o.tried_at is not null))[1] as last_status,
+        (array_agg(o.last_answer order by o.tried_at desc) filter (where o.tried_at is not null))[1] as last_answer
+    from walltrack.deliveries as o
+    where o.target_id = t.target_id
+) as d
+left join lateral (
+    select o.finished_at
+    from walltrack.finished_deliveries as o
+    where o.target_id = t.target_id and o.finished_at > '-infinity' and o.state = 'delivered'
+    order by o.finished_at desc
+    limit 1
+) as f on true
+cross join lateral (
+    select count(*) as unread
+    from (
+        select 1
+        from walltrack.alert_events as e
+        where e.event_id > (walltrack.parse_event_cursor(t.cursor)).seen_id and e.at >= t.starts_at
+        order by e.event_id
+        limit 10000
+    ) as n
+) as u
+order by t.name;
+
+comment on view walltrack.target_states is
+'One row per target: whether it is enabled, what waits (pending) and is dead, when it last worked, the last failure of what is not delivered '
+'yet, and how many events it has not read (at most 10,000 are counted).';
