@@ -11,7 +11,7 @@ ORDERS = 60  # 40 EXIT, 20 ENTRY; 6 of them simulated
 
 async def test_a_storm_is_one_message_and_one_digest(desk: Desk) -> None:
     desk.bot.execute("select walltrack.remove_target('desk')")
-    desk.add_target("storm", filters={"include_simulated": True})
+    desk.add_target("storm", filters={"include_simulated": True, "digest_every": "30 s"})
     for number in range(ORDERS):
         order = desk.bot.create("exit" if number % 3 else "entry", is_simulated=number % 10 == 0)
         desk.bot.exhaust(order, f"slippage of {number} exceeded" if number % 2 else "blockhash not found")
