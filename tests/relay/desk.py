@@ -96,6 +96,6 @@ class Desk:
 
 async def until(is_true: Callable[[], object]) -> None:
     """Wait for something that happens soon."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not is_true():
             await asyncio.sleep(0.01)

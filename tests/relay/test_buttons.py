@@ -94,6 +94,26 @@ async def test_another_reason_is_written_as_a_reply(desk: Desk) -> None:
     assert (desk.alert.resolved_by, desk.alert.resolution) == ("bob", "moved the position")
 
 
+async def test_a_press_may_come_before_its_message_is_recorded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = calls_of(monkeypatch, "answer_message")
+    message = await desk.raise_alert()
+    desk.bot.execute("update walltrack.sent_messages set reference = 'x' || reference")
+    async with desk.polling():
+        press = desk.server.press(message, "Acknowledge")
+        await until(lambda: len(tries) > 1)
+        desk.bot.execute("update walltrack.sent_messages set reference = substr(reference, 2)")
+        await desk.answer(press)
+    assert desk.alert.acknowledged_by == "ada"
+
+
+async def test_a_press_on_an_unknown_message_is_answered(desk: Desk) -> None:
+    message = await desk.raise_alert()
+    desk.bot.execute("delete from walltrack.sent_messages")
+    async with desk.polling():
+        assert await desk.answer(desk.server.press(message, "Acknowledge"))
+    assert desk.alert.is_active
+
+
 async def test_a_stranger_learns_and_changes_nothing(desk: Desk) -> None:
     message = await desk.raise_alert()
     async with desk.polling():
