@@ -67,7 +67,8 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  -- By name, and the guards by what they call: the host may keep functions of its own in the schema.
+  -- Longer than a screen: it is a list. By name, and the guards by what they call, because the host may keep functions of its own
+  -- in the schema.
   select p.oid::regprocedure
   from pg_proc as p
   where p.pronamespace = 'walltrack'::regnamespace

@@ -184,7 +184,7 @@ begin
       )
   loop
     raise warning 'walltrack_alerts: % is watched by itself and cannot become a partition of a watched table', v_watched
-      using hint = format('Run in the transaction that attaches it, before that: select walltrack.unwatch_orders(%L)', v_watched);
+      using errcode = 'WT202', hint = format('Run in the transaction that attaches it, before that: select walltrack.unwatch_orders(%L)', v_watched);
   end loop;
 exception when query_canceled or assert_failure or others then
   if sqlstate = '57014' then

@@ -31,6 +31,8 @@ class NoticeCode(StrEnum):
     SNOOZE_REPLACED = "WT104"
     NO_OPEN_ALERT = "WT105"
     STAYS_RESOLVED = "WT106"
+    TARGET_UNCHANGED = "WT107"
+    SILENCE_ENDED = "WT108"
 
 
 class EventKind(StrEnum):
