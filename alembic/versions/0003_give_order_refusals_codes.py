@@ -7,8 +7,8 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-# CREATE OR REPLACE cannot change what a function returns, and with other parameters it creates a second function. Only alerting itself
-# calls these.
+# CREATE OR REPLACE cannot change what a function returns, and with other parameters it creates a second function. Only alerting
+# itself calls these.
 FORGET = """
 -- squawk-ignore ban-drop-function
 drop function if exists walltrack.order_action_refusal(walltrack.watched_tables, jsonb, text, text);
