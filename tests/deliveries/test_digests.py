@@ -9,8 +9,9 @@ from tests.support.bot import Bot
 def storm(bot: Bot, count: int, order_type: str = "exit", error: str = "slippage {0} %") -> None:
     bot.execute(
         "insert into walltrack.orders (order_type, side, token_address, token_symbol, amount_sol, expected_price, status, "
-        "attempt_count, last_error) select %(type)s::text, case %(type)s::text when 'exit' then 'sell' else 'buy' end, 'Token' || n, "
-        "'T' || n, 1, 1, 'failed', 3, replace(%(error)s::text, '{0}', n::text) from generate_series(1, %(count)s) as n",
+        "attempt_count, last_error) select %(type)s::text, case %(type)s::text when 'exit' then 'sell' else 'buy' end, "
+        "'Token' || n, 'T' || n, 1, 1, 'failed', 3, replace(%(error)s::text, '{0}', n::text) "
+        "from generate_series(1, %(count)s) as n",
         {"type": order_type, "error": error, "count": count},
     )
 
