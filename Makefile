@@ -10,7 +10,7 @@ REV ?= HEAD
 COV ?= --cov --cov-report=term
 JOBS ?= -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test lint reference bench bench-compare soak soak-stream screenshots clean
+.PHONY: demo test lint reference bench bench-compare soak soak-stream soak-deliveries screenshots clean
 
 demo: $(VENV)/ready
 	$(BIN)/walltrack-alerts demo $(ARGS)
@@ -41,6 +41,10 @@ soak: $(VENV)/ready
 # Writers that commit out of order, readers that are killed: make soak-stream ARGS="--events 50000"
 soak-stream: $(VENV)/ready
 	$(BIN)/python bench/stream_soak.py $(ARGS)
+
+# A receiver that misbehaves, relays that are killed: make soak-deliveries ARGS="--events 10000 --crashes 2"
+soak-deliveries: $(VENV)/ready
+	$(BIN)/python bench/delivery_soak.py $(ARGS)
 
 bench: $(VENV)/ready
 	$(BIN)/python bench/order_path.py $(ARGS)

@@ -21,8 +21,8 @@ PAGE = ROOT / "docs" / "api.md"
 
 ACCESS = ("reader", "operator", "raiser", "relay")
 OWNER = {
-    "enable_row_security", "grant_access", "purge_alerts", "reconcile_orders", "remove_escalation_step", "revoke_access",
-    "set_escalation_step", "unwatch_orders", "watch_orders",
+    "add_target", "disable_target", "enable_row_security", "enable_target", "grant_access", "purge_alerts", "reconcile_orders",
+    "remove_escalation_step", "remove_target", "revoke_access", "set_escalation_step", "unwatch_orders", "watch_orders",
 }  # fmt: skip
 """What the owner of alerting calls. Its other functions are parts of these and of the triggers."""
 
@@ -46,7 +46,7 @@ CHANNELS = """\
 RELATIONS = """
 select c.oid, c.relname, obj_description(c.oid, 'pg_class') as comment
 from pg_class as c
-where c.relnamespace = 'walltrack'::regnamespace and c.relkind = %s and has_table_privilege(%s, c.oid, 'select')
+where c.relnamespace = 'walltrack'::regnamespace and c.relkind = %s and has_any_column_privilege(%s, c.oid, 'select')
   and obj_description(c.oid, 'pg_class') is not null
 order by c.relname
 """

@@ -5,8 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tests.bot import Bot
 from tests.deliveries.relay import Desk, Relay
+from tests.support.bot import Bot
 
 
 def test_a_claim_carries_the_event_and_the_alert(desk: Desk, relay: Relay, bot: Bot) -> None:

@@ -11,9 +11,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.bot import Bot
-from tests.conftest import new_database
-from tests.test_cli import run
+from tests.support.bot import Bot
+from tests.support.commands import run
+from tests.support.databases import new_database
 from walltrack_alerts import Alert, AlertStatus, migrations
 
 Step = tuple[int, int]

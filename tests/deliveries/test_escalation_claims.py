@@ -10,9 +10,9 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from tests.bot import Bot
 from tests.deliveries.relay import Desk, Relay
 from tests.deliveries.test_escalation import escalate
+from tests.support.bot import Bot
 from walltrack_alerts import AlertStatus
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import psycopg
 
-from tests.bot import Bot
-from tests.conftest import new_database
 from tests.deliveries.relay import Desk, Relay
+from tests.support.bot import Bot
+from tests.support.databases import new_database
 from walltrack_alerts import migrations
 
 

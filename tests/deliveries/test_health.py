@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bot import Bot
 from tests.deliveries.rows import add_delivery, add_finished, add_relay, add_target, ago, newest_event, read_all
-from tests.test_cli import run
-from tests.test_health import health, ill
+from tests.support.bot import Bot
+from tests.support.commands import run
+from tests.support.health import health, ill
 from walltrack_alerts import Alert, Check
 
 

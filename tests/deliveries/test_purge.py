@@ -5,8 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tests.bot import Bot
 from tests.deliveries.rows import add_delivery, add_finished, add_target, ago, newest_event, read_all
+from tests.support.bot import Bot
 from walltrack_alerts import Alert, retention
 
 

@@ -9,9 +9,9 @@ import psycopg
 import pytest
 from rich.cells import cell_len
 
-from tests.bot import Bot
-from tests.terminal import run_in_terminal
-from tests.test_cli import run, run_process, told
+from tests.support.bot import Bot
+from tests.support.commands import run, run_process, told
+from tests.support.terminal import run_in_terminal
 
 pytestmark = [pytest.mark.own_server, pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")]
 

@@ -7,8 +7,8 @@ import json
 import psycopg
 import pytest
 
-from tests.relay.test_receivers import NEW, OLD, RECEIVERS, running
-from tests.test_cli import run
+from tests.support.commands import run
+from tests.support.receivers import NEW, OLD, RECEIVERS, running
 
 pytestmark = pytest.mark.own_server
 

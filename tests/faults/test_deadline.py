@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.bot import Bot
-from tests.faults.helpers import reconcile, states
+from tests.support.bot import Bot
+from tests.support.faults import reconcile, states
 
 ORDERS = 60
 MOST = 2.0

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.bot import Bot
 from tests.relay.bot_server import bot_server
 from tests.relay.desk import Desk
+from tests.support.bot import Bot
 from walltrack_alerts.relay import button_polling
 from walltrack_alerts.relay.http import HttpClient
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from tests.bot import Bot
 from tests.relay.bot_server import CHAT, TOKEN, BotServer
+from tests.support.bot import Bot
 from walltrack_alerts import Alert
 from walltrack_alerts.relay import queries
 from walltrack_alerts.relay.button_polling import ButtonPoller

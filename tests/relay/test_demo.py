@@ -7,8 +7,8 @@ import re
 import pytest
 from rich.cells import cell_len
 
-from tests.terminal import run_in_terminal
-from tests.test_embedded import remove, temporary_folder
+from tests.support.folders import remove, temporary_folder
+from tests.support.terminal import run_in_terminal
 
 pytestmark = pytest.mark.own_server
 

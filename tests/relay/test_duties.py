@@ -16,13 +16,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.bot import Bot
 from tests.deliveries.rows import add_delivery, newest_event
 from tests.deliveries.rows import add_target as add_row
 from tests.deliveries.test_escalation import fired, later, rung
 from tests.relay.running import add_target, until
 from tests.relay.sink import Received, Sink, answer, running_sink
-from tests.test_cli import COMMAND
+from tests.support.bot import Bot
+from tests.support.commands import COMMAND
 from walltrack_alerts.relay.duties import Duties, Heartbeat, Periods
 from walltrack_alerts.relay.http import HttpClient
 from walltrack_alerts.relay.log import Log

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.alerts.test_hostile import long_texts, texts
 from tests.relay.samples import (
     ALERT_ID,
     LINKS,
@@ -27,7 +28,6 @@ from tests.relay.samples import (
     resolved,
     utf16_length,
 )
-from tests.test_hostile import long_texts, texts
 from walltrack_alerts.relay.messages import Message, alert_message, alert_url, digest_message, panel_address
 from walltrack_alerts.relay.richtext import Line, Look, as_html, as_text, foreign
 

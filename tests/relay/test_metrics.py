@@ -21,8 +21,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.bot import Bot
 from tests.deliveries.rows import add_delivery, add_finished, add_relay, add_target, ago, newest_event
+from tests.support.bot import Bot
 from walltrack_alerts import Alert
 from walltrack_alerts.errors import DatabaseUnavailableError
 from walltrack_alerts.relay.duties import metrics_reader

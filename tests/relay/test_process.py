@@ -16,9 +16,9 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from tests.bot import Bot
 from tests.relay.running import add_target, until
 from tests.relay.sink import SUCCESS, Received, running_sink
+from tests.support.bot import Bot
 from walltrack_alerts.relay.process import Printer
 
 pytestmark = pytest.mark.own_server

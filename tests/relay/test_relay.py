@@ -13,9 +13,10 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from standardwebhooks import Webhook as Verifier
 
-from tests.bot import Bot
 from tests.relay.running import QUICK, add_target, running_relay, until
 from tests.relay.sink import SUCCESS, Received, answer, running_sink
+from tests.support.bot import Bot
+from tests.support.poolers import pooled
 from walltrack_alerts.errors import NotMigratedError
 from walltrack_alerts.relay.http import Timeouts
 from walltrack_alerts.relay.loop import Limits, _Lane
@@ -240,6 +241,16 @@ async def test_without_notifications_the_relay_polls(db: psycopg.Connection, dat
         add_target(db, "ops", sink.url())
         bot.exhaust(bot.create())
         await sink.received(1)
+
+
+async def test_the_relay_works_through_a_transaction_pooler(db: psycopg.Connection, database_url: str, bot: Bot) -> None:
+    with pooled(database_url, "transaction") as url:
+        async with running_sink() as sink, running_relay(url) as running:
+            add_target(db, "ops", sink.url())
+            for count in (1, 2, 3):
+                bot.exhaust(bot.create())
+                await until(db, DELIVERED, count)
+            assert "Set WALLTRACK_LISTEN_URL" in await running.says("the relay polls every second")
 
 
 @pytest.mark.parametrize("as_json", [False, True])

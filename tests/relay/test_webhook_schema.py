@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
-from tests.bot import Bot
 from tests.deliveries.relay import Desk, Relay
+from tests.support.bot import Bot
 from walltrack_alerts.relay.channels.webhook import webhook_body
 from walltrack_alerts.relay.trial import item_for
 
