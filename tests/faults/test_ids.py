@@ -85,6 +85,16 @@ def test_ids_may_shift(bot: Bot, change: str) -> None:
     assert_alerts_are_of_their_orders(bot)
 
 
+def test_the_alert_of_an_order_that_got_its_attempts_back_goes_with_its_id(bot: Bot) -> None:
+    bot.execute(TABLE)
+    insert(bot, 1, "failed", "of the first")
+    bot.execute("update public.trades set attempt_count = 0")
+    assert bot.alerts()[0].is_open
+    bot.execute("update public.trades set id = 2")
+    assert bot.alerts()[0].resolution == "Order deleted"
+    assert_alerts_are_of_their_orders(bot)
+
+
 def test_an_id_that_another_order_takes_in_the_same_transaction_gets_its_alert(bot: Bot) -> None:
     bot.execute(TABLE)
     insert(bot, 1, "failed", "of the first")
