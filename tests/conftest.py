@@ -7,32 +7,25 @@ By default the embedded server; `--postgres=docker` takes testcontainers, WALLTR
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import tempfile
-import uuid
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import psycopg
 import pytest
 from hypothesis import Phase, settings
-from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
-from tests.bot import Bot
-from tests.lending import Lender
+from tests.support.bot import Bot
+from tests.support.databases import new_database, served
+from tests.support.lending import Lender
 from walltrack_alerts import migrations
-from walltrack_alerts.embedded import embedded_server
 
 # A suite in a script's background ignores Ctrl-C, and so would the processes that the tests end with Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+pytest_plugins = [f"tests.support.{name}" for name in ("embedded", "hubs", "panels", "poolers", "servers")]  # their fixtures
+
 # For long runs: pytest --hypothesis-profile=thorough. A shrinking example can take minutes.
 settings.register_profile("thorough", max_examples=1500, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
-
-IMAGE = os.environ.get("WALLTRACK_TEST_IMAGE", "postgres:18")
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -57,49 +50,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@contextmanager
-def served(kind: str) -> Iterator[str]:
-    """The URL of a superuser on a server for this run."""
-    own = os.environ.get("WALLTRACK_TEST_DATABASE_URL")
-    if own:
-        yield own
-    elif kind == "docker":
-        from testcontainers.community.postgres import PostgresContainer
-
-        with PostgresContainer(IMAGE, driver=None) as container:
-            yield container.get_connection_url()
-    else:
-        folder = Path(tempfile.mkdtemp(prefix="wt-", dir="/tmp"))  # short enough for a Unix socket
-        folder.chmod(0o755)
-        try:
-            with embedded_server(folder / "pg") as url:
-                with psycopg.connect(url, autocommit=True) as connection:
-                    connection.execute("alter system set fsync = off")
-                    connection.execute("select pg_reload_conf()")
-                yield url
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 @pytest.fixture(scope="session")
 def server_url(request: pytest.FixtureRequest) -> Iterator[str]:
     with served(request.config.getoption("--postgres")) as url:
         yield url
-
-
-@contextmanager
-def new_database(server_url: str, template: str | None = None) -> Iterator[str]:
-    """Create a database and drop it at the end; yields its URL."""
-    name = f"wt_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server_url, autocommit=True) as admin:
-        admin.execute(
-            sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template or "template0"))
-        )
-    try:
-        yield make_conninfo(server_url, dbname=name)
-    finally:
-        with psycopg.connect(server_url, autocommit=True) as admin:
-            admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
 
 @pytest.fixture(scope="session")

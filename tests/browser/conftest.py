@@ -31,7 +31,7 @@ def browser() -> Iterator[Browser]:
         flags.append("--no-sandbox")
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
-        program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+        program = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))), None)
         if program is None and not Path(playwright.chromium.executable_path).exists():
             pytest.skip("these tests need a Chromium on the PATH; the gate installs one")
         browser = playwright.chromium.launch(executable_path=program, args=flags)

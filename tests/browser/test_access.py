@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.bot import Bot
 from tests.browser.conftest import OpenPage
-from tests.browser.contrast import LOW_CONTRAST
-from tests.browser.page import badge, live, row, select
+from tests.support.bot import Bot
+from tests.support.contrast import LOW_CONTRAST
+from tests.support.page import badge, live, row, select
 
 pytestmark = pytest.mark.own_server
 

@@ -11,9 +11,9 @@ import psycopg
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.bot import Bot
 from tests.browser.conftest import OpenPage
-from tests.browser.page import answered, badge, deaf, live, row, select
+from tests.support.bot import Bot
+from tests.support.page import answered, badge, deaf, live, row, select
 
 pytestmark = pytest.mark.own_server
 

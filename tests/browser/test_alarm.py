@@ -10,10 +10,10 @@ import gradio as gr
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.bot import Bot
 from tests.browser.conftest import OpenPage
-from tests.browser.page import badge, live
-from tests.browser.test_panel import free_port
+from tests.support.bot import Bot
+from tests.support.page import badge, live
+from tests.support.panel_servers import free_port
 from walltrack_alerts.ui import create_alerts_panel
 
 pytestmark = pytest.mark.own_server

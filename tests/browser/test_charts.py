@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.bot import Bot
 from tests.browser.conftest import OpenPage
-from tests.browser.contrast import LOW_CONTRAST
-from tests.browser.history import past_alert
-from tests.browser.page import badge
+from tests.support.bot import Bot
+from tests.support.contrast import LOW_CONTRAST
+from tests.support.history import past_alert
+from tests.support.page import badge
 
 pytestmark = pytest.mark.own_server
 

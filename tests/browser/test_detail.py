@@ -10,9 +10,9 @@ import psycopg
 import pytest
 from playwright.sync_api import expect
 
-from tests.bot import TOKEN, Bot
 from tests.browser.conftest import OpenPage
-from tests.browser.page import answered, live, row, select
+from tests.support.bot import TOKEN, Bot
+from tests.support.page import answered, live, row, select
 
 pytestmark = pytest.mark.own_server
 

@@ -16,11 +16,11 @@ import psycopg
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.bot import Bot
 from tests.browser.conftest import OpenPage
-from tests.browser.page import badge, live, select
-from tests.browser.servers import PATIENCE, free_port, wait_for_answer
-from tests.conftest import new_database
+from tests.support.bot import Bot
+from tests.support.databases import new_database
+from tests.support.page import badge, live, select
+from tests.support.panel_servers import PATIENCE, free_port, wait_for_answer
 from walltrack_alerts import AlertStatus, passwords
 from walltrack_alerts.ui import Person, Role, create_alerts_panel, launch_panel
 

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenPage
-from tests.browser.servers import free_port
+from tests.support.panel_servers import free_port
 from walltrack_alerts.ui import assets, create_alerts_panel
 
 pytestmark = pytest.mark.own_server

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.bot import Bot
 from tests.browser.conftest import OpenPage
-from tests.browser.hostile import PAYLOADS
-from tests.browser.page import badge, live, select
+from tests.support.bot import Bot
+from tests.support.hostile import PAYLOADS
+from tests.support.page import badge, live, select
 from walltrack_alerts.ui import sanitize
 
 pytestmark = pytest.mark.own_server

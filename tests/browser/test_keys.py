@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Locator, expect
 
-from tests.bot import Bot
 from tests.browser.conftest import OpenPage
-from tests.browser.page import answered, badge, live, row, select
+from tests.support.bot import Bot
+from tests.support.page import answered, badge, live, row, select
 
 pytestmark = pytest.mark.own_server
 

@@ -8,9 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.bot import Bot
 from tests.browser.conftest import OpenPage
-from tests.browser.page import badge, live, row, select
+from tests.support.bot import Bot
+from tests.support.page import badge, live, row, select
 
 pytestmark = pytest.mark.own_server
 

@@ -10,10 +10,10 @@ from playwright.sync_api import expect
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from tests.bot import Bot
 from tests.browser.conftest import OpenPage
-from tests.browser.page import badge, deaf, live, row, select
-from tests.browser.servers import free_port, separate_panel
+from tests.support.bot import Bot
+from tests.support.page import badge, deaf, live, row, select
+from tests.support.panel_servers import free_port, separate_panel
 from walltrack_alerts.ui import Access, Person, Role, launch_panel
 
 pytestmark = pytest.mark.own_server

@@ -18,10 +18,10 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.bot import Bot
 from tests.browser.conftest import OpenPage
-from tests.browser.page import badge, live, select
-from tests.browser.servers import PATIENCE, free_port
+from tests.support.bot import Bot
+from tests.support.page import badge, live, select
+from tests.support.panel_servers import PATIENCE, free_port
 from walltrack_alerts import passwords
 from walltrack_alerts.ui import PasswordAccess, ProxyAccess, Role, launch_panel
 from walltrack_alerts.ui.auth.access import Access

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 from playwright.sync_api import Route, expect
 
-from tests.bot import Bot
 from tests.browser.conftest import OpenPage
-from tests.browser.page import SERVER, answered, badge, live, row, select
+from tests.support.bot import Bot
+from tests.support.page import SERVER, answered, badge, live, row, select
 
 pytestmark = pytest.mark.own_server
 

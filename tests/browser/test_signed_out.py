@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.bot import Bot
 from tests.browser.conftest import OpenPage
-from tests.browser.page import live, select
+from tests.support.bot import Bot
+from tests.support.page import live, select
 from walltrack_alerts import passwords
 from walltrack_alerts.ui import PasswordAccess, Role, launch_panel
 

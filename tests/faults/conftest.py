@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from tests.bot import Bot
-from tests.faults.helpers import listen_to
-from tests.faults.writer import FREED, Writer
+from tests.support.bot import Bot
+from tests.support.faults import listen_to
+from tests.support.writer import FREED, Writer
 
 
 @pytest.fixture

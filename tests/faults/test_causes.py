@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import psycopg
 import pytest
 
-from tests.bot import Bot
-from tests.faults.helpers import (
+from tests.support.bot import Bot
+from tests.support.faults import (
     BROKEN,
     ENDS,
     HOST_TRIGGER,

@@ -10,14 +10,14 @@ import uuid
 import psycopg
 import pytest
 
-from tests.bot import Bot
-from tests.faults.helpers import (
+from tests.support.bot import Bot
+from tests.support.faults import (
     meanwhile,
     reconcile,
     states,
     wait_until_blocked,
 )
-from tests.faults.writer import Writer
+from tests.support.writer import Writer
 from walltrack_alerts import migrations
 
 COMPARED = ("attempt_count", "max_attempts", "status", "order_type", "last_error")

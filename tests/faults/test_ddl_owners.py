@@ -12,10 +12,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from tests.bot import Bot
-from tests.conftest import new_database
-from tests.faults.helpers import listen_to
-from tests.faults.writer import FREED, Writer
+from tests.support.bot import Bot
+from tests.support.databases import new_database
+from tests.support.faults import listen_to
+from tests.support.writer import FREED, Writer
 from walltrack_alerts import embedded, migrations
 from walltrack_alerts.embedded.programs import installed_bin
 from walltrack_alerts.errors import AdoptionError

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.bot import Bot
-from tests.faults.helpers import MOST_WAITED, reconcile, states, waited
+from tests.support.bot import Bot
+from tests.support.faults import MOST_WAITED, reconcile, states, waited
 
 ORDERS = 60
 LOCKED = {

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
-from tests.bot import Bot
-from tests.faults.helpers import (
+from tests.support.bot import Bot
+from tests.support.faults import (
     BROKEN,
     HOST_TRIGGER,
     HOSTS_TRIGGERS,

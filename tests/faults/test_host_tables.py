@@ -5,8 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tests.bot import Bot
-from tests.faults.helpers import (
+from tests.support.bot import Bot
+from tests.support.faults import (
     HOSTS_TRIGGERS,
     NOBODY_FOLLOWS,
     WATCH_AGAIN,

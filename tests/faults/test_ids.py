@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from tests.bot import Bot
-from tests.faults.helpers import reconcile
+from tests.support.bot import Bot
+from tests.support.faults import reconcile
 
 TABLE = """
 create table public.trades (

@@ -6,8 +6,8 @@ import psycopg
 import pytest
 from psycopg.rows import class_row
 
-from tests.bot import Bot
-from tests.faults.helpers import reconcile
+from tests.support.bot import Bot
+from tests.support.faults import reconcile
 from walltrack_alerts import Check, migrations
 
 LONG = "trading_production_main"

@@ -8,8 +8,8 @@ import uuid
 import psycopg
 import pytest
 
-from tests.bot import Bot
-from tests.faults.helpers import reconcile
+from tests.support.bot import Bot
+from tests.support.faults import reconcile
 from walltrack_alerts import AlertStatus
 
 BEFORE_OURS, AFTER_OURS = "a_host", "zz_host"

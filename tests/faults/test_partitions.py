@@ -7,8 +7,8 @@ import uuid
 import psycopg
 import pytest
 
-from tests.bot import Bot
-from tests.faults.helpers import (
+from tests.support.bot import Bot
+from tests.support.faults import (
     BROKEN,
     MENDED,
     reconcile,

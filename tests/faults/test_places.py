@@ -8,8 +8,8 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from tests.bot import TOKEN, Bot
-from tests.faults.helpers import (
+from tests.support.bot import TOKEN, Bot
+from tests.support.faults import (
     BROKEN,
     MENDED,
     order_row,

@@ -12,14 +12,14 @@ import psycopg
 import pytest
 from psycopg.rows import class_row
 
-from tests.bot import Bot
-from tests.conftest import new_database
-from tests.faults.helpers import (
+from tests.support.bot import Bot
+from tests.support.databases import new_database
+from tests.support.faults import (
     DEADLINE,
     order_row,
     states,
 )
-from tests.test_stream import Consumer
+from tests.support.streams import Consumer
 from walltrack_alerts import Check, migrations
 from walltrack_alerts.embedded import embedded_server, is_available
 from walltrack_alerts.listener import StreamState

@@ -5,8 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tests.bot import Bot
-from tests.faults.helpers import disabled, reconcile
+from tests.support.bot import Bot
+from tests.support.faults import disabled, reconcile
 
 UNMAPPED = {
     "json with a null character": ("json", """'{"a":"\\u0000"}'"""),

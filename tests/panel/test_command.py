@@ -1,0 +1,65 @@
+"""The commands `panel` and `demo` serve whatever proxy the environment names."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from tests.support.commands import COMMAND
+from tests.support.folders import remove, temporary_folder
+
+pytestmark = pytest.mark.own_server
+
+NAMES = ("ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy")
+
+
+def is_served(arguments: list[str], environment: dict[str, str]) -> None:
+    """Start it, load its page, stop it with Ctrl-C."""
+    with subprocess.Popen(
+        [*COMMAND, *arguments, "--port", "0", "--no-browser"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+    ) as process:  # fmt: skip
+        try:
+            assert process.stdout is not None
+            told = ""
+            while not (found := re.search(r"Panel .*?(http://[0-9.:]+)", told)):
+                line = process.stdout.readline()
+                assert line, told
+                told += line
+            direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            assert b"gradio" in direct.open(found[1], timeout=60).read().lower()
+            process.send_signal(signal.SIGINT)
+            rest = process.stdout.read()
+            assert process.wait(60) in (0, 130) and "Traceback" not in told + rest, told + rest
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "socks4://127.0.0.1:9", "nonsense", "http://127.0.0.1:9"])
+def test_the_panel_serves_whatever_proxy_is_set(database_url: str, proxy: str) -> None:
+    is_served(["panel"], {"WALLTRACK_DATABASE_URL": database_url, **dict.fromkeys(NAMES, proxy)})
+
+
+def test_the_demo_serves_whatever_proxy_is_set() -> None:
+    folder = temporary_folder()
+    try:
+        is_served(["demo"], {"WALLTRACK_DATA_DIR": str(folder / "data"), **dict.fromkeys(NAMES, "socks5://127.0.0.1:9")})
+    finally:
+        remove(folder)
+
+
+@pytest.mark.parametrize(("proxy", "kept"), [("socks5://127.0.0.1:9", None), ("http://127.0.0.1:9", "example.org")])
+def test_the_environment_stays_unchanged(proxy: str, kept: str | None) -> None:
+    script = "import os, walltrack_alerts.ui as _; print(os.environ.get('ALL_PROXY'), os.environ.get('NO_PROXY'))"
+    environment = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
+    environment |= {"ALL_PROXY": proxy} | ({"NO_PROXY": kept} if kept else {})
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, env=environment, timeout=120
+    )
+    assert done.stdout.split() == [proxy, str(kept)]
