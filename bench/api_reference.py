@@ -85,7 +85,8 @@ def render(connection: psycopg.Connection) -> str:
             "## Channels\n",
             CHANNELS,
             "## Error codes\n",
-            _error_codes(),
+            _register("Errors raised on purpose"),
+            *(f"## {title}\n\n{_register(title)}" for title in ("Refused order actions", "Notices", "Warnings")),
         ]
     return "\n".join(sections)
 
@@ -114,10 +115,10 @@ def _functions(connection: psycopg.Connection) -> Iterator[str]:
         yield _table(("Function", "Meaning"), rows)
 
 
-def _error_codes() -> str:
-    """The register of sql/README.md."""
-    register = (ROOT / "sql" / "README.md").read_text(encoding="utf-8").partition("## Errors raised on purpose\n\n")[2]
-    rows = re.match(r"(?:\|.*\n)+", register)
+def _register(title: str) -> str:
+    """The table of a section of sql/README.md."""
+    section = (ROOT / "sql" / "README.md").read_text(encoding="utf-8").partition(f"## {title}\n\n")[2]
+    rows = re.search(r"^(?:\|.*\n)+", section, re.MULTILINE)
     assert rows is not None
     return rows[0]
 

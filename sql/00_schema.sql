@@ -7,6 +7,7 @@
 --   21_order_facts.table.sql     one order, whatever its table looks like
 --   22_order_alert_data.table.sql  the data of an order alert
 --   23_event_detail.table.sql    the detail of an event
+--   24_order_refusal.table.sql   why an order cannot be retried or cancelled
 --   30_alerts.table.sql          alerts: at most one open alert per dedupe key
 --   31_alert_events.table.sql    what happened to each alert, never edited
 --   32_alert_faults.table.sql    errors of alerting itself
@@ -38,6 +39,7 @@
 --   65_guard.sql                 the trigger on orders: returns at once unless the write matters
 --   66_follow_ddl.sql            rewrites the guard when the columns of its table change
 --   67_watch.sql                 watch_orders() and unwatch_orders()
+--   68_order_refusals.sql        every rule for retrying and cancelling an order
 --   70_order_actions.sql         retries or cancels the order of an alert
 --   71_read_events.sql           the stream: every event after a cursor, once, in order
 --   72_check_targets.sql         what add_target() accepts

@@ -193,6 +193,30 @@ $$;
 comment on function walltrack.order_dedupe_key(text) is 'The dedupe key of an order: order_failed_<id>.';
 
 
+create or replace function walltrack.is_order_alert(p_alert_type text, p_dedupe_key text) returns boolean
+language sql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select p_alert_type = 'order_failed_permanently' or coalesce(starts_with(p_dedupe_key, 'order_failed_'), false)
+$$;
+
+comment on function walltrack.is_order_alert(text, text) is 'Whether an alert is an order alert, by its type or its dedupe key.';
+
+
+create or replace function walltrack.alerted_order_id(p_data jsonb, p_dedupe_key text) returns text
+language sql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(p_data ->> 'order_id', substr(p_dedupe_key, length('order_failed_') + 1))
+$$;
+
+comment on function walltrack.alerted_order_id(jsonb, text) is 'The id of the order of an order alert, from its data or its dedupe key.';
+
+
 create or replace function walltrack.one_line(p_text text) returns text
 language sql
 immutable

@@ -35,15 +35,19 @@ begin
     ms := (v_value / 1000 % 1000)::int;
     failures := (v_value % 1000)::int;
   end if;
-exception
-  when object_not_in_prerequisite_state then
+exception when object_not_in_prerequisite_state or lock_not_available then
+  begin
+    if sqlstate = '55P03' then
+      raise lock_not_available;
+    end if;
     perform setval('walltrack.waited_in_transaction', 1);  -- the first call in this session
     perform set_config('walltrack.has_looked', 'yes', false);
-  when lock_not_available then
+  exception when lock_not_available then
     -- The sequence itself is locked: alerting waits for no lock any more in this transaction.
     perform set_config('walltrack.waits_no_more', now()::text, true), set_config('walltrack.has_looked', '', true);
     ms := 999;
     failures := 999;
+  end;
 end
 $$;
 
@@ -155,14 +159,11 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1ms'
 as $$
--- p_since: when the failed attempt began.
+-- p_since: when the failed attempt began. A cancel that arrives here is the guard's to judge, so no handler catches it.
 declare
   v_began timestamptz := clock_timestamp();
   v_failures int := 1;
 begin
-  if p_sqlstate = '57014' then
-    perform set_config('walltrack.canceled', statement_timestamp()::text, true);  -- see raise_swallowed_cancel()
-  end if;
   begin
     v_failures := walltrack.add_waiting(p_since, 1);
     if v_failures >= 900 then
@@ -174,16 +175,16 @@ begin
     end if;
     insert into walltrack.alert_faults (table_id, order_id, sqlstate, message)
     values (p_table, left(p_order_id, 200), p_sqlstate, left(p_message, 2000));
-  exception when query_canceled or assert_failure or others then
+  exception when assert_failure or others then
     v_failures := walltrack.add_waiting(v_began, case when sqlstate = '55P03' then 100 else 0 end);  -- only the warning below is left
   end;
   if v_failures % 100 <= 20 then  -- a bulk write must not print a warning for each order
     begin
       raise warning 'walltrack_alerts: order % of % was written but its alert was not: % (%)',
         left(p_order_id, 200), p_table, left(p_message, 500), p_sqlstate
-        using hint = 'Run `walltrack-alerts reconcile`; the error is recorded in walltrack.alert_faults.';
-    exception when query_canceled or assert_failure or others then  -- e.g. a text the client's encoding does not have
-      raise warning 'walltrack_alerts: an order was written but its alert was not (%)', p_sqlstate;
+        using errcode = 'WT201', hint = 'Run `walltrack-alerts reconcile`; the error is recorded in walltrack.alert_faults.';
+    exception when assert_failure or others then  -- e.g. a text the client's encoding does not have
+      raise warning 'walltrack_alerts: an order was written but its alert was not (%)', p_sqlstate using errcode = 'WT201';
     end;
   end if;
 end
@@ -193,28 +194,36 @@ comment on function walltrack.record_fault(regclass, text, text, text, timestamp
 'Records an error of alerting in an order write, where that is possible, and warns the writer.';
 
 
-create or replace function walltrack.raise_swallowed_cancel() returns void
+create or replace function walltrack.raise_cancel(p_since timestamptz default null, p_message text default null) returns void
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- The guard swallows a cancel that arrives during alerting, or the order write would fail because of alerting. The host's statement
--- stays cancelable: at its next order it is canceled after all, if an operator requested it or if the statement without its waiting
--- for alerting has exceeded its statement_timeout.
+-- A cancel that arrives during alerting ends the host's statement, as it would anywhere else. Only a statement_timeout that has expired
+-- because of the time that alerting took is swallowed. After that the statement has no timer any more, so the guard calls this again at
+-- each order that matters.
+--
+-- p_since: when alerting began. p_message: the message of the cancel, which may be translated: then the time tells a timeout, which began
+-- up to 50 ms before statement_timestamp(). NULL: none has arrived since p_since.
 declare
   v_timeout interval := current_setting('statement_timeout')::interval;
   v_took interval := clock_timestamp() - statement_timestamp();
+  v_own interval := v_took - greatest((walltrack.waiting_totals()).ms * interval '1 ms', clock_timestamp() - p_since);
+  v_was_swallowed boolean := coalesce(current_setting('walltrack.canceled', true) = statement_timestamp()::text, false);
+  v_cancel text := 'canceling statement because of a cancel request that arrived during alerting';
+  v_is_timeout boolean := v_timeout > interval '0' and case
+    when p_message is null then true
+    when v_was_swallowed or p_message in ('canceling statement due to user request', v_cancel) then false
+    else p_message = 'canceling statement due to statement timeout' or v_took + interval '50 ms' >= v_timeout
+  end;
 begin
-  if current_setting('walltrack.canceled', true) is distinct from statement_timestamp()::text then
-    return;  -- another statement was canceled
+  if (p_message is not null or v_was_swallowed) and not (v_is_timeout and v_own < v_timeout) then
+    raise exception using message = v_cancel, errcode = 'query_canceled';
   end if;
-  if v_timeout > interval '0' and v_took >= v_timeout and v_took - (walltrack.waiting_totals()).ms * interval '1 ms' < v_timeout then
-    return;
-  end if;
-  raise exception 'canceling statement because of a cancel request that arrived during alerting' using errcode = 'query_canceled';
 end
 $$;
 
-comment on function walltrack.raise_swallowed_cancel() is
-'Cancels a statement (57014) whose cancel request the guard has swallowed.';
+comment on function walltrack.raise_cancel(timestamptz, text) is
+'Cancels a statement (57014) whose cancel arrived during alerting, unless only the time that alerting took has exceeded its '
+'statement_timeout.';

@@ -57,15 +57,15 @@ language plpgsql
 volatile
 security invoker
 as $$
--- A payload may have 7,999 bytes. A control character becomes six bytes in JSON: type (100 characters), title (200), key and id
--- stay below 4,000.
+-- PostgreSQL allows 7,999 bytes. In JSON a control character takes the most, 6 bytes, so 100 characters of type and id and 200 of title
+-- and key take at most 3,895 bytes with the rest.
 declare
   v_payload text := format(
     '{"v": 1, "event_id": %s, "kind": "%s", "alert_id": "%s", "alert_type": %s, "severity": "%s", "status": "%s", '
     '"requires_action": %s, "dedupe_key": %s, "order_id": %s, "title": %s, "at": "%s"}',
-    p_event_id, p_kind, p_alert_id, to_json(p_alert_type), p_severity, p_status,
+    p_event_id, p_kind, p_alert_id, to_json(left(p_alert_type, 100)), p_severity, p_status,
     case when p_requires_action then 'true' else 'false' end, coalesce(to_json(left(p_dedupe_key, 200)), 'null'),
-    coalesce(to_json(left(p_order_id, 100)), 'null'), to_json(p_title),
+    coalesce(to_json(left(p_order_id, 100)), 'null'), to_json(left(p_title, 200)),
     to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
   );
   v_xid text := pg_current_xact_id()::text || ':';

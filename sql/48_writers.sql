@@ -1,5 +1,8 @@
 -- The functions that write alerts, one per transition: each changes the alert and appends its event. Operators and services call
 -- those of 50_lifecycle.sql.
+--
+-- The writers of the order path insert their events themselves. append_event() would take a row of alerts, which they need not read, and
+-- costs each failed order another call.
 
 create or replace function walltrack.open_alert(
     p_alert_type text,
@@ -228,3 +231,55 @@ $$;
 
 comment on function walltrack.close_alert(uuid, text, text, text, jsonb, boolean, text, text, text, text) is
 'Resolves an open alert, with its event; NULL where it is no longer open.';
+
+
+create or replace function walltrack.close_alerts_of(p_table regclass, p_resolution text, p_actor text, p_notify text) returns int
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+-- In two statements, because its caller holds a lock that blocks every order, and without joins, whose plans would depend on statistics.
+-- It waits for no alert that another session is writing.
+declare
+  v_now timestamptz := clock_timestamp();
+  v_ids uuid[];
+  v_closed int;
+begin
+  v_ids := array(
+    select a.id
+    from walltrack.alerts as a
+    where walltrack.is_open(a.status) and a.alert_type = 'order_failed_permanently' and a.order_table = p_table
+    for update skip locked
+  );
+  with closed as (
+    update walltrack.alerts as a
+    set status = 'resolved', resolved_at = v_now, resolved_by = p_actor, resolution = p_resolution,
+        snoozed_until = null, updated_at = v_now, notified_at = v_now, own_writes = a.own_writes + 1
+    where a.id = any (v_ids) and a.resolved_at is null
+    returning a.*
+  ), numbered as materialized (
+    select c.*, nextval('walltrack.alert_events_event_id_seq') as event_id from closed as c
+  ), appended as (
+    insert into walltrack.alert_events (event_id, alert_id, kind, actor, at, detail) overriding system value
+    select
+      n.event_id, n.id, 'resolved', p_actor, v_now,
+      walltrack.build_event_detail(n.severity, 'resolved', n.occurrences, n.data, p_resolution)
+    from numbered as n
+  )
+
+  select count(
+    p_notify = 'off' or walltrack.notify_event(
+      n.event_id, 'resolved', n.id, n.alert_type, n.severity, 'resolved', n.requires_action, n.dedupe_key,
+      n.data ->> 'order_id', n.title, v_now, p_notify
+    )
+  ) into v_closed
+  from numbered as n;
+  return v_closed;
+end
+$$;
+
+comment on function walltrack.close_alerts_of(regclass, text, text, text) is
+'Resolves the open order alerts of a table, each with its event, except those that another session is writing; returns how many.';

@@ -1,5 +1,5 @@
 -- What operators and services call. Each function is a compare-and-set: the first writer wins, a repeat changes nothing and raises a
--- NOTICE.
+-- NOTICE with an SQLSTATE of its own, see README.md.
 
 create or replace function walltrack.lock_alert(p_alert_id uuid) returns walltrack.alerts
 language plpgsql
@@ -21,6 +21,39 @@ $$;
 
 comment on function walltrack.lock_alert(uuid) is
 'Locks an alert until the transaction ends, so that the first writer wins, and returns it (WT001).';
+
+
+create or replace function walltrack.refuse_resolved(p_alert walltrack.alerts, p_transition text) returns void
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_alert.status = 'resolved' then
+    raise exception 'the alert cannot be %: % resolved it at %', p_transition, p_alert.resolved_by, walltrack.format_utc(p_alert.resolved_at)
+      using errcode = 'WT002', detail = p_alert.resolution;
+  end if;
+end
+$$;
+
+comment on function walltrack.refuse_resolved(walltrack.alerts, text) is
+'Refuses a transition of a resolved alert and names who resolved it (WT002).';
+
+
+create or replace function walltrack.lock_free_alerts(p_alert_ids uuid[]) returns setof walltrack.alerts
+language sql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+  -- Waiting for one of them would keep order writes waiting for the others.
+  select a.* from walltrack.alerts as a where a.id = any (p_alert_ids) and a.resolved_at is null order by a.id for update skip locked
+$$;
+
+comment on function walltrack.lock_free_alerts(uuid[]) is
+'Locks the open alerts among the ids until the transaction ends, except those that another transaction has locked, and returns them.';
 
 
 create or replace function walltrack.raise_alert(
@@ -62,7 +95,7 @@ begin
     raise exception 'a dedupe key has at most 500 characters, this one has %', length(p_dedupe_key)
       using errcode = 'WT003', hint = 'Use the id of what the alert is about.';
   end if;
-  if v_alert_type = 'order_failed_permanently' or starts_with(v_key, 'order_failed_') then
+  if walltrack.is_order_alert(v_alert_type, v_key) then
     raise exception 'order alerts are raised by order writes only' using errcode = 'WT003',
       hint = 'Use another alert type than order_failed_permanently, and a dedupe key that does not begin with order_failed_.';
   end if;
@@ -110,12 +143,10 @@ declare
   v_by text := walltrack.actor_or_user(p_by);
   v_now timestamptz := clock_timestamp();
 begin
-  if v_alert.status = 'resolved' then
-    raise exception 'the alert cannot be acknowledged: % resolved it at %', v_alert.resolved_by, walltrack.format_utc(v_alert.resolved_at)
-      using errcode = 'WT002', detail = v_alert.resolution;
-  end if;
+  perform walltrack.refuse_resolved(v_alert, 'acknowledged');
   if v_alert.status = 'acknowledged' then
-    raise notice 'already acknowledged by % at %', v_alert.acknowledged_by, walltrack.format_utc(v_alert.acknowledged_at);
+    raise notice 'already acknowledged by % at %', v_alert.acknowledged_by, walltrack.format_utc(v_alert.acknowledged_at)
+      using errcode = 'WT101';
     return v_alert;
   end if;
   update walltrack.alerts as a
@@ -128,7 +159,25 @@ end
 $$;
 
 comment on function walltrack.acknowledge_alert(uuid, text) is
-'active -> acknowledged. Already acknowledged: unchanged, with a NOTICE. Resolved: WT002. No such alert: WT001.';
+'active -> acknowledged. Already acknowledged: unchanged, with a NOTICE (WT101). Resolved: WT002. No such alert: WT001.';
+
+
+create or replace function walltrack.acknowledge_alerts(p_alert_ids uuid[], p_by text) returns setof walltrack.alerts
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+  select b.*
+  from walltrack.lock_free_alerts(p_alert_ids) as a
+  cross join lateral walltrack.acknowledge_alert(a.id, p_by) as b
+  where a.status = 'active'
+$$;
+
+comment on function walltrack.acknowledge_alerts(uuid[], text) is
+'acknowledge_alert() for many in one transaction. Returns the alerts that it acknowledged; leaves out those that are not active and '
+'those that another transaction has locked.';
 
 
 create or replace function walltrack.resolve_alert(p_alert_id uuid, p_resolution text, p_by text) returns walltrack.alerts
@@ -145,7 +194,8 @@ begin
     raise exception 'a resolution is required' using errcode = 'WT003', hint = 'Describe the outcome in a few words.';
   end if;
   if v_alert.status = 'resolved' then
-    raise notice 'already resolved by % at %', v_alert.resolved_by, walltrack.format_utc(v_alert.resolved_at);
+    raise notice 'already resolved by % at %', v_alert.resolved_by, walltrack.format_utc(v_alert.resolved_at)
+      using errcode = 'WT102';
     return v_alert;
   end if;
   perform walltrack.close_alert(
@@ -157,7 +207,24 @@ end
 $$;
 
 comment on function walltrack.resolve_alert(uuid, text, text) is
-'active or acknowledged -> resolved. Already resolved: unchanged, with a NOTICE. No such alert: WT001. Blank: WT003.';
+'active or acknowledged -> resolved. Already resolved: unchanged, with a NOTICE (WT102). No such alert: WT001. Blank: WT003.';
+
+
+create or replace function walltrack.resolve_alerts(p_alert_ids uuid[], p_resolution text, p_by text) returns setof walltrack.alerts
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+  select b.*
+  from walltrack.lock_free_alerts(p_alert_ids) as a
+  cross join lateral walltrack.resolve_alert(a.id, p_resolution, p_by) as b
+$$;
+
+comment on function walltrack.resolve_alerts(uuid[], text, text) is
+'resolve_alert() for many in one transaction. Returns the alerts that it resolved; leaves out those that are resolved and those that '
+'another transaction has locked. Blank: WT003.';
 
 
 create or replace function walltrack.resolve_raised_alert(p_alert_id uuid, p_resolution text, p_by text) returns walltrack.alerts
@@ -170,8 +237,7 @@ as $$
 begin
   if exists (
     select from walltrack.alerts as a
-    where a.id = p_alert_id
-      and (a.alert_type = 'order_failed_permanently' or starts_with(a.dedupe_key, 'order_failed_'))
+    where a.id = p_alert_id and walltrack.is_order_alert(a.alert_type, a.dedupe_key)
   ) then
     raise exception 'only an operator or the order itself can resolve an order alert' using errcode = 'WT003';
   end if;
@@ -198,10 +264,7 @@ declare
   v_before timestamptz := case when v_alert.snoozed_until > v_now then v_alert.snoozed_until end;
   v_who text;
 begin
-  if v_alert.status = 'resolved' then
-    raise exception 'the alert cannot be snoozed: % resolved it at %', v_alert.resolved_by, walltrack.format_utc(v_alert.resolved_at)
-      using errcode = 'WT002', detail = v_alert.resolution;
-  end if;
+  perform walltrack.refuse_resolved(v_alert, 'snoozed');
   if p_until <= v_now or p_until > v_now + interval '1 year' then
     raise exception 'an alert can be snoozed until a time within the next year, not until %',
       case when isfinite(p_until) then walltrack.format_utc(p_until) else p_until::text end
@@ -218,14 +281,14 @@ begin
   end if;
   if p_until is not distinct from v_before then
     if v_before is null then
-      raise notice 'already awake';
+      raise notice 'already awake' using errcode = 'WT103';
     else
-      raise notice 'already snoozed by % until %', v_who, walltrack.format_utc(v_before);
+      raise notice 'already snoozed by % until %', v_who, walltrack.format_utc(v_before) using errcode = 'WT103';
     end if;
     return v_alert;
   end if;
-  if v_before is not null then
-    raise notice '% had snoozed it until %', v_who, walltrack.format_utc(v_before);
+  if v_who <> v_by then
+    raise notice '% had snoozed it until %', v_who, walltrack.format_utc(v_before) using errcode = 'WT104';
   end if;
 
   update walltrack.alerts as a
@@ -238,8 +301,27 @@ end
 $$;
 
 comment on function walltrack.snooze_alert(uuid, timestamptz, text) is
-'Snoozes an open alert until a time within a year; NULL wakes it. Replaces an earlier snooze and names its actor in a NOTICE. The '
-'same time again: unchanged, with a NOTICE. Resolved: WT002. Time out of range: WT003. No such alert: WT001.';
+'Snoozes an open alert until a time within a year; NULL wakes it. Replaces an earlier snooze; a NOTICE names another operator whose '
+'snooze it was (WT104). The same time again: unchanged, with a NOTICE (WT103). Resolved: WT002. Time out of range: WT003. No such '
+'alert: WT001.';
+
+
+create or replace function walltrack.snooze_alerts(p_alert_ids uuid[], p_until timestamptz, p_by text) returns setof walltrack.alerts
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+  select b.*
+  from walltrack.lock_free_alerts(p_alert_ids) as a
+  cross join lateral walltrack.snooze_alert(a.id, p_until, p_by) as b
+  where walltrack.is_awake(a.snoozed_until)
+$$;
+
+comment on function walltrack.snooze_alerts(uuid[], timestamptz, text) is
+'snooze_alert() for many in one transaction. Returns the alerts that it snoozed; leaves out those that are resolved or snoozed and '
+'those that another transaction has locked. Time out of range: WT003.';
 
 
 create or replace function walltrack.resolve_by_dedupe_key(
@@ -263,7 +345,7 @@ begin
   order by a.dedupe_key = p_dedupe_key desc  -- an order's key keeps the white space of its id
   limit 1;
   if v_alert_id is null then
-    raise notice 'no alert is open for %', walltrack.clip(p_dedupe_key, 500);
+    raise notice 'no alert is open for %', walltrack.clip(p_dedupe_key, 500) using errcode = 'WT105';
     return null;
   end if;
   if has_function_privilege('walltrack.resolve_alert(uuid, text, text)', 'execute') then
@@ -274,4 +356,4 @@ end
 $$;
 
 comment on function walltrack.resolve_by_dedupe_key(text, text, text) is
-'Resolves the open alert of a dedupe key; NULL, with a NOTICE, when none is open. A raiser cannot resolve order alerts (WT003).';
+'Resolves the open alert of a dedupe key; NULL, with a NOTICE (WT105), when none is open. A raiser cannot resolve order alerts (WT003).';

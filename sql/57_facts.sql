@@ -135,6 +135,24 @@ $$;
 comment on function walltrack.type_name(regtype) is 'The name of a type for a cast that keeps the whole value.';
 
 
+create or replace function walltrack.is_comparable(p_type regtype) returns boolean
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  -- Operators of other types may belong to another role; json and geometric types, for example, cannot be sorted.
+  select t.oid < 16384 and (
+    t.typcategory in ('B', 'D', 'I', 'N', 'S', 'T', 'V') or t.oid = any (array['uuid', 'jsonb', 'macaddr', 'pg_lsn']::regtype[]::oid[])
+  )
+  from pg_type as t
+  where t.oid = p_type
+$$;
+
+comment on function walltrack.is_comparable(regtype) is
+'Whether ids of a type are found and sorted by its own operators, and so by index; otherwise by their text.';
+
+
 create or replace function walltrack.text_expression(p_table regclass, p_columns jsonb, p_fact text, p_record text) returns text
 language plpgsql
 stable
@@ -142,7 +160,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 -- Every name in the expression is qualified, because it is evaluated under any search_path. 16384 is the first oid of an object that is
--- not PostgreSQL's own.
+-- not PostgreSQL's own. Texts of alerting compare by bytes, whatever the collation of the column, and times do not depend on the session.
 declare
   v_type regtype := walltrack.base_type(p_table, p_columns ->> p_fact);
 begin
@@ -150,8 +168,11 @@ begin
     when v_type is null then 'null'
     else format(
       case
-        when v_type::oid < 16384 then '%s.%I::pg_catalog.text'
-        else 'case when %1$s.%2$I is not null then pg_catalog.format(''%%s'', %1$s.%2$I) end'
+        when v_type = 'timestamptz'::regtype
+          then '(pg_catalog.to_jsonb(pg_catalog.timezone(''UTC'', %s.%I)) operator(pg_catalog.#>>) ''{}'')'
+        when v_type in ('timestamp'::regtype, 'date'::regtype) then '(pg_catalog.to_jsonb(%s.%I) operator(pg_catalog.#>>) ''{}'')'
+        when v_type::oid < 16384 then '%s.%I::pg_catalog.text collate pg_catalog."default"'
+        else 'case when %1$s.%2$I is not null then pg_catalog.format(''%%s'', %1$s.%2$I) collate pg_catalog."default" end'
       end,
       p_record, p_columns ->> p_fact
     )

@@ -1,59 +1,100 @@
 -- Reads orders as they are stored and synchronizes their alerts.
 
-create or replace function walltrack.read_order_unchecked(p_table regclass, p_columns jsonb, p_order_id text, p_lock text) returns jsonb
+create or replace function walltrack.id_condition(p_table regclass, p_columns jsonb) returns text
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- The operator finds the row by index. It also finds ids that are equal but have another text (under a nondeterministic collation, or 1.5
+-- and 1.50), so the text counts, by its bytes.
+declare
+  v_type regtype := walltrack.base_type(p_table, p_columns ->> 'order_id');
+  v_equal text := format(
+    'o.%I operator(pg_catalog.=) $1::%s', p_columns ->> 'order_id', walltrack.type_name(v_type)
+  );
+  v_same_text text := format(
+    '(%s) operator(pg_catalog.=) %s', walltrack.text_expression(p_table, p_columns, 'order_id', 'o'),
+    case v_type when 'bpchar'::regtype then 'pg_catalog.rtrim($1)' else '$1' end
+  );
+begin
+  if v_type is null then
+    raise exception 'table % no longer has column %; watch it again with the new name', p_table, p_columns ->> 'order_id'
+      using errcode = 'undefined_column';
+  end if;
+  return case
+    when v_type = any (array['uuid', 'int2', 'int4', 'int8', 'oid']::regtype[]) then v_equal
+    when walltrack.is_comparable(v_type) then v_equal || ' and ' || v_same_text
+    else v_same_text
+  end;
+end
+$$;
+
+comment on function walltrack.id_condition(regclass, jsonb) is
+'The SQL that says whether a row o of a watched table is the order with the id $1, a text.';
+
+
+create or replace function walltrack.read_values_unchecked(
+    p_table regclass,
+    p_columns jsonb,
+    p_order_id text,
+    p_lock text,
+    p_values text
+) returns jsonb
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- p_lock: no, wait or nowait. The caller has checked can_read_orders().
+-- p_values: the SQL of the result. p_lock: no, wait or nowait. The caller has checked can_read_orders().
 declare
-  v_id_type regtype := walltrack.base_type(p_table, p_columns ->> 'order_id');
-  v_facts text;
-  v_row jsonb;
+  v_values jsonb;
 begin
-  if v_id_type is null then
-    raise exception 'table % no longer has column %; watch it again with the new name', p_table, p_columns ->> 'order_id'
-      using errcode = 'undefined_column';
-  end if;
-  select string_agg(
-    format(
-      case
-        when t.type::oid < 16384 and t.type not in ('json'::regtype, 'jsonb'::regtype) then '%1$L, pg_catalog.to_jsonb(o.%2$I)'
-        else '%1$L, case when o.%2$I is not null then pg_catalog.format(''%%s'', o.%2$I) end'
-      end,
-      c.key, c.value
-    ),
-    ', '
-  ) into v_facts
-  from jsonb_each_text(p_columns) as c
-  cross join lateral walltrack.base_type(p_table, c.value) as t (type)
-  where t.type is not null;
   execute format(
-    'select pg_catalog.jsonb_build_object(%s) from %s as o where %s %s',
-    v_facts, p_table,
-    case
-      when v_id_type::oid < 16384
-        then format('o.%I operator(pg_catalog.=) $1::%s', p_columns ->> 'order_id', walltrack.type_name(v_id_type))
-      else format('pg_catalog.format(''%%s'', o.%I) operator(pg_catalog.=) $1', p_columns ->> 'order_id')
-    end,
+    'select %s from %s as o where %s %s', p_values, p_table, walltrack.id_condition(p_table, p_columns),
     case p_lock
       when 'nowait' then 'for update nowait'
       when 'wait' then 'for no key update'  -- does not conflict with foreign key checks
       else ''
     end
-  ) into v_row using p_order_id;
-  return v_row;
+  ) into v_values using p_order_id;
+  return v_values;
 exception when invalid_text_representation or numeric_value_out_of_range or invalid_datetime_format or datetime_field_overflow then
   return null;  -- the text is not an id of this table
 end
 $$;
 
-comment on function walltrack.read_order_unchecked(regclass, jsonb, text, text) is
-'The mapped columns of one order, by fact; NULL when the table does not have it. With p_lock wait or nowait the order is locked.';
+comment on function walltrack.read_values_unchecked(regclass, jsonb, text, text, text) is
+'An expression over one order; NULL when the table does not have it. With p_lock wait or nowait the order is locked.';
 
 
-create or replace function walltrack.read_order(p_table regclass, p_columns jsonb, p_order_id text, p_lock text) returns jsonb
+create or replace function walltrack.read_facts_unchecked(p_table regclass, p_columns jsonb, p_order_id text, p_lock text)
+returns walltrack.order_facts
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_populate_record(null::walltrack.order_facts, walltrack.read_values_unchecked(
+    p_table, p_columns, p_order_id, p_lock,
+    (
+      select format(
+        'pg_catalog.to_jsonb(row(%s)::walltrack.order_facts)',
+        string_agg(walltrack.fact_expression(p_table, p_columns, f.attname::text, 'o'), ', ' order by f.attnum)
+      )
+      from pg_attribute as f
+      where f.attrelid = 'walltrack.order_facts'::regclass and f.attnum > 0 and not f.attisdropped
+    )
+  ));
+end
+$$;
+
+comment on function walltrack.read_facts_unchecked(regclass, jsonb, text, text) is
+'The facts of a stored order, by the same expressions as in the guard; a row of NULLs when the table does not have it.';
+
+
+create or replace function walltrack.check_readable(p_table regclass) returns void
 language plpgsql
 volatile
 security invoker
@@ -65,43 +106,41 @@ begin
       coalesce(walltrack.read_refusal(p_table), 'its definition is being changed')
       using errcode = 'insufficient_privilege';
   end if;
-  return walltrack.read_order_unchecked(p_table, p_columns, p_order_id, p_lock);
+end
+$$;
+
+comment on function walltrack.check_readable(regclass) is 'Refuses a table whose orders cannot be read now (42501).';
+
+
+create or replace function walltrack.read_order(p_table regclass, p_columns jsonb, p_order_id text, p_lock text) returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform walltrack.check_readable(p_table);
+  return walltrack.read_values_unchecked(p_table, p_columns, p_order_id, p_lock, (
+    -- JSON keeps numbers, booleans and times; json with a null character, for example, has no jsonb.
+    select format('pg_catalog.jsonb_build_object(%s)', string_agg(
+      format(
+        case
+          when t.oid < 16384 and t.typcategory in ('B', 'N', 'D') then '%1$L, pg_catalog.to_jsonb(o.%2$I)'
+          else '%1$L, case when o.%2$I is not null then pg_catalog.format(''%%s'', o.%2$I) end'
+        end,
+        c.key, c.value
+      ),
+      ', '
+    ))
+    from jsonb_each_text(p_columns) as c
+    inner join pg_type as t on t.oid = walltrack.base_type(p_table, c.value)
+  ));
 end
 $$;
 
 comment on function walltrack.read_order(regclass, jsonb, text, text) is
-'read_order_unchecked() where the table can be read; 42501 where it cannot.';
-
-
-create or replace function walltrack.order_facts_of(p_row jsonb) returns walltrack.order_facts
-language plpgsql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
--- lower() under the collation "C": under a Turkish one 'FILLED' would not become 'filled'. JSON keeps the padding of char(n).
-declare
-  v_order walltrack.order_facts;
-begin
-  v_order.order_id := p_row ->> 'order_id';
-  v_order.order_type := lower(rtrim(walltrack.clip(p_row ->> 'order_type', walltrack.fact_length('order_type'))) collate "C");
-  v_order.status := lower(rtrim(walltrack.clip(p_row ->> 'status', walltrack.fact_length('status'))) collate "C");
-  v_order.attempt_count := walltrack.parse_int(p_row ->> 'attempt_count');
-  v_order.max_attempts := walltrack.parse_int(p_row ->> 'max_attempts');
-  v_order.last_error := walltrack.clip(p_row ->> 'last_error', walltrack.fact_length('last_error'));
-  v_order.token_address := walltrack.clip(p_row ->> 'token_address', walltrack.fact_length('token_address'));
-  v_order.token_symbol := walltrack.clip(p_row ->> 'token_symbol', walltrack.fact_length('token_symbol'));
-  v_order.position_id := walltrack.clip(p_row ->> 'position_id', walltrack.fact_length('position_id'));
-  v_order.side := walltrack.clip(p_row ->> 'side', walltrack.fact_length('side'));
-  v_order.amount_sol := walltrack.limit_amount(walltrack.parse_number(p_row ->> 'amount_sol'));
-  v_order.is_simulated := walltrack.parse_is_simulated(p_row ->> 'is_simulated');
-  v_order.updated_at := walltrack.parse_time(p_row ->> 'updated_at');
-  return v_order;
-end
-$$;
-
-comment on function walltrack.order_facts_of(jsonb) is
-'The facts of an order from the result of read_order(); a value that cannot be parsed becomes NULL.';
+'The mapped columns of one order, by fact; NULL when the table does not have it, 42501 where it cannot be read. With p_lock wait or '
+'nowait the order is locked.';
 
 
 create or replace function walltrack.sync_stored_order(
@@ -123,7 +162,6 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '80ms'
 as $$
 declare
-  v_row jsonb;
   v_order walltrack.order_facts;
   v_limit int;
 begin
@@ -134,14 +172,13 @@ begin
     if not walltrack.can_read_orders(p_table) then
       return 'unread';
     end if;
-    v_row := walltrack.read_order_unchecked(p_table, p_columns, p_order_id, p_lock);
+    v_order := walltrack.read_facts_unchecked(p_table, p_columns, p_order_id, p_lock);
     if p_lock = 'no' then
       raise exception using errcode = 'WTEND';  -- releases the lock of can_read_orders(), so that the next writer does not wait for COMMIT
     end if;
   exception when sqlstate 'WTEND' then
     null;
   end;
-  v_order := walltrack.order_facts_of(v_row);
   if v_order.order_id is null then
     return walltrack.sync_deleted_order(p_order_id, p_notify, p_was_exhausted, p_dry_run);
   end if;
@@ -180,7 +217,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 -- A DELETE (p_new_id is NULL), a changed id, or a write in a transaction in which triggers have written orders. In the last case another
 -- write of the order may have come after this one, so NEW may be outdated and the stored order counts. Where its table cannot be read,
--- only NEW is left: unread.
+-- only NEW is left: unread. An id that an UPDATE has changed no longer names this order, but the same statement may have given it to
+-- another one.
 declare
   v_is_nested boolean;
   v_action text := 'unread';
@@ -189,14 +227,17 @@ begin
     perform set_config('walltrack.nested', 'yes', true);
   end if;
   v_is_nested := coalesce(current_setting('walltrack.nested', true) <> '', false);
-  if p_old_id <> coalesce(p_new_id, '') then
+  if p_old_id is distinct from p_new_id then
     -- Without an alert there is nothing to resolve. Where the order has moved to another partition, the INSERT there counts.
-    if (v_is_nested or p_can_move or p_new_id is not null) and walltrack.has_alert(p_old_id) then
+    if p_new_id is not null and walltrack.has_alert(p_old_id) then
+      v_action := walltrack.sync_deleted_order(p_old_id, p_notify);
+      v_action := walltrack.sync_stored_order(p_table, p_columns, p_old_id, p_cancel_pattern, p_notify);
+    elsif p_new_id is null and (v_is_nested or p_can_move) and walltrack.has_alert(p_old_id) then
       v_action := walltrack.sync_stored_order(
         p_table, p_columns, p_old_id, p_cancel_pattern, p_notify, p_former_error, p_was_exhausted
       );
     end if;
-    if v_action = 'unread' then
+    if v_action = 'unread' and p_new_id is null then
       v_action := walltrack.sync_deleted_order(p_old_id, p_notify, p_was_exhausted);
     end if;
   end if;
@@ -222,7 +263,8 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return walltrack.order_facts_of(walltrack.read_order(p_table.table_id, p_table.columns, p_order_id, 'no'));
+  perform walltrack.check_readable(p_table.table_id);
+  return walltrack.read_facts_unchecked(p_table.table_id, p_table.columns, p_order_id, 'no');
 end
 $$;
 
@@ -270,7 +312,7 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
 as $$
-  select a.id, coalesce(a.data ->> 'order_id', substr(a.dedupe_key, length('order_failed_') + 1)), a.order_table
+  select a.id, walltrack.alerted_order_id(a.data, a.dedupe_key), a.order_table
   from walltrack.alerts as a
   where walltrack.is_open(a.status)
     and a.alert_type = 'order_failed_permanently' and starts_with(a.dedupe_key, 'order_failed_')
@@ -289,7 +331,10 @@ declare
   v_table walltrack.watched_tables;
 begin
   if p_order_table is not null then
-    select w.* into v_table from walltrack.existing_watched_tables() as w where w.table_id = p_order_table;
+    -- A table that was watched by itself may have become a partition.
+    select w.* into v_table
+    from walltrack.existing_watched_tables() as w
+    where w.table_id = coalesce(walltrack.watched_root(p_order_table), p_order_table);
   else
     -- The table of an adopted alert is unknown: the first table that has the order counts.
     select (f.watched).* into v_table from walltrack.find_stored_orders(p_order_id, null) as f limit 1;

@@ -1,19 +1,6 @@
 -- Fills in the facts of order alerts that another program wrote: those of an adopted table, and those of a service that still writes
 -- alerts. Lists, searches and charts read the facts under the names of alerting.
 
-create or replace function walltrack.is_order_alert(p_alert walltrack.alerts) returns boolean
-language sql
-immutable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-  select p_alert.alert_type = 'order_failed_permanently' or coalesce(starts_with(p_alert.dedupe_key, 'order_failed_'), false)
-$$;
-
-comment on function walltrack.is_order_alert(walltrack.alerts) is
-'Whether an alert is an order alert, by its type or its dedupe key.';
-
-
 create or replace function walltrack.first_text(p_data jsonb, variadic p_keys text[]) returns text
 language sql
 immutable
@@ -102,15 +89,19 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_alert walltrack.alerts := p_alert;
-  v_stored jsonb;
+  v_order_id text := walltrack.derive_order_id(p_alert);
+  v_watched walltrack.watched_tables;
+  v_order walltrack.order_facts;
 begin
-  select coalesce((f.watched).table_id, p_alert.order_table), f.stored
-  into v_alert.order_table, v_stored
-  from (select) as one
-  left join walltrack.find_stored_orders(walltrack.derive_order_id(p_alert), null) as f on true
+  select (f.watched).* into v_watched
+  from walltrack.find_stored_orders(v_order_id, null) as f
   order by (f.watched).table_id is distinct from p_alert.order_table, (f.watched).watched_since
   limit 1;
-  v_alert.data := walltrack.complete_alert_data(p_alert, walltrack.order_facts_of(v_stored));
+  if found then
+    v_order := walltrack.find_order(v_watched, v_order_id);
+    v_alert.order_table := v_watched.table_id;
+  end if;
+  v_alert.data := walltrack.complete_alert_data(p_alert, v_order);
   return v_alert;
 end
 $$;
@@ -132,7 +123,7 @@ begin
   for v_alert in
     select a.*
     from walltrack.alerts as a
-    where walltrack.is_order_alert(a) and not a.data ?& array[
+    where walltrack.is_order_alert(a.alert_type, a.dedupe_key) and not a.data ?& array[
       'order_id', 'order_type', 'token', 'token_symbol', 'position_id', 'attempts', 'max_attempts', 'error', 'side', 'amount_sol',
       'is_simulated'
     ]

@@ -140,9 +140,10 @@ as $$
 begin
   insert into walltrack.alert_faults (sqlstate, message)
   values (p_sqlstate, left(format('the event of another program''s write to alert %s is missing: %s', p_alert_id, p_message), 2000));
-  raise warning 'walltrack_alerts: the event of a write to alert % is missing: % (%)', p_alert_id, left(p_message, 500), p_sqlstate;
+  raise warning 'walltrack_alerts: the event of a write to alert % is missing: % (%)', p_alert_id, left(p_message, 500), p_sqlstate
+    using errcode = 'WT201';
 exception when others then
-  raise warning 'walltrack_alerts: the event of a write to alert % is missing', p_alert_id;
+  raise warning 'walltrack_alerts: the event of a write to alert % is missing', p_alert_id using errcode = 'WT201';
 end
 $$;
 
@@ -159,7 +160,7 @@ as $$
 declare
   v_alert walltrack.alerts;
 begin
-  if not walltrack.is_order_alert(p_alert) then
+  if not walltrack.is_order_alert(p_alert.alert_type, p_alert.dedupe_key) then
     perform walltrack.repeat_alert(
       a.id, p_alert.alert_type, p_alert.severity, p_alert.title, p_alert.message, p_alert.data, p_alert.requires_action, p_alert.dedupe_key,
       null, null, null, walltrack.severity_rank(p_alert.severity) < walltrack.severity_rank(a.severity),
@@ -216,7 +217,7 @@ begin
       perform walltrack.repeat_open_alert(v_open_id, v_alert);
       return v_alert;
     end if;
-    if walltrack.is_order_alert(v_alert) then
+    if walltrack.is_order_alert(v_alert.alert_type, v_alert.dedupe_key) then
       v_alert := walltrack.complete_alert(v_alert);
     end if;
     v_alert.notified_at := clock_timestamp();
@@ -250,7 +251,7 @@ begin
   v_alert.alert_type := p_former.alert_type;
   v_alert.dedupe_key := p_former.dedupe_key;
   v_alert.notified_at := p_former.notified_at;
-  if p_former.status = 'resolved' or walltrack.is_order_alert(p_former) then
+  if p_former.status = 'resolved' or walltrack.is_order_alert(p_former.alert_type, p_former.dedupe_key) then
     v_alert.severity := p_former.severity;
     v_alert.title := p_former.title;
     v_alert.message := p_former.message;
@@ -264,7 +265,8 @@ begin
   if p_former.status = 'resolved' then
     if v_alert.status <> 'resolved' then
       raise notice 'alert % stays resolved: % resolved it at %', p_former.id, p_former.resolved_by,
-        walltrack.format_utc(p_former.resolved_at);
+        walltrack.format_utc(p_former.resolved_at)
+        using errcode = 'WT106';
     end if;
     v_alert.status := 'resolved';
     v_alert.resolved_at := coalesce(p_alert.resolved_at, p_former.resolved_at);
@@ -309,7 +311,7 @@ begin
       v_alert.notified_at := clock_timestamp();
       v_alert.updated_at := v_alert.notified_at;
     end if;
-    if v_has_news and not walltrack.is_order_alert(p_former) then
+    if v_has_news and not walltrack.is_order_alert(p_former.alert_type, p_former.dedupe_key) then
       v_alert.occurrences := p_former.occurrences + 1;
       v_alert.last_seen_at := v_alert.notified_at;
     end if;

@@ -91,7 +91,8 @@ immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $template$
-  -- {{...}} stands for an expression or a literal of guard_source(). Longer than a screen, because each call costs an order write.
+  -- {{...}} stands for an expression or a literal of guard_source(). Longer than a screen, because a call of another
+  -- function costs each order write 1 to 2 us, and the guard as it is takes 2 to 4.
   select $guard$
 declare
   v_began pg_catalog.timestamptz;
@@ -100,6 +101,7 @@ declare
   v_message pg_catalog.text;
   v_order_id pg_catalog.text;
   v_is_as_written pg_catalog.bool;
+  v_cancel pg_catalog.text;
 begin
   -- Written for the columns {{column_types}}
   -- The fast path. OLD of an INSERT and NEW of a DELETE are rows of NULLs.
@@ -120,11 +122,11 @@ begin
     end if;
   end if;
 
-  -- This write matters. From here on no error may reach it, not even a statement_timeout ("others" does not include query_canceled
-  -- and assert_failure).
+  -- This write matters. From here on no error of alerting may reach it, nor a statement_timeout that alerting has used up ("others" does
+  -- not include query_canceled and assert_failure).
   if pg_catalog.current_setting('walltrack.canceled', true) operator(pg_catalog.<>) '' then
     begin
-      perform walltrack.raise_swallowed_cancel();
+      perform walltrack.raise_cancel();
     exception
       when query_canceled then raise;
       when others then null;
@@ -172,6 +174,7 @@ begin
     v_sqlstate := sqlstate;
     v_message := sqlerrm;
     v_action := 'unread';
+    v_cancel := case when v_sqlstate operator(pg_catalog.=) '57014' then v_message end;
     begin
       v_order_id := case when tg_op operator(pg_catalog.=) 'DELETE' then {{old_id_text}} else {{new_id_text}} end;
       -- A column was dropped or has changed its type since the guard was written, or another writer has just raised an alert of the
@@ -183,16 +186,27 @@ begin
         v_action := coalesce(walltrack.sync_stored_order({{table}}, {{columns}}, v_order_id, {{cancel_pattern}}, {{notify}}), 'none');
       end if;
     exception when query_canceled or assert_failure or others then
+      v_cancel := case when sqlstate operator(pg_catalog.=) '57014' then sqlerrm else v_cancel end;
       v_sqlstate := case when v_order_id is null then 'WT004' else v_sqlstate end;
     end;
     if v_action operator(pg_catalog.=) 'unread' then
       begin
+        if v_cancel is not null then
+          perform walltrack.raise_cancel(v_began, v_cancel);
+        end if;
         perform walltrack.record_fault(tg_relid, v_order_id, v_sqlstate, v_message, v_began);
       exception when query_canceled or assert_failure or others then
+        if sqlstate operator(pg_catalog.=) '57014' then
+          v_cancel := sqlerrm;
+          perform walltrack.raise_cancel(v_began, v_cancel);
+        end if;
         -- The last resort: alerting was dropped, or its owner has lost its rights.
         raise warning 'walltrack_alerts: order % of % was written but its alert was not (%)',
-          v_order_id, tg_relid::pg_catalog.regclass, v_sqlstate;
+          v_order_id, tg_relid::pg_catalog.regclass, v_sqlstate
+          using errcode = 'WT201';
       end;
+      perform pg_catalog.set_config('walltrack.canceled', pg_catalog.statement_timestamp()::pg_catalog.text, true)
+      where v_cancel is not null;
     end if;
   end;
   return null;

@@ -35,12 +35,12 @@ begin
     values (p_table, 'WT004', format('the guard can no longer find a column for: %s', v_lost));
     raise warning 'walltrack_alerts: the orders of % are written but not fully watched: no column can be read as %',
       p_table, v_lost
-      using hint = format(
+      using errcode = 'WT202', hint = format(
         'Name the column that takes its place: select walltrack.watch_orders(%L, ''{"fact": "column"}''). '
         'Then run `walltrack-alerts reconcile`.', p_table
       );
   elsif v_lost is not null then
-    raise notice 'walltrack_alerts: the alerts of % continue without %', p_table, v_lost;
+    raise notice 'walltrack_alerts: the alerts of % continue without %', p_table, v_lost using errcode = 'WT202';
   end if;
 end
 $$;
@@ -84,6 +84,7 @@ set lock_timeout = '100ms'
 as $$
 -- No error may reach the statement of the host.
 declare
+  v_began timestamptz := clock_timestamp();
   v_table regclass;
   v_renamed text;
   v_unwatched record;
@@ -104,15 +105,18 @@ begin
     inner join pg_event_trigger_ddl_commands() as d on d.classid = 'pg_class'::regclass and d.objid = u.id
   loop
     raise warning 'walltrack_alerts: the orders of % raise no alerts, the guard is on %', v_unwatched.name, v_unwatched.watched
-      using hint = format('Run: select walltrack.watch_orders(%L)', v_unwatched.name);
+      using errcode = 'WT202', hint = format('Run: select walltrack.watch_orders(%L)', v_unwatched.name);
   end loop;
 exception when query_canceled or assert_failure or others then
+  if sqlstate = '57014' then
+    perform walltrack.raise_cancel(v_began, sqlerrm);
+  end if;
   begin
     raise warning 'walltrack_alerts: the guard could not follow this %: % (%)', lower(tg_tag), left(sqlerrm, 500), sqlstate
-      using hint = 'If it changed a table of orders, call walltrack.watch_orders() for that table before you commit. '
+      using errcode = 'WT202', hint = 'If it changed a table of orders, call walltrack.watch_orders() for that table before you commit. '
         'See `walltrack-alerts doctor`.';
   exception when query_canceled or assert_failure or others then  -- e.g. a text the client's encoding does not have
-    raise warning 'walltrack_alerts: the guard could not follow a change of a table';
+    raise warning 'walltrack_alerts: the guard could not follow a change of a table' using errcode = 'WT202';
   end;
 end
 $$;
@@ -128,17 +132,68 @@ security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '100ms'
 as $$
+declare
+  v_began timestamptz := clock_timestamp();
 begin
   delete from walltrack.watched_tables as w
   where w.table_id in (
     select d.objid from pg_event_trigger_dropped_objects() as d where d.classid = 'pg_class'::regclass and d.objsubid = 0
   );
 exception when query_canceled or assert_failure or others then
-  null;  -- the row is ignored, and health() reports it
+  if sqlstate = '57014' then
+    perform walltrack.raise_cancel(v_began, sqlerrm);
+  end if;  -- the row is ignored, and health() reports it
 end
 $$;
 
 comment on function walltrack.tg_ddl__forget() is 'Deletes the rows of dropped tables from watched_tables.';
+
+
+create or replace function walltrack.tg_ddl__warn() returns event_trigger
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '100ms'
+as $$
+-- PostgreSQL refuses to attach a partition that has triggers with the names of those of the table, before any trigger can tell why. The
+-- names in the statement are known only from its text, which may stand in a function.
+declare
+  v_began timestamptz := clock_timestamp();
+  v_context text;
+  v_attached text;
+  v_watched regclass;
+begin
+  get diagnostics v_context = pg_context;
+  v_attached := lower(substring(concat(current_query(), ' ', v_context) from '(?i)attach[[:space:]]+partition[[:space:]]+(.{1,200})'));
+  if v_attached is null then
+    return;
+  end if;
+  for v_watched in
+    select w.table_id
+    from walltrack.existing_watched_tables() as w
+    where exists (
+        select from pg_class as c
+        where (c.oid = w.table_id or c.oid in (select a.relid from pg_partition_ancestors(w.table_id) as a))
+          and strpos(v_attached, lower(c.relname)) > 0
+      )
+      and exists (
+        select from walltrack.existing_watched_tables() as p
+        inner join pg_class as c on c.oid = p.table_id
+        where c.relkind = 'p' and p.table_id <> w.table_id
+      )
+  loop
+    raise warning 'walltrack_alerts: % is watched by itself and cannot become a partition of a watched table', v_watched
+      using errcode = 'WT202', hint = format('Run in the transaction that attaches it, before that: select walltrack.unwatch_orders(%L)', v_watched);
+  end loop;
+exception when query_canceled or assert_failure or others then
+  if sqlstate = '57014' then
+    perform walltrack.raise_cancel(v_began, sqlerrm);
+  end if;
+end
+$$;
+
+comment on function walltrack.tg_ddl__warn() is 'Before ATTACH PARTITION of a table that is watched by itself: says how to do it.';
 
 
 do $$
@@ -163,8 +218,16 @@ begin
     alter event trigger walltrack_alerts_forget_dropped enable always;
     comment on event trigger walltrack_alerts_forget_dropped is 'Deletes the row of watched_tables of a dropped table.';
   end if;
+  if not exists (select from pg_event_trigger as e where e.evtname = 'walltrack_alerts_warn_before_ddl') then
+    create event trigger walltrack_alerts_warn_before_ddl on ddl_command_start
+    when tag in ('ALTER TABLE')
+    execute function walltrack.tg_ddl__warn();
+    comment on event trigger walltrack_alerts_warn_before_ddl is
+    'Says how to attach a partition that is watched by itself.';
+  end if;
 exception when insufficient_privilege then
   raise notice 'walltrack_alerts: only a superuser may create the event trigger with which the guard follows ALTER TABLE'
-    using hint = 'The role that renames, drops or retypes a column of the orders calls walltrack.watch_orders() in the same transaction.';
+    using errcode = 'WT203',
+    hint = 'The role that renames, drops or retypes a column of the orders calls walltrack.watch_orders() in the same transaction.';
 end
 $$;

@@ -133,7 +133,15 @@ begin
       using errcode = 'WT004', hint = 'Change the type of the column, or name another one in p_columns.';
   end if;
   v_found := walltrack.base_type(p_table, p_columns ->> 'order_id')::text;
-  if v_found in ('bytea', 'date', 'timestamp without time zone', 'timestamp with time zone', 'interval', 'money') then
+  if exists (
+    select from pg_type as t
+    left join pg_range as r on t.oid in (r.rngtypid, r.rngmultitypid)
+    where t.oid = v_found::regtype and (
+      t.typcategory = 'G' or array[t.oid, t.typelem, r.rngsubtype] && array[
+        'bytea', 'date', 'timestamp', 'timestamptz', 'interval', 'money', 'float4', 'float8'
+      ]::regtype[]::oid[]
+    )
+  ) then
     raise exception 'table % cannot be watched: the text of an id of type % depends on session settings', p_table, v_found
       using errcode = 'WT004', hint = 'Name another unique column as order_id in p_columns.';
   end if;
@@ -176,6 +184,9 @@ begin
       using errcode = 'WT004', hint = 'Name a table with its schema, e.g. public.trades.';
   elsif not exists (select from pg_class as c where c.oid = p_table and c.relkind in ('r', 'p')) then
     raise exception '% cannot be watched: it is not a table', walltrack.table_name(p_table) using errcode = 'WT004';
+  elsif walltrack.watched_root(p_table) <> p_table then
+    raise exception '% is watched as a partition of %', walltrack.table_name(p_table), walltrack.watched_root(p_table)
+      using errcode = 'WT004', hint = 'Settings are those of the table: call watch_orders() for it.';
   elsif v_grants <> '' then
     raise exception 'table % cannot be watched: role % lacks privileges on it', walltrack.table_name(p_table), current_user
       using errcode = 'WT004',
@@ -238,6 +249,41 @@ comment on function walltrack.missing_triggers(regclass) is
 'The operations for which a table lacks the trigger walltrack_alerts_...';
 
 
+create or replace function walltrack.unwatch_orders(p_table regclass) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- DROP TRIGGER blocks even readers of the table until the transaction ends: call this like watch_orders(). It reads no alerts. The
+-- alerts of the table stay open: the reconciler resolves only alerts whose orders it finds in a watched table.
+declare
+  v_event text;
+  v_guard text := walltrack.existing_guard_name(p_table);
+  v_owner regrole := (select c.relowner::regrole from pg_class as c where c.oid = p_table);
+begin
+  if walltrack.watched_root(p_table) <> p_table then
+    raise exception '% is watched as a partition of %', p_table, walltrack.watched_root(p_table)
+      using errcode = 'WT004', hint = 'Detach the partition, or call unwatch_orders() for the table.';
+  end if;
+  delete from walltrack.watched_tables as w where w.table_id = p_table;
+  if v_guard is null then
+    return;  -- the table was dropped with its triggers
+  elsif not pg_has_role(v_owner, 'usage') then
+    raise exception 'only %, the owner of table %, can drop its triggers', v_owner, p_table
+      using errcode = 'WT004', hint = format('Run `grant %s to %I`, then try again.', v_owner, current_user);
+  end if;
+  foreach v_event in array array['insert', 'update', 'delete', 'truncate'] loop
+    execute format('drop trigger if exists %I on %s', 'walltrack_alerts_' || v_event, p_table);
+  end loop;
+  execute format('drop function if exists walltrack.%I()', v_guard);
+end
+$$;
+
+comment on function walltrack.unwatch_orders(regclass) is
+'Stops watching a table: drops its guard; its alerts stay as they are (WT004).';
+
+
 create or replace function walltrack.watch_orders(
     p_table regclass,
     p_columns jsonb default '{}',
@@ -255,6 +301,7 @@ as $$
 declare
   v_event text;
   v_watch walltrack.watched_tables;
+  v_partition regclass;
 begin
   perform walltrack.check_table(p_table);
   -- Another session may have an uncommitted ALTER TABLE, after which the columns differ.
@@ -267,6 +314,15 @@ begin
   set table_name = excluded.table_name, columns = excluded.columns, cancel_pattern = excluded.cancel_pattern,
       order_actions = excluded.order_actions, notify = excluded.notify;
 
+  -- A partition that was watched by itself is watched as a part of this table from now on.
+  for v_partition in
+    select t from walltrack.table_tree(p_table) as t
+    where t <> p_table and exists (
+      select from pg_trigger as g where g.tgrelid = t and g.tgparentid = 0 and g.tgname = 'walltrack_alerts_update'
+    )
+  loop
+    perform walltrack.unwatch_orders(v_partition);
+  end loop;
   perform walltrack.write_guard(p_table);
   foreach v_event in array array['insert', 'update', 'delete', 'truncate'] loop
     continue when v_event not in (select walltrack.missing_triggers(p_table));
@@ -283,34 +339,3 @@ $$;
 comment on function walltrack.watch_orders(regclass, jsonb, text, boolean, text) is
 'Watches a table of orders: from now on its writes open, update and resolve alerts. A repeated call restores missing triggers and '
 'changes the settings that are given (WT003, WT004).';
-
-
-create or replace function walltrack.unwatch_orders(p_table regclass) returns void
-language plpgsql
-volatile
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
--- DROP TRIGGER blocks even readers of the table until the transaction ends: call this like watch_orders(). It reads no alerts. The
--- alerts of the table stay open: the reconciler resolves only alerts whose orders it finds in a watched table.
-declare
-  v_event text;
-  v_guard text := walltrack.existing_guard_name(p_table);
-  v_owner regrole := (select c.relowner::regrole from pg_class as c where c.oid = p_table);
-begin
-  delete from walltrack.watched_tables as w where w.table_id = p_table;
-  if v_guard is null then
-    return;  -- the table was dropped with its triggers
-  elsif not pg_has_role(v_owner, 'usage') then
-    raise exception 'only %, the owner of table %, can drop its triggers', v_owner, p_table
-      using errcode = 'WT004', hint = format('Run `grant %s to %I`, then try again.', v_owner, current_user);
-  end if;
-  foreach v_event in array array['insert', 'update', 'delete', 'truncate'] loop
-    execute format('drop trigger if exists %I on %s', 'walltrack_alerts_' || v_event, p_table);
-  end loop;
-  execute format('drop function if exists walltrack.%I()', v_guard);
-end
-$$;
-
-comment on function walltrack.unwatch_orders(regclass) is
-'Stops watching a table: drops its guard; its alerts stay as they are (WT004).';

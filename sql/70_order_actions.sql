@@ -1,9 +1,6 @@
--- Order actions: how an operator retries or cancels the order of an alert. An operator needs no right on orders.
---
--- The allowed transitions of an order: a retry puts a failed order back to pending, due now, and makes a pending order due that has no
--- next_retry_at, which the worker would never take; a cancel ends a pending or failed order. Everything else is refused with a reason
--- that a trader understands (WT011), and nothing is changed. Lock order as everywhere: orders, then alerts. The guard updates the
--- alert, as after any other write of the order.
+-- Order actions: how an operator retries or cancels the order of an alert. An operator needs no right on orders. A refused action (WT011)
+-- changes nothing; its error has the code of the refusal as the name of its constraint. Lock order as everywhere: orders, then alerts.
+-- The guard updates the alert, as after any other write of the order.
 --
 -- During an action, the triggers of the table run with the rights of the owner of alerting, so that role has to own the table too.
 
@@ -41,130 +38,18 @@ begin
     if v_found.table_id is not null then
       raise exception 'the alert is ambiguous: % and % both have an order %', v_found.table_id, v_table.table_id,
         walltrack.clip(p_order_id, 100)
-        using errcode = 'WT011';
+        using errcode = 'WT011', constraint = 'ambiguous';
     end if;
     v_found := v_table;
   end loop;
   return v_found;
 exception when undefined_column then
-  raise exception '%', sqlerrm using errcode = 'WT011';
+  raise exception '%', sqlerrm using errcode = 'WT011', constraint = 'column_missing';
 end
 $$;
 
 comment on function walltrack.find_order_table(regclass, text) is
 'The watched table that has an order; a row of NULLs when there is none. Several: WT011.';
-
-
-create or replace function walltrack.waiting_reason(p_row jsonb) returns text
-language plpgsql
-stable
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
--- The retry worker takes an order that is due and not locked by another worker.
-declare
-  v_due text := p_row ->> 'next_retry_at';
-  v_due_at timestamptz := walltrack.parse_time(v_due);
-begin
-  return case
-    when v_due_at > clock_timestamp() then format('it is due at %s and not before', walltrack.format_utc(v_due_at))
-    when v_due is not null and v_due_at is null then format('its due time cannot be read: %s', walltrack.clip(v_due, 50))
-    else format('it is due%s, but no worker has taken it yet: is the worker running?', ' since ' || walltrack.format_utc(v_due_at))
-  end;
-end
-$$;
-
-comment on function walltrack.waiting_reason(jsonb) is
-'Why no worker has taken a pending order that is not locked, in words for a trader.';
-
-
-create or replace function walltrack.lock_refusal(p_row jsonb) returns text
-language plpgsql
-volatile
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_lock text := p_row ->> 'locked_until';
-  v_locked_until timestamptz := walltrack.parse_time(v_lock);
-begin
-  return case
-    when v_lock is not null and v_locked_until is null
-      then format('a worker may hold the order, its lock cannot be read: %s', walltrack.clip(v_lock, 50))
-    when v_locked_until > clock_timestamp() then format(
-      '%s is working on the order and holds it until %s', coalesce(walltrack.clip(p_row ->> 'locked_by', 50), 'a worker'),
-      case when isfinite(v_locked_until) then walltrack.format_utc(v_locked_until) else 'it lets go' end
-    )
-  end;
-end
-$$;
-
-comment on function walltrack.lock_refusal(jsonb) is
-'Why a worker''s lock keeps an order from being changed, in words for a trader; NULL when it is not locked.';
-
-
-create or replace function walltrack.order_action_refusal(p_table walltrack.watched_tables, p_row jsonb, p_order_id text, p_action text)
-returns text
-language plpgsql
-volatile
-security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_order walltrack.order_facts := walltrack.order_facts_of(p_row);
-  v_locked text := walltrack.lock_refusal(p_row);
-  v_filled_at timestamptz := walltrack.parse_time(p_row ->> 'filled_at');
-  v_is_never_due boolean := p_table.columns ? 'next_retry_at' and coalesce(p_row ->> 'next_retry_at', 'infinity') = 'infinity';
-  v_missing text := (
-    select string_agg(c.value, ', ')
-    from jsonb_each_text(p_table.columns) as c
-    where c.key in ('status', 'last_error', 'next_retry_at', 'locked_until') and not p_row ? c.key
-  );
-  v_first walltrack.order_actions;
-begin
-  if v_missing is not null then
-    return format('table %s no longer has column %s: `walltrack-alerts doctor` says what to do', p_table.table_id, v_missing);
-  end if;
-  -- The newest action: another operator may have been first.
-  select o.* into v_first
-  from walltrack.order_actions as o
-  where o.order_id = p_order_id and o.table_id = p_table.table_id
-  order by o.action_id desc
-  limit 1;
-
-  if walltrack.order_outcome(v_order.status, false, false) = 'filled' then
-    return format('the order was %s meanwhile%s', v_order.status, ', at ' || walltrack.format_utc(v_filled_at));
-  elsif v_order.status = 'cancelled' and v_first.action = 'cancel' then
-    return format('%s cancelled the order at %s', v_first.actor, walltrack.format_utc(v_first.at));
-  elsif v_order.status = 'cancelled' and left(v_order.last_error, 1000) ~ p_table.cancel_pattern then
-    return 'the retry worker gave up and cancelled the order, which is final: place a new order, then resolve the alert';
-  elsif v_order.status = 'cancelled' then
-    return format(
-      'the order is cancelled, which is final: %s',
-      walltrack.clip(coalesce(walltrack.trim_to_null(v_order.last_error), 'no reason given'), 200)
-    );
-  elsif v_locked is not null then
-    return v_locked;
-  elsif v_order.status in ('submitted', 'confirming') then
-    return format('an attempt is under way, the order is %s: wait until it is filled or failed', v_order.status);
-  elsif v_order.status = 'failed' or (v_order.status = 'pending' and (p_action = 'cancel' or v_is_never_due)) then
-    return null;
-  elsif v_order.status = 'pending' then
-    return format('%s, and %s', coalesce(
-      case v_first.action when 'retry' then format('%s put the order back at %s', v_first.actor, walltrack.format_utc(v_first.at)) end,
-      'the order is pending already'
-    ), walltrack.waiting_reason(p_row));
-  end if;
-  return format(
-    'the order is %s, and only %s order can be %s', coalesce(quote_literal(walltrack.clip(v_order.status, 50)), 'without a status'),
-    case p_action when 'retry' then 'a failed' else 'a pending or failed' end,
-    case p_action when 'retry' then 'retried' else 'cancelled' end
-  );
-end
-$$;
-
-comment on function walltrack.order_action_refusal(walltrack.watched_tables, jsonb, text, text) is
-'Why an order cannot be retried or cancelled as it is, in words for a trader; NULL when it can.';
 
 
 create or replace function walltrack.order_of_alert(p_alert_id uuid) returns jsonb
@@ -179,12 +64,18 @@ declare
   v_order jsonb;
 begin
   select
-    f.stored
-    || (select jsonb_object_agg(c.value, f.stored -> c.key) from jsonb_each_text((f.watched).columns) as c)
-    || jsonb_build_object('refusals', jsonb_build_object(
-      'retry', walltrack.order_action_refusal(f.watched, f.stored, v_order_id, 'retry'),
-      'cancel', walltrack.order_action_refusal(f.watched, f.stored, v_order_id, 'cancel')
-    ))
+    (select jsonb_object_agg(c.value, f.stored -> c.key) from jsonb_each_text((f.watched).columns) as c)
+    || f.stored
+    || jsonb_build_object(
+      'is_locked', (walltrack.lock_refusal(f.stored)).code is not null,
+      'is_due', coalesce(walltrack.parse_time(f.stored ->> 'next_retry_at') <= clock_timestamp(), false),
+      'refusals', jsonb_build_object(
+        'retry',
+        coalesce(walltrack.table_refusal(f.watched), walltrack.order_action_refusal(f.watched, f.stored, v_order_id, 'retry')),
+        'cancel',
+        coalesce(walltrack.table_refusal(f.watched), walltrack.order_action_refusal(f.watched, f.stored, v_order_id, 'cancel'))
+      )
+    )
   into v_order
   from walltrack.find_stored_orders(v_order_id, v_alert.order_table) as f
   where v_order_id is not null
@@ -197,7 +88,8 @@ $$;
 
 comment on function walltrack.order_of_alert(uuid) is
 'The order of an alert as it is now: its mapped columns, by their names and by the names of their facts, e.g. attempt_count. '
-'refusals: why retry and cancel are refused now, null where they are not. NULL when there is none.';
+'is_locked: whether a worker holds it; is_due: whether its next_retry_at has come. refusals: for retry and cancel the code, reason, '
+'hint and is_final of the refusal, null where they are possible. NULL when there is no order.';
 
 
 create or replace function walltrack.trigger_search_path(p_table regclass) returns text
@@ -236,19 +128,12 @@ begin
       where walltrack.read_refusal(w.table_id) is not null
       limit 1
     )
-      using errcode = 'WT011', hint = '`walltrack-alerts doctor` says what to do.';
+      using errcode = 'WT011', constraint = 'unreadable', hint = '`walltrack-alerts doctor` says what to do.';
   elsif v_table.table_id is null then
-    raise exception 'the order no longer exists: it was deleted, or its table is no longer watched' using errcode = 'WT011';
+    raise exception 'the order no longer exists: it was deleted, or its table is no longer watched'
+      using errcode = 'WT011', constraint = 'not_found';
   end if;
-  if not v_table.order_actions then
-    raise exception 'order actions are switched off for %', v_table.table_id
-      using errcode = 'WT011', hint = 'The owner of alerting can switch them on: watch_orders(..., p_order_actions => true).';
-  end if;
-  if walltrack.table_action_refusal(v_table.table_id) is not null then
-    raise exception 'orders of % cannot be changed from their alerts: %', v_table.table_id,
-      walltrack.table_action_refusal(v_table.table_id)
-      using errcode = 'WT011', hint = 'Let one role own both; `walltrack-alerts doctor` says how.';
-  end if;
+  perform walltrack.raise_refusal(walltrack.table_refusal(v_table));
   return v_table;
 end
 $$;
@@ -276,7 +161,7 @@ begin
   return v_row;
 exception when lock_not_available or serialization_failure or deadlock_detected then
   raise exception 'another session is writing %', case when v_row is null then 'the order' else 'the alert' end
-    using errcode = 'WT011', hint = 'Nothing was changed. Look at the order and try again.';
+    using errcode = 'WT011', constraint = 'busy', hint = 'Nothing was changed. Look at the order and try again.';
 end
 $$;
 
@@ -328,26 +213,26 @@ begin
     -- The triggers of the table run as after any other write, but resolve no names in schemas where other roles may create objects.
     perform set_config('search_path', walltrack.trigger_search_path(p_table.table_id), true);
     execute format(
-      'update %s as o set %I = %L%s where o.%I = $1::%s returning pg_catalog.format(''%%s'', o.%2$I)',
+      'update %s as o set %I = %L%s where %s returning pg_catalog.format(''%%s'', o.%2$I)',
       p_table.table_id, p_table.columns ->> 'status', v_status,
       case p_action
         when 'retry' then walltrack.due_assignment(p_table)
         else format(', %I = %L', p_table.columns ->> 'last_error', p_reason)
       end,
-      p_table.columns ->> 'order_id', walltrack.column_types(p_table.table_id, p_table.columns) ->> 'order_id'
+      walltrack.id_condition(p_table.table_id, p_table.columns)
     ) into v_written using p_order_id;
     perform set_config('search_path', 'pg_catalog, pg_temp', true);
   exception
     when lock_not_available or serialization_failure or deadlock_detected then
       raise exception 'another session is writing rows that the order depends on'
-        using errcode = 'WT011', hint = 'Nothing was changed. Look at the order and try again.';
+        using errcode = 'WT011', constraint = 'busy', hint = 'Nothing was changed. Look at the order and try again.';
     when others then
       raise exception 'table % refused the change: %', p_table.table_id, walltrack.clip(sqlerrm, 1000)
-        using errcode = 'WT011', hint = 'Nothing was changed.';
+        using errcode = 'WT011', constraint = 'table_refused', hint = 'Nothing was changed.';
   end;
   if rtrim(v_written) is distinct from v_status then
     raise exception 'a trigger of table % kept the order from becoming %', p_table.table_id, v_status
-      using errcode = 'WT011', hint = 'Nothing was changed.';
+      using errcode = 'WT011', constraint = 'table_refused', hint = 'Nothing was changed.';
   end if;
 end
 $$;
@@ -373,7 +258,6 @@ declare
   v_order_id text;
   v_table walltrack.watched_tables;
   v_row jsonb;
-  v_refusal text;
 begin
   select a.* into v_alert from walltrack.alerts as a where a.id = p_alert_id;
   if not found then
@@ -381,17 +265,11 @@ begin
   end if;
   v_order_id := walltrack.alert_order_id(v_alert);
   if v_order_id is null then
-    raise exception 'the alert does not belong to an order' using errcode = 'WT011';
+    raise exception 'the alert does not belong to an order' using errcode = 'WT011', constraint = 'no_order';
   end if;
   v_table := walltrack.find_actionable_table(v_alert.order_table, v_order_id);
   v_row := walltrack.lock_order_of_alert(v_alert, v_table, v_order_id);
-  v_refusal := case
-    when v_row is not null then walltrack.order_action_refusal(v_table, v_row, v_order_id, p_action)
-    else 'the order no longer exists: it was deleted'
-  end;
-  if v_refusal is not null then
-    raise exception '%', v_refusal using errcode = 'WT011';
-  end if;
+  perform walltrack.raise_refusal(walltrack.order_action_refusal(v_table, v_row, v_order_id, p_action));
 
   insert into walltrack.order_actions (alert_id, table_id, order_id, action, actor, reason)
   values (p_alert_id, v_table.table_id, v_order_id, p_action, walltrack.actor_or_user(p_by), p_reason);
@@ -433,7 +311,7 @@ begin
   -- The order would look as if the retry worker had given up, and the alert would stay open.
   if exists (select from walltrack.watched_tables as w where v_reason ~ w.cancel_pattern) then
     raise exception 'the reason matches what the retry worker writes when it gives up: %', v_reason
-      using errcode = 'WT011', hint = 'Use different words.';
+      using errcode = 'WT011', constraint = 'reserved_reason', hint = 'Use different words.';
   end if;
   return walltrack.act_on_order(p_alert_id, 'cancel', v_reason, p_by);
 end

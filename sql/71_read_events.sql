@@ -267,15 +267,13 @@ set enable_sort = off
 set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
--- Longer than a screen: a query returns its rows directly only where it stands in here; another function would hold them twice.
 declare
   v_origin text := walltrack.cursor_origin();
   v_cluster bigint := split_part(v_origin, '/', 2)::bigint;
   v_now pg_snapshot := walltrack.readable_snapshot();
-  v_unused xid8 := walltrack.unused_xid(v_now);
   v_cursor record;
   v_until pg_snapshot;
-  v_until_unused xid8;
+  v_unused xid8;
   v_late bigint[];
   v_prefix text;
   v_left int := least(greatest(coalesce(p_limit, 1000), 0), 1000000);
@@ -285,21 +283,17 @@ begin
     return;  -- nothing has happened since; event_cursor() gives the cursor to store
   end if;
   v_cursor := walltrack.parse_event_cursor(p_after);
-  if p_after is not null then
-    perform walltrack.check_event_cursor(p_after);
-  end if;
+  perform walltrack.check_event_cursor(p_after);
   if pg_is_in_recovery() and pg_snapshot_xmin(v_now) < pg_snapshot_xmax(coalesce(v_cursor.late_seen, v_cursor.seen)) then
     return;  -- this standby is not yet where the reader was
   end if;
-
   loop
     v_until := coalesce(v_cursor.late_seen, v_now);
-    v_until_unused := coalesce(v_cursor.late_unused, v_unused);
+    v_unused := coalesce(v_cursor.late_unused, walltrack.unused_xid(v_now));
     v_late := walltrack.late_events(v_cursor.seen, v_cursor.seen_unused, v_until, v_cursor.seen_id, v_cursor.late_id, v_left);
     if cardinality(v_late) > 0 then
       v_prefix := format(
-        '%s%s/%s/%s/%s/%s/%s/', v_origin, v_cursor.seen, v_cursor.seen_unused, v_cursor.seen_time, v_cursor.seen_id, v_until,
-        v_until_unused
+        '%s%s/%s/%s/%s/%s/%s/', v_origin, v_cursor.seen, v_cursor.seen_unused, v_cursor.seen_time, v_cursor.seen_id, v_until, v_unused
       );
       return query
       select e.event_id, e.xid, e.alert_id, e.kind, e.actor, e.at, e.detail, e.cluster_id, v_prefix || e.event_id
@@ -310,9 +304,7 @@ begin
       get diagnostics v_found = row_count;
       v_left := v_left - v_found;
     end if;
-    exit when v_left <= 0;
-
-    v_prefix := format('%s%s/%s/', v_origin, v_until, v_until_unused);
+    v_prefix := format('%s%s/%s/', v_origin, v_until, v_unused);
     return query
     select e.event_id, e.xid, e.alert_id, e.kind, e.actor, e.at, e.detail, e.cluster_id,
       v_prefix || (extract(epoch from e.at) * 1000000)::bigint || '/' || e.event_id
@@ -325,20 +317,13 @@ begin
     exit when v_left <= 0 or v_cursor.late_seen is null;
 
     -- The reader has all late events now, and with them what their snapshot saw: the rest as from a cursor of that snapshot.
-    if v_found > 0 then
-      select (extract(epoch from e.at) * 1000000)::bigint, e.event_id
-      into strict v_cursor.seen_time, v_cursor.seen_id
+    v_cursor := walltrack.parse_event_cursor(v_prefix || coalesce((
+      select (extract(epoch from e.at) * 1000000)::bigint || '/' || e.event_id
       from walltrack.alert_events as e
       where e.event_id > v_cursor.seen_id and (e.cluster_id <> v_cluster or pg_visible_in_snapshot(e.xid, v_until))
-      order by e.event_id
-      offset v_found - 1
-      limit 1;
-    end if;
-    v_cursor.seen := v_cursor.late_seen;
-    v_cursor.seen_unused := v_cursor.late_unused;
-    v_cursor.late_seen := null;
-    v_cursor.late_unused := null;
-    v_cursor.late_id := 0;
+      order by e.event_id desc
+      limit 1
+    ), v_cursor.seen_time || '/' || v_cursor.seen_id));
   end loop;
 end
 $$;

@@ -127,7 +127,8 @@ declare
   v_reason text := coalesce(walltrack.clip(walltrack.trim_to_null(p_reason), 500), 'switched off');
 begin
   if v_target.disabled_at is not null then
-    raise notice 'already disabled since %: %', walltrack.format_utc(v_target.disabled_at), v_target.disabled_reason;
+    raise notice 'already disabled since %: %', walltrack.format_utc(v_target.disabled_at), v_target.disabled_reason
+      using errcode = 'WT107';
     return v_target;
   end if;
   update walltrack.notification_targets as t
@@ -155,7 +156,7 @@ declare
 begin
   perform walltrack.check_start(p_since);
   if v_target.disabled_at is null then
-    raise notice 'already enabled';
+    raise notice 'already enabled' using errcode = 'WT107';
     return v_target;
   end if;
   update walltrack.notification_targets as t

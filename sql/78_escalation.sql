@@ -217,7 +217,8 @@ begin
   insert into walltrack.alert_faults (sqlstate, message)
   select p_sqlstate, v_message
   where not exists (select from walltrack.alert_faults as f where f.sqlstate = p_sqlstate and f.message = v_message);
-  raise warning 'walltrack_alerts: alert % cannot be escalated: % (%)', p_alert_id, left(p_message, 500), p_sqlstate;
+  raise warning 'walltrack_alerts: alert % cannot be escalated: % (%)', p_alert_id, left(p_message, 500), p_sqlstate
+    using errcode = 'WT204', hint = 'Does a trigger on walltrack.alerts refuse the row? The error is recorded in walltrack.alert_faults.';
 end
 $$;
 

@@ -15,7 +15,8 @@ as $$
 declare
   v_id_type regtype := walltrack.base_type(p_table.table_id, p_table.columns ->> 'order_id');
   v_id text := format(
-    case when v_id_type::oid < 16384 then 'o.%1$I::%2$s' else 'format(''%%s'', o.%1$I)' end, p_table.columns ->> 'order_id',
+    case when walltrack.is_comparable(v_id_type) then 'o.%1$I::%2$s' else 'pg_catalog.format(''%%s'', o.%1$I)' end,
+    p_table.columns ->> 'order_id',
     walltrack.type_name(v_id_type)
   );
   v_lost text := walltrack.unreadable_facts(p_table.table_id, p_table.columns);
@@ -39,7 +40,7 @@ begin
             and %8$s
         )
     $query$,
-    p_table.table_id, v_id, case when v_id_type::oid < 16384 then walltrack.type_name(v_id_type) else 'pg_catalog.text' end,
+    p_table.table_id, v_id, case when walltrack.is_comparable(v_id_type) then walltrack.type_name(v_id_type) else 'pg_catalog.text' end,
     walltrack.fact_expression(p_table.table_id, p_table.columns, 'attempt_count', 'o'),
     walltrack.fact_expression(p_table.table_id, p_table.columns, 'max_attempts', 'o'),
     walltrack.fact_expression(p_table.table_id, p_table.columns, 'status', 'o'),
@@ -269,16 +270,34 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '80ms'
 as $$
+-- TRUNCATE blocks every reader and writer of the orders until COMMIT.
+declare
+  v_began timestamptz := clock_timestamp();
+  v_notify text := (select w.notify from walltrack.existing_watched_tables() as w where w.table_id = tg_relid);
 begin
-  perform walltrack.resolve_ended(false, tg_relid);
+  perform walltrack.limit_lock_wait();
+  if (select sum(pg_relation_size(t)) from walltrack.table_tree(tg_relid) as t) > 0 then
+    perform walltrack.resolve_ended(false, tg_relid);  -- a trigger of the host has written orders since then
+    return null;
+  end if;
+  perform walltrack.close_alerts_of(tg_relid, 'Order deleted', 'system', coalesce(v_notify, 'event'));
+  insert into walltrack.alert_faults (table_id, order_id, sqlstate, message)
+  select tg_relid, left(o.order_id, 200), '55P03', 'the order was truncated while another session was writing its alert'
+  from walltrack.open_order_alerts() as o
+  where o.order_table = tg_relid;
+  perform walltrack.add_waiting(v_began);
   return null;
 exception when query_canceled or assert_failure or others then
+  if sqlstate = '57014' then
+    perform walltrack.raise_cancel(v_began, sqlerrm);
+  end if;
   begin
     raise warning 'walltrack_alerts: % was truncated but its alerts are still open: % (%)', tg_relid::regclass, left(sqlerrm, 500), sqlstate
-      using hint = 'Run `walltrack-alerts reconcile`.';
+      using errcode = 'WT201', hint = 'Run `walltrack-alerts reconcile`.';
   exception when query_canceled or assert_failure or others then  -- e.g. a text the client's encoding does not have
-    raise warning 'walltrack_alerts: a table of orders was truncated but its alerts are still open';
+    raise warning 'walltrack_alerts: a table of orders was truncated but its alerts are still open' using errcode = 'WT201';
   end;
   return null;
 end

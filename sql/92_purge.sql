@@ -40,9 +40,7 @@ begin
     )
     and exists (
       select from walltrack.existing_watched_tables() as w
-      cross join lateral walltrack.find_order(
-        w, coalesce(p_alert.data ->> 'order_id', substr(p_alert.dedupe_key, length('order_failed_') + 1))
-      ) as o
+      cross join lateral walltrack.find_order(w, walltrack.alerted_order_id(p_alert.data, p_alert.dedupe_key)) as o
       where walltrack.order_outcome(
           o.status, coalesce(o.attempt_count > 0 and o.attempt_count >= o.max_attempts, false),
           coalesce(left(o.last_error, 1000) ~ w.cancel_pattern, false)

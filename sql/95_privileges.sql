@@ -7,7 +7,7 @@ begin
   for v_function in select walltrack.own_functions() loop
     execute format('revoke all on function %s from public', v_function);
   end loop;
-  revoke all on type walltrack.order_facts, walltrack.order_alert_data, walltrack.event_detail from public;
+  revoke all on type walltrack.order_facts, walltrack.order_alert_data, walltrack.event_detail, walltrack.order_refusal from public;
   perform walltrack.revoke_api_roles();
   perform walltrack.narrow_grants();
   perform walltrack.renew_grants();

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from walltrack_alerts.enums import AlertSeverity, AlertStatus, EventKind
+from walltrack_alerts.enums import AlertSeverity, AlertStatus, EventKind, NoticeCode
 from walltrack_alerts.errors import AlertsError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ __all__ = [
     "AlertsError",
     "Check",
     "EventKind",
+    "NoticeCode",
     "Summary",
     "TimelineEntry",
 ]

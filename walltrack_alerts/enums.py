@@ -22,6 +22,19 @@ class AlertStatus(StrEnum):
     RESOLVED = "resolved"
 
 
+class NoticeCode(StrEnum):
+    """The SQLSTATE of a NOTICE: a call changed nothing, or something beside what it was asked to. sql/README.md explains each."""
+
+    ALREADY_ACKNOWLEDGED = "WT101"
+    ALREADY_RESOLVED = "WT102"
+    SNOOZE_UNCHANGED = "WT103"
+    SNOOZE_REPLACED = "WT104"
+    NO_OPEN_ALERT = "WT105"
+    STAYS_RESOLVED = "WT106"
+    TARGET_UNCHANGED = "WT107"
+    SILENCE_ENDED = "WT108"
+
+
 class EventKind(StrEnum):
     """What happened to an alert."""
 

@@ -50,7 +50,14 @@ class ForeignCursorError(AlertsError):
 
 
 class OrderActionRefusedError(AlertsError):
-    """The order cannot be retried or cancelled as it is now; the text says why, nothing was changed (WT011)."""
+    """The order cannot be retried or cancelled as it is now; the text says why, nothing was changed (WT011).
+
+    `code` says it to programs, e.g. 'locked'; sql/README.md lists the codes.
+    """
+
+    def __init__(self, text: str, code: str = "") -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class LostEventsError(ForeignCursorError):
@@ -168,4 +175,5 @@ def translate(error: Exception) -> AlertsError:
     parts += [part for part in (diagnostic.message_detail, diagnostic.message_hint) if part]
     if kind in _ADVICE and not diagnostic.message_hint:
         parts.append(_ADVICE[kind])
-    return kind("\n".join(parts))
+    text = "\n".join(parts)
+    return OrderActionRefusedError(text, diagnostic.constraint_name or "") if kind is OrderActionRefusedError else kind(text)

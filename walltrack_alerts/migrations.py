@@ -259,7 +259,7 @@ def drop_definitions() -> str:
         "inner join pg_roles as r on r.rolname = g.role_name;\n"
         "end if;\nend\n$access$;\n"
         # With their event triggers, which only a superuser could name.
-        f"drop function if exists {SCHEMA}.tg_ddl__follow, {SCHEMA}.tg_ddl__forget cascade;\n"
+        f"drop function if exists {SCHEMA}.tg_ddl__follow, {SCHEMA}.tg_ddl__forget, {SCHEMA}.tg_ddl__warn cascade;\n"
         + "".join(f"drop view if exists {SCHEMA}.{name};\n" for name in views)
         + "".join(f"drop function if exists {SCHEMA}.{name};\n" for name in functions if name not in _LAST)
         + f"drop sequence if exists {SCHEMA}.waited_in_transaction;\n"
@@ -267,7 +267,7 @@ def drop_definitions() -> str:
     )
 
 
-_LAST = ("tg_ddl__follow", "tg_ddl__forget", "tg_watched__truncated", "tg_alerts__check_lifecycle")
+_LAST = ("tg_ddl__follow", "tg_ddl__forget", "tg_ddl__warn", "tg_watched__truncated", "tg_alerts__check_lifecycle")
 """Dropped with what they are attached to."""
 
 _DELIVERY_TABLES = (
@@ -419,10 +419,10 @@ def run_script(text: str) -> None:
 
 
 def _log_notices(connection: Connection) -> None:
-    """Log the notices of the schema, but not PostgreSQL's own "already exists, skipping"."""
+    """Log the warnings and notices of alerting (WT2..), but not PostgreSQL's own "already exists, skipping"."""
 
     def log_notice(diagnostic: psycopg.errors.Diagnostic) -> None:
-        if (diagnostic.message_primary or "").startswith("walltrack_alerts: "):
+        if (diagnostic.sqlstate or "").startswith("WT2"):
             log.warning("%s\n%s", diagnostic.message_primary, diagnostic.message_hint or "")
 
     driver_connection = connection.connection.driver_connection

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from walltrack_alerts.enums import AlertSeverity as AlertSeverity  # noqa: PLC0414 - part of the models for others
 from walltrack_alerts.enums import AlertStatus as AlertStatus  # noqa: PLC0414 - part of the models for others
 from walltrack_alerts.enums import EventKind as EventKind  # noqa: PLC0414 - part of the models for others
+from walltrack_alerts.enums import NoticeCode
 
 UtcTime = Annotated[AwareDatetime, AfterValidator(lambda value: value.astimezone(UTC))]
 
@@ -49,7 +50,10 @@ class Alert(_Row):
     snoozed_until: UtcTime | None = None
 
     notice: str | None = Field(default=None, exclude=True)
-    """The NOTICE of the call that returned this alert, e.g. 'already acknowledged by ada at ...'."""
+    """The NOTICE of the call that returned this alert, e.g. 'already acknowledged by ada at ...'; for people."""
+
+    notice_code: NoticeCode | None = Field(default=None, exclude=True)
+    """What that NOTICE says, for programs."""
 
     @property
     def is_active(self) -> bool:

@@ -18,6 +18,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from walltrack_alerts.database import as_libpq, async_engine
+from walltrack_alerts.enums import NoticeCode
 from walltrack_alerts.errors import AlertNotFoundError, DatabaseUnavailableError, InvalidAlertError, translate
 from walltrack_alerts.models import (
     Alert,
@@ -36,7 +37,8 @@ CLOSING_SECONDS = 10
 """How long close() waits for running statements; a cancelled one ends as soon as the server has processed the cancel."""
 
 
-_COLUMNS = ", ".join(name for name in Alert.model_fields if name != "notice")
+_COLUMNS = ", ".join(name for name in Alert.model_fields if name not in ("notice", "notice_code"))
+_NOTICE_CODES = frozenset(NoticeCode)
 
 
 def _alerts(which: str) -> str:
@@ -114,7 +116,7 @@ class AlertService:
         )
 
     async def snooze_alert(self, alert_id: UUID | str, until: datetime | None, by: str) -> Alert:
-        """Keep an open alert quiet until an aware time within a year; None wakes it. A notice names whose snooze was replaced.
+        """Keep an open alert quiet until an aware time within a year; None wakes it. A notice names another whose snooze it was.
 
         Raises AlertTransitionError for a resolved alert, InvalidAlertError for any other time.
         """
@@ -122,6 +124,31 @@ class AlertService:
             raise InvalidAlertError("the end of a snooze needs a time zone")
         return await self._alert(
             "select * from walltrack.snooze_alert(:id, cast(:until as timestamptz), :by)", id=alert_id, until=until, by=by
+        )
+
+    async def acknowledge_alerts(self, alert_ids: Sequence[UUID | str], by: str) -> list[Alert]:
+        """acknowledge_alert() for many in one transaction; returns those that it changed.
+
+        Alerts that are not active, or that another transaction has locked, are left out: acknowledge_alert() says more of them.
+        """
+        return await self._many("select * from walltrack.acknowledge_alerts(cast(:ids as uuid[]), :by)", alert_ids, by=by)
+
+    async def resolve_alerts(self, alert_ids: Sequence[UUID | str], resolution: str, by: str) -> list[Alert]:
+        """resolve_alert() for many, as in acknowledge_alerts(); leaves out resolved alerts."""
+        return await self._many(
+            "select * from walltrack.resolve_alerts(cast(:ids as uuid[]), :resolution, :by)",
+            alert_ids,
+            resolution=resolution,
+            by=by,
+        )
+
+    async def snooze_alerts(self, alert_ids: Sequence[UUID | str], until: datetime | None, by: str) -> list[Alert]:
+        """snooze_alert() for many, as in acknowledge_alerts(); leaves out resolved and snoozed alerts."""
+        return await self._many(
+            "select * from walltrack.snooze_alerts(cast(:ids as uuid[]), cast(:until as timestamptz), :by)",
+            alert_ids,
+            until=until,
+            by=by,
         )
 
     async def snooze_alert_for(self, alert_id: UUID | str, how_long: str, by: str) -> Alert:
@@ -141,7 +168,7 @@ class AlertService:
             resolution=resolution,
             by=by,
         )
-        return Alert(**rows[0], notice=notice) if rows else None
+        return Alert(**rows[0], **notice) if rows else None
 
     async def get_active_alerts(self, severity: AlertSeverity | str | None = None, limit: int = 100) -> list[Alert]:
         """Open alerts (active and acknowledged): critical first, oldest first within a severity."""
@@ -281,14 +308,21 @@ class AlertService:
 
     async def _alert(self, statement: str, **parameters: object) -> Alert:
         rows, notice = await self._fetch(statement, **parameters)
-        return Alert(**rows[0], notice=notice)
+        return Alert(**rows[0], **notice)
 
-    async def _fetch(self, statement: str, **parameters: object) -> tuple[list[dict[str, Any]], str | None]:
-        """The rows of a statement, and its last NOTICE."""
-        notices: list[str] = []
+    async def _many(self, statement: str, alert_ids: Sequence[UUID | str], **parameters: object) -> list[Alert]:
+        rows, _ = await self._fetch(statement, ids=[str(alert_id) for alert_id in alert_ids], **parameters)
+        return [Alert(**row) for row in rows]
+
+    async def _fetch(self, statement: str, **parameters: object) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """The rows of a statement, and `notice` and `notice_code` for an alert: the last notice of alerting itself, if any."""
+        notice: dict[str, Any] = {}
 
         def remember(diagnostic: psycopg.errors.Diagnostic) -> None:
-            notices.append(diagnostic.message_primary or "")
+            code = diagnostic.sqlstate or ""
+            if code.startswith("WT"):
+                notice["notice"] = diagnostic.message_primary
+                notice["notice_code"] = code if code in _NOTICE_CODES else None
 
         try:
             async with self._connection() as connection:
@@ -303,7 +337,7 @@ class AlertService:
             raise translate(error) from error
         except UnicodeEncodeError as error:
             raise InvalidAlertError("a text holds bytes that are not UTF-8") from error
-        return [dict(row) for row in rows], notices[-1] if notices else None
+        return [dict(row) for row in rows], notice
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncConnection]:

@@ -462,7 +462,7 @@ begin
   v_former := current_setting('walltrack.restore')::jsonb;
   raise warning 'walltrack_alerts: the older table walltrack.alerts is adopted, with its % alerts, % of them open',
     (select count(*) from walltrack.alerts), (select count(*) from walltrack.alerts as a where a.status <> 'resolved')
-    using hint = concat_ws(
+    using errcode = 'WT203', hint = concat_ws(
       e'\n',
       (
         select 'Resolved as duplicates of open ones: ' || count(*)
@@ -567,7 +567,7 @@ begin
       execute v_statement;
     exception when others then
       raise warning 'walltrack_alerts: not as it was: % (%)', v_statement, sqlerrm
-        using hint = 'Rows written since do not allow it.';
+        using errcode = 'WT203', hint = 'Rows written since do not allow it.';
     end;
   end loop;
 end

@@ -21,6 +21,10 @@ drop function if exists walltrack.repeat_alert(
 );
 -- squawk-ignore ban-drop-function
 drop function if exists walltrack.sync_unusual_write(regclass, jsonb, text, text, text, text, text, boolean, boolean);
+-- squawk-ignore ban-drop-function
+drop function if exists walltrack.raise_swallowed_cancel();
+-- squawk-ignore ban-drop-function
+drop function if exists walltrack.order_facts_of(jsonb);
 """
 
 DROP = """

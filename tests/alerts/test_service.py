@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID, uuid4
@@ -12,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.support.bot import Bot
-from walltrack_alerts import Alert, AlertService, AlertSeverity, AlertStatus, EventKind
+from walltrack_alerts import Alert, AlertService, AlertSeverity, AlertStatus, EventKind, NoticeCode
 from walltrack_alerts.errors import (
     AlertNotFoundError,
     AlertTransitionError,
@@ -20,6 +21,7 @@ from walltrack_alerts.errors import (
     DatabaseUnavailableError,
     InvalidAlertError,
     NotMigratedError,
+    OrderActionRefusedError,
     PermissionDeniedError,
 )
 
@@ -44,6 +46,7 @@ async def test_the_service_covers_the_life_of_an_alert(service: AlertService) ->
     repeat = await service.acknowledge_alert(str(alert.id), "bob")
     assert repeat.acknowledged_by == "ada"
     assert repeat.notice is not None and "already acknowledged by ada" in repeat.notice
+    assert (acknowledged.notice_code, repeat.notice_code) == (None, NoticeCode.ALREADY_ACKNOWLEDGED)
 
     resolved = await service.resolve_alert(alert.id, "back again", "bob")
     assert (resolved.status, resolved.resolved_by, resolved.is_open) == (AlertStatus.RESOLVED, "bob", False)
@@ -58,6 +61,47 @@ async def test_an_alert_is_resolved_by_its_dedupe_key(service: AlertService) -> 
     resolved = await service.resolve_by_dedupe_key("k", "gone", "ada")
     assert resolved is not None and resolved.id == alert.id
     assert await service.resolve_by_dedupe_key("k", "gone", "ada") is None
+
+
+async def test_each_notice_has_a_code(service: AlertService) -> None:
+    alert = await service.create_alert("t", "info", "t")
+    hour, day = (datetime.now(UTC) + timedelta(hours=hours) for hours in (1, 24))
+    said = [
+        (await service.snooze_alert(alert.id, None, "ada")).notice_code,
+        (await service.snooze_alert(alert.id, hour, "ada")).notice_code,
+        (await service.snooze_alert(alert.id, hour, "bob")).notice_code,
+        (await service.snooze_alert(alert.id, day, "bob")).notice_code,
+        (await service.resolve_alert(alert.id, "gone", "ada")).notice_code,
+        (await service.resolve_alert(alert.id, "gone", "bob")).notice_code,
+    ]
+    unchanged, replaced = NoticeCode.SNOOZE_UNCHANGED, NoticeCode.SNOOZE_REPLACED
+    assert said == [unchanged, None, unchanged, replaced, None, NoticeCode.ALREADY_RESOLVED]
+
+
+async def test_a_trigger_of_the_host_adds_no_notice(service: AlertService, bot: Bot) -> None:
+    bot.execute(
+        "create function public.chatty() returns trigger language plpgsql as "
+        "$$ begin raise notice 'already acknowledged by the host'; return null; end $$;"
+        "create trigger chatty after update on walltrack.alerts for each row execute function public.chatty()"
+    )
+    alert = await service.create_alert("t", "info", "t")
+    acknowledged = await service.acknowledge_alert(alert.id, "ada")
+    assert (acknowledged.notice, acknowledged.notice_code) == (None, None)
+
+
+async def test_a_refused_order_action_carries_its_code(service: AlertService, bot: Bot) -> None:
+    order = bot.create()
+    bot.exhaust(order)
+    alert = bot.alert(order)
+    bot.lock(order)
+    with pytest.raises(OrderActionRefusedError, match="worker-1 is working on the order") as caught:
+        await service.retry_order(alert.id, "ada")
+    assert caught.value.code == "locked" and (await service.get_order(alert.id) or {})["refusals"]["retry"]["code"] == "locked"
+    bot.unlock(order)
+    bot.fill(order)
+    with pytest.raises(OrderActionRefusedError) as caught:
+        await service.cancel_order(alert.id, None, "ada")
+    assert caught.value.code == "filled" and pickle.loads(pickle.dumps(caught.value)).code == "filled"
 
 
 async def test_lists_and_counts_agree(service: AlertService, bot: Bot) -> None:

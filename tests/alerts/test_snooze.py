@@ -100,6 +100,13 @@ def test_repeated_snoozes_are_harmless_and_say_so(bot: Bot, alert: Alert, notice
     assert bot.events() == ["raised", "snoozed", "snoozed"]
 
 
+def test_replacing_ones_own_snooze_says_nothing(bot: Bot, alert: Alert, notices: list[str]) -> None:
+    snooze(bot, alert, later(hours=1), "ada")
+    snooze(bot, alert, later(hours=2), " ada ")
+    snooze(bot, alert, None, "ada")
+    assert notices == [] and bot.events() == ["raised", "snoozed", "snoozed", "snoozed"]
+
+
 def test_replacing_a_snooze_names_who_set_it(bot: Bot, alert: Alert, notices: list[str]) -> None:
     first, second = later(hours=1), later(hours=2)
     snooze(bot, alert, first, "ada")

@@ -124,7 +124,7 @@ def test_a_bulk_action_asks_with_the_count_in_the_question(serve: Serve, open_pa
     page.locator("#alerts-panel-bulk-acknowledge").click()
     confirm(page, "Acknowledge 3 alerts")
     badge(page, acknowledged=3, waiting=1)
-    expect(page.locator("#alerts-panel-toast")).to_contain_text("Acknowledged: 2 of 3. grace was first")
+    expect(page.locator("#alerts-panel-toast")).to_contain_text("Acknowledged: 2 of 3. grace acknowledged it at ")
 
     page.get_by_label("Select high alert WIF").check()
     page.get_by_label("Select high alert PEPE").check()
@@ -293,6 +293,32 @@ def test_an_order_taken_by_the_worker_is_refused_with_reason(serve: Serve, open_
     assert bot.execute("select status from walltrack.orders").fetchone() == ("filled",)
 
 
+def test_an_order_action_that_is_refused_for_now_is_disabled(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    bot.lock(order)
+    page = open_page(serve())
+    select(page, bot.alert(order).id)
+    for action in ("retry", "cancel"):
+        button = page.locator(f"#alerts-panel-{action}[data-refusal=locked]")
+        expect(button).to_be_visible()
+        expect(button).to_have_attribute("aria-disabled", "true")
+    expect(page.locator("#alerts-panel-detail")).to_contain_text("Not possible: worker-1 is working on the order")
+    expect(page.locator("#alerts-panel-order")).to_contain_text("by worker-1")
+
+
+def test_an_order_action_that_can_never_work_is_hidden(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+    order = bot.create("exit")
+    bot.exhaust(order)
+    bot.give_up(order)
+    page = open_page(serve())
+    select(page, bot.alert(order).id)
+    for action in ("retry", "cancel"):
+        expect(page.locator(f"#alerts-panel-{action}[data-refusal=retries_exhausted]")).to_be_hidden()
+    expect(page.locator("#alerts-panel-detail")).to_contain_text("Not possible: the retry worker gave up")
+    expect(page.locator("#alerts-panel-acknowledge")).to_be_enabled()
+
+
 def test_an_action_shows_before_the_database_has_answered(serve: Serve, open_page: OpenPage, bot: Bot, database_url: str) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
@@ -335,7 +361,7 @@ def test_two_operators_acting_at_once_see_who_was_first(serve: Serve, open_page:
     assert first in names
     for page, name in zip(pages, names, strict=True):
         said = page.evaluate("window.said[0]")
-        assert said == "Acknowledged." if name == first else said.startswith(f"{first} was first: acknowledged at")
+        assert said == "Acknowledged." if name == first else said.startswith(f"{first} acknowledged it at ")
 
 
 def test_every_click_of_a_quick_series_counts(serve: Serve, open_page: OpenPage, bot: Bot) -> None:

@@ -28,7 +28,7 @@ def admin(database_url: str) -> Iterator[psycopg.Connection]:
 @pytest.fixture(autouse=True)
 def bounded(db: psycopg.Connection) -> None:
     """Fail the test if a write hangs, instead of hanging with it."""
-    db.execute("set statement_timeout = '20s'")
+    db.execute("set statement_timeout = '60s'")
 
 
 @pytest.fixture

@@ -95,7 +95,6 @@ def test_a_write_survives_an_endless_host_trigger_on_alerts(bot: Bot, admin: psy
     """The trigger swallows every inserted row: the write gives up by itself before its timeout."""
     order = bot.create("exit", status="submitted", attempt_count=2)
     admin.execute(HOST_TRIGGER.format(body="return null;"))  # type: ignore[arg-type]
-    bot.execute("set statement_timeout = '10s'")
     bot.fail(order)
     assert order_row(bot, order)[:2] == ("failed", 3)
     assert len(heard) == 1 and "57014" not in states(bot)

@@ -8,22 +8,25 @@ import pytest
 from tests.support.bot import Bot
 from tests.support.faults import (
     ENDS,
+    MOST_WAITED,
     assert_told,
     meanwhile,
     order_row,
     reconcile,
     states,
     wait_until_blocked,
+    waited,
 )
 from walltrack_alerts import AlertStatus
 
 
 def test_a_held_alert_delays_a_write_by_a_bounded_time(database_url: str, bot: Bot, heard: list[str]) -> None:
     order = bot.create("exit", status="failed", attempt_count=3, last_error="before")
-    bot.execute("set statement_timeout = '5s'")
     with psycopg.connect(database_url) as operator:
         Bot(operator).call("acknowledge_alert", bot.alert(order).id, "ada")
-        bot.fail(order, "while it was held")
+        with bot.connection.transaction():
+            bot.fail(order, "while it was held")
+            assert waited(bot) < MOST_WAITED
         assert order_row(bot, order) == ("failed", 4, "while it was held")
         assert_told(bot, heard, order, "55P03")
         operator.commit()
@@ -36,7 +39,6 @@ def test_a_held_alert_delays_a_write_by_a_bounded_time(database_url: str, bot: B
 @pytest.mark.parametrize("end", ENDS)
 def test_the_end_of_an_order_survives_a_held_alert(database_url: str, bot: Bot, heard: list[str], end: str) -> None:
     order = bot.create("exit", status="failed", attempt_count=3)
-    bot.execute("set statement_timeout = '5s'")
     with psycopg.connect(database_url) as operator:
         Bot(operator).call("acknowledge_alert", bot.alert(order).id, "ada")
         getattr(bot, end)(order)
@@ -49,10 +51,11 @@ def test_the_end_of_an_order_survives_a_held_alert(database_url: str, bot: Bot, 
 def test_many_held_alerts_delay_a_bulk_write_once(database_url: str, bot: Bot) -> None:
     """200 orders in one statement, every alert held: the waits do not add up (200 ms each would be 40 s)."""
     orders = [bot.create("exit", status="failed", attempt_count=3) for _ in range(200)]
-    bot.execute("set statement_timeout = '10s'")
     with psycopg.connect(database_url) as operator:
         operator.execute("select count(walltrack.acknowledge_alert(id, 'ada')) from walltrack.alerts")
-        bot.execute("update walltrack.orders set status = 'filled'")
+        with bot.connection.transaction():
+            bot.execute("update walltrack.orders set status = 'filled'")
+            assert waited(bot) < MOST_WAITED
         operator.commit()
     assert set(states(bot)) == {"55P03"} and len(states(bot)) == len(orders)
     assert reconcile(bot) == (0, len(orders))
@@ -60,7 +63,6 @@ def test_many_held_alerts_delay_a_bulk_write_once(database_url: str, bot: Bot) -
 
 def test_truncate_waits_no_longer_than_a_row(database_url: str, bot: Bot, heard: list[str]) -> None:
     order = bot.create("exit", status="failed", attempt_count=3)
-    bot.execute("set statement_timeout = '10s'")
     with psycopg.connect(database_url) as operator:
         Bot(operator).call("acknowledge_alert", bot.alert(order).id, "ada")
         bot.execute("truncate walltrack.orders")
@@ -74,10 +76,11 @@ def test_truncate_waits_no_longer_than_a_row(database_url: str, bot: Bot, heard:
 def test_many_held_alerts_delay_a_truncate_once(database_url: str, bot: Bot) -> None:
     for _ in range(200):
         bot.create("exit", status="failed", attempt_count=3)
-    bot.execute("set statement_timeout = '10s'")
     with psycopg.connect(database_url) as operator:
         operator.execute("select count(walltrack.acknowledge_alert(id, 'ada')) from walltrack.alerts")
-        bot.execute("truncate walltrack.orders")
+        with bot.connection.transaction():
+            bot.execute("truncate walltrack.orders")
+            assert waited(bot) < MOST_WAITED
         operator.commit()
     assert set(states(bot)) == {"55P03"}
     assert reconcile(bot) == (0, 200)
@@ -88,9 +91,9 @@ def test_a_short_statement_timeout_loses_no_order(database_url: str, bot: Bot, h
     order = bot.create("exit", status="failed", attempt_count=3)
     with psycopg.connect(database_url) as operator:
         Bot(operator).call("acknowledge_alert", bot.alert(order).id, "ada")
-        bot.execute("set statement_timeout = '100ms'")
+        bot.execute("set statement_timeout = '60ms'")
         bot.fill(order)
-        bot.execute("set statement_timeout = '5s'")
+        bot.execute("set statement_timeout = '60s'")
         assert order_row(bot, order)[0] == "filled"
         operator.commit()
     assert_told(bot, heard, order, "57014 55P03")

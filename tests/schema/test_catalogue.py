@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from walltrack_alerts import migrations
+from walltrack_alerts import NoticeCode, migrations
 
 FOLDER = Path(migrations.__file__).parent.parent
 SQL = sorted(FOLDER.glob("sql/*.sql"))
 OURS = "n.nspname = 'walltrack' and p.proname not in ('tg_orders__touch_updated_at', 'tg_orders__log_status')"
 DEFINERS = {
-    "acknowledge_alert", "add_silence", "answer_message", "cancel_order", "claim_deliveries", "clear_faults", "cluster_id",
-    "drop_deliveries", "end_silence", "escalate_overdue", "fan_out_events", "finish_deliveries", "health", "known_faults",
-    "order_of_alert", "purge_batch", "purge_delivery_history", "raise_alert", "raise_missing", "reconcile_orders",
-    "relay_metrics", "relay_seen", "relay_stopped", "replay_deliveries", "resolve_alert", "resolve_ended",
-    "resolve_raised_alert", "retry_order", "snooze_alert", "take_duty", "tg_alerts__append_delete_event",
-    "tg_alerts__check_lifecycle", "tg_alerts__delete_events", "tg_ddl__follow", "tg_ddl__forget", "tg_orders__guard",
+    "acknowledge_alert", "acknowledge_alerts", "add_silence", "answer_message", "cancel_order", "claim_deliveries",
+    "clear_faults", "cluster_id", "drop_deliveries", "end_silence", "escalate_overdue", "fan_out_events",
+    "finish_deliveries", "health", "known_faults", "order_of_alert", "purge_batch", "purge_delivery_history", "raise_alert",
+    "raise_missing", "reconcile_orders", "relay_metrics", "relay_seen", "relay_stopped", "replay_deliveries",
+    "resolve_alert", "resolve_alerts", "resolve_ended", "resolve_raised_alert", "retry_order", "snooze_alert",
+    "snooze_alerts", "take_duty", "tg_alerts__append_delete_event", "tg_alerts__check_lifecycle",
+    "tg_alerts__delete_events", "tg_ddl__follow", "tg_ddl__forget", "tg_ddl__warn", "tg_orders__guard",
     "tg_watched__truncated",
 }  # fmt: skip
 INHERITING = {
@@ -102,6 +104,17 @@ def test_functions_fit_on_a_screen_unless_they_say_why(db: psycopg.Connection) -
     assert long == functions(db, "p.prosrc like '%Longer than a screen%'") - {"tg_orders__guard"} != set()
 
 
+def test_python_functions_fit_on_a_screen() -> None:
+    modules = [(path, ast.parse(path.read_text(encoding="utf-8"))) for path in FOLDER.glob("walltrack_alerts/**/*.py")]
+    lengths = {
+        f"{path.stem}.{node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for path, tree in modules
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert len(lengths) > 400 and [name for name, lines in lengths.items() if lines > 60] == []
+
+
 def test_every_function_is_written_once() -> None:
     """The second of two would replace the first without a word."""
     written = [name for path in SQL for name in re.findall(r"create or replace function (\S+)\(", path.read_text())]
@@ -161,12 +174,33 @@ def test_every_foreign_key_has_an_index(db: psycopg.Connection) -> None:
     ) == set()  # fmt: skip
 
 
+REGISTER = (FOLDER / "sql" / "README.md").read_text()
+SOURCES = "".join(path.read_text() for path in [*SQL, *FOLDER.glob("alembic/versions/*.py")])
+
+
 def test_every_error_code_is_in_the_register() -> None:
-    sources = [*SQL, *FOLDER.glob("alembic/versions/*.py")]
-    raised = set(re.findall(r"errcode = '(WT\d+)'", "".join(path.read_text() for path in sources)))
-    registered = set(re.findall(r"^\| `(WT\d+)`", (FOLDER / "sql" / "README.md").read_text(), re.MULTILINE))
+    raised = set(re.findall(r"errcode = '(WT0\d+)'", SOURCES))
+    registered = set(re.findall(r"^\| `(WT0\d+)`", REGISTER, re.MULTILINE))
     translated = set(re.findall(r'"(WT\d+)":', (FOLDER / "walltrack_alerts" / "errors.py").read_text()))
     assert raised == registered == translated
+
+
+def test_every_notice_and_warning_has_a_code_in_the_register() -> None:
+    statements = re.findall(r"\braise (?:notice|warning)\s(?:'(?:[^']|'')*'|[^;'])*;", SOURCES)
+    codes = [re.findall(r"errcode = '(WT[12]\d+)'", statement) for statement in statements]
+    assert [statement for statement, found in zip(statements, codes, strict=True) if len(found) != 1] == []
+    registered = dict(re.findall(r"^\| `(WT[12]\d+)` \| (?:`(\w+)`)?", REGISTER, re.MULTILINE))
+    assert {found[0] for found in codes} == registered.keys()
+    assert {code: name for code, name in registered.items() if code < "WT2"} == {code.value: code.name for code in NoticeCode}
+
+
+def test_every_refusal_code_is_in_the_register() -> None:
+    refusals = dict(re.findall(r"\brow\(\s*'(\w+)',(.*?)\)::walltrack\.order_refusal", SOURCES, re.DOTALL))
+    given = refusals.keys() | set(re.findall(r"constraint = '(\w+)'", SOURCES))
+    final = {code for code, rest in refusals.items() if rest.rstrip().endswith("true")}
+    rows = dict(re.findall(r"^\| `(\w+)` \| (yes|no) \|", REGISTER, re.MULTILINE))
+    assert given == rows.keys() and len(given) > 15
+    assert final == {code for code, is_final in rows.items() if is_final == "yes"}
 
 
 def test_no_string_depends_on_standard_conforming_strings() -> None:
@@ -198,10 +232,10 @@ def test_plpgsql_check_finds_nothing(db: psycopg.Connection) -> None:
           p.oid, coalesce(t.tgrelid, 0), all_warnings => true) as c
         where p.pronamespace = 'walltrack'::regnamespace
           -- They read and lock by dynamic SQL, which the check cannot see.
-          and (p.proname, c.level) not in (('read_order_unchecked', 'performance'), ('can_read_orders', 'performance'))
+          and (p.proname, c.level) not in (('read_values_unchecked', 'performance'), ('can_read_orders', 'performance'))
           -- Their queries are put together of quoted literals and names, or of words of the catalogue and of the source.
           and (p.proname, c.level) not in (
-            ('list_alerts', 'security'), ('changed_alerts', 'security'), ('read_order_unchecked', 'security'),
+            ('list_alerts', 'security'), ('changed_alerts', 'security'), ('read_values_unchecked', 'security'),
             ('narrow_grants', 'security')
           )
           -- It returns from within its loop; alert and place, watched and stored are two columns; a transition table exists while

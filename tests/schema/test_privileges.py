@@ -75,6 +75,9 @@ def test_each_kind_of_role_has_only_its_rights(bot: Bot, as_role: Bot, role: str
         "operator": {
             "acknowledge_alert",
             "snooze_alert",
+            "acknowledge_alerts",
+            "snooze_alerts",
+            "resolve_alerts",
             "resolve_by_dedupe_key",
             "retry_order",
             "cancel_order",
@@ -85,6 +88,9 @@ def test_each_kind_of_role_has_only_its_rights(bot: Bot, as_role: Bot, role: str
     calls = {
         "acknowledge_alert": (alert.id, "ada"),
         "snooze_alert": (alert.id, None, "ada"),
+        "acknowledge_alerts": ([alert.id], "ada"),
+        "snooze_alerts": ([alert.id], None, "ada"),
+        "resolve_alerts": ([], "done", "ada"),
         "retry_order": (alert.id, "ada"),
         "cancel_order": (alert.id, None, "ada"),
         "resolve_alert": (alert.id, "done", "ada"),

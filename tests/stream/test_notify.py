@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests.support.bot import Bot
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -67,13 +70,64 @@ def test_each_change_notifies_once(bot: Bot, listener: psycopg.Connection) -> No
     assert list(listener.notifies(timeout=0.2)) == []
 
 
+LARGEST_PAYLOAD = 3895
+"""Bytes, as the documentation and the comment of notify_event() say."""
+
+
+def test_the_largest_payload_is_as_documented(bot: Bot, listener: psycopg.Connection) -> None:
+    """Every text at its longest and of control characters, the last event id, and the longest kind, status and severity."""
+    bot.execute("alter sequence walltrack.alert_events_event_id_seq restart with 9223372036854775806")
+    control = "\x01"
+    alert = bot.call(
+        "raise_alert",
+        control * 100,
+        "critical",
+        control * 200,
+        "",
+        json.dumps({"order_id": control * 1000}),
+        False,
+        control * 500,
+    )
+    assert alert is not None
+    bot.call("acknowledge_alert", alert.id, "ada")
+    raised, acknowledged = (n.payload.encode() for n in listener.notifies(timeout=10, stop_after=2))
+    assert len(raised) < len(acknowledged) == LARGEST_PAYLOAD
+    payload = json.loads(acknowledged)
+    assert payload["event_id"] == 2**63 - 1
+    assert [len(payload[name]) for name in ("alert_type", "title", "dedupe_key", "order_id")] == [100, 200, 200, 100]
+    for page in ("docs/guarantees.md", "docs/listening.md", "sql/45_events.sql"):
+        assert f"{LARGEST_PAYLOAD:,} bytes" in (ROOT / page).read_text(encoding="utf-8"), page
+
+
+def test_no_character_takes_more_bytes_than_a_control_character(db: psycopg.Connection) -> None:
+    widest = db.execute(
+        "select max(octet_length(to_json(chr(c))::text) - 2), octet_length(to_json(chr(1))::text) - 2 "
+        "from generate_series(1, 1114111) as c where c not between 55296 and 57343"  # surrogates are no characters
+    ).fetchone()
+    assert widest == (6, 6)
+
+
 @pytest.mark.parametrize("character", ["\x01", '"', "\\", "😀", "ä", "\u2028"])
 def test_the_payload_stays_small(bot: Bot, listener: psycopg.Connection, character: str) -> None:
     bot.call("raise_alert", character * 300, "high", character * 300, character * 5000, "{}", False, character * 500)
     (notification,) = listener.notifies(timeout=10, stop_after=1)
-    assert len(notification.payload.encode()) < 6000
+    assert len(notification.payload.encode()) < LARGEST_PAYLOAD
     json.loads(notification.payload)
     bot.create("exit", status="failed", attempt_count=3, last_error=character * 1_000_000, token_symbol=character * 20)
     (notification,) = listener.notifies(timeout=10, stop_after=1)
-    assert len(notification.payload.encode()) < 6000
+    assert len(notification.payload.encode()) < LARGEST_PAYLOAD
     assert bot.faults() == []
+
+
+def test_an_adopted_alert_with_long_texts_can_be_acknowledged(bot: Bot, listener: psycopg.Connection) -> None:
+    """An older table had no limits: as adopted, its rows keep their type and title."""
+    bot.execute("alter table walltrack.alerts disable trigger user")
+    bot.execute(
+        "insert into walltrack.alerts (alert_type, severity, title, message, data, requires_action, dedupe_key) "
+        "values (repeat('t', 5000), 'high', repeat('t', 5000), '', '{}', true, repeat(chr(1), 500))"
+    )
+    bot.execute("alter table walltrack.alerts enable trigger user")
+    (alert,) = bot.alerts()
+    assert bot.call("acknowledge_alert", alert.id, "ada") is not None
+    (payload,) = heard(listener, 1)
+    assert (payload["kind"], len(payload["title"]), len(payload["alert_type"])) == ("acknowledged", 200, 100)

@@ -62,6 +62,25 @@ def test_a_long_transaction_holds_back_only_its_own_events(database_url: str, db
         assert [row[0] for row in read(db, place)] == ids(db)[-1:]
 
 
+@pytest.mark.parametrize("seen_too", [0, 1, 3])
+def test_a_page_may_end_amid_late_events(database_url: str, db: psycopg.Connection, seen_too: int) -> None:
+    """The next page has the rest of them, what their snapshot saw beside them, and what came after that."""
+    with psycopg.connect(database_url) as slow:
+        for number in range(3):
+            slow.execute(RAISE, ("high", f"slow {number}"))
+        db.execute(RAISE, ("high", "quick"))
+        seen, place = page_through(db, None, 10)
+        slow.commit()
+    for number in range(seen_too):
+        db.execute(RAISE, ("high", f"in the snapshot {number}"))
+    first = read(db, place, 2)
+    for number in range(2):
+        db.execute(RAISE, ("high", f"after it {number}"))
+    rest = read(db, first[-1][1], 100)
+    assert [event_id for event_id, _ in first + rest] == [each for each in ids(db) if each not in seen]
+    assert read(db, rest[-1][1]) == []
+
+
 def test_a_rolled_back_transaction_sends_no_event(database_url: str, db: psycopg.Connection) -> None:
     with psycopg.connect(database_url) as other:
         other.execute(RAISE, ("high", "a"))

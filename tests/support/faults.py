@@ -17,6 +17,9 @@ from tests.support.bot import Bot
 DEADLINE = 60
 """Seconds after which something that is waited for will not happen any more."""
 
+MOST_WAITED = 3 * 250
+"""Milliseconds: three times the deadline, because a busy machine prolongs each wait. Without one the tests wait for seconds."""
+
 BROKEN = "alter table walltrack.alerts add constraint alerts_never check (false) not valid"
 MENDED = "alter table walltrack.alerts drop constraint alerts_never"
 HOST_TRIGGER = (
@@ -25,7 +28,10 @@ HOST_TRIGGER = (
 )
 NO_HOST_TRIGGER = "drop function walltrack.host() cascade"
 # As in an installation without a superuser.
-NOBODY_FOLLOWS = "drop event trigger walltrack_alerts_follow_ddl; drop event trigger walltrack_alerts_forget_dropped;"
+NOBODY_FOLLOWS = (
+    "drop event trigger walltrack_alerts_follow_ddl; drop event trigger walltrack_alerts_forget_dropped;"
+    "drop event trigger walltrack_alerts_warn_before_ddl;"
+)
 WATCH_AGAIN = "select walltrack.watch_orders('walltrack.orders')"
 HOSTS_TRIGGERS = "drop trigger orders_touch_updated_at on walltrack.orders; drop trigger orders_log_status on walltrack.orders"
 ENDS = {"fill": "filled", "cancel": "cancelled", "delete": "deleted"}
@@ -63,6 +69,14 @@ def assert_told(bot: Bot, heard: list[str], order: uuid.UUID, sqlstates: str, *,
     sqlstate = heard[0].removesuffix(")").rpartition("(")[2]
     assert sqlstate in sqlstates.split()
     assert states(bot) == ([sqlstate] if kept else [])
+
+
+def waited(bot: Bot) -> int:
+    """Milliseconds that the open transaction has waited for alerting, as alerting counts them; 999 for more."""
+    assert bot.connection.info.transaction_status is TransactionStatus.INTRANS
+    row = bot.execute("select ms from walltrack.waiting_totals()").fetchone()
+    assert row is not None
+    return row[0]
 
 
 def wait_until_blocked(watcher: psycopg.Connection, waiting: psycopg.Connection, blocker: psycopg.Connection) -> None:

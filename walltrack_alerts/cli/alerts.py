@@ -315,7 +315,7 @@ def cancel(
 
 def _print_alert(alert: Alert, as_json: bool, done: str = "") -> None:
     if as_json:
-        print_json({**alert.model_dump(mode="json"), "notice": alert.notice})
+        print_json({**alert.model_dump(mode="json"), "notice": alert.notice, "notice_code": alert.notice_code})
     else:
         done = " · ".join(part for part in (done, alert.notice) if part)
         say(f"{str(alert.id)[:8]} {_token(alert)} {alert.title}: {done or alert.status}".replace("  ", " "))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,9 @@ from walltrack_alerts.cli.values import finite
 from walltrack_alerts.errors import AlertsError
 from walltrack_alerts.passwords import Role
 from walltrack_alerts.text import one_line
+
+if TYPE_CHECKING:
+    from walltrack_alerts.ui import PanelSettings
 
 users = typer.Typer(
     name="panel-user",
@@ -103,19 +106,27 @@ def panel(
     Environment variables set the same options: WALLTRACK_PANEL_HOST and so on.
     """
     with errors():
-        from walltrack_alerts.ui import PanelSettings, access_from, launch_panel
+        from walltrack_alerts.ui import PanelSettings
 
         settings = PanelSettings.load(
             panel_host=host, panel_port=port, panel_auth_file=auth_file, panel_trusted_header=trusted_header,
             panel_role_header=role_header, panel_trusted_proxy=trusted_proxy, panel_root_path=root_path, panel_origins=origin,
             panel_order_actions=order_actions,
         )  # fmt: skip
+    _serve(settings, open_browser=browser)
+
+
+def _serve(settings: PanelSettings, *, open_browser: bool) -> None:
+    """Serve the panel until Ctrl-C."""
+    with errors():
+        from walltrack_alerts.ui import access_from, launch_panel
+
         access = access_from(settings)
     with the_database() as database:
         running = launch_panel(
             database.dsn, listen_dsn=database.listen_dsn, host=settings.panel_host, port=settings.panel_port, access=access,
             order_actions=settings.panel_order_actions, explorer=settings.explorer, root_path=settings.panel_root_path,
-            origins=settings.panel_origins, open_browser=browser, block=False,
+            origins=settings.panel_origins, open_browser=open_browser, block=False,
         )  # fmt: skip
         try:
             say(f"Panel on {running.url}, {access.described}. Ctrl-C stops it.")

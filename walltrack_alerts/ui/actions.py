@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -10,6 +11,8 @@ from uuid import UUID
 
 import gradio as gr
 
+from walltrack_alerts.enums import NoticeCode
+from walltrack_alerts.errors import AlertsError
 from walltrack_alerts.models import Alert
 from walltrack_alerts.service import AlertService
 from walltrack_alerts.ui import params, sanitize, view
@@ -19,8 +22,14 @@ from walltrack_alerts.ui.queries import TIMEOUT, Source, explain, is_away, note
 AT_ONCE = 4
 """Concurrent statements of one bulk action; other pages need connections too."""
 
+BATCH = 50
+"""Alerts that one statement changes. It locks them for some 20 ms, and order writes wait for a locked alert 200 ms at most."""
+
 Transition = Callable[[AlertService, UUID, str], Awaitable[view.Json]]
 """Changes one alert under a name and returns the outcome."""
+
+BulkTransition = Callable[[AlertService, list[UUID], str], Awaitable[list[Alert]]]
+"""Changes those of several alerts that need no message, and returns them."""
 
 
 class Actions:
@@ -40,12 +49,20 @@ class Actions:
         self._live = live
         self._touch = touch
         self._order_actions = order_actions
+        self.events: dict[str, Callable[[gr.EventData, gr.Request], Awaitable[str]]] = {
+            "identify": self.identify,
+            "acknowledge": self.acknowledge,
+            "resolve": self.resolve,
+            "snooze": self.snooze,
+            "retry": self.retry,
+            "cancel": self.cancel,
+        }
 
     async def identify(self, event: gr.EventData, request: gr.Request) -> str:
         """Answer with the name and role that the page acts under, and a ticket for the live connection."""
         person = self._who(request)
         if person is None:
-            return _answer({"nonce": _nonce(event), "role": "nobody"})
+            return _answer({"nonce": _nonce(event), "role": "anonymous"})
         return _answer(
             {
                 "nonce": _nonce(event),
@@ -61,11 +78,11 @@ class Actions:
 
         async def transition(service: AlertService, alert_id: UUID, by: str) -> view.Json:
             alert = await service.acknowledge_alert(alert_id, by)
-            if alert.notice is None or alert.acknowledged_by == by:
+            if alert.notice_code != NoticeCode.ALREADY_ACKNOWLEDGED or alert.acknowledged_by == by:
                 return _done(alert)
             return _late(alert, "acknowledged", alert.acknowledged_by, alert.acknowledged_at)
 
-        return await self._act(event, request, transition)
+        return await self._act(event, request, transition, lambda service, ids, by: service.acknowledge_alerts(ids, by))
 
     async def resolve(self, event: gr.EventData, request: gr.Request) -> str:
         """active or acknowledged -> resolved, with a note."""
@@ -75,11 +92,11 @@ class Actions:
 
         async def transition(service: AlertService, alert_id: UUID, by: str) -> view.Json:
             alert = await service.resolve_alert(alert_id, words, by)
-            if alert.notice is None or (alert.resolved_by, alert.resolution) == (by, words):
+            if alert.notice_code != NoticeCode.ALREADY_RESOLVED or (alert.resolved_by, alert.resolution) == (by, words):
                 return _done(alert)
             return _late(alert, "resolved", alert.resolved_by, alert.resolved_at)
 
-        return await self._act(event, request, transition)
+        return await self._act(event, request, transition, lambda service, ids, by: service.resolve_alerts(ids, words, by))
 
     async def snooze(self, event: gr.EventData, request: gr.Request) -> str:
         """Quiet until a time; awake when none is given."""
@@ -90,12 +107,9 @@ class Actions:
 
         async def transition(service: AlertService, alert_id: UUID, by: str) -> view.Json:
             alert = await service.snooze_alert(alert_id, until, by)
-            notice = alert.notice or ""
-            # A repeat, or a change of the person's own snooze, needs no message.
-            replaced = notice and not notice.startswith(("already ", f"{by} had "))
-            return _done(alert, f"{notice}." if replaced else "")
+            return _done(alert, f"{alert.notice}." if alert.notice_code == NoticeCode.SNOOZE_REPLACED else "")
 
-        return await self._act(event, request, transition)
+        return await self._act(event, request, transition, lambda service, ids, by: service.snooze_alerts(ids, until, by))
 
     async def retry(self, event: gr.EventData, request: gr.Request) -> str:
         """The order of the alert: failed -> pending."""
@@ -122,10 +136,17 @@ class Actions:
             self._touch(alert_id)
         return answer
 
-    async def _act(self, event: gr.EventData, request: gr.Request, transition: Transition, most: int = params.MOST) -> str:
+    async def _act(
+        self,
+        event: gr.EventData,
+        request: gr.Request,
+        transition: Transition,
+        bulk: BulkTransition | None = None,
+        most: int = params.MOST,
+    ) -> str:
         person = self._who(request)
         if person is None:
-            return _refuse(event, "You have been signed out. Nothing was done.", outcome="signed-out", role="nobody")
+            return _refuse(event, "You have been signed out. Nothing was done.", outcome="signed-out", role="anonymous")
         if not person.may_act:
             return _refuse(event, READ_ONLY)
         by = person.name or params.string(getattr(event, "actor", None))
@@ -134,10 +155,23 @@ class Actions:
         ids = params.uuids(getattr(event, "ids", None))
         if not ids or len(ids) > most:
             return _refuse(event, f"At most {most} at a time, these are {len(ids)}." if ids else "This is no alert id.")
+        return _answer({"nonce": _nonce(event), "outcomes": await self._outcomes(ids, by, transition, bulk)})
+
+    async def _outcomes(self, ids: list[UUID], by: str, transition: Transition, bulk: BulkTransition | None) -> list[view.Json]:
+        """One outcome per alert, in the order of the ids."""
         service, few = self._source.service(), asyncio.Semaphore(AT_ONCE)
         deadline = asyncio.get_running_loop().time() + TIMEOUT  # one for all of them: the page does not wait longer
+        done: dict[UUID, view.Json] = {}
+        if bulk is not None and len(ids) > 1:
+            with contextlib.suppress(AlertsError, TimeoutError):  # then each alert gets an outcome of its own
+                async with asyncio.timeout_at(deadline):
+                    for start in range(0, len(ids), BATCH):
+                        changed = await bulk(service, ids[start : start + BATCH], by)
+                        done |= {alert.id: _done(alert) for alert in changed}
 
         async def outcome(alert_id: UUID) -> view.Json:
+            if alert_id in done:
+                return {"id": str(alert_id)} | done[alert_id]
             try:
                 async with asyncio.timeout_at(deadline), few:
                     found = await transition(service, alert_id, by)
@@ -146,7 +180,7 @@ class Actions:
                 found = {"outcome": "failed", "text": sanitize.visible(explain(error)), "away": is_away(error)}
             return {"id": str(alert_id)} | found
 
-        return _answer({"nonce": _nonce(event), "outcomes": await asyncio.gather(*map(outcome, ids))})
+        return await asyncio.gather(*map(outcome, ids))
 
 
 def _done(alert: Alert, text: str = "") -> view.Json:

@@ -1,6 +1,6 @@
 """The only module that reaches into Gradio where it promises nothing; static/gradio.js is its counterpart in the browser.
 
-tests/test_panel_gradio.py fails when Gradio changes any of this.
+tests/panel/test_gradio_requests.py fails when Gradio changes any of this.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The order of an alert as its row is now, and whether an operator can act on it."""
+"""The order of an alert for the page. What an operator can do with it, and what it waits for, the database says."""
 
 from __future__ import annotations
 
@@ -7,29 +7,36 @@ from typing import Any
 
 from walltrack_alerts.ui import sanitize, view
 
+_ADDED = ("refusals", "is_locked", "is_due")
+"""What order_of_alert() adds to the columns of the order."""
+
 
 def order(found: dict[str, Any]) -> view.Json:
-    """Facts with labels, times in ms; `refused` says for retry and cancel why they are refused, empty where they are not."""
-    row = {name: value for name, value in found.items() if name != "refusals"}
-    refusals = found.get("refusals") or {}
-    locked_until = _time(row.get("locked_until"))
-    locked = locked_until if locked_until is not None and locked_until > datetime.now(UTC) else None
+    """Facts with labels, times in ms; `refusals` says for retry and cancel why they are refused, null where they are not."""
+    row = {name: value for name, value in found.items() if name not in _ADDED}
     return {
         "status": sanitize.line(sanitize.text(row.get("status")), 30).lower() or "unknown",
-        "facts": _facts(row, locked, sanitize.line(sanitize.text(row.get("locked_by")), 60)),
+        "facts": _facts(row, is_locked=found["is_locked"], is_due=found["is_due"]),
         "transaction": sanitize.signature(row.get("tx_signature")),
-        "refused": {action: _sentence(refusals.get(action)) for action in ("retry", "cancel")},
+        "refusals": {action: _refusal(refusal) for action, refusal in found["refusals"].items()},
         "json": sanitize.clipped(sanitize.pretty(row), view.LONGEST),
     }
 
 
-def _sentence(refusal: object) -> str:
-    """A refusal of the database as a sentence; empty when there is none."""
-    text = sanitize.clipped(sanitize.text(refusal), 1000)
-    return text and f"Not possible: {text}" + ("" if text[-1] in ".?!" else ".")
+def _refusal(refusal: dict[str, Any] | None) -> view.Json | None:
+    """A refusal of the database: its code, its reason and remedy as sentences, and whether it is final."""
+    if refusal is None:
+        return None
+    reason = sanitize.clipped(sanitize.text(refusal["reason"]), 1000)
+    text = f"Not possible: {reason}" + ("" if reason[-1:] in ".?!" else ".")
+    return {
+        "code": refusal["code"],
+        "text": " ".join(part for part in (text, sanitize.text(refusal["hint"])) if part),
+        "final": refusal["is_final"],
+    }
 
 
-def _facts(row: dict[str, Any], locked_until: datetime | None, worker: str) -> list[view.Json]:
+def _facts(row: dict[str, Any], *, is_locked: bool, is_due: bool) -> list[view.Json]:
     """What matters now; `at` marks a time whose distance the page counts."""
     facts: list[view.Json] = []
 
@@ -37,8 +44,7 @@ def _facts(row: dict[str, Any], locked_until: datetime | None, worker: str) -> l
         if text or at is not None:
             facts.append({"label": label, "text": sanitize.clipped(text, 4000), "at": None if at is None else view.ms(at)})
 
-    attempts = sanitize.text(_first(row, "attempt_count", "retry_count"))
-    maximum = sanitize.text(_first(row, "max_attempts", "max_retries"))
+    attempts, maximum = sanitize.text(row.get("attempt_count")), sanitize.text(row.get("max_attempts"))
     fact("Attempts", f"{attempts} of {maximum}" if attempts and maximum else attempts)
     fact("Amount", _amount(row))
     fact("Expected price", _price(row.get("expected_price")))
@@ -47,17 +53,14 @@ def _facts(row: dict[str, Any], locked_until: datetime | None, worker: str) -> l
     fact("Slippage limit", slippage and f"{slippage} bps")
     fact("Created", at=_time(row.get("created_at")))
     fact("Changed", at=_time(row.get("updated_at")))
-    next_try = _time(row.get("next_retry_at"))
-    fact("Next try", at=next_try if next_try is not None and next_try > datetime.now(UTC) else None)
+    fact("Next try", at=None if is_due else _time(row.get("next_retry_at")))
     fact("Filled", at=_time(row.get("filled_at")))
-    fact("Locked", f"by {worker}" if worker else "", locked_until)
+    if is_locked:
+        worker = sanitize.line(sanitize.text(row.get("locked_by")), 60)
+        fact("Locked", f"by {worker or 'a worker'}", _time(row.get("locked_until")))
     fact("Transaction", sanitize.text(row.get("tx_signature")))
-    fact("Last error", sanitize.text(_first(row, "last_error", "retry_reason")))
-    return [each for each in facts if each["label"] != "Locked" or each["at"] is not None]
-
-
-def _first(row: dict[str, Any], *names: str) -> object:
-    return next((row[name] for name in names if row.get(name) is not None), None)
+    fact("Last error", sanitize.text(row.get("last_error")))
+    return facts
 
 
 def _amount(row: dict[str, Any]) -> str:

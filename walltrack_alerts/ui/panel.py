@@ -54,20 +54,12 @@ def create_alerts_panel(
     who = _Who(access, (options.get("operator") or "").strip())
     actions = Actions(source, who, live.ticket, live.touch, order_actions=options.get("order_actions", True))
     explorer = options.get("explorer")
-    events = {
-        "identify": actions.identify,
-        "acknowledge": actions.acknowledge,
-        "resolve": actions.resolve,
-        "snooze": actions.snooze,
-        "retry": actions.retry,
-        "cancel": actions.cancel,
-    }
     blocks = gr.Blocks(title="Alerts", fill_width=True)
     with blocks:
         page = gr.HTML(
             value="",
             html_template="<div></div>",  # constant: the script fills it and Gradio never touches it again
-            js_on_load=assets.bootstrap(events),
+            js_on_load=assets.bootstrap(actions.events),
             apply_default_css=False,
             elem_id=elem_id,
             server_functions=queries.functions,
@@ -80,7 +72,7 @@ def create_alerts_panel(
             own_page=own_page,
             explorer=check_explorers(EXPLORER if explorer is None else explorer),
         )
-        for name, action in events.items():
+        for name, action in actions.events.items():
             getattr(page, name)(
                 action,
                 outputs=page,

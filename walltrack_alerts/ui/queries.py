@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 import gradio as gr
 
 from walltrack_alerts.errors import AlertNotFoundError, AlertsError, DatabaseUnavailableError, InvalidCursorError
-from walltrack_alerts.models import Alert, AlertFilter, AlertPage, AlertSeverity, Summary
+from walltrack_alerts.models import Alert, Summary
 from walltrack_alerts.service import AlertService
 from walltrack_alerts.ui import params, view
 from walltrack_alerts.ui.charts import read_charts
@@ -115,7 +115,7 @@ class Queries:
         first = await service.get_page(which, limit=params.number(asked.get("limit"), FIRST, MOST))
         ids = params.uuids(asked.get("ids"))[: params.MOST]
         changed = await service.get_changed(which, ids) if ids else []
-        calling, since = await self._calling(which, first, numbers["critical"])
+        calling, since = await self._calling(numbers["critical"])
         return {
             "now": view.now(),
             "counts": numbers,
@@ -132,12 +132,8 @@ class Queries:
         numbers = await self._source.service().get_summary()
         return view.summary(numbers, await self._median_seconds(numbers)) | {"at": at}
 
-    async def _calling(self, which: AlertFilter, first: AlertPage, critical: int) -> tuple[list[Alert], int]:
+    async def _calling(self, critical: int) -> tuple[list[Alert], int]:
         """What sounds, whatever the list shows, and since when all of them are here: the newest of many, else all since ever."""
-        last = first.alerts[-1] if first.alerts else None
-        shows_all = which == AlertFilter(status=which.status) and which.status in ("open", "all")
-        if shows_all and (first.next is None or last is None or not _is_critical(last)):
-            return [alert for alert in first.alerts if _is_critical(alert) and alert.is_active and not alert.is_snoozed], 0
         if not critical:
             return [], 0
         found = await self._source.service().get_calling(FIRST)
@@ -214,7 +210,3 @@ def note(error: Exception) -> None:
     """Log an error, with a traceback when it is unexpected."""
     expected = isinstance(error, AlertsError | TimeoutError)
     log.warning("%s", str(error) or explain(error), exc_info=None if expected else error)
-
-
-def _is_critical(alert: Alert) -> bool:
-    return alert.is_open and alert.severity is AlertSeverity.CRITICAL

@@ -11,40 +11,46 @@ export function createActions(panel) {
 
   /**
    * @param {string} alertId
-   * @param {Record<string, any>} part
+   * @returns {import('./types.js').ActionParts}
    */
-  function newActions(alertId, part) {
-    part.note = make('textarea', 'wta-input');
-    part.note.id = id('note');
-    part.note.rows = 2;
-    part.note.maxLength = 2000;
-    part.note.placeholder = 'How did it end? A note is needed to resolve.';
-    label(part.note, 'Resolution note');
-    part.note.value = state.drafts.get(alertId) ?? '';
-    part.note.addEventListener('input', () => {
-      state.drafts.set(alertId, part.note.value);
-      part.note.removeAttribute('aria-invalid');
-      if (state.outcomes.get(alertId)?.[0] === 'refused') showOutcome(alertId, '', '');
-    });
-    part.note.addEventListener('keydown', (/** @type {any} */ event) => {
-      if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) act('resolve', [alertId]);
-    });
-    part.acknowledge = makeButton('wta-button', 'Acknowledge', () => act('acknowledge', [alertId]), 'acknowledge');
-    part.snooze = makeButton('wta-button', 'Snooze …', () => panel.dialogs.askSnooze([alertId]), 'snooze');
-    part.snooze.setAttribute('aria-haspopup', 'dialog');
-    part.resolve = makeButton('wta-button', 'Resolve', () => act('resolve', [alertId]), 'resolve');
-    part.said = make('p', 'wta-said');
+  function newActions(alertId) {
+    const snooze = makeButton('wta-button', 'Snooze …', () => panel.dialogs.askSnooze([alertId]), 'snooze');
+    snooze.setAttribute('aria-haspopup', 'dialog');
+    const part = {
+      note: newNote(alertId),
+      acknowledge: makeButton('wta-button', 'Acknowledge', () => act('acknowledge', [alertId]), 'acknowledge'),
+      snooze,
+      resolve: makeButton('wta-button', 'Resolve', () => act('resolve', [alertId]), 'resolve'),
+      said: make('p', 'wta-said'),
+      readOnly: make('p', 'wta-muted', 'You can look, but not act: ask the administrator of this panel for the operator role.'),
+      buttons: make('div', 'wta-buttons'),
+      actions: make('div', 'wta-actions'),
+    };
     part.said.id = id('said');
     part.said.setAttribute('role', 'status');
-    part.readOnly = make(
-      'p',
-      'wta-muted',
-      'You can look, but not act: ask the administrator of this panel for the operator role.',
-    );
     part.readOnly.id = id('read-only');
-    part.buttons = add(make('div', 'wta-buttons'), part.acknowledge, part.snooze, part.resolve);
-    part.actions = make('div', 'wta-actions');
-    return add(part.actions, part.said, part.note, part.buttons, part.readOnly);
+    add(part.buttons, part.acknowledge, part.snooze, part.resolve);
+    add(part.actions, part.said, part.note, part.buttons, part.readOnly);
+    return part;
+  }
+
+  /** @param {string} alertId */
+  function newNote(alertId) {
+    const note = label(make('textarea', 'wta-input'), 'Resolution note');
+    note.id = id('note');
+    note.rows = 2;
+    note.maxLength = 2000;
+    note.placeholder = 'How did it end? A note is needed to resolve.';
+    note.value = state.drafts.get(alertId) ?? '';
+    note.addEventListener('input', () => {
+      state.drafts.set(alertId, note.value);
+      note.removeAttribute('aria-invalid');
+      if (state.outcomes.get(alertId)?.[0] === 'refused') showOutcome(alertId, '', '');
+    });
+    note.addEventListener('keydown', (event) => {
+      if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) act('resolve', [alertId]);
+    });
+    return note;
   }
 
   /** @type {Record<string, string>} */
@@ -57,14 +63,20 @@ export function createActions(panel) {
     cancel: 'The order is cancelled.',
   };
 
-  const LATE = 'It was resolved meanwhile. Your note was not sent.';
-
   /** @param {string} alertId */
   const isPending = (alertId) => [...state.pending.values()].some((action) => action.ids.includes(alertId));
 
+  /** @param {import('./types.js').Alert | null} alert that was resolved or purged while a note was written */
+  function lateNote(alert) {
+    const at = alert?.resolved ? ` at ${clock(alert.resolved)}` : '';
+    const what = alert ? `${alert.by} resolved it${at}, before you.` : 'The alert no longer exists.';
+    return `${what} Your note was not sent.`;
+  }
+
   function showActions() {
+    if (!state.shown) return;
     const { part, alertId } = state.shown;
-    const known = state.detail ?? panel.list.rows.get(alertId)?.alert ?? null;
+    const known = panel.detail.knownAlert(alertId);
     const alert = known && !known.gone ? withPending(known, state.pending.values()) : null;
     const isOpen = alert !== null && alert.status !== 'resolved';
     const busy = isPending(alertId);
@@ -73,7 +85,7 @@ export function createActions(panel) {
     const left = document.activeElement === part.note || Boolean(state.drafts.get(alertId)?.trim());
     const late = left && known !== null && !isOpen && !alert?.pending;
     const said = state.outcomes.get(alertId);
-    const [outcome, text] = said?.[1] ? said : late ? ['late', LATE] : ['', ''];
+    const [outcome, text] = said?.[1] ? said : late ? ['late', lateNote(alert)] : ['', ''];
     part.said.dataset.outcome = outcome;
     part.said.hidden = !text;
     panel.frame.setMessage(part.said, outcome, text);
@@ -98,7 +110,7 @@ export function createActions(panel) {
   function showOutcome(alertId, outcome, text) {
     state.outcomes.set(alertId, [outcome, text]);
     if (state.shown?.alertId === alertId) showActions();
-    else if (text) panel.frame.showToast(outcome, [panel.list.rows.get(alertId)?.alert.token, text].filter(Boolean).join(': '));
+    else if (text) panel.frame.showToast(outcome, [panel.list.rowOf(alertId)?.alert.token, text].filter(Boolean).join(': '));
   }
 
   const NOT_SENT = "The panel's server cannot be reached. Nothing was sent.";
@@ -115,7 +127,7 @@ export function createActions(panel) {
 
   /**
    * Starts an action on alerts.
-   * @param {string} kind
+   * @param {import('./types.js').ActionKind} kind
    * @param {string[]} ids
    * @param {{ note?: string, until?: number | null, ticked?: boolean }} [more] note or reason; end of a snooze; whether it is about the ticked rows
    */
@@ -127,11 +139,12 @@ export function createActions(panel) {
       showOutcome(alone, 'refused', 'Still waiting for the last answer. Nothing was sent.');
       return;
     }
-    if (kind === 'resolve' && note === undefined && state.shown?.alertId === alone) {
-      note = state.shown.part.note.value.trim();
+    if (kind === 'resolve' && note === undefined && state.shown && state.shown.alertId === alone) {
+      const field = state.shown.part.note;
+      note = field.value.trim();
       if (!note) {
-        state.shown.part.note.setAttribute('aria-invalid', 'true');
-        state.shown.part.note.focus();
+        field.setAttribute('aria-invalid', 'true');
+        field.focus();
         showFailure(alone, 'refused', 'Write a note first: how did it end?');
         return;
       }
@@ -195,26 +208,30 @@ export function createActions(panel) {
     if (state.shown) panel.detail.showDetail();
   }
 
-  function applyAnswer(/** @type {any} */ { nonce, outcomes }) {
+  /**
+   * @param {string} nonce
+   * @param {import('./types.js').Outcome[]} outcomes
+   */
+  function applyAnswer(nonce, outcomes) {
     for (const each of outcomes) {
       each.text = each.first
-        ? `${each.first.by} was first: ${each.first.did} at ${clock(each.first.at)}.`
+        ? `${each.first.by} ${each.first.did} it at ${clock(each.first.at)}, before you.`
         : localizeTimes(each.text);
     }
     const action = state.pending.get(nonce) ?? state.overdue.get(nonce);
     // After a refusal the rest would be refused too; after a timeout or without a database the status must be checked first.
     const goesOn =
-      state.pending.has(nonce) &&
-      outcomes.some((/** @type {any} */ each) => !['refused', 'signed-out'].includes(each.outcome) && !each.away);
+      state.pending.has(nonce) && outcomes.some((each) => !['refused', 'signed-out'].includes(each.outcome) && !each.away);
     const rest = action?.ids.slice(AT_A_TIME) ?? [];
     state.pending.delete(nonce);
     state.overdue.delete(nonce);
     state.reading.acted += 1;
-    const fresh = outcomes.map((/** @type {any} */ each) => each.alert).filter(Boolean);
-    for (const alert of fresh) {
-      const at = state.loaded.findIndex((each) => each.id === alert.id);
-      if (at >= 0) state.loaded[at] = alert;
-      if (state.detail?.id === alert.id) state.detail = { ...state.detail, ...alert, address: state.detail.address };
+    const places = new Map(state.loaded.map((alert, index) => [alert.id, index]));
+    for (const alert of outcomes.flatMap((each) => each.alert ?? [])) {
+      const at = places.get(alert.id);
+      if (at !== undefined) state.loaded[at] = alert;
+      const { detail } = state;
+      if (detail && !detail.gone && detail.id === alert.id) state.detail = { ...detail, ...alert, address: detail.address };
     }
     const written = action?.kind === 'resolve' ? state.drafts : action?.kind === 'cancel' ? state.reasons : null;
     for (const each of outcomes) if (each.outcome === 'done') written?.delete(each.id);
@@ -234,7 +251,7 @@ export function createActions(panel) {
   function report(action, isCutOff) {
     const { outcomes } = action;
     const kind = action.kind === 'snooze' && action.until === null ? 'wake' : action.kind;
-    const settled = outcomes.filter((/** @type {any} */ each) => ['done', 'late'].includes(each.outcome));
+    const settled = outcomes.filter((each) => ['done', 'late'].includes(each.outcome));
     if (action.ticked) {
       if (kind === 'resolve' && settled.length === action.count) state.bulkNote = { text: '', ids: [] };
       for (const each of settled) state.checked.delete(each.id);
@@ -252,7 +269,7 @@ export function createActions(panel) {
         }, THANKS_MS);
       return;
     }
-    const others = outcomes.filter((/** @type {any} */ each) => each.outcome !== 'done');
+    const others = outcomes.filter((each) => each.outcome !== 'done');
     const done = outcomes.length - others.length;
     const [told] = [...others, ...outcomes].map((each) => each.text).filter(Boolean);
     const words = [`${DONE[kind].replace('.', '')}: ${done} of ${action.count}.`, told, isCutOff && 'The rest was not sent.'];
@@ -260,8 +277,8 @@ export function createActions(panel) {
   }
 
   panel.gradio.onAnswer((answer) => {
-    if (answer.outcomes) applyAnswer(answer);
-    if (answer.role === 'nobody') panel.connection.onSignedOut();
+    if (answer.outcomes) applyAnswer(answer.nonce ?? '', answer.outcomes);
+    if (answer.role === 'anonymous') panel.connection.onSignedOut();
     else if (answer.role) panel.connection.applyIdentity(answer);
   });
 

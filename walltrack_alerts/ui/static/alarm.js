@@ -128,12 +128,12 @@ export function createAlarm(panel) {
     if (fresh.length > AT_ONCE) {
       notify(
         `${fresh.length} new critical alerts`,
-        cut(fresh.map((/** @type {any} */ { token, title }) => token || title).join(', '), 240),
+        cut(fresh.map(({ token, title }) => token || title).join(', '), 240),
         props.panel_id,
       );
       return;
     }
-    fresh.forEach((/** @type {any} */ { id: alertId, token, title, error, message, simulated }) => {
+    fresh.forEach(({ id: alertId, token, title, error, message, simulated }) => {
       const what = token ? `${token}: ${title}` : title;
       notify(simulated ? `SIMULATED ${what}` : what, error || message, alertId, alertId);
     });
@@ -257,7 +257,8 @@ export function createAlarm(panel) {
     openBell(false);
     bell.focus();
   });
-  const leaveBell = (/** @type {any} */ { target }) => {
+  /** @param {PointerEvent} event */
+  const leaveBell = ({ target }) => {
     if (!bellBox.hidden && !bellBox.parentElement?.contains(/** @type {Node} */ (target))) openBell(false);
   };
   const wakeSound = () => {

@@ -74,13 +74,13 @@ export function nextPageLimit(read, loaded, most) {
 export function withPending(alert, actions) {
   for (const action of actions) {
     if (!action.ids.includes(alert.id)) continue;
-    const change =
-      {
-        acknowledge: { status: 'acknowledged', by: action.actor },
-        resolve: { status: 'resolved', by: action.actor },
-        snooze: { snoozed: action.until ?? null },
-      }[action.kind] ?? {};
-    return { ...alert, ...change, pending: true };
+    /** @type {Partial<Record<import('./types.js').ActionKind, Partial<Alert>>>} */
+    const changes = {
+      acknowledge: { status: 'acknowledged', by: action.actor },
+      resolve: { status: 'resolved', by: action.actor },
+      snooze: { snoozed: action.until ?? null },
+    };
+    return { ...alert, ...changes[action.kind], pending: true };
   }
   return alert;
 }

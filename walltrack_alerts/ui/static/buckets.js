@@ -11,6 +11,7 @@ export const sumOf = (buckets) => total(buckets.map((each) => total(each.values)
 /** @param {Bucket[]} buckets */
 export const countOf = (buckets) => total(buckets.map((each) => each.count ?? 0));
 
+/** @type {import('./types.js').PlotName[]} */
 const OVER_TIME = ['raised', 'open', 'acknowledge', 'resolve'];
 
 /**
@@ -20,7 +21,7 @@ const OVER_TIME = ['raised', 'open', 'acknowledge', 'resolve'];
  */
 export function fromFirstValue(answer) {
   const buckets = [answer.raised, answer.acknowledge, answer.resolve].map((all) =>
-    all.findIndex((/** @type {any} */ { values, count = total(values) }) => count > 0),
+    all.findIndex(({ values, count = total(values) }) => count > 0),
   );
   const opened = answer.open.find(({ values }) => total(values) > 0)?.at;
   if (opened !== undefined) buckets.push(answer.raised.findLastIndex(({ from }) => from <= opened));
@@ -28,7 +29,7 @@ export function fromFirstValue(answer) {
   if (!Number.isFinite(first)) return answer;
   const { from } = answer.raised[first];
   const later = Object.fromEntries(
-    OVER_TIME.map((name) => [name, answer[name].filter((/** @type {Bucket} */ each) => (each.from ?? each.at) >= from)]),
+    OVER_TIME.map((name) => [name, answer[name].filter((each) => (each.at ?? each.from) >= from)]),
   );
   return { ...answer, ...later };
 }

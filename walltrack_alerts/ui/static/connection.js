@@ -45,7 +45,7 @@ export function createConnection(panel) {
     panel.reader.readHealth();
   }
 
-  /** @param {any} answer */
+  /** @param {import('./types.js').EventAnswer} answer */
   function applyIdentity(answer) {
     clearTimeout(state.connection.retry);
     state.reading.counts = 0; // maybe by another clock
@@ -82,22 +82,23 @@ export function createConnection(panel) {
       if (socket !== state.connection.socket) return;
       state.connection.heard = Date.now();
       state.connection.failures = 0;
+      /** @type {import('./types.js').LiveMessage} */
       let message;
       try {
         message = JSON.parse(data);
       } catch {
         return;
       }
-      const known = ['live', 'stale'].includes(message.state) ? message.state : 'connecting';
+      const known = message.state === 'live' || message.state === 'stale' ? message.state : 'connecting';
       setStatus(known, { since: message.since, why: message.why });
       if (message.counts) panel.reader.showCounts(message.counts);
       if (message.changed?.length) {
         for (const alertId of message.changed) {
           state.changed.add(alertId);
-          if (state.reading.more) state.reading.changedMeanwhile.add(alertId);
+          if (state.reading.more) state.reading.changedWhileReading.add(alertId);
         }
         panel.reader.readList();
-        if (message.changed.includes(state.selected)) panel.reader.readDetail();
+        if (state.selected !== null && message.changed.includes(state.selected)) panel.reader.readDetail();
       }
     });
     socket.addEventListener('close', () => {

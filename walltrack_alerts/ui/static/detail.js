@@ -49,7 +49,7 @@ export function createDetail(panel) {
       state.reading.problem = '';
     }
     state.selected = alertId;
-    if (alertId !== null && panel.list.rows.has(alertId)) state.current = alertId;
+    if (alertId !== null && panel.list.rowOf(alertId)) state.current = alertId;
     panel.list.markRows();
     if (remember) panel.filters.writeUrl({ push });
     showDetail();
@@ -60,13 +60,15 @@ export function createDetail(panel) {
   function closeAlert() {
     const from = state.selected;
     openAlert(null, { push: false });
-    (panel.list.rows.get(from) ?? panel.list.rows.get(state.current))?.button.focus({ preventScroll: true });
+    (panel.list.rowOf(from) ?? panel.list.rowOf(state.current))?.button.focus({ preventScroll: true });
   }
 
-  /** @param {string} alertId */
+  /**
+   * @param {string} alertId
+   * @returns {import('./types.js').ShownDetail}
+   */
   function newDetail(alertId) {
-    /** @type {Record<string, any>} */
-    const part = {
+    const head = {
       chip: make('span', 'wta-chip'),
       status: make('span', 'wta-chip wta-chip-status'),
       since: make('span', 'wta-raised'),
@@ -79,8 +81,8 @@ export function createDetail(panel) {
       trouble: make('p', 'wta-trouble'),
       links: make('p', 'wta-links'),
     };
-    part.message.id = id('message');
-    part.message.tabIndex = 0; // a long one scrolls
+    head.message.id = id('message');
+    head.message.tabIndex = 0; // a long one scrolls
     const back = makeButton('wta-button wta-back', '← Alerts', () => closeAlert(), 'back');
     const close = label(
       makeButton('wta-icon wta-close', '×', () => closeAlert(), 'close'),
@@ -98,7 +100,9 @@ export function createDetail(panel) {
       'copy',
     );
     copy.hidden = !props.own_page || !navigator.clipboard;
-    part.copy = copy;
+    const facts = panel.facts.newFacts();
+    const actions = panel.actions.newActions(alertId);
+    const part = { ...head, copy, ...facts.part, ...actions };
     const body = make('div', 'wta-detail-body');
     body.tabIndex = -1;
     pane.replaceChildren(
@@ -110,9 +114,9 @@ export function createDetail(panel) {
         part.message,
         part.ending,
         part.links,
-        ...panel.facts.newFacts(part),
+        ...facts.nodes,
       ),
-      panel.actions.newActions(alertId, part),
+      part.actions,
     );
     return { alertId, part, keys: {} };
   }
@@ -156,17 +160,24 @@ export function createDetail(panel) {
     to?.focus({ preventScroll: true });
   }
 
+  /**
+   * What is known of the alert that is shown: its row of the list until the rest is read.
+   * @param {string} alertId
+   * @returns {import('./types.js').KnownAlert | import('./types.js').GoneAlert | null}
+   */
+  const knownAlert = (alertId) => state.detail ?? panel.list.rowOf(alertId)?.alert ?? null;
+
   function showDetail() {
     pane.dataset.alertId = state.selected ?? '';
     if (state.selected === null) {
-      if (state.shown || !pane.firstChild) pane.replaceChildren(newHint());
+      if (state.shown !== null || !pane.firstChild) pane.replaceChildren(newHint());
       state.shown = null;
       pane.dataset.status = '';
       return;
     }
     if (state.shown?.alertId !== state.selected) state.shown = newDetail(state.selected);
     const { part } = state.shown;
-    const known = state.detail ?? panel.list.rows.get(state.selected)?.alert ?? null;
+    const known = knownAlert(state.selected);
     pane.dataset.status =
       state.detail === null
         ? 'loading'
@@ -198,12 +209,12 @@ export function createDetail(panel) {
       part.ending.hidden = !ending;
       part.ending.dataset.status = status;
       setText(part.ending, ending);
-      if (state.detail) panel.facts.showFacts(state.detail);
+      if (state.detail && !state.detail.gone) panel.facts.showFacts(state.shown, state.detail);
     }
     panel.actions.showActions();
     const focused = /** @type {HTMLElement | null} */ (document.activeElement);
     if (focused && pane.contains(focused) && !isShown(focused)) focusAgain(focused);
   }
 
-  return { closeAlert, focusAgain, isSheet, openAlert, pane, placePane, showDetail, showStaleNote };
+  return { closeAlert, focusAgain, isSheet, knownAlert, openAlert, pane, placePane, showDetail, showStaleNote };
 }

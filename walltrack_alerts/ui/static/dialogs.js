@@ -93,10 +93,10 @@ export function createDialogs(panel) {
    * @param {string[]} ids
    */
   function describeAlerts(ids) {
-    const found = ids.map((/** @type {any} */ each) => panel.list.rows.get(each)?.alert).filter(Boolean);
+    const found = ids.flatMap((each) => panel.list.rowOf(each)?.alert ?? []);
     const names = found
       .slice(0, 6)
-      .map((/** @type {any} */ alert) => `${alert.kind ? `${alert.kind.toUpperCase()} ` : ''}${alert.token || alert.title}`);
+      .map(({ kind, token, title }) => [kind.toUpperCase(), token || title].filter(Boolean).join(' '));
     const rest = ids.length - names.length;
     return make('p', 'wta-muted wta-them', names.join(', ') + (rest > 0 ? ` and ${rest} more` : ''));
   }
@@ -125,7 +125,8 @@ export function createDialogs(panel) {
   /** @param {string[]} ids */
   function askSnooze(ids, ticked = false) {
     if (state.role !== 'operator' || !ids.length || (!ticked && ids.length === 1 && panel.actions.isPending(ids[0]))) return;
-    const only = ids.length === 1 ? (panel.list.rows.get(ids[0])?.alert ?? state.detail) : null;
+    const known = ids.length === 1 ? (panel.list.rowOf(ids[0])?.alert ?? state.detail) : null;
+    const only = known && !known.gone ? known : null;
     if (only?.status === 'resolved') return;
     const choices = make('div', 'wta-choices');
     let close = () => {};
@@ -172,7 +173,7 @@ export function createDialogs(panel) {
     showSnoozeTimes();
   }
 
-  /** @param {string} kind */
+  /** @param {import('./types.js').BulkAction} kind */
   function askBulk(kind) {
     const ids = state.loaded.map((alert) => alert.id).filter((each) => state.checked.has(each));
     if (!ids.length || state.role !== 'operator') return;
@@ -220,11 +221,11 @@ export function createDialogs(panel) {
 
   /**
    * Says what will happen to the order before it is done.
-   * @param {string} kind
+   * @param {import('./types.js').OrderAction} kind
    */
   function askOrder(kind) {
     const alert = state.detail;
-    if (!alert?.order || alert.order.refused[kind] || state.role !== 'operator') return;
+    if (!alert || alert.gone || !alert.order || alert.order.refusals[kind] || state.role !== 'operator') return;
     const what = [alert.kind.toUpperCase(), 'order', alert.amount && `of ${alert.amount}`].filter(Boolean).join(' ');
     const isExit = alert.kind !== 'entry';
     const list = make('ul', 'wta-will');

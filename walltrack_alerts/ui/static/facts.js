@@ -3,6 +3,13 @@
 import { add, disable, label, make, setText } from './dom.js';
 import { capital, clock, localizeTimes } from './format.js';
 
+/**
+ * @typedef {import('./types.js').Detail} Detail
+ * @typedef {import('./types.js').FactParts} FactParts
+ * @typedef {import('./types.js').ShownDetail} ShownDetail
+ * @typedef {import('./types.js').TimelineEntry} TimelineEntry
+ */
+
 /** @param {import('./types.js').Panel} panel */
 export function createFacts(panel) {
   const { makeButton, id, state, age, props } = panel;
@@ -11,29 +18,34 @@ export function createFacts(panel) {
   const PLACEHOLDER = /\{\w+\}/;
   const NO_ORDER = 'The order is not there any more, or this alert is about none.';
 
-  /** @param {Record<string, any>} part */
-  function newFacts(part) {
+  /** @param {string} name */
+  function newJson(name) {
+    const node = label(make('pre', 'wta-json'), name);
+    node.tabIndex = 0;
+    node.setAttribute('role', 'region');
+    return node;
+  }
+
+  /** @returns {{ nodes: Node[], part: FactParts }} */
+  function newFacts() {
     /** @param {string} text */
     const heading = (text) => make('h4', '', text);
-    part.order = make('section', 'wta-order');
-    part.orderStatus = make('span', 'wta-chip wta-chip-order');
-    part.orderNote = make('p', 'wta-muted');
-    part.orderFacts = make('dl');
-    part.orderButtons = make('div', 'wta-order-buttons');
-    part.orderWhy = make('p', 'wta-muted');
-    part.retry = makeButton('wta-button', 'Retry order …', () => panel.dialogs.askOrder('retry'), 'retry');
-    part.cancel = makeButton('wta-button wta-danger', 'Cancel order …', () => panel.dialogs.askOrder('cancel'), 'cancel');
-    part.events = make('ol', 'wta-events');
-    part.facts = make('dl');
-    part.json = make('pre', 'wta-json');
-    part.json.tabIndex = 0;
-    label(part.json, 'Context as JSON');
-    part.json.setAttribute('role', 'region');
-    part.orderJson = make('pre', 'wta-json');
-    part.orderJson.tabIndex = 0;
-    label(part.orderJson, 'Row of the order as JSON');
-    part.orderJson.setAttribute('role', 'region');
-    part.orderRow = add(make('details', 'wta-context'), make('summary', '', 'The whole row'), part.orderJson);
+    const orderJson = newJson('Row of the order as JSON');
+    const part = {
+      order: make('section', 'wta-order'),
+      orderStatus: make('span', 'wta-chip wta-chip-order'),
+      orderNote: make('p', 'wta-muted'),
+      orderFacts: make('dl'),
+      orderRow: add(make('details', 'wta-context'), make('summary', '', 'The whole row'), orderJson),
+      orderJson,
+      orderButtons: make('div', 'wta-order-buttons'),
+      orderWhy: make('p', 'wta-muted'),
+      retry: makeButton('wta-button', 'Retry order …', () => panel.dialogs.askOrder('retry'), 'retry'),
+      cancel: makeButton('wta-button wta-danger', 'Cancel order …', () => panel.dialogs.askOrder('cancel'), 'cancel'),
+      events: make('ol', 'wta-events'),
+      facts: make('dl'),
+      json: newJson('Context as JSON'),
+    };
     part.order.id = id('order');
     part.order.hidden = true; // until it is known
     part.events.id = id('events');
@@ -48,39 +60,39 @@ export function createFacts(panel) {
       add(part.orderButtons, part.retry, part.cancel),
       part.orderWhy,
     );
-    return [
-      part.order,
-      heading('Timeline'),
-      part.events,
-      heading('Facts'),
-      part.facts,
-      add(make('details', 'wta-context'), make('summary', '', 'Context as JSON'), part.json),
-    ];
+    const context = add(make('details', 'wta-context'), make('summary', '', 'Context as JSON'), part.json);
+    return { nodes: [part.order, heading('Timeline'), part.events, heading('Facts'), part.facts, context], part };
   }
 
   /**
    * Rebuilds only what has changed: a selection made with the mouse survives.
+   * @param {ShownDetail} shown
    * @param {string} name
-   * @param {any} value
+   * @param {unknown} value
    * @param {() => void} build
    */
-  function ifChanged(name, value, build) {
+  function ifChanged({ keys }, name, value, build) {
     const key = JSON.stringify(value);
-    if (state.shown.keys[name] === key) return;
-    state.shown.keys[name] = key;
+    if (keys[name] === key) return;
+    keys[name] = key;
     build();
   }
 
-  /** @param {any} alert */
-  function showFacts(alert) {
-    const { part } = state.shown;
-    ifChanged('facts', alert.facts, () =>
-      part.facts.replaceChildren(...alert.facts.flatMap((/** @type {any} */ [name, text]) => fact(name, text))),
+  /**
+   * @param {ShownDetail} shown
+   * @param {Detail} alert
+   */
+  function showFacts(shown, alert) {
+    const { part } = shown;
+    ifChanged(shown, 'facts', alert.facts, () =>
+      part.facts.replaceChildren(...alert.facts.flatMap(([name, text]) => fact(name, text))),
     );
-    ifChanged('timeline', alert.timeline, () => part.events.replaceChildren(...alert.timeline.map(newEntry)));
+    ifChanged(shown, 'timeline', alert.timeline, () => part.events.replaceChildren(...alert.timeline.map(newEntry)));
     setText(part.json, alert.json);
-    ifChanged('links', [alert.address, alert.order?.transaction], () => showLinks(alert));
-    showOrder(alert);
+    ifChanged(shown, 'links', [alert.address, alert.order?.transaction], () =>
+      part.links.replaceChildren(...newLinks(alert), part.copy),
+    );
+    showOrder(shown, alert);
   }
 
   /**
@@ -94,9 +106,12 @@ export function createFacts(panel) {
     return [make('dt', '', name), value];
   }
 
-  /** @param {any} alert */
-  function showOrder(alert) {
-    const { part } = state.shown;
+  /**
+   * @param {ShownDetail} shown
+   * @param {Detail} alert
+   */
+  function showOrder(shown, alert) {
+    const { part } = shown;
     const { order } = alert;
     part.order.hidden = !alert.hasOrder;
     part.order.dataset.orderStatus = order?.status ?? 'none';
@@ -104,31 +119,31 @@ export function createFacts(panel) {
     part.orderStatus.dataset.status = order?.status ?? '';
     setText(part.orderNote, order ? '' : NO_ORDER);
     part.orderRow.hidden = !order;
-    ifChanged('order', order?.facts ?? [], () =>
-      part.orderFacts.replaceChildren(
-        ...(order?.facts ?? []).flatMap((/** @type {any} */ each) => fact(each.label, each.text, each.at)),
-      ),
+    const facts = order?.facts ?? [];
+    ifChanged(shown, 'order', facts, () =>
+      part.orderFacts.replaceChildren(...facts.flatMap((each) => fact(each.label, each.text, each.at))),
     );
     setText(part.orderJson, order?.json ?? '');
     const may = state.orderActions && state.role === 'operator' && Boolean(order);
-    part.orderButtons.hidden = !may;
     const busy = panel.actions.isPending(alert.id);
-    const refusals = new Set();
-    for (const kind of ['retry', 'cancel']) {
-      const refused = localizeTimes(order?.refused[kind] ?? '');
-      disable(part[kind], busy || refused !== '');
-      if (refused) refusals.add(refused);
+    const reasons = new Set();
+    for (const kind of /** @type {const} */ (['retry', 'cancel'])) {
+      const refusal = order?.refusals[kind] ?? null;
+      part[kind].hidden = refusal?.final ?? false; // it will never be possible
+      part[kind].dataset.refusal = refusal?.code ?? '';
+      disable(part[kind], busy || refusal !== null);
+      if (refusal) reasons.add(localizeTimes(refusal.text));
     }
-    setText(part.orderWhy, may ? [...refusals].join(' ') : '');
+    part.orderButtons.hidden = !may || (part.retry.hidden && part.cancel.hidden);
+    setText(part.orderWhy, may ? [...reasons].join(' ') : '');
     part.orderWhy.hidden = !part.orderWhy.textContent;
   }
 
   /**
    * Links to an explorer, for values that can only be an address or a signature.
-   * @param {any} alert
+   * @param {Detail} alert
    */
-  function showLinks(alert) {
-    const { part } = state.shown;
+  function newLinks(alert) {
     const values = { token: alert.address, transaction: alert.order?.transaction };
     const links = [];
     for (const [name, value] of Object.entries(values)) {
@@ -141,19 +156,20 @@ export function createFacts(panel) {
       link.dataset.link = name;
       links.push(link);
     }
-    part.links.replaceChildren(...links, part.copy);
+    return links;
   }
 
-  /** @type {Record<string, (entry: any) => string>} */
-  const DONE_BY = {
-    snoozed: (/** @type {any} */ entry) => (entry.until ? `snoozed until ${clock(entry.until, { seconds: false })}` : 'woken'),
-  };
+  /** @param {TimelineEntry} entry */
+  function nameOf({ kind, until }) {
+    if (kind !== 'snoozed') return kind;
+    return until ? `snoozed until ${clock(until, { seconds: false })}` : 'woken';
+  }
 
-  /** @param {any} entry */
+  /** @param {TimelineEntry} entry */
   function newEntry(entry) {
     const item = make('li');
     item.dataset.kind = entry.kind;
-    const what = DONE_BY[entry.kind]?.(entry) ?? entry.kind;
+    const what = nameOf(entry);
     add(item, add(make('span'), make('b', '', what), ' by ', make('span', 'wta-actor', entry.actor)));
     add(item, add(make('time', 'wta-muted', `${clock(entry.at)} · `), age(entry.at, ' ago')));
     if (entry.text) item.append(make('small', '', entry.text));

@@ -30,7 +30,7 @@ export function createFrame(panel) {
   const healthList = make('ul');
   add(healthBanner, healthSummary, healthList);
 
-  /** @param {{ name: string, found: string, advice: string }[]} ill */
+  /** @param {import('./types.js').Fault[]} ill */
   function showHealth(ill) {
     healthBanner.hidden = ill.length === 0;
     root.dataset.ill = String(ill.length);
@@ -42,7 +42,7 @@ export function createFrame(panel) {
     if (healthBanner.dataset.key === key) return;
     healthBanner.dataset.key = key;
     healthList.replaceChildren(
-      ...ill.map((/** @type {any} */ { name, found, advice }) => {
+      ...ill.map(({ name, found, advice }) => {
         const item = add(make('li'), make('b', '', name), make('span', '', found));
         if (advice) item.append(make('span', 'wta-advice', advice));
         return item;
@@ -73,16 +73,18 @@ export function createFrame(panel) {
   };
   tiles.median.node.title = 'Of the last 7 days';
 
+  const TILES = /** @type {const} */ (['critical', 'unresolved', 'waiting']);
+  const NUMBERS = /** @type {const} */ ([...TILES, 'acknowledged', 'snoozed']);
+
   on('summary', (counts) => {
-    for (const name of ['critical', 'unresolved', 'waiting', 'acknowledged', 'snoozed']) root.dataset[name] = counts[name];
-    for (const name of ['critical', 'unresolved', 'waiting']) {
-      const { node, number } = tiles[/** @type {keyof typeof tiles} */ (name)];
+    for (const name of NUMBERS) root.dataset[name] = String(counts[name]);
+    for (const name of TILES) {
+      const { node, number } = tiles[name];
       setText(number, String(counts[name]));
       node.dataset.some = String(counts[name] > 0);
     }
     setText(tiles.unresolved.aside, counts.snoozed ? ` + ${counts.snoozed} snoozed` : '');
-    const known = counts.median !== null && counts.median !== undefined;
-    setText(tiles.median.number, known ? duration(counts.median * 1000) : '–');
+    setText(tiles.median.number, counts.median === null ? '–' : duration(counts.median * 1000));
   });
 
   // The pages under the head; charts.js fills its own.

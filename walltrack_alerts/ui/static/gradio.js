@@ -18,9 +18,10 @@ export function createGradio({ element, trigger, props, server, watch }) {
 
     /**
      * Calls a server function, which only reads. Gradio's client answers undefined when the server is away, or throws.
-     * @param {string} name
+     * @template {keyof import('./types.js').Answers} Name
+     * @param {Name} name
      * @param {object} args
-     * @returns {Promise<any>} the answer, or { problem, offline }
+     * @returns {Promise<import('./types.js').Answer<Name>>}
      */
     async call(name, args) {
       let answer;
@@ -40,7 +41,7 @@ export function createGradio({ element, trigger, props, server, watch }) {
      */
     send: (event, data) => trigger(event, data),
 
-    /** @param {(answer: any) => void} handle */
+    /** @param {(answer: import('./types.js').EventAnswer) => void} handle */
     onAnswer(handle) {
       watch('value', () => handle(JSON.parse(props.value || '{}')));
     },

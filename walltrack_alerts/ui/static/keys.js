@@ -40,15 +40,15 @@ export function createKeys(panel) {
   };
 
   function acknowledgeTarget() {
-    const alert = panel.list.rows.get(targetId())?.alert ?? state.detail;
-    if (alert?.status === 'active') panel.actions.act('acknowledge', [alert.id]);
+    const alert = panel.list.rowOf(targetId())?.alert ?? state.detail;
+    if (alert && !alert.gone && alert.status === 'active') panel.actions.act('acknowledge', [alert.id]);
   }
 
   /** @param {string | null} alertId */
   function writeNote(alertId) {
     if (alertId === null || state.role !== 'operator') return;
     panel.detail.openAlert(alertId, { push: state.selected === null });
-    if (!state.shown.part.note.hidden) state.shown.part.note.focus();
+    if (state.shown && !state.shown.part.note.hidden) state.shown.part.note.focus();
   }
 
   function closeOrClear() {
@@ -90,7 +90,7 @@ export function createKeys(panel) {
   }
 
   function focusRow() {
-    const row = panel.list.rows.get(state.current) ?? panel.list.rows.get(state.loaded[0]?.id);
+    const row = panel.list.rowOf(state.current) ?? panel.list.rowOf(state.loaded[0]?.id ?? null);
     if (row) row.button.focus();
     else panel.filters.search.blur();
   }

@@ -5,16 +5,25 @@ import { NEW_MS, STATUS } from './constants.js';
 import { add, label, make, setText } from './dom.js';
 import { isSameFilter, NO_FILTER } from './filter.js';
 
+/** @typedef {import('./types.js').Alert} Alert */
+
 /** @param {import('./types.js').Panel} panel */
 export function createList(panel) {
   const { id, state, makeButton, serverNow, setAge, root, on } = panel;
 
   const list = label(make('ol', 'wta-list'), 'Alerts');
   list.id = id('list');
-  const rows = new Map(); // alert id -> { item, button, check, part, alert, key }
+  /** @type {Map<string, Row>} by alert id */
+  const rows = new Map();
 
-  /** @param {string} alertId */
-  function newRow(alertId) {
+  /** @param {string | null} alertId */
+  const rowOf = (alertId) => (alertId === null ? undefined : rows.get(alertId));
+
+  /** @typedef {ReturnType<typeof newRow>} Row */
+
+  /** @param {Alert} alert */
+  function newRow(alert) {
+    const alertId = alert.id;
     const item = make('li');
     item.dataset.alertId = alertId;
     const check = make('input', 'wta-tick-box');
@@ -55,12 +64,12 @@ export function createList(panel) {
       part.since,
     );
     add(item, add(make('label', 'wta-check'), check), button);
-    return { item, button, check, part, alert: null, key: '' };
+    return { item, button, check, part, alert, key: '' };
   }
 
   /**
-   * @param {any} row
-   * @param {import('./types.js').Alert} given
+   * @param {Row} row
+   * @param {Alert} given
    */
   function showRow(row, given) {
     const alert = withPending(given, state.pending.values());
@@ -101,9 +110,9 @@ export function createList(panel) {
     setTimeout(() => item.classList.remove('wta-new'), NEW_MS);
   }
 
-  /** @param {import('./types.js').Alert[]} alerts */
+  /** @param {Alert[]} alerts */
   function showList(alerts, { fresh = false } = {}) {
-    const wanted = new Map(alerts.map((/** @type {any} */ alert) => [alert.id, alert]));
+    const wanted = new Map(alerts.map((alert) => [alert.id, alert]));
     const focused = /** @type {HTMLElement | null} */ (document.activeElement);
     const focusedId = list.contains(focused) ? focused?.closest('li')?.dataset.alertId : undefined;
     const before = state.loaded.findIndex((alert) => alert.id === state.current);
@@ -118,26 +127,26 @@ export function createList(panel) {
     for (const alert of alerts) {
       let row = rows.get(alert.id);
       if (!row) {
-        row = newRow(alert.id);
+        row = newRow(alert);
         rows.set(alert.id, row);
         if (!fresh && alert.created > newest) markNew(row.item);
       }
-      if (row.alert !== alert) showRow(row, alert);
+      if (row.alert !== alert || row.key === '') showRow(row, alert);
       if (row.item === place) place = row.item.nextElementSibling;
       else list.insertBefore(row.item, place);
     }
     state.loaded = alerts;
     panel.selection.dropTicks();
-    if (!wanted.has(state.current)) {
+    if (state.current === null || !wanted.has(state.current)) {
       // The next row takes its place: keys can work through the list.
       const following = state.loaded[Math.min(Math.max(before, 0), state.loaded.length - 1)]?.id ?? null;
-      state.current = before < 0 && wanted.has(state.selected) ? state.selected : following;
+      state.current = before < 0 && state.selected !== null && wanted.has(state.selected) ? state.selected : following;
     }
     markRows();
     if (focusedId !== undefined && focused !== document.activeElement) {
       // An element that moves loses the focus.
       if (wanted.has(focusedId)) focused?.focus({ preventScroll: true });
-      else rows.get(state.current)?.button.focus({ preventScroll: true });
+      else rowOf(state.current)?.button.focus({ preventScroll: true });
     }
     showEmpty();
     root.dataset.shown = String(state.loaded.length);
@@ -182,9 +191,9 @@ export function createList(panel) {
     // The first press only shows the current row.
     const to = at < 0 ? 0 : Math.min(Math.max(at + (here ? by : 0), 0), state.loaded.length - 1);
     makeCurrent(state.loaded[to].id);
-    const { button, item } = rows.get(state.loaded[to].id);
-    button.focus({ preventScroll: true });
-    item.scrollIntoView({ block: 'nearest' });
+    const row = rowOf(state.current);
+    row?.button.focus({ preventScroll: true });
+    row?.item.scrollIntoView({ block: 'nearest' });
     if (state.selected !== null && !panel.detail.isSheet()) panel.detail.openAlert(state.loaded[to].id, { push: false });
     if (to >= state.loaded.length - 5) panel.reader.readMore();
   }
@@ -223,5 +232,5 @@ export function createList(panel) {
   watcher.observe(more);
   on('closed', () => watcher.disconnect());
 
-  return { empty, list, markRows, more, refreshRows, rows, showEmpty, showList, step, watcher };
+  return { empty, list, markRows, more, refreshRows, rowOf, showEmpty, showList, step, watcher };
 }

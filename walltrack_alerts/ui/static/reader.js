@@ -23,11 +23,12 @@ export function createReader(panel) {
 
   /**
    * Whether it ends before the rows that are loaded do.
-   * @param {any[]} alerts
+   * @param {import('./types.js').Alert[]} alerts
    */
   function isShorter(alerts) {
     const end = state.loaded.at(-1);
-    return end !== undefined && (!alerts.length || comparePlaces(alerts.at(-1), end) < 0);
+    const last = alerts.at(-1);
+    return end !== undefined && (last === undefined || comparePlaces(last, end) < 0);
   }
 
   // Starts another list; nothing of the old one is kept.
@@ -47,35 +48,24 @@ export function createReader(panel) {
     const ids = [...state.changed];
     state.changed.clear();
     const everything = all || ids.length > MANY;
-    let answer = await panel.gradio.call('snapshot', { filter: state.filter, limit: PAGE, ids: everything ? [] : ids });
+    const answer = await panel.gradio.call('snapshot', { filter: state.filter, limit: PAGE, ids: everything ? [] : ids });
     const isWanted = () => panel.gradio.isShown() && asked === state.reading.list && acted === state.reading.acted;
-    if (!answer.problem && isWanted()) {
+    if (answer.problem === undefined && isWanted()) {
       // Valid even if the rest of the list cannot be read.
       showCounts(answer.counts);
       const fresh = newcomers.find(answer.calling, answer.callingSince);
       if (fresh.length) emit('newCritical', fresh);
     }
-    /** @type {any[] | null} */
-    let whole = null; // the list as far as it is loaded; scrolling may load further rows meanwhile
-    let next = answer.next ?? null;
-    if (!answer.problem && everything && root.dataset.list === String(asked)) {
-      whole = /** @type {any[]} */ (answer.alerts);
-      while (next !== null && isShorter(whole) && isWanted()) {
-        const limit = nextPageLimit(whole.length, state.loaded.length, MANY);
-        const page = await panel.gradio.call('read_page', { filter: state.filter, after: next, limit });
-        if (page.problem) {
-          answer = page; // half a list would be a wrong one
-          break;
-        }
-        whole = [...whole, ...page.alerts];
-        next = page.next;
-      }
-    }
+    const readsWhole = answer.problem === undefined && everything && root.dataset.list === String(asked);
+    const whole = readsWhole ? await readWhole(answer, isWanted) : null;
     state.reading.busy = false;
     if (!panel.gradio.isShown()) return;
-    if (answer.problem) {
+    if (answer.problem !== undefined) {
       markChanged(ids);
       showProblem(answer);
+    } else if (whole?.problem !== undefined) {
+      markChanged(ids);
+      showProblem(whole); // half a list would be a wrong one
     } else if (acted !== state.reading.acted) {
       markChanged(ids); // older than an action of this page; read again
       state.reading.again = { all: everything || state.reading.again?.all === true };
@@ -92,8 +82,8 @@ export function createReader(panel) {
         panel.list.showList(answer.alerts, { fresh: true });
         emit('list');
       } else if (whole) {
-        state.next = next;
-        panel.list.showList(whole);
+        state.next = whole.next;
+        panel.list.showList(whole.alerts);
       } else {
         const merged = mergeFirstPage({ alerts: state.loaded, next: state.next }, answer, ids);
         state.next = merged.next;
@@ -108,7 +98,25 @@ export function createReader(panel) {
     if (again || asked !== state.reading.list) readList(again ?? {});
   }
 
-  /** @param {any} answer */
+  /**
+   * The list as far as it is loaded; scrolling may load further rows while it is read.
+   * @param {import('./types.js').AlertPage} first
+   * @param {() => boolean} isWanted
+   * @returns {Promise<import('./types.js').Answer<'read_page'>>}
+   */
+  async function readWhole(first, isWanted) {
+    let { alerts, next } = first;
+    while (next !== null && isShorter(alerts) && isWanted()) {
+      const limit = nextPageLimit(alerts.length, state.loaded.length, MANY);
+      const page = await panel.gradio.call('read_page', { filter: state.filter, after: next, limit });
+      if (page.problem !== undefined) return page;
+      alerts = [...alerts, ...page.alerts];
+      next = page.next;
+    }
+    return { alerts, next };
+  }
+
+  /** @param {import('./types.js').Snapshot} answer */
   function showSnapshot(answer) {
     state.clockOffset = answer.now - Date.now();
     state.failingSince = null;
@@ -128,7 +136,7 @@ export function createReader(panel) {
 
   /**
    * Counts come with readings and with messages; older ones may arrive later.
-   * @param {any} counts
+   * @param {import('./types.js').Counts} counts
    */
   function showCounts(counts) {
     if (counts.at < state.reading.counts && counts.at > state.reading.counts - PATIENCE_MS) return; // else a clock was set back
@@ -139,12 +147,12 @@ export function createReader(panel) {
   async function readMore() {
     if (state.next === null || state.reading.more) return;
     state.reading.more = true;
-    state.reading.changedMeanwhile = new Set();
+    state.reading.changedWhileReading = new Set();
     const asked = state.reading.list;
     const after = state.next;
     const answer = await panel.gradio.call('read_page', { filter: state.filter, after, limit: PAGE });
     state.reading.more = false;
-    if (answer.problem) {
+    if (answer.problem !== undefined) {
       setTimeout(lookForMore, RETRY_MS); // the next reading of the list reports the problem
       return;
     }
@@ -153,8 +161,8 @@ export function createReader(panel) {
       panel.list.showList(mergeFurtherPage(state.loaded, answer.alerts), { fresh: true });
     }
     lookForMore();
-    if (!state.reading.changedMeanwhile.size) return;
-    markChanged(state.reading.changedMeanwhile); // the further page may show them as they were before
+    if (!state.reading.changedWhileReading.size) return;
+    markChanged(state.reading.changedWhileReading); // the further page may show them as they were before
     readList();
   }
 
@@ -183,7 +191,7 @@ export function createReader(panel) {
     if (state.selected !== alertId) return;
     state.reading.problem = answer.problem ?? '';
     panel.detail.showStaleNote();
-    if (answer.problem) return;
+    if (answer.problem !== undefined) return;
     state.detail = answer;
     panel.detail.showDetail();
   }
@@ -193,10 +201,11 @@ export function createReader(panel) {
     state.reading.health = true;
     const answer = await panel.gradio.call('health', {});
     state.reading.health = false;
-    if (!answer.problem) panel.frame.showHealth(answer.ill);
+    if (answer.problem === undefined) panel.frame.showHealth(answer.ill);
   }
 
-  function showProblem(/** @type {any} */ { problem, unreachable, offline }) {
+  /** @param {import('./types.js').Problem} answer */
+  function showProblem({ problem, unreachable, offline }) {
     if (state.connection.status === 'signed-out' || (offline && state.connection.strange >= panel.connection.STRANGE)) return; // the page shows a better message already
     state.failingSince ??= Date.now();
     const what = unreachable ? 'Database unreachable' : problem.replace(/\.$/, '');

@@ -31,7 +31,7 @@ export function createSelection(panel) {
 
   function dropTicks() {
     const before = state.checked.size;
-    for (const alertId of state.checked) if (!panel.list.rows.has(alertId)) state.checked.delete(alertId);
+    for (const alertId of state.checked) if (!panel.list.rowOf(alertId)) state.checked.delete(alertId);
     if (before) showBulk();
   }
 
@@ -62,7 +62,7 @@ export function createSelection(panel) {
   const bulkBar = label(make('div', 'wta-bulk'), 'Selected alerts');
   bulkBar.id = id('bulk');
   bulkBar.setAttribute('role', 'toolbar');
-  const bulkActions = ['acknowledge', 'snooze', 'resolve'].map((kind) =>
+  const bulkActions = /** @type {const} */ (['acknowledge', 'snooze', 'resolve']).map((kind) =>
     makeButton(
       'wta-button',
       kind === 'acknowledge' ? 'Acknowledge …' : `${capital(kind)} …`,

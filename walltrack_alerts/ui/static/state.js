@@ -18,9 +18,9 @@ export function createState() {
 
     /** @type {string | null} Id of the alert in the detail pane. */
     selected: null,
-    /** @type {any} The last answer about it. */
+    /** @type {import('./types.js').Detail | import('./types.js').GoneAlert | null} The last answer about it. */
     detail: null,
-    /** @type {any} What the pane shows: { alertId, part, keys }. */
+    /** @type {import('./types.js').ShownDetail | null} What the pane shows. */
     shown: null,
     /** @type {string | null} Id of the row that the keys act on. */
     current: null,
@@ -44,7 +44,7 @@ export function createState() {
     user: null,
     /** The name given in this page, for a panel without a login. */
     fallbackName: '',
-    /** @type {string | null} 'operator' or 'reader'; null until it is known. */
+    /** @type {import('./types.js').Role | null} null until it is known. */
     role: null,
     /** Below the root of the panel; '' where it has no login of its own. */
     logoutPath: '',
@@ -86,7 +86,7 @@ export function createState() {
       health: false,
       more: false,
       /** @type {Set<string>} Ids that changed while a further page was read. */
-      changedMeanwhile: new Set(),
+      changedWhileReading: new Set(),
       /** Requests for the detail on their way. */
       details: 0,
       detailAgain: false,

@@ -60,7 +60,88 @@ export interface Filter {
   text: string;
 }
 
-/** A row of the list, as view.row() makes it; times in ms since 1970. */
+// ---- what the parts of a panel tell each other ----
+
+export interface Events {
+  /** After each reading of the numbers. */
+  summary: Counts;
+  /** When another list is shown. */
+  list: undefined;
+  /** Alerts that begin to sound. */
+  newCritical: Calling[];
+  /** Name of the page that is shown. */
+  view: string;
+  /** When it changes who acts. */
+  identity: undefined;
+  /** Each second. */
+  tick: undefined;
+  /** The panel has left the page. */
+  closed: undefined;
+}
+
+export interface EventBus {
+  on<Name extends keyof Events>(name: Name, handler: (value: Events[Name]) => void): void;
+  emit<Name extends keyof Events>(name: Name, ...value: Events[Name] extends undefined ? [] : [Events[Name]]): void;
+}
+
+// ---- answers of the server functions; times in ms since 1970 ----
+
+/** A request that failed: the database or (`offline`) the server is away, or it refuses. */
+export interface Problem {
+  problem: string;
+  unreachable?: boolean;
+  offline?: boolean;
+}
+
+export interface Answers {
+  known: object;
+  snapshot: Snapshot;
+  read_page: AlertPage;
+  detail: Detail | GoneAlert;
+  health: { ill: Fault[] };
+  charts: ChartData;
+}
+
+export type Answer<Name extends keyof Answers> =
+  | (Answers[Name] & { problem?: undefined; unreachable?: undefined; offline?: undefined })
+  | Problem;
+
+export interface Snapshot extends AlertPage {
+  now: number;
+  counts: Counts;
+  changed: Alert[];
+  calling: Calling[];
+  callingSince: number;
+}
+
+export interface AlertPage {
+  alerts: Alert[];
+  /** Where the list goes on; null at its end. */
+  next: string | null;
+}
+
+/** The numbers of the tiles; all but `snoozed` leave the snoozed ones out. */
+export interface Counts {
+  critical: number;
+  unresolved: number;
+  waiting: number;
+  acknowledged: number;
+  snoozed: number;
+  severities: Record<string, number>;
+  nextWake: number | null;
+  /** Seconds to acknowledge, of the last 7 days. */
+  median: number | null;
+  at: number;
+}
+
+/** A failed check of alerting itself. */
+export interface Fault {
+  name: string;
+  found: string;
+  advice: string | null;
+}
+
+/** A row of the list, as view.row() makes it. */
 export interface Alert {
   id: string;
   place: [number, number, number];
@@ -82,11 +163,77 @@ export interface Alert {
   created: number;
   resolved: number | null;
   pending?: boolean;
+  gone?: undefined;
 }
+
+/** An alert that sounds, and since when: microseconds since 1970. */
+export interface Calling extends Alert {
+  calls: number;
+}
+
+/** Everything about one alert. */
+export interface Detail extends Alert {
+  text: string;
+  resolution: string;
+  hasOrder: boolean;
+  order: Order | null;
+  /** Names and texts. */
+  facts: [string, string][];
+  json: string;
+  timeline: TimelineEntry[];
+}
+
+/** An alert that was purged. */
+export interface GoneAlert {
+  id?: string;
+  gone: true;
+}
+
+/** A row of the list, with the rest once it was read. */
+export type KnownAlert = Alert & Partial<Detail>;
+
+export interface TimelineEntry {
+  kind: string;
+  actor: string;
+  at: number;
+  text: string;
+  /** End of a snooze; 0: it was ended. */
+  until: number | null;
+}
+
+/** Why an order action is refused; `final`: it will never be possible. */
+export interface Refusal {
+  code: string;
+  text: string;
+  final: boolean;
+}
+
+export interface Order {
+  status: string;
+  facts: OrderFact[];
+  transaction: string;
+  refusals: Record<OrderAction, Refusal | null>;
+  json: string;
+}
+
+export interface OrderFact {
+  label: string;
+  text: string;
+  at: number | null;
+}
+
+// ---- actions ----
+
+/** 'anonymous' has no login, or none any more. */
+export type Role = 'operator' | 'reader' | 'anonymous';
+
+export type OrderAction = 'retry' | 'cancel';
+export type BulkAction = 'acknowledge' | 'snooze' | 'resolve';
+export type ActionKind = BulkAction | OrderAction;
 
 /** An action on its way to the server. */
 export interface Action {
-  kind: string;
+  kind: ActionKind;
   ids: string[];
   actor: string;
   note?: string;
@@ -104,20 +251,111 @@ export interface Outcome {
   outcome: 'done' | 'late' | 'refused' | 'failed' | 'signed-out';
   text: string;
   alert?: Alert;
+  /** Who did it before, and when. */
   first?: { did: string; by: string; at: number };
   away?: boolean;
 }
+
+/** The answer to an event. */
+export interface EventAnswer {
+  nonce?: string;
+  outcomes?: Outcome[];
+  role?: Role;
+  user?: string;
+  order_actions?: boolean;
+  logout_path?: string;
+  live_path?: string;
+  ticket?: string;
+}
+
+/** A message of the WebSocket. */
+export interface LiveMessage {
+  state?: string;
+  since?: number;
+  why?: string;
+  counts?: Counts;
+  changed?: string[];
+}
+
+// ---- the detail on the page ----
+
+export interface ShownDetail {
+  alertId: string;
+  part: HeadParts & FactParts & ActionParts;
+  /** What was shown last, by section. */
+  keys: Record<string, string>;
+}
+
+type Named<Name extends string, Element = HTMLElement> = Record<Name, Element>;
+
+export type HeadParts = Named<
+  'chip' | 'status' | 'since' | 'token' | 'kind' | 'simulated' | 'title' | 'message' | 'ending' | 'trouble' | 'links' | 'copy'
+>;
+
+export type FactParts = Named<
+  | 'order'
+  | 'orderStatus'
+  | 'orderNote'
+  | 'orderFacts'
+  | 'orderRow'
+  | 'orderJson'
+  | 'orderButtons'
+  | 'orderWhy'
+  | 'events'
+  | 'facts'
+  | 'json'
+> &
+  Record<OrderAction, HTMLButtonElement>;
+
+export type ActionParts = Named<'said' | 'readOnly' | 'buttons' | 'actions'> &
+  Record<BulkAction, HTMLButtonElement> & { note: HTMLTextAreaElement };
+
+// ---- charts ----
 
 /** A stretch of time of a chart, or a moment (`at`). */
 export interface Bucket {
   from: number;
   to: number;
-  at: number;
+  at?: number;
   values: (number | null)[];
   count?: number;
+}
+
+/** A bucket where it is drawn, px. */
+export interface PlacedBucket extends Bucket {
   x0: number;
   x1: number;
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: the lists of the charts are read by name
-export type ChartData = { days: number; timezone: string; raised: Bucket[]; open: Bucket[] } & Record<string, any>;
+/** A token or a kind of error, and how many orders failed. */
+export interface Failures {
+  label: string;
+  aside: string;
+  more: string;
+  count: number;
+}
+
+export type PlotName = 'raised' | 'open' | 'acknowledge' | 'resolve';
+
+export interface ChartData extends Record<PlotName, Bucket[]>, Record<'tokens' | 'errors', Failures[]> {
+  days: number;
+  timezone: string;
+}
+
+/** What a chart over time shows, and how. */
+export interface Plot {
+  name: PlotName;
+  title: string;
+  series: string[];
+  /** Room for the labels of the values, px. */
+  left: number;
+  show: (value: number) => string;
+  step: (most: number) => number;
+  paint: (buckets: PlacedBucket[], y: (value: number) => number) => SVGElement[];
+  highest: (bucket: Bucket) => number;
+  hasValues: (buckets: Bucket[]) => boolean;
+  aside: (buckets: Bucket[], isDaily: boolean) => string;
+  /** Begins the sentence that stands there instead of an empty chart. */
+  none: string;
+  footer: (bucket: Bucket) => string;
+}
