@@ -63,6 +63,9 @@ class Connection:
                     self._connection = await connect_async(self._dsn)
                 cursor = await self._connection.execute(query, parameters)
                 return await cursor.fetchall()
+        except psycopg.errors.ReadOnlySqlTransaction as error:
+            await self.close()  # a new connection may reach the primary
+            raise DatabaseUnavailableError("The server is read-only: a standby, or a primary that was replaced.") from error
         except psycopg.Error as error:
             if self._connection is not None and (self._connection.broken or self._connection.closed):
                 await self.close()
