@@ -165,7 +165,8 @@ begin
   with covered as (
     select distinct a.id, a.severity, a.status, a.title, a.created_at, a.data ->> 'side' as side,
       coalesce(walltrack.one_line(a.data ->> 'token_symbol'), walltrack.one_line(a.data ->> 'token')) as token,
-      translate(left(a.data ->> 'error', 400), '123456789', '000000000') as digits, left(a.data ->> 'error', 200) as error
+      translate(left(a.data ->> 'error', 400), '123456789', '000000000') as digits, left(a.data ->> 'error', 200) as error,
+      coalesce(a.data ->> 'is_simulated' = 'true', false) as is_simulated
     from walltrack.deliveries as d
     cross join lateral (select o.* from walltrack.alerts as o where o.id = d.alert_id offset 0) as a
     where d.delivery_id = any (p_delivery_ids)
@@ -176,16 +177,19 @@ begin
   ),
   groups as (
     select
-      row_number() over (order by walltrack.severity_rank(c.severity), count(*) desc, min(c.created_at), min(c.id::text)) as place,
+      row_number() over (
+        order by c.is_simulated, walltrack.severity_rank(c.severity), count(*) desc, min(c.created_at), min(c.id::text)
+      ) as place,
       count(*) as total,
       jsonb_build_object(
-        'severity', c.severity, 'side', c.side, 'title', min(c.title), 'error', min(c.error), 'count', count(*),
+        'is_simulated', c.is_simulated, 'severity', c.severity, 'side', c.side, 'title', min(c.title), 'error', min(c.error),
+        'count', count(*),
         'acknowledged', count(*) filter (where c.status = 'acknowledged'), 'resolved', count(*) filter (where c.status = 'resolved'),
         'alerts', to_jsonb((array_agg(jsonb_build_object('id', c.id, 'token', c.token) order by c.created_at, c.id))[1:5])
       ) as said
     from covered as c
     inner join families as f on f.digits is not distinct from c.digits
-    group by c.severity, c.side, coalesce(f.family, c.title)
+    group by c.is_simulated, c.severity, c.side, coalesce(f.family, c.title)
   )
   select jsonb_build_object(
     'total', (select count(*) from covered), 'events', cardinality(p_delivery_ids),
@@ -200,7 +204,8 @@ end
 $$;
 
 comment on function walltrack.digest_of(bigint[]) is
-'What a digest says: its alerts by severity, side and kind of error, critical first, at most 10 groups with 5 alerts each, and how many more.';
+'What a digest says: its alerts by severity, side and kind of error, critical first and those of simulated orders last, at most 10 groups with '
+'5 alerts each, and how many more.';
 
 
 create or replace function walltrack.chat_claim(p_target_id bigint, p_delivery_ids bigint[])

@@ -96,7 +96,7 @@ begin
   from walltrack.message_answers as a
   where a.target_id = p_target_id and a.reference = p_reference and a.action = p_action;
   if v_answer.at is not null then
-    return query select 'used', format('%s pressed this button at %s', v_answer.actor, walltrack.clock_time(v_answer.at));
+    return query select 'used', format('%s was first at %s', v_answer.actor, walltrack.clock_time(v_answer.at));
     return;
   end if;
   if v_message.sent_at < now() - interval '1 hour' then

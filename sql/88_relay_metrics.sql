@@ -41,25 +41,34 @@ language sql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 set jit = off
 as $$
-  with answered as (
-    select
-      'walltrack_time_to_acknowledge_seconds' as name, a.severity, extract(epoch from a.acknowledged_at - a.created_at)::float8 as seconds
-    from walltrack.alerts_since(now() - interval '24 hours') as a
-    where a.acknowledged_at > now() - interval '24 hours'
+  with recent as (
+    select a.severity, a.created_at, a.acknowledged_at, a.resolved_at
+    from walltrack.alerts as a
+    where a.resolved_at is not null and a.resolved_at > now() - interval '24 hours'
+      and not (a.resolved_by = 'system' and starts_with(a.resolution, 'Duplicate of '))
     union all
+    select a.severity, a.created_at, a.acknowledged_at, null
+    from walltrack.alerts as a
+    where walltrack.is_open(a.status) and a.acknowledged_at is not null
+  ),
+  measured as (
     select
-      'walltrack_time_to_resolve_seconds', a.severity, extract(epoch from a.resolved_at - a.created_at)::float8
-    from walltrack.alerts_since(now() - interval '24 hours') as a
-    where a.resolved_at is not null
+      m.name, r.severity,
+      percentile_cont(array[0.5, 0.95]) within group (order by greatest(extract(epoch from m.ended_at - r.created_at), 0)::float8) as seconds
+    from recent as r
+    cross join lateral (values
+      ('walltrack_time_to_acknowledge_seconds', r.acknowledged_at),
+      ('walltrack_time_to_resolve_seconds', r.resolved_at)
+    ) as m (name, ended_at)
+    where m.ended_at > now() - interval '24 hours'
+    group by m.name, r.severity
   )
-  select
-    a.name, jsonb_build_object('severity', a.severity, 'percentile', (p.part * 100)::int::text),
-    percentile_cont(p.part) within group (order by greatest(a.seconds, 0))
-  from answered as a
-  cross join unnest(array[0.5, 0.95]::float8[]) as p (part)
-  group by a.name, a.severity, p.part
+  select m.name, jsonb_build_object('severity', m.severity, 'percentile', p.percentile), p.seconds
+  from measured as m
+  cross join unnest(array['50', '95'], m.seconds) as p (percentile, seconds)
 $$;
 
 comment on function walltrack.metrics_of_response() is
@@ -97,13 +106,29 @@ as $$
   from walltrack.notification_targets as t
   left join unfinished as u on u.target_id = t.target_id
   group by t.name
-  union all
+$$;
+
+comment on function walltrack.metrics_of_deliveries() is
+'Unfinished deliveries of each target by state, and how long the oldest has been due.';
+
+
+create or replace function walltrack.metrics_of_delivery_lag() returns table (name text, labels jsonb, value float8)
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
   select
-    'walltrack_delivery_lag_seconds', jsonb_build_object('target', t.name, 'percentile', (p.part * 100)::int::text),
-    percentile_cont(p.part) within group (order by greatest(l.seconds, 0))
+    'walltrack_delivery_lag_seconds', jsonb_build_object('target', t.name, 'percentile', p.percentile), p.seconds
   from walltrack.notification_targets as t
   cross join lateral (
-    select extract(epoch from f.finished_at - e.at)::float8 as seconds
+    select
+      percentile_cont(array[0.5, 0.95, 0.99])
+      within group (order by greatest(extract(epoch from f.finished_at - e.at), 0)::float8) as seconds
     from (
       select d.event_id, d.finished_at
       from walltrack.finished_deliveries as d
@@ -113,13 +138,12 @@ as $$
     ) as f
     inner join walltrack.alert_events as e on e.event_id = f.event_id
   ) as l
-  cross join unnest(array[0.5, 0.95, 0.99]::float8[]) as p (part)
-  group by t.name, p.part
+  cross join unnest(array['50', '95', '99'], l.seconds) as p (percentile, seconds)
+  where p.seconds is not null
 $$;
 
-comment on function walltrack.metrics_of_deliveries() is
-'Unfinished deliveries of each target by state, how long the oldest has been due, and the time from event to delivery of the newest '
-'1,000 within the last hour.';
+comment on function walltrack.metrics_of_delivery_lag() is
+'The time from event to delivery of the newest 1,000 deliveries of each target within the last hour.';
 
 
 create or replace function walltrack.metrics_of_stream() returns table (name text, labels jsonb, value float8)
@@ -167,6 +191,8 @@ as $$
   select m.* from walltrack.metrics_of_response() as m
   union all
   select m.* from walltrack.metrics_of_deliveries() as m
+  union all
+  select m.* from walltrack.metrics_of_delivery_lag() as m
   union all
   select m.* from walltrack.metrics_of_stream() as m
   union all

@@ -70,21 +70,16 @@ as $$
   union
   -- What a cursor has read: see read_events(). After a restore the relay reads from some minutes before the last read again.
   select e.alert_id
-  from (
-    select
-      t.starts_at, t.read_at - interval '10 minutes' as rereads_at,
-      starts_with(coalesce(t.cursor, walltrack.cursor_origin()), walltrack.cursor_origin()) as is_of_this_database,
-      c.seen, c.seen_id
-    from walltrack.notification_targets as t
+  from walltrack.alert_events as e
+  where e.alert_id = any (p_alert_ids) and exists (
+    select from walltrack.notification_targets as t
     cross join lateral walltrack.parse_event_cursor(t.cursor) as c
-    where t.disabled_at is null
-  ) as r
-  inner join walltrack.alert_events as e on e.at >= r.starts_at
-  where e.alert_id = any (p_alert_ids)
-    and case
-      when not r.is_of_this_database then e.at >= r.rereads_at
-      else e.event_id > r.seen_id or (e.cluster_id = walltrack.cluster_id() and not pg_visible_in_snapshot(e.xid, r.seen))
-    end
+    where t.disabled_at is null and e.at >= t.starts_at
+      and case
+        when starts_with(t.cursor, walltrack.cursor_origin()) is false then e.at >= t.read_at - interval '10 minutes'
+        else e.event_id > c.seen_id or (e.cluster_id = walltrack.cluster_id() and not pg_visible_in_snapshot(e.xid, c.seen))
+      end
+  )
 $$;
 
 comment on function walltrack.undelivered_alerts(uuid[]) is

@@ -62,11 +62,11 @@ set search_path = pg_catalog, pg_temp
 as $$
   select
     t.name, count(*), min(d.created_at),
-    (array_agg(d.last_status order by d.attempts desc, d.delivery_id))[1],
-    (array_agg(d.last_answer order by d.attempts desc, d.delivery_id))[1]
+    (array_agg(d.last_status order by d.tried_at desc))[1],
+    (array_agg(d.last_answer order by d.tried_at desc))[1]
   from walltrack.notification_targets as t
   inner join walltrack.deliveries as d on d.target_id = t.target_id
-  where t.disabled_at is null and d.state in ('pending', 'sending') and num_nonnulls(d.last_status, d.last_answer) > 0
+  where t.disabled_at is null and d.state in ('pending', 'sending') and d.tried_at is not null
     and d.created_at < clock_timestamp() - interval '10 minutes'
     and not exists (
       select from walltrack.finished_deliveries as f
@@ -76,8 +76,7 @@ as $$
 $$;
 
 comment on function walltrack.failing_targets() is
-'Enabled targets at which attempts have failed, and none has succeeded, for 10 minutes; with the answer to the delivery that was tried '
-'most often.';
+'Enabled targets at which attempts have failed, and none has succeeded, for 10 minutes; with the answer to the last attempt.';
 
 
 create or replace function walltrack.health_of_targets(p_reader regrole)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,96 +11,10 @@ import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.types.json import Jsonb
 
-from tests.relay.bot_server import BOT_ID, CHAT, TOKEN, BotServer, Refused, bot_server
-from tests.support.bot import Bot
-from walltrack_alerts import Alert
+from tests.relay.bot_server import BOT_ID, TOKEN, Refused
+from tests.relay.desk import ADA, BOB, STRANGER, Desk, until
 from walltrack_alerts.relay import button_polling, queries
-from walltrack_alerts.relay.button_polling import ButtonPoller
-from walltrack_alerts.relay.channels import Context, attempt
-from walltrack_alerts.relay.http import HttpClient
-from walltrack_alerts.relay.log import Log
-from walltrack_alerts.relay.queries import Connection, Report
-
-ADA, BOB, STRANGER = 7, 8, 666
-
-
-class Desk:
-    """A chat with the message of one failed order, and the relays that serve it."""
-
-    def __init__(self, database_url: str, bot: Bot, server: BotServer, http: HttpClient) -> None:
-        self.database_url = database_url
-        self.bot = bot
-        self.server = server
-        self.context = Context(http, {"TG_TOKEN": TOKEN})
-        self.lines: list[str] = []
-        self.order = uuid.UUID(int=0)
-
-    def add_target(self, name: str = "desk", **config: Any) -> None:
-        settings = {
-            "chat": CHAT,
-            "token": "${TG_TOKEN}",
-            "api_url": self.server.url,
-            "allow": {str(ADA): "ada", str(BOB): "bob"},
-        } | config
-        filters = Jsonb({"min_gap": "100 ms", "digest_every": "100 ms"})
-        self.bot.execute("select walltrack.add_target(%s, 'telegram', %s, %s)", (name, Jsonb(settings), filters))
-
-    async def deliver(self) -> None:
-        """What a relay does until nothing is due."""
-        connection = Connection(self.database_url)
-        while True:
-            targets = await queries.enabled_targets(connection)
-            await queries.fan_out_events(connection, 100)
-            claims = await queries.claim_deliveries(
-                connection, "sender", dict.fromkeys(targets, 9), timedelta(minutes=1), 9, targets
-            )
-            for claim in claims:
-                result = await attempt(claim, self.context)
-                await queries.finish_deliveries(connection, "sender", [Report(claim, result)])
-            if not self.query("select count(*) from walltrack.deliveries"):
-                break
-            await asyncio.sleep(0.02)  # min_gap
-        await connection.close()
-
-    async def raise_alert(self) -> int:
-        """An order fails; the id of its message."""
-        self.order = self.bot.create()
-        self.bot.exhaust(self.order)
-        await self.deliver()
-        return max(number for _, number in self.server.messages)
-
-    @asynccontextmanager
-    async def polling(self, relay: str = "relay") -> AsyncIterator[None]:
-        log = Log(write=self.lines.append)
-        task = asyncio.create_task(ButtonPoller(self.database_url, relay, self.context, log).run())
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-    async def answer(self, press: str) -> str:
-        """What the user is told about a press."""
-        await until(lambda: press in self.server.answered)
-        return str(self.server.answered[press]["text"])
-
-    @property
-    def alert(self) -> Alert:
-        return self.bot.alert(self.order)
-
-    def query(self, query: str, *parameters: Any) -> Any:
-        row = self.bot.execute(query, parameters).fetchone()
-        assert row is not None
-        return row[0]
-
-
-async def until(is_true: Callable[[], object]) -> None:
-    """Wait for something that happens soon."""
-    async with asyncio.timeout(30):
-        while not is_true():
-            await asyncio.sleep(0.01)
 
 
 def calls_of(monkeypatch: pytest.MonkeyPatch, name: str) -> list[tuple[Any, ...]]:
@@ -116,18 +28,6 @@ def calls_of(monkeypatch: pytest.MonkeyPatch, name: str) -> list[tuple[Any, ...]
 
     monkeypatch.setattr(queries, name, call)
     return calls
-
-
-@pytest.fixture
-async def desk(database_url: str, bot: Bot, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
-    monkeypatch.setattr(button_polling, "_RELOAD", 0.05)
-    monkeypatch.setattr(button_polling, "_STANDBY", 0.05)
-    monkeypatch.setattr(button_polling, "_RETRY", 0.05)
-    monkeypatch.setattr(button_polling, "_BACKOFF", (0.05,))
-    async with bot_server() as server, HttpClient() as http:
-        served = Desk(database_url, bot, server, http)
-        served.add_target()
-        yield served
 
 
 async def test_acknowledging_uses_the_name_of_the_operator(desk: Desk) -> None:
@@ -190,7 +90,28 @@ async def test_another_reason_is_written_as_a_reply(desk: Desk) -> None:
         desk.server.write("no reply")
         desk.server.write("  moved the\nposition  ", user=BOB, reply_to=question)
         await until(lambda: not desk.alert.is_open and not desk.server.buttons(message))
+        await until(lambda: len(desk.server.messages) == 3)  # the alert, the question, what came of it; nothing for the stranger
     assert (desk.alert.resolved_by, desk.alert.resolution) == ("bob", "moved the position")
+
+
+async def test_a_press_may_come_before_its_message_is_recorded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = calls_of(monkeypatch, "answer_message")
+    message = await desk.raise_alert()
+    desk.bot.execute("update walltrack.sent_messages set reference = 'x' || reference")
+    async with desk.polling():
+        press = desk.server.press(message, "Acknowledge")
+        await until(lambda: len(tries) > 1)
+        desk.bot.execute("update walltrack.sent_messages set reference = substr(reference, 2)")
+        await desk.answer(press)
+    assert desk.alert.acknowledged_by == "ada"
+
+
+async def test_a_press_on_an_unknown_message_is_answered(desk: Desk) -> None:
+    message = await desk.raise_alert()
+    desk.bot.execute("delete from walltrack.sent_messages")
+    async with desk.polling():
+        assert await desk.answer(desk.server.press(message, "Acknowledge"))
+    assert desk.alert.is_active
 
 
 async def test_a_stranger_learns_and_changes_nothing(desk: Desk) -> None:
@@ -233,6 +154,18 @@ async def test_presses_wait_for_a_relay_and_are_confirmed_at_its_stop(desk: Desk
     async with desk.polling():
         await until(lambda: len(desk.server.called("getUpdates")) > 2)
     assert len(desk.server.called("answerCallbackQuery")) == 1
+
+
+async def test_a_relay_that_stops_confirms_what_it_has_handled(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(button_polling, "_BACKOFF", (60,))
+    message = await desk.raise_alert()
+    async with desk.polling():
+        await until(lambda: desk.server.called("getUpdates"))
+        desk.server.faults["getUpdates"] += [Refused(500, "Internal Server Error")]
+        await desk.answer(desk.server.press(message, "Acknowledge"))
+        await until(lambda: desk.lines)
+        assert desk.server.unconfirmed == 1
+    assert desk.server.unconfirmed == 0
 
 
 async def test_one_relay_polls_and_another_takes_over(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

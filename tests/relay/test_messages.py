@@ -160,6 +160,13 @@ def test_a_digest_counts_and_groups_critical_first() -> None:
     assert parse_html(shown.html).links == [PANEL]
 
 
+def test_a_digest_tells_simulated_orders_from_others() -> None:
+    shown = digest_message(digest(group(count=2), group(count=3, is_simulated=True)), PANEL, NOW)
+    assert shown.title == "\U0001f534 5 alerts: 5 CRITICAL (3 simulated)"
+    assert "\nSIMULATED \U0001f534 3 \u00d7 CRITICAL sell" in shown.text
+    assert digest_message(digest(group(count=3, is_simulated=True)), PANEL, NOW).title.startswith("SIMULATED ")
+
+
 def test_a_digest_of_settled_alerts_is_silent() -> None:
     assert digest_message(digest(group(count=5, resolved=3, acknowledged=2)), PANEL, NOW).is_silent
 

@@ -27,6 +27,7 @@ from walltrack_alerts import Alert
 from walltrack_alerts.errors import DatabaseUnavailableError
 from walltrack_alerts.relay.duties import metrics_reader
 from walltrack_alerts.relay.metrics import DATABASE_METRICS, RelayMetrics, Sample, served
+from walltrack_alerts.relay.settings import RelaySettings
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PROMTOOL = shutil.which("promtool")
@@ -381,3 +382,11 @@ tests:
         alertname: WallTrackDeadLetters
         exp_alerts: []
 """
+
+
+def test_the_page_on_operation_names_every_metric_and_variable() -> None:
+    page = (EXAMPLES.parent / "docs" / "operations.md").read_text()
+    named = set(re.findall(r"`(walltrack_[a-z_]+)`", page))
+    assert {name for name in exported() if name.startswith("walltrack_") and not name.endswith("_created")} <= named
+    variables = set(re.findall(r"`WALLTRACK_([A-Z_]+)`", page))
+    assert {name.upper() for name in RelaySettings.model_fields} - {"DATA_DIR"} <= variables

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 from walltrack_alerts.errors import AlertsError, DatabaseBusyError, DatabaseUnavailableError
@@ -26,6 +27,7 @@ _UPDATES = 20  # at most per call
 _LONGEST_ANSWER = 4_000_000  # bytes; an update repeats its message with all entities
 _PATIENCE = 12.0  # seconds in which an answer is tried while its user waits
 _RETRY = 0.5  # seconds between two of these attempts
+_UNKNOWN = 8  # attempts: a user can press a button before the relay has recorded that the message was sent
 _BACKOFF = (1, 2, 5, 15, 30, 60)  # seconds between calls that fail
 _CONFLICT = 409
 
@@ -180,16 +182,19 @@ class _Database:
             return await queries.take_duty(self._watching, duty, self._relay, _DUTY)
 
     async def answer(self, target_id: int, reference: str, action: str, user: str, detail: str | None) -> tuple[str, str]:
-        """answer_message(), again and again while the database is away (AlertsError)."""
+        """answer_message(), again while the database is away or does not know the message yet (AlertsError)."""
         try:
             async with asyncio.timeout(_PATIENCE):
-                while True:
+                for attempt in count(1):
                     with suppress(DatabaseUnavailableError, DatabaseBusyError):
                         async with self._answers:
-                            return await queries.answer_message(self._answering, target_id, reference, action, user, detail)
+                            answer = await queries.answer_message(self._answering, target_id, reference, action, user, detail)
+                        if answer[0] != "unknown" or attempt >= _UNKNOWN:
+                            return answer
                     await asyncio.sleep(_RETRY)
         except TimeoutError:
-            raise DatabaseUnavailableError("The database does not answer.") from None
+            pass
+        raise DatabaseUnavailableError("The database does not answer.")
 
     async def close(self) -> None:
         await self._watching.close()

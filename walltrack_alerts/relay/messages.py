@@ -71,7 +71,10 @@ def digest_message(digest: Json, panel_url: str | None, now: datetime) -> Messag
         counts[_severity(group)] = counts.get(_severity(group), 0) + int(group["count"])
     worst = next((severity for severity, count in counts.items() if count), "info")
     listed = ", ".join(f"{count} {severity.upper()}" for severity, count in counts.items() if count)
-    head = [_span(MARKS.get(worst, "")), _span(f"{total} alerts:" if listed else f"{total} alerts", Look.STRONG), _span(listed)]
+    simulated = sum(int(group["count"]) for group in groups if _is_simulated(group))
+    listed += f" ({simulated} simulated)" if 0 < simulated < total else ""
+    head = [_span(word) for word in ["SIMULATED"] if 0 < total == simulated]
+    head += [_span(MARKS.get(worst, "")), _span(f"{total} alerts:" if listed else f"{total} alerts", Look.STRONG), _span(listed)]
     body = [line for group in shown for line in _group(group)]
     rest = total - sum(int(group["count"]) for group in shown)
     body += [(Span(f"{rest} more with other errors"),)] if rest > 0 else []
@@ -217,7 +220,8 @@ def _names(facts: Json) -> Iterator[Line]:
 def _group(group: Json) -> Iterator[Line]:
     """Two lines: how many of what and why, and which tokens."""
     severity, count = _severity(group), int(group["count"])
-    words = [_span(MARKS.get(severity, "")), _span(f"{count} \u00d7 {severity.upper()}", Look.STRONG)]
+    words = [_span(word) for word in ["SIMULATED"] if _is_simulated(group)]
+    words += [_span(MARKS.get(severity, "")), _span(f"{count} \u00d7 {severity.upper()}", Look.STRONG)]
     words += [foreign(group.get("side") or "", 12), foreign(group.get("error") or group.get("title") or "", _GROUP_ERROR)]
     yield _joined(words)
     tokens = [_token(alert.get("token") or str(alert.get("id"))[:8]) for alert in (group.get("alerts") or [])[:5]]

@@ -132,9 +132,9 @@ async def answer_message(
     connection: Connection, target_id: int, reference: str, action: str, user: str, detail: str | None
 ) -> tuple[str, str]:
     """Do what a user of a chat answered to a message; the outcome, and what the user is told."""
-    query: LiteralString = "select outcome, text from walltrack.answer_message(%s, %s, %s, %s, %s)"
-    ((outcome, text),) = await connection.call(query, (target_id, reference, action, user, detail))
-    return outcome, text
+    query: LiteralString = "select outcome, said from walltrack.answer_message(%s, %s, %s, %s, %s)"
+    [(outcome, said)] = await connection.call(query, (target_id, reference, action, user, detail))
+    return outcome, said
 
 
 async def relay_stopped(connection: Connection, relay: str) -> None:
