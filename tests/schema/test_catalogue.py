@@ -107,7 +107,7 @@ def test_functions_fit_on_a_screen_unless_they_say_why(db: psycopg.Connection) -
 def test_python_functions_fit_on_a_screen() -> None:
     modules = [(path, ast.parse(path.read_text(encoding="utf-8"))) for path in FOLDER.glob("walltrack_alerts/**/*.py")]
     lengths = {
-        f"{path.stem}.{node.name}": (node.end_lineno or 0) - node.lineno + 1
+        f"{path.stem}.{node.name}": (node.end_lineno or 0) - node.body[0].lineno + 1  # without the options of a command
         for path, tree in modules
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
