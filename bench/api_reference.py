@@ -21,7 +21,8 @@ PAGE = ROOT / "docs" / "api.md"
 
 ACCESS = ("reader", "operator", "raiser", "relay")
 OWNER = {
-    "enable_row_security", "grant_access", "purge_alerts", "reconcile_orders", "revoke_access", "unwatch_orders", "watch_orders",
+    "add_target", "disable_target", "enable_row_security", "enable_target", "grant_access", "purge_alerts", "reconcile_orders",
+    "remove_target", "revoke_access", "unwatch_orders", "watch_orders",
 }  # fmt: skip
 """What the owner of alerting calls. Its other functions are parts of these and of the triggers."""
 
