@@ -11,7 +11,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
   select k.functions || array[
-    'silence_of', 'format_utc', 'severity_rank', 'is_open', 'is_awake', 'is_ringing', 'clip', 'cluster_id', 'readable_snapshot', 'unused_xid', 'cursor_origin',
+    'silence_of', 'format_utc', 'unread_events_of', 'severity_rank', 'is_open', 'is_awake', 'is_ringing', 'clip', 'cluster_id', 'readable_snapshot', 'unused_xid', 'cursor_origin',
     'parse_event_cursor', 'check_event_cursor', 'late_events', 'event_cursor', 'read_events',
     'trim_to_null', 'order_dedupe_key', 'find_named_alerts', 'text_condition', 'alert_condition', 'list_place', 'parse_list_place',
     'open_page_query', 'resolved_page_query', 'list_alerts', 'changed_alerts',
@@ -124,9 +124,9 @@ as $$
         'tg_alert_events__protect_commit', 'tg_alerts__append_delete_event', 'tg_alerts__check_lifecycle',
         'tg_alerts__delete_events', 'tg_ddl__follow', 'tg_ddl__forget', 'tg_ddl__warn', 'tg_order_actions__append_only',
         'tg_watched__truncated', 'trigger_search_path', 'trim_to_null', 'type_name', 'types_unchanged_expression',
-        'unchanged_expression', 'undelivered_alerts', 'unread_events', 'unread_tables', 'unreadable_facts',
-        'unused_xid', 'unwatch_orders', 'unwatched_successors', 'waiting_reason', 'waiting_totals', 'wanted_events',
-        'was_told', 'watch_orders', 'watched_root', 'write_guard', 'write_order_status', 'yield_heads'
+        'unchanged_expression', 'undelivered_alerts', 'unread_events', 'unread_events_of', 'unread_tables',
+        'unreadable_facts', 'unused_xid', 'unwatch_orders', 'unwatched_successors', 'waiting_reason', 'waiting_totals',
+        'wanted_events', 'was_told', 'watch_orders', 'watched_root', 'write_guard', 'write_order_status', 'yield_heads'
       )
       or p.prosrc like '%walltrack.sync_order(%'
     )

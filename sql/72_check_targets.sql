@@ -2,7 +2,7 @@
 
 create or replace function walltrack.refuse_target(p_message text, p_hint text default null) returns void
 language plpgsql
-stable
+volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
@@ -279,6 +279,7 @@ begin
   return v_interval;
 exception when data_exception then
   perform walltrack.refuse_target(format('%s must be an interval from 100 milliseconds to 1 day', p_key), 'For example 30 seconds.');
+  return null;
 end
 $$;
 
@@ -310,6 +311,7 @@ begin
   return p_target;
 exception when datetime_field_overflow or invalid_datetime_format then
   perform walltrack.refuse_target('quiet hours need two different times', 'For example from 22:00 until 07:30.');
+  return null;
 end
 $$;
 

@@ -11,7 +11,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_seconds float8 := (array[5, 30, 120, 600, 1800, 3600, 7200, 14400])[greatest(p_attempts, 1)];
+  v_seconds float8 := (array[5, 30, 120, 600, 1800, 3600, 7200, 14400]::float8[])[greatest(p_attempts, 1)];
 begin
   -- Jitter, so that what failed together is not tried again together.
   return make_interval(secs => v_seconds * (0.8 + 0.4 * random()));
@@ -213,7 +213,7 @@ as $$
 declare
   v_found bigint[];
   v_ids bigint[];
-  v_claimed bigint[] := '{}';
+  v_claimed bigint[] := array[]::bigint[];
 begin
   -- Silences and answered escalations may leave nothing of a batch: then the next one.
   for v_round in 1 .. 20 loop
