@@ -151,24 +151,38 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
+-- A lease ends as a whole: of two relays that each ended a part of it, neither would see that the queue needs a new head.
 declare
+  v_leases bigint[] := array(
+    select d.lease
+    from walltrack.deliveries as d
+    where d.lease_until > '-infinity' and d.lease_until <= clock_timestamp()
+    order by d.lease_until
+    limit p_limit
+  );
   v_ids bigint[];
   v_targets bigint[];
   v_alerts uuid[];
 begin
-  select array_agg(x.delivery_id), array_agg(x.target_id), array_agg(x.alert_id)
-  into v_ids, v_targets, v_alerts
-  from (
-    select d.delivery_id, d.target_id, d.alert_id
-    from walltrack.deliveries as d
-    where d.lease_until > '-infinity' and d.lease_until <= clock_timestamp()
-    order by d.lease_until, d.delivery_id
-    limit p_limit
-    for update skip locked
-  ) as x;
-  if v_ids is null then
+  if v_leases = '{}' then
     return;
   end if;
+  v_ids := array(
+    select d.delivery_id
+    from walltrack.deliveries as d
+    where d.lease = any (v_leases) and d.lease > 0
+    order by d.delivery_id
+    for update skip locked
+  );
+  v_leases := array(
+    select distinct d.lease
+    from walltrack.deliveries as d
+    where d.lease = any (v_leases) and d.lease > 0 and d.delivery_id <> all (v_ids)
+  );
+  select array_agg(d.delivery_id), array_agg(d.target_id), array_agg(d.alert_id)
+  into v_ids, v_targets, v_alerts
+  from walltrack.deliveries as d
+  where d.delivery_id = any (v_ids) and d.lease <> all (v_leases);
   -- What kills each relay that sends it ends as a dead letter, too.
   update walltrack.deliveries as d
   set state = case when walltrack.retry_delay(d.attempts) is null then 'dead' else 'waiting' end,
@@ -181,7 +195,7 @@ end
 $$;
 
 comment on function walltrack.end_expired_leases(int) is
-'Returns deliveries to their queues whose relay has not finished them in time, at most p_limit.';
+'Returns deliveries to their queues whose relay has not finished them in time; at most p_limit of them are looked at.';
 
 
 create or replace function walltrack.claim_each(

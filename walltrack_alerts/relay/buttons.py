@@ -29,7 +29,7 @@ _SETTLED = {"used", "unchanged", "done"}
 
 Answer = Callable[[int, str, str, str, str | None], Awaitable[tuple[str, str]]]
 """Stores an answer, of target, message, action, user and reason. Returns the outcome (done, unchanged, refused, expired, used,
-unknown, failed) and what the user is told."""
+unknown, failed) and the text for the user."""
 
 
 def first_buttons(target_id: int) -> Buttons:
@@ -98,7 +98,7 @@ class Bot:
         await self._try("sendMessage", {"chat_id": message["chat"]["id"], "text": text, "reply_parameters": reply})
 
     async def _answer(self, target: Target, message: Json, action: str, user: str, detail: str | None) -> str:
-        """Do what a button says; what the user is told."""
+        """Do what a button says; the text for the user."""
         reference = str(message["message_id"])
         outcome, text = await self._store(target.target_id, reference, action, user, detail)
         if outcome == "expired" or (outcome in _SETTLED and action != "snooze"):

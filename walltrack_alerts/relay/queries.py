@@ -134,7 +134,7 @@ async def finish_deliveries(connection: Connection, relay: str, reports: Iterabl
 async def answer_message(
     connection: Connection, target_id: int, reference: str, action: str, user: str, detail: str | None
 ) -> tuple[str, str]:
-    """Do what a user of a chat answered to a message; the outcome, and what the user is told."""
+    """Do what a user of a chat answered to a message; the outcome, and the text for the user."""
     query: LiteralString = "select outcome, said from walltrack.answer_message(%s, %s, %s, %s, %s)"
     [(outcome, said)] = await connection.call(query, (target_id, reference, action, user, detail))
     return outcome, said
