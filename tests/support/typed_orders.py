@@ -43,7 +43,9 @@ def assert_all_paths_agree(bot: Bot) -> None:
         "from walltrack.watched_tables as w, walltrack.alerts as a where w.table_name = 'public.trades'"
     ).fetchall() == [(None,)]
     assert reconcile(bot) == (0, 0)
-    assert bot.execute("select walltrack.order_of_alert(%s) ->> 'status'", (alert.id,)).fetchone() == ("failed",)
+    assert bot.execute(
+        "select o ->> 'order_id' = %s, o ->> 'status' from walltrack.order_of_alert(%s) as o", (alert.data["order_id"], alert.id)
+    ).fetchone() == (True, "failed")
     bot.execute(NESTED.format(name="a_touch"))
     bot.execute("update public.trades set attempt_count = 4")
     (repeated,) = bot.alerts()
