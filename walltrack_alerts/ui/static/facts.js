@@ -1,5 +1,6 @@
 // The parts of the detail: the order now, the timeline, the facts, the context.
 
+import { describeDelivery } from './deliveries.js';
 import { add, disable, label, make, setText } from './dom.js';
 import { capital, clock, localizeTimes } from './format.js';
 
@@ -169,8 +170,9 @@ export function createFacts(panel) {
   function newEntry(entry) {
     const item = make('li');
     item.dataset.kind = entry.kind;
-    const what = nameOf(entry);
-    add(item, add(make('span'), make('b', '', what), ' by ', make('span', 'wta-actor', entry.actor)));
+    const delivery = describeDelivery(entry);
+    const [what, by, ending] = delivery ? [delivery[0], ' to ', delivery[1]] : [nameOf(entry), ' by ', ''];
+    add(item, add(make('span'), make('b', '', what), by, make('span', 'wta-actor', entry.actor), ending));
     add(item, add(make('time', 'wta-muted', `${clock(entry.at)} · `), age(entry.at, ' ago')));
     if (entry.text) item.append(make('small', '', entry.text));
     return item;

@@ -40,6 +40,7 @@ export function createLayout(panel) {
       ),
     ),
     panel.frame.pages.charts,
+    panel.frame.pages.targets,
     panel.frame.toast,
   );
 
