@@ -69,7 +69,9 @@ def test_dead_letters_are_replayed_and_dropped(serve: Serve, open_page: OpenPage
     page.locator(f"#alerts-panel-drop-{second}").click()
     confirm(page, "drop")
     page.locator("[data-dead='1']").wait_for()
-    rows = db.execute("select delivery_id, state from walltrack.deliveries where delivery_id = any(%s)", ([first, second, third],))
+    rows = db.execute(
+        "select delivery_id, state from walltrack.deliveries where delivery_id = any(%s)", ([first, second, third],)
+    )
     assert dict(rows.fetchall()) == {first: "pending", third: "dead"}
     rows = db.execute("select finished_by from walltrack.finished_deliveries where delivery_id = %s", (second,))
     assert rows.fetchall() == [("ada",)]
@@ -107,9 +109,9 @@ def test_a_reader_sees_dead_letters_without_buttons(
     panel = launch_panel(database_url, port=0, block=False, access=PasswordAccess(users))
     try:
         page = open_page(panel.url, live=False)
-        page.locator("input[name=name]").fill("bob")
-        page.locator("input[name=password]").fill("battery staple")
-        page.keyboard.press("Enter")
+        page.get_by_label("name").fill("bob")
+        page.get_by_label("password").fill("battery staple")
+        page.get_by_role("button", name="Log in").click()
         page.locator("[data-role=reader]").wait_for()
         show(page, 2, 2)
         expect(page.locator("[data-delivery]")).to_have_count(2)

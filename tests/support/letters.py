@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 from psycopg.types.json import Jsonb
 
-SECRETS = ("hidden-path", "HOOK_KEY", "WT_SECRET", "TG_TOKEN", "-100777")
+SECRETS = ("hidden-path", "HOOK_KEY", "WT_SECRET", "TG_TOKEN")
 """Parts of the settings of these targets, which no reader may see."""
 
 

@@ -75,6 +75,9 @@ class Delivery(_Row):
     alert_id: UUID
     severity: AlertSeverity | None = None
     title: str | None = None
+    token: str | None = None
+    """The symbol of the alert's token, else its address."""
+
     state: str
     attempts: int
     due_at: UtcTime
@@ -214,8 +217,9 @@ async def remove_target(service: AlertService, name: str) -> None:
 async def undelivered(service: AlertService, *, dead: bool, target: str | None, limit: int | None) -> list[Delivery]:
     """What has not arrived, oldest first; `dead` leaves only what the relay no longer tries (UnknownTargetError)."""
     rows = await service.rows(
-        "select * from walltrack.undelivered where (state = 'dead' or not :dead) "
-        "and (cast(:target as text) is null or target = lower(btrim(:target))) order by delivery_id limit :limit",
+        "select u.*, coalesce(nullif(a.data ->> 'token_symbol', ''), a.data ->> 'token') as token "
+        "from walltrack.undelivered as u left join walltrack.alerts as a on a.id = u.alert_id where (u.state = 'dead' or not :dead) "
+        "and (cast(:target as text) is null or u.target = lower(btrim(:target))) order by u.delivery_id limit :limit",
         dead=dead,
         target=target,
         limit=limit,

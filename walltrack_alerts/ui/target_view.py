@@ -57,7 +57,7 @@ def _dead(delivery: Delivery) -> view.Json:
         "target": delivery.target,
         "alert": str(delivery.alert_id),
         "severity": "" if delivery.severity is None else delivery.severity.value,
-        "title": _line(delivery.title, 300),
+        "title": ": ".join(filter(None, (sanitize.short(_line(delivery.token, 60)), _line(delivery.title, 300)))),
         "event": delivery.kind or "",
         "attempts": delivery.attempts,
         "tried": _ms(delivery.tried_at),

@@ -185,9 +185,9 @@ export function createTargets(panel) {
 
   function showRelays() {
     if (!view.data) return;
-    targets.aside.dataset.relays = String(view.data.relays);
-    const advice = view.data.relays ? '' : ' Start one: walltrack-alerts relay';
-    setText(targets.aside, describeRelays(view.data, serverNow()) + advice);
+    const { relays, targets: all } = view.data;
+    targets.aside.dataset.missing = String(!relays && all.some((each) => each.enabled));
+    setText(targets.aside, describeRelays(view.data, serverNow()) + (relays ? '' : ' Start one: walltrack-alerts relay'));
   }
 
   function showButtons() {
