@@ -218,8 +218,8 @@ async def undelivered(service: AlertService, *, dead: bool, target: str | None, 
     """What has not arrived, oldest first; `dead` leaves only what the relay no longer tries (UnknownTargetError)."""
     rows = await service.rows(
         "select u.*, coalesce(nullif(a.data ->> 'token_symbol', ''), a.data ->> 'token') as token "
-        "from walltrack.undelivered as u left join walltrack.alerts as a on a.id = u.alert_id where (u.state = 'dead' or not :dead) "
-        "and (cast(:target as text) is null or u.target = lower(btrim(:target))) order by u.delivery_id limit :limit",
+        "from walltrack.undelivered as u left join walltrack.alerts as a on a.id = u.alert_id "
+        "where (u.state = 'dead' or not :dead) and (cast(:target as text) is null or u.target = lower(btrim(:target))) order by u.delivery_id limit :limit",
         dead=dead,
         target=target,
         limit=limit,
