@@ -219,7 +219,8 @@ async def undelivered(service: AlertService, *, dead: bool, target: str | None, 
     rows = await service.rows(
         "select u.*, coalesce(nullif(a.data ->> 'token_symbol', ''), a.data ->> 'token') as token "
         "from walltrack.undelivered as u left join walltrack.alerts as a on a.id = u.alert_id "
-        "where (u.state = 'dead' or not :dead) and (cast(:target as text) is null or u.target = lower(btrim(:target))) order by u.delivery_id limit :limit",
+        "where (u.state = 'dead' or not :dead) and (cast(:target as text) is null or u.target = lower(btrim(:target))) "
+        "order by u.delivery_id limit :limit",
         dead=dead,
         target=target,
         limit=limit,
