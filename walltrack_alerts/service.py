@@ -219,10 +219,12 @@ class AlertService:
         return Summary(**rows[0], by_severity={severity: rows[0][severity.value] for severity in AlertSeverity})
 
     async def get_calling(self, limit: int = 100) -> list[Alert]:
-        """Critical alerts that are active and not snoozed, which sound in the panel; the newest cause comes first."""
+        """Critical alerts that sound in the panel: active, not snoozed, not silenced; the newest cause comes first."""
         rows, _ = await self._fetch(
-            "select * from walltrack.open_alerts where walltrack.is_ringing(severity, status, snoozed_until) "
-            "order by greatest(created_at, notified_at, snoozed_until) desc, id desc limit :limit",
+            "select a.* from walltrack.alerts as a "
+            "where walltrack.is_open(a.status) and walltrack.is_ringing(a.severity, a.status, a.snoozed_until) and ("
+            "not exists (select from walltrack.active_silences) or (walltrack.silence_of(a)).silence_id is null) "
+            "order by greatest(a.created_at, a.notified_at, a.snoozed_until) desc, a.id desc limit :limit",
             limit=limit,
         )
         return [Alert(**row) for row in rows]

@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import OpenPage
 from tests.support.bot import Bot
 from tests.support.contrast import LOW_CONTRAST
+from tests.support.letters import add_targets, fan_out, give_up, silence
 from tests.support.page import badge, live, row, select
 
 pytestmark = pytest.mark.own_server
@@ -33,7 +34,8 @@ WIDE = {"viewport": {"width": 1440, "height": 900}}
 
 
 def fill(bot: Bot) -> None:
-    """Alerts of every severity and status."""
+    """Alerts of every severity and status, dead letters of some of them, and a silence of one."""
+    add_targets(bot.connection)
     for order_type in ("exit", "exit", "entry", "entry", "exit"):
         bot.exhaust(bot.create(order_type, is_simulated=order_type == "entry"))
     for severity in ("warning", "info"):
@@ -42,10 +44,13 @@ def fill(bot: Bot) -> None:
     bot.call("acknowledge_alert", alerts[1].id, "ada")
     bot.call("resolve_alert", alerts[2].id, "done", "ada")
     bot.execute("select walltrack.snooze_alert(%s, now() + interval '1 h', 'ada')", (alerts[4].id,))
+    fan_out(bot.connection)
+    give_up(bot.connection)
+    silence(bot.connection, severity="warning")
 
 
 def every_state(page: Page, bot: Bot, check: Callable[[str], None]) -> None:
-    """The page with nothing selected, each alert, each dialog, several selected, nothing found, the charts."""
+    """The page with nothing selected, each alert, each dialog, several selected, nothing found, the charts, the targets."""
     wide = page.viewport_size["width"] > 620  # type: ignore[index]
     check("list")
     for alert in bot.alerts():
@@ -84,6 +89,9 @@ def every_state(page: Page, bot: Bot, check: Callable[[str], None]) -> None:
     page.locator("#alerts-panel-nav-charts").click()
     page.locator("[data-view=charts]").wait_for()
     check("charts")
+    page.locator("#alerts-panel-nav-targets").click()
+    page.locator("[data-view=targets][data-targets='2']").wait_for()
+    check("targets")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -138,6 +146,11 @@ def test_touch_targets_on_a_phone_are_large_enough(serve: Serve, open_page: Open
     page.locator("#alerts-panel-detail[data-status=active]").wait_for()
     assert page.evaluate(small) == []
     page.locator("#alerts-panel-snooze").tap()
+    assert page.evaluate(small) == []
+    page.keyboard.press("Escape")
+    page.locator("#alerts-panel-back").tap()
+    page.locator("#alerts-panel-nav-targets").tap()
+    page.locator("[data-view=targets][data-targets='2']").wait_for()
     assert page.evaluate(small) == []
 
 

@@ -167,7 +167,7 @@ def test_an_embedded_panel_reveals_nothing_without_a_login(database_url: str, op
         with page.expect_request("**/component_server/**") as asking:
             select(page, bot.alert(order).id)
         asked = asking.value.post_data_json
-        for name in ("snapshot", "read_page", "detail", "health", "charts"):
+        for name in ("snapshot", "read_page", "detail", "health", "charts", "targets"):
             answer = httpx.post(asking.value.url, json={**asked, "fn_name": name}, timeout=PATIENCE)
             assert json.loads(answer.json()) == {"problem": "You are not logged in"}
         keys.clear()

@@ -11,8 +11,10 @@ test('an address without a query shows all open alerts', () => {
 
 test('an address brings back the view that wrote it', () => {
   const filter = { severities: ['critical', 'info'], status: 'all', type: 'exit', simulated: 'no', text: 'a&b = c' };
-  const url = viewUrl('https://example.org/alerts/', { filter, alert: ID, view: 'charts' });
-  assert.deepEqual(parseQuery(new URL(url).searchParams), { filter, alert: ID, view: 'charts' });
+  for (const view of ['alerts', 'charts', 'targets']) {
+    const url = viewUrl('https://example.org/alerts/', { filter, alert: ID, view });
+    assert.deepEqual(parseQuery(new URL(url).searchParams), { filter, alert: ID, view });
+  }
 });
 
 test('unknown values of a query count as absent', () => {

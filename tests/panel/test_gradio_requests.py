@@ -29,7 +29,7 @@ def url() -> Iterator[str]:
 async def test_gradio_keeps_names_of_server_functions() -> None:
     blocks = create_alerts_panel(NOWHERE)
     names = [functions for functions in gradio_internals.server_functions(blocks).values() if functions]
-    assert names == [{"known", "snapshot", "read_page", "detail", "health", "charts"}]
+    assert names == [{"known", "snapshot", "read_page", "detail", "health", "charts", "targets"}]
 
 
 async def test_gradio_polls_its_queue_at_these_intervals() -> None:

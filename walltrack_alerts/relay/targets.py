@@ -47,6 +47,7 @@ class TargetState(_Row):
     oldest_pending_at: UtcTime | None = None
     last_success_at: UtcTime | None = None
     last_failure_at: UtcTime | None = None
+    last_status: int | None = None
     last_answer: str | None = None
     unread: int = 0
     """Events that the relay has not read for this target; at most 10,000 are counted."""
@@ -74,11 +75,15 @@ class Delivery(_Row):
     alert_id: UUID
     severity: AlertSeverity | None = None
     title: str | None = None
+    token: str | None = None
+    """The symbol of the alert's token, else its address."""
+
     state: str
     attempts: int
     due_at: UtcTime
     last_status: int | None = None
     last_answer: str | None = None
+    tried_at: UtcTime | None = None
     created_at: UtcTime
     why: str
 
@@ -104,6 +109,16 @@ class Silence(_Row):
         """The matchers that are given, by name."""
         values = self.model_dump(include={"token", "error", "order_type", "severity", "alert_type"}, exclude_none=True)
         return {name: str(value) for name, value in values.items()}
+
+
+class RelayState(_Row):
+    """Whether relays run."""
+
+    running: int
+    """Relays seen within the last two minutes, as in health()."""
+
+    seen_at: UtcTime | None = None
+    """When the last one was seen."""
 
 
 class EscalationStep(_Row):
@@ -202,8 +217,10 @@ async def remove_target(service: AlertService, name: str) -> None:
 async def undelivered(service: AlertService, *, dead: bool, target: str | None, limit: int | None) -> list[Delivery]:
     """What has not arrived, oldest first; `dead` leaves only what the relay no longer tries (UnknownTargetError)."""
     rows = await service.rows(
-        "select * from walltrack.undelivered where (state = 'dead' or not :dead) "
-        "and (cast(:target as text) is null or target = lower(btrim(:target))) order by delivery_id limit :limit",
+        "select u.*, coalesce(nullif(a.data ->> 'token_symbol', ''), a.data ->> 'token') as token "
+        "from walltrack.undelivered as u left join walltrack.alerts as a on a.id = u.alert_id "
+        "where (u.state = 'dead' or not :dead) and (cast(:target as text) is null or u.target = lower(btrim(:target))) "
+        "order by u.delivery_id limit :limit",
         dead=dead,
         target=target,
         limit=limit,
@@ -211,6 +228,15 @@ async def undelivered(service: AlertService, *, dead: bool, target: str | None, 
     if target is not None and not rows:
         await target_state(service, target)
     return [Delivery(**row) for row in rows]
+
+
+async def relay_state(service: AlertService) -> RelayState:
+    """How many relays run, and when the last one was seen."""
+    rows = await service.rows(
+        "select count(*) filter (where seen_at > now() - interval '2 minutes') as running, max(seen_at) as seen_at "
+        "from walltrack.relays"
+    )
+    return RelayState(**rows[0])
 
 
 async def replay_deliveries(service: AlertService, ids: Sequence[int], by: str) -> int:
@@ -227,6 +253,16 @@ async def silences(service: AlertService, *, ended: bool) -> list[Silence]:
     """The silences in force, or all of them; the one that ends first comes first."""
     view = "silences" if ended else "active_silences"
     return [Silence(**row) for row in await service.rows(f"select * from walltrack.{view} order by ends_at, silence_id")]  # noqa: S608
+
+
+async def silences_of(service: AlertService, alert_ids: Sequence[UUID]) -> dict[UUID, Silence]:
+    """The silence that mutes each of these alerts now, by the id of the alert; of several the one that ends last."""
+    rows = await service.rows(
+        "select a.id as alert_id, s.* from walltrack.alerts as a cross join lateral walltrack.silence_of(a) as s "
+        "where exists (select from walltrack.active_silences) and a.id = any(cast(:ids as uuid[])) and s.silence_id is not null",
+        ids=[str(alert_id) for alert_id in alert_ids],
+    )
+    return {row["alert_id"]: Silence(**row) for row in rows}
 
 
 async def add_silence(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from uuid import UUID
@@ -16,6 +15,7 @@ from walltrack_alerts.errors import AlertsError
 from walltrack_alerts.models import Alert
 from walltrack_alerts.service import AlertService
 from walltrack_alerts.ui import params, sanitize, view
+from walltrack_alerts.ui.answers import encode, nonce_of
 from walltrack_alerts.ui.auth.access import READ_ONLY, Person
 from walltrack_alerts.ui.queries import TIMEOUT, Source, explain, is_away, note
 
@@ -62,10 +62,10 @@ class Actions:
         """Answer with the name and role that the page acts under, and a ticket for the live connection."""
         person = self._who(request)
         if person is None:
-            return _answer({"nonce": _nonce(event), "role": "anonymous"})
-        return _answer(
+            return encode({"nonce": nonce_of(event), "role": "anonymous"})
+        return encode(
             {
-                "nonce": _nonce(event),
+                "nonce": nonce_of(event),
                 "user": sanitize.line(sanitize.visible(person.name), 100),
                 "role": person.role.value,
                 "order_actions": self._order_actions,
@@ -155,7 +155,7 @@ class Actions:
         ids = params.uuids(getattr(event, "ids", None))
         if not ids or len(ids) > most:
             return _refuse(event, f"At most {most} at a time, these are {len(ids)}." if ids else "This is no alert id.")
-        return _answer({"nonce": _nonce(event), "outcomes": await self._outcomes(ids, by, transition, bulk)})
+        return encode({"nonce": nonce_of(event), "outcomes": await self._outcomes(ids, by, transition, bulk)})
 
     async def _outcomes(self, ids: list[UUID], by: str, transition: Transition, bulk: BulkTransition | None) -> list[view.Json]:
         """One outcome per alert, in the order of the ids."""
@@ -196,13 +196,4 @@ def _late(alert: Alert, did: str, by: str | None, at: datetime | None) -> view.J
 def _refuse(event: gr.EventData, text: str, outcome: str = "refused", **more: str) -> str:
     ids = params.uuids(getattr(event, "ids", None))
     outcomes = [{"id": str(each), "outcome": outcome, "text": text} for each in ids]
-    return _answer({"nonce": _nonce(event), "outcomes": outcomes, **more})
-
-
-def _nonce(event: gr.EventData) -> str:
-    return params.string(getattr(event, "nonce", None))
-
-
-def _answer(answer: view.Json) -> str:
-    # A string, because Gradio looks into dicts for files to serve; no '<', because it warns of '<script'.
-    return json.dumps(answer).replace("<", "\\u003c")
+    return encode({"nonce": nonce_of(event), "outcomes": outcomes, **more})

@@ -25,7 +25,7 @@ MODULES_CACHE = "private, max-age=86400"
 
 MODULES = tuple(sorted(path.name for path in FOLDER.glob("*.js")))
 
-STYLE = "".join((FOLDER / name).read_text(encoding="utf-8") for name in ("panel.css", "charts.css", "alarm.css"))
+STYLE = "".join((FOLDER / name).read_text(encoding="utf-8") for name in ("panel.css", "charts.css", "targets.css", "alarm.css"))
 
 _BOOTSTRAP = """
 // Gradio runs this once per panel. Its addresses of files have no place for a version, and the browser may hold modules of

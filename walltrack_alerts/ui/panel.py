@@ -19,6 +19,7 @@ from walltrack_alerts.service import AlertService
 from walltrack_alerts.ui import assets, view
 from walltrack_alerts.ui.actions import Actions
 from walltrack_alerts.ui.auth.access import Access, Person, access_of
+from walltrack_alerts.ui.delivery_actions import DeliveryActions
 from walltrack_alerts.ui.explorer import EXPLORER, check_explorers
 from walltrack_alerts.ui.live import Hub
 from walltrack_alerts.ui.options import PanelOptions
@@ -53,13 +54,14 @@ def create_alerts_panel(
     live = _Live(listen_dsn, access, options.get("origins", ()), queries.counts, live_key)
     who = _Who(access, (options.get("operator") or "").strip())
     actions = Actions(source, who, live.ticket, live.touch, order_actions=options.get("order_actions", True))
+    events = {**actions.events, **DeliveryActions(source, who).events}
     explorer = options.get("explorer")
     blocks = gr.Blocks(title="Alerts", fill_width=True)
     with blocks:
         page = gr.HTML(
             value="",
             html_template="<div></div>",  # constant: the script fills it and Gradio never touches it again
-            js_on_load=assets.bootstrap(actions.events),
+            js_on_load=assets.bootstrap(events),
             apply_default_css=False,
             elem_id=elem_id,
             server_functions=queries.functions,
@@ -72,7 +74,7 @@ def create_alerts_panel(
             own_page=own_page,
             explorer=check_explorers(EXPLORER if explorer is None else explorer),
         )
-        for name, action in actions.events.items():
+        for name, action in events.items():
             getattr(page, name)(
                 action,
                 outputs=page,

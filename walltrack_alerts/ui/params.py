@@ -57,6 +57,12 @@ def uuids(values: object) -> list[UUID]:
     return list(dict.fromkeys(each for each in found if each is not None))
 
 
+def numbers(values: object, most: int) -> list[int]:
+    """The ids from 1 up in a list, each once; of a longer list the first ones."""
+    several: list[object] = values[:most] if isinstance(values, list) else []
+    return list(dict.fromkeys(each for each in several if type(each) is int and 0 < each < 2**63))
+
+
 def number(value: object, least: int, most: int) -> int:
     """A whole number within bounds."""
     return min(max(value, least), most) if isinstance(value, int) else least

@@ -10,16 +10,19 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from uuid import UUID
 
 import gradio as gr
 
 from walltrack_alerts.errors import AlertNotFoundError, AlertsError, DatabaseUnavailableError, InvalidCursorError
 from walltrack_alerts.models import Alert, Summary
+from walltrack_alerts.relay.targets import Silence, silences_of
 from walltrack_alerts.service import AlertService
 from walltrack_alerts.ui import params, view
 from walltrack_alerts.ui.charts import read_charts
 from walltrack_alerts.ui.order_view import order
 from walltrack_alerts.ui.single_flight import SingleFlight
+from walltrack_alerts.ui.target_view import read_targets
 
 FIRST, MOST = 100, 500
 """Rows of the first page of a list, and of any page."""
@@ -95,7 +98,11 @@ class Queries:
             """What the charts show."""
             return await self._text(asked, request, self._charts)
 
-        self.functions: list[Callable[..., Awaitable[str]]] = [known, snapshot, read_page, detail, health, charts]
+        async def targets(asked: object, request: gr.Request | None = None) -> str:
+            """The targets of deliveries, what is dead, and the silences."""
+            return await self._text(asked, request, self._targets)
+
+        self.functions: list[Callable[..., Awaitable[str]]] = [known, snapshot, read_page, detail, health, charts, targets]
 
     async def _text(self, asked: object, request: gr.Request | None, read: Callable[[view.Json], Awaitable[view.Json]]) -> str:
         if not self._knows(request):
@@ -116,12 +123,13 @@ class Queries:
         ids = params.uuids(asked.get("ids"))[: params.MOST]
         changed = await service.get_changed(which, ids) if ids else []
         calling, since = await self._calling(numbers["critical"])
+        muted = await self._silences_of([*first.alerts, *changed])
         return {
             "now": view.now(),
             "counts": numbers,
-            "alerts": [view.row(alert) for alert in first.alerts],
+            "alerts": [view.row(alert, muted.get(alert.id)) for alert in first.alerts],
             "next": first.next,
-            "changed": [view.row(alert) for alert in changed],
+            "changed": [view.row(alert, muted.get(alert.id)) for alert in changed],
             "calling": [view.calling(alert) for alert in calling],
             "callingSince": since,
         }
@@ -131,6 +139,11 @@ class Queries:
         at = view.now()
         numbers = await self._source.service().get_summary()
         return view.summary(numbers, await self._median_seconds(numbers)) | {"at": at}
+
+    async def _silences_of(self, alerts: list[Alert]) -> dict[UUID, Silence]:
+        """What mutes the open ones among these alerts."""
+        ids = [alert.id for alert in alerts if alert.is_open]
+        return await silences_of(self._source.service(), ids) if ids else {}
 
     async def _calling(self, critical: int) -> tuple[list[Alert], int]:
         """What sounds, whatever the list shows, and since when all of them are here: the newest of many, else all since ever."""
@@ -152,7 +165,8 @@ class Queries:
             found = await self._source.service().get_page(which, after, limit)
         except InvalidCursorError:
             found = await self._source.service().get_page(which, limit=limit)
-        return {"alerts": [view.row(alert) for alert in found.alerts], "next": found.next}
+        muted = await self._silences_of(found.alerts)
+        return {"alerts": [view.row(alert, muted.get(alert.id)) for alert in found.alerts], "next": found.next}
 
     async def _detail(self, asked: view.Json) -> view.Json:
         alert_id = params.uuid(asked.get("id"))
@@ -165,10 +179,14 @@ class Queries:
             return {"id": str(alert_id), "gone": True}
         timeline = await service.get_timeline(alert_id)
         row = await service.get_order(alert_id) if "order_id" in alert.data else None
-        return view.detail(alert, timeline, None if row is None else order(row))
+        muted = await self._silences_of([alert])
+        return view.detail(alert, timeline, None if row is None else order(row), muted.get(alert_id))
 
     async def _charts(self, asked: view.Json) -> view.Json:
         return await read_charts(self._source.service(), asked.get("days"), asked.get("timezone"))
+
+    async def _targets(self, _asked: view.Json) -> view.Json:
+        return await read_targets(self._source.service())
 
     async def _health(self, _asked: view.Json) -> view.Json:
         checks = await self._source.service().get_health()

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from walltrack_alerts.models import Alert, AlertSeverity, Summary, TimelineEntry
+from walltrack_alerts.relay.targets import Silence
 from walltrack_alerts.ui import sanitize
 
 Json = dict[str, Any]
@@ -16,8 +17,8 @@ LONGEST = 120_000
 _RANK = {severity: rank for rank, severity in enumerate(AlertSeverity)}
 
 
-def row(alert: Alert) -> Json:
-    """One alert as the list shows it."""
+def row(alert: Alert, silence: Silence | None = None) -> Json:
+    """One alert as the list shows it, with the silence that mutes it."""
     data = alert.data
     kind = sanitize.line(sanitize.text(data.get("order_type")), 20).lower()
     token = sanitize.text(data.get("token"))
@@ -30,6 +31,7 @@ def row(alert: Alert) -> Json:
         "status": alert.status.value,
         "by": sanitize.line(sanitize.text(alert.resolved_by or alert.acknowledged_by), 60),
         "snoozed": None if alert.snoozed_until is None or not alert.is_open else ms(alert.snoozed_until),
+        "silenced": None if silence is None else _silence(silence),
         "title": sanitize.line(sanitize.text(alert.title)),
         "token": symbol or sanitize.short(sanitize.line(token, 60)),
         "address": sanitize.short(sanitize.line(token, 60)),
@@ -56,9 +58,9 @@ def calls_since(alert: Alert) -> int:
     return max(_us(at) for at in (alert.created_at, alert.notified_at, alert.snoozed_until) if at is not None)
 
 
-def detail(alert: Alert, timeline: list[TimelineEntry], order: Json | None) -> Json:
+def detail(alert: Alert, timeline: list[TimelineEntry], order: Json | None, silence: Silence | None = None) -> Json:
     """One alert with everything known about it; the newest entry of the timeline first."""
-    return row(alert) | {
+    return row(alert, silence) | {
         "text": sanitize.clipped(sanitize.text(alert.message), LONGEST),
         "resolution": sanitize.clipped(sanitize.text(alert.resolution), LONGEST),
         "address": sanitize.address(alert.data.get("token")),
@@ -73,6 +75,8 @@ def detail(alert: Alert, timeline: list[TimelineEntry], order: Json | None) -> J
                 "at": ms(entry.at),
                 "text": sanitize.clipped(_entry(entry), 4000),
                 "until": _until(entry),
+                "status": _status(entry),
+                "inDigest": entry.detail.get("digest") is True,
             }
             for entry in reversed(timeline)
         ],
@@ -152,7 +156,18 @@ def _entry(entry: TimelineEntry) -> str:
         return ": ".join(part for part in (attempts and f"attempt {attempts}", error) if part)
     if entry.kind == "escalated":
         return sanitize.text(entry.escalation)
-    return sanitize.text(detail.get("reason"))
+    return _delivery(entry, attempts) or sanitize.text(detail.get("reason"))
+
+
+def _delivery(entry: TimelineEntry, attempts: str) -> str:
+    """What the timeline says beside the target of a delivery; empty for other entries."""
+    if entry.kind == "delivered" and attempts not in ("", "1"):
+        return f"at attempt {attempts}"
+    if entry.kind == "delivery_failed":
+        return f"{attempts} attempts; last answer: {sanitize.text(entry.detail.get('answer')) or 'none'}"
+    if entry.kind == "delivery_dropped":
+        return f"by {sanitize.line(sanitize.text(entry.detail.get('dropped_by')), 100)}"
+    return ""
 
 
 def _until(entry: TimelineEntry) -> int | None:
@@ -164,6 +179,20 @@ def _until(entry: TimelineEntry) -> int | None:
         return ms(datetime.fromisoformat(until)) if isinstance(until, str) else 0
     except ValueError:
         return 0
+
+
+def _status(entry: TimelineEntry) -> int | None:
+    """The HTTP status of the answer that ended a delivery."""
+    status = entry.detail.get("status")
+    return status if isinstance(status, int) else None
+
+
+def _silence(silence: Silence) -> Json:
+    return {
+        "until": ms(silence.ends_at),
+        "by": sanitize.line(sanitize.text(silence.created_by), 100),
+        "reason": sanitize.clipped(sanitize.text(silence.reason), 500),
+    }
 
 
 def _attempts(data: Json) -> str:

@@ -172,6 +172,21 @@ export function createActions(panel) {
   }
 
   /**
+   * Why nothing can be sent now, as an outcome and its text; null when the server answers.
+   * @returns {Promise<[string, string] | null>}
+   */
+  async function findObstacle() {
+    const answer = await panel.gradio.call('known', {});
+    if (!answer.offline) return null;
+    if ((await panel.gradio.checkLogin())?.status === 401) {
+      panel.connection.onSignedOut();
+      return ['signed-out', SIGNED_OUT];
+    }
+    panel.reader.showProblem(answer);
+    return ['failed', NOT_SENT];
+  }
+
+  /**
    * Sends to a server that answers only: Gradio would keep the click for later and reload the page, losing half-written notes.
    * Of many alerts the first ones go; their answer sends the next ones, so that none waits too long for its own.
    * @param {import('./types.js').Action} action
@@ -181,20 +196,13 @@ export function createActions(panel) {
     const nonce = crypto.getRandomValues(new Uint32Array(4)).join('-');
     state.pending.set(nonce, action);
     showPending();
-    const answer = await panel.gradio.call('known', {});
+    const obstacle = await findObstacle();
     if (!panel.gradio.isShown()) return;
-    if (answer.offline) {
-      const isSignedOut = (await panel.gradio.checkLogin())?.status === 401;
+    if (obstacle) {
+      const [outcome, words] = obstacle;
       state.pending.delete(nonce);
       showPending();
-      const words = isSignedOut ? SIGNED_OUT : NOT_SENT;
-      showFailure(
-        alone,
-        isSignedOut ? 'signed-out' : 'failed',
-        outcomes.length ? words.replace('Nothing', 'Nothing more') : words,
-      );
-      if (isSignedOut) panel.connection.onSignedOut();
-      else panel.reader.showProblem(answer);
+      showFailure(alone, outcome, outcomes.length ? words.replace('Nothing', 'Nothing more') : words);
       return;
     }
     panel.gradio.send(kind, { nonce, ids: ids.slice(0, AT_A_TIME), actor, note, until });
@@ -233,9 +241,12 @@ export function createActions(panel) {
     const places = new Map(state.loaded.map((alert, index) => [alert.id, index]));
     for (const alert of outcomes.flatMap((each) => each.alert ?? [])) {
       const at = places.get(alert.id);
-      if (at !== undefined) state.loaded[at] = alert;
+      if (at !== undefined) state.loaded[at] = { ...alert, silenced: state.loaded[at].silenced };
       const { detail } = state;
-      if (detail && !detail.gone && detail.id === alert.id) state.detail = { ...detail, ...alert, address: detail.address };
+      if (detail && !detail.gone && detail.id === alert.id) {
+        const { address, silenced } = detail; // the answer has neither
+        state.detail = { ...detail, ...alert, address, silenced };
+      }
     }
     const written = action?.kind === 'resolve' ? state.drafts : action?.kind === 'cancel' ? state.reasons : null;
     for (const each of outcomes) if (each.outcome === 'done') written?.delete(each.id);
@@ -282,9 +293,10 @@ export function createActions(panel) {
 
   panel.gradio.onAnswer((answer) => {
     if (answer.outcomes) applyAnswer(answer.nonce ?? '', answer.outcomes);
+    if (answer.change) panel.targets.applyAnswer(answer.nonce ?? '', answer.change);
     if (answer.role === 'anonymous') panel.connection.onSignedOut();
     else if (answer.role) panel.connection.applyIdentity(answer);
   });
 
-  return { act, isPending, newActions, showActions };
+  return { act, findObstacle, isPending, newActions, showActions };
 }

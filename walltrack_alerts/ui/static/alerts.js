@@ -92,6 +92,16 @@ export function withPending(alert, actions) {
 export const isSnoozed = (alert, now) => alert.status !== 'resolved' && alert.snoozed !== null && alert.snoozed > now;
 
 /**
+ * Until when an alert is silenced; '' when it is not.
+ * @param {Pick<Alert, 'silenced' | 'status'>} alert
+ * @param {number} now
+ */
+export function describeSilence({ silenced, status }, now) {
+  if (!silenced || status === 'resolved' || silenced.until <= now) return '';
+  return `silenced until ${clock(silenced.until, { seconds: false })}`;
+}
+
+/**
  * The status to show; until when or by whom it is so; by whom a snoozed one was acknowledged.
  * @param {Alert} alert
  * @param {number} now

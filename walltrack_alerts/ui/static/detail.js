@@ -1,6 +1,6 @@
 // The detail pane: beside the list, or a sheet over it where there is no room.
 
-import { statusOf, withPending } from './alerts.js';
+import { describeSilence, statusOf, withPending } from './alerts.js';
 import { STATUS } from './constants.js';
 import { add, label, make, setText } from './dom.js';
 import { viewUrl } from './filter.js';
@@ -77,6 +77,7 @@ export function createDetail(panel) {
       title: make('p', 'wta-title'),
       message: make('p', { className: 'wta-message', id: id('message'), tabIndex: 0 }), // a long one scrolls
       ending: make('p', 'wta-ending'),
+      silenced: make('p', 'wta-ending wta-silenced'),
       trouble: make('p', 'wta-trouble'),
       links: make('p', 'wta-links'),
     };
@@ -109,6 +110,7 @@ export function createDetail(panel) {
         part.title,
         part.message,
         part.ending,
+        part.silenced,
         part.links,
         ...facts.nodes,
       ),
@@ -207,6 +209,9 @@ export function createDetail(panel) {
       part.ending.hidden = !ending;
       part.ending.dataset.status = status;
       setText(part.ending, ending);
+      const silence = describeSilence(alert, serverNow());
+      part.silenced.hidden = !silence;
+      setText(part.silenced, silence && `${capital(silence)} by ${alert.silenced?.by}: ${alert.silenced?.reason}`);
       if (state.detail && !state.detail.gone) panel.facts.showFacts(state.shown, state.detail);
     }
     panel.actions.showActions();

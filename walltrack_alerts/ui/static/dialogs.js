@@ -315,5 +315,5 @@ export function createDialogs(panel) {
     ask({ name: 'help', title: 'Keys', body: [keys] });
   }
 
-  return { askBulk, askName, askOrder, askSnooze, isAsking, showHelp };
+  return { ask, askBulk, askName, askOrder, askSnooze, isAsking, showHelp };
 }

@@ -1,5 +1,6 @@
 // The parts of the detail: the order now, the timeline, the facts, the context.
 
+import { describeDelivery } from './deliveries.js';
 import { add, disable, make, setText } from './dom.js';
 import { capital, clock, localizeTimes } from './format.js';
 
@@ -157,10 +158,12 @@ export function createFacts(panel) {
 
   /** @param {TimelineEntry} entry */
   function newEntry(entry) {
+    const delivery = describeDelivery(entry);
+    const [what, by, ending] = delivery ? [delivery[0], ' to ', delivery[1]] : [nameOf(entry), ' by ', ''];
     const item = make(
       'li',
       '',
-      make('span', '', make('b', '', nameOf(entry)), ' by ', make('span', 'wta-actor', entry.actor)),
+      make('span', '', make('b', '', what), by, make('span', 'wta-actor', entry.actor), ending),
       make('time', 'wta-muted', `${clock(entry.at)} · `, age(entry.at, ' ago')),
       entry.text ? make('small', '', entry.text) : undefined,
     );

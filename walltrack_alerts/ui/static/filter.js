@@ -30,6 +30,7 @@ export const CHOICES = {
 };
 
 const QUERY_NAMES = ['severity', 'status', 'type', 'simulated', 'q', 'alert', 'view'];
+const VIEWS = ['charts', 'targets']; // beside the alerts
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /**
@@ -60,7 +61,7 @@ export function parseQuery(query) {
       text: (query.get('q') ?? '').slice(0, 200).trim(),
     },
     alert: UUID.test(alert) ? alert.toLowerCase() : null,
-    view: query.get('view') === 'charts' ? 'charts' : 'alerts',
+    view: VIEWS.find((name) => name === query.get('view')) ?? 'alerts',
   };
 }
 
@@ -79,7 +80,7 @@ export function viewUrl(href, { filter = NO_FILTER, alert = null, view = 'alerts
     simulated: filter.simulated,
     q: filter.text,
     alert: alert ?? '',
-    view: view === 'charts' ? 'charts' : '',
+    view: VIEWS.find((name) => name === view) ?? '',
   };
   for (const name of QUERY_NAMES) {
     if (values[name]) url.searchParams.set(name, values[name]);

@@ -84,9 +84,9 @@ export function createFrame(panel) {
     setText(tiles.median.number, counts.median === null ? '–' : duration(counts.median * 1000));
   });
 
-  // The pages under the head; charts.js fills its own.
+  // The pages under the head; charts.js and targets.js fill their own.
   /** @type {Record<string, HTMLElement>} */
-  const pages = { alerts: make('div', 'wta-page'), charts: make('div', 'wta-page') };
+  const pages = { alerts: make('div', 'wta-page'), charts: make('div', 'wta-page'), targets: make('div', 'wta-page') };
   const nav = make('nav', { className: 'wta-nav', ariaLabel: 'Pages' });
   for (const name of Object.keys(pages)) {
     nav.append(makeButton('wta-nav-item', capital(name), () => showPage(name, { remember: true }), `nav-${name}`));

@@ -39,6 +39,7 @@ export function createLayout(panel) {
       ),
     ),
     panel.frame.pages.charts,
+    panel.frame.pages.targets,
     panel.frame.toast,
   );
 

@@ -1,9 +1,10 @@
 // The list: one element per alert id, so that focus, scroll position and selection stay where they are.
 
-import { comparePlaces, statusOf, withPending } from './alerts.js';
+import { comparePlaces, describeSilence, statusOf, withPending } from './alerts.js';
 import { NEW_MS, STATUS } from './constants.js';
 import { add, label, make, setText } from './dom.js';
 import { isSameFilter, NO_FILTER } from './filter.js';
+import { capital } from './format.js';
 
 /** @typedef {import('./types.js').Alert} Alert */
 
@@ -48,6 +49,7 @@ export function createList(panel) {
       status: make('span', 'wta-status'),
       by: make('small'),
       acknowledged: make('small'),
+      silenced: make('small', 'wta-silenced'),
       since: make('time', 'wta-since'),
     };
     add(
@@ -57,7 +59,7 @@ export function createList(panel) {
       make('span', 'wta-token', part.token, part.simulated, part.address),
       make('span', 'wta-what', part.what, part.more),
       make('span', 'wta-stake', part.amount, part.attempts),
-      make('span', 'wta-state', part.status, part.by, part.acknowledged),
+      make('span', 'wta-state', part.status, part.by, part.acknowledged, part.silenced),
       part.since,
     );
     add(item, make('label', 'wta-check', check), button);
@@ -71,7 +73,8 @@ export function createList(panel) {
   function showRow(row, given) {
     const alert = withPending(given, state.pending.values());
     const [status, by, acknowledged] = statusOf(alert, serverNow());
-    const key = JSON.stringify([alert, status]);
+    const silence = describeSilence(alert, serverNow());
+    const key = JSON.stringify([alert, status, silence]);
     row.alert = given;
     if (row.key === key) return;
     row.key = key;
@@ -97,6 +100,8 @@ export function createList(panel) {
     setText(part.by, by);
     setText(part.acknowledged, acknowledged && `ack. ${acknowledged}`);
     part.acknowledged.title = acknowledged && `Acknowledged ${acknowledged}`;
+    setText(part.silenced, silence);
+    part.silenced.title = silence && `${capital(silence)}: ${alert.silenced?.reason}`;
     setAge(part.since, alert.status === 'resolved' && alert.resolved ? alert.resolved : alert.created);
     label(row.check, `Select ${alert.severity} alert ${alert.token}`);
   }

@@ -16,6 +16,7 @@ import { createList } from './list.js';
 import { createReader } from './reader.js';
 import { startSchedule } from './schedule.js';
 import { createSelection } from './selection.js';
+import { createTargets } from './targets.js';
 
 /** @param {import('./types.js').Host} host */
 export function startPanel(host) {
@@ -30,6 +31,7 @@ export function startPanel(host) {
   panel.actions = createActions(panel);
   panel.dialogs = createDialogs(panel);
   panel.charts = createCharts(panel);
+  panel.targets = createTargets(panel);
   panel.alarm = createAlarm(panel);
   panel.connection = createConnection(panel);
   panel.reader = createReader(panel);

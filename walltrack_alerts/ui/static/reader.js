@@ -124,8 +124,10 @@ export function createReader(panel) {
     state.reading.at = Date.now();
     panel.frame.banner.hidden = true;
     clearTimeout(state.reading.wake);
-    if (answer.counts.nextWake !== null) {
-      const wait = Math.min(Math.max(answer.counts.nextWake - serverNow(), 0) + 150, 2 ** 31 - 1);
+    const ends = [answer.counts.nextWake, ...answer.alerts.map((each) => each.silenced?.until ?? null)]; // of snoozes and silences
+    const next = Math.min(...ends.filter((at) => at !== null));
+    if (next < Infinity) {
+      const wait = Math.min(Math.max(next - serverNow(), 0) + 150, 2 ** 31 - 1);
       state.reading.wake = setTimeout(() => {
         panel.list.refreshRows();
         readList({ all: true });

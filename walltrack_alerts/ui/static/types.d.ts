@@ -14,6 +14,7 @@ import type { createLayout } from './layout.js';
 import type { createList } from './list.js';
 import type { createReader } from './reader.js';
 import type { createSelection } from './selection.js';
+import type { createTargets } from './targets.js';
 
 /** What Gradio gives to js_on_load of a gr.HTML. */
 export interface Host {
@@ -47,6 +48,7 @@ export interface Panel extends Context {
   actions: ReturnType<typeof createActions>;
   dialogs: ReturnType<typeof createDialogs>;
   charts: ReturnType<typeof createCharts>;
+  targets: ReturnType<typeof createTargets>;
   alarm: ReturnType<typeof createAlarm>;
   connection: ReturnType<typeof createConnection>;
   reader: ReturnType<typeof createReader>;
@@ -100,6 +102,7 @@ export interface Answers {
   detail: Detail | GoneAlert;
   health: { ill: Fault[] };
   charts: ChartData;
+  targets: TargetData;
 }
 
 export type Answer<Name extends keyof Answers> =
@@ -149,6 +152,8 @@ export interface Alert {
   status: string;
   by: string;
   snoozed: number | null;
+  /** Of an open alert that makes no sound and is not delivered. */
+  silenced: { until: number; by: string; reason: string } | null;
   title: string;
   token: string;
   address: string;
@@ -199,6 +204,9 @@ export interface TimelineEntry {
   text: string;
   /** End of a snooze; 0: it was ended. */
   until: number | null;
+  /** Of the answer that ended a delivery. */
+  status: number | null;
+  inDigest: boolean;
 }
 
 /** Why an order action is refused; `final`: it will never be possible. */
@@ -256,10 +264,17 @@ export interface Outcome {
   away?: boolean;
 }
 
+/** What became of a change of deliveries or silences. */
+export interface ChangeOutcome {
+  outcome: string;
+  text: string;
+}
+
 /** The answer to an event. */
 export interface EventAnswer {
   nonce?: string;
   outcomes?: Outcome[];
+  change?: ChangeOutcome;
   role?: Role;
   user?: string;
   order_actions?: boolean;
@@ -289,7 +304,19 @@ export interface ShownDetail {
 type Named<Name extends string, Element = HTMLElement> = Record<Name, Element>;
 
 export type HeadParts = Named<
-  'chip' | 'status' | 'since' | 'token' | 'kind' | 'simulated' | 'title' | 'message' | 'ending' | 'trouble' | 'links' | 'copy'
+  | 'chip'
+  | 'status'
+  | 'since'
+  | 'token'
+  | 'kind'
+  | 'simulated'
+  | 'title'
+  | 'message'
+  | 'ending'
+  | 'silenced'
+  | 'trouble'
+  | 'links'
+  | 'copy'
 >;
 
 export type FactParts = Named<
@@ -358,4 +385,61 @@ export interface Plot {
   /** Begins the sentence that stands there instead of an empty chart. */
   none: string;
   footer: (bucket: Bucket) => string;
+}
+
+// ---- targets, as target_view.py makes them ----
+
+export interface TargetData {
+  targets: Target[];
+  dead: DeadLetter[];
+  /** All of them; `dead` are the oldest. */
+  deadCount: number;
+  silences: Silence[];
+  /** How many run. */
+  relays: number;
+  relaySeen: number | null;
+}
+
+export interface Target {
+  name: string;
+  kind: string;
+  /** Without anything that may be secret. */
+  address: string;
+  severity: string;
+  step: number;
+  enabled: boolean;
+  disabled: number | null;
+  /** Why it is disabled. */
+  reason: string;
+  success: number | null;
+  pending: number;
+  oldest: number | null;
+  unread: number;
+  dead: number;
+  /** The last failure of what has not arrived. */
+  failure: number | null;
+  isFailing: boolean;
+  answer: string;
+}
+
+/** A delivery that failed for good. */
+export interface DeadLetter {
+  id: number;
+  target: string;
+  alert: string;
+  severity: string;
+  /** '' when the alert was purged. */
+  title: string;
+  event: string;
+  attempts: number;
+  tried: number | null;
+  answer: string;
+}
+
+export interface Silence {
+  id: number;
+  matches: [string, string][];
+  reason: string;
+  by: string;
+  until: number;
 }

@@ -1,0 +1,86 @@
+"""The events of the view of targets: replay and drop dead letters, end a silence. Each answers with one outcome for all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import gradio as gr
+
+from walltrack_alerts.relay.targets import drop_deliveries, end_silence, replay_deliveries
+from walltrack_alerts.service import AlertService
+from walltrack_alerts.ui import params, sanitize, view
+from walltrack_alerts.ui.answers import encode, nonce_of
+from walltrack_alerts.ui.auth.access import READ_ONLY, Person
+from walltrack_alerts.ui.queries import TIMEOUT, Source, explain, note
+from walltrack_alerts.ui.target_view import MOST_DEAD
+
+Change = Callable[[AlertService, list[int], str], Awaitable[str]]
+"""Changes what has these ids, under a name, and says what it did."""
+
+
+class DeliveryActions:
+    """The actions of a person. Everything the page sends is checked here, the role included."""
+
+    def __init__(self, source: Source, who: Callable[[gr.Request], Person | None]) -> None:
+        self._source = source
+        self._who = who
+        self.events: dict[str, Callable[[gr.EventData, gr.Request], Awaitable[str]]] = {
+            "replay_deliveries": self.replay,
+            "drop_deliveries": self.drop,
+            "end_silence": self.end_silence,
+        }
+
+    async def replay(self, event: gr.EventData, request: gr.Request) -> str:
+        """Send dead letters once more, with all attempts."""
+
+        async def change(service: AlertService, ids: list[int], by: str) -> str:
+            return f"Replayed: {_counted(await replay_deliveries(service, ids, by))} on the way again."
+
+        return await self._act(event, request, change)
+
+    async def drop(self, event: gr.EventData, request: gr.Request) -> str:
+        """Give dead letters up."""
+
+        async def change(service: AlertService, ids: list[int], by: str) -> str:
+            return f"Dropped: {_counted(await drop_deliveries(service, ids, by))}."
+
+        return await self._act(event, request, change)
+
+    async def end_silence(self, event: gr.EventData, request: gr.Request) -> str:
+        """End a silence before its time."""
+
+        async def change(service: AlertService, ids: list[int], by: str) -> str:
+            await end_silence(service, ids[0], by)
+            return "The silence has ended."
+
+        return await self._act(event, request, change)
+
+    async def _act(self, event: gr.EventData, request: gr.Request, change: Change) -> str:
+        person = self._who(request)
+        if person is None:
+            return _answer(event, "signed-out", "You have been signed out. Nothing was done.", role="anonymous")
+        if not person.may_act:
+            return _answer(event, "refused", READ_ONLY)
+        by = person.name or params.string(getattr(event, "actor", None))
+        if not by:
+            return _answer(event, "refused", "Say who you are first.")
+        ids = params.numbers(getattr(event, "ids", None), MOST_DEAD)
+        if not ids:
+            return _answer(event, "refused", "This is no id.")
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                said = await change(self._source.service(), ids, by)
+        except Exception as error:  # noqa: BLE001 - the page explains every failure
+            note(error)
+            return _answer(event, "failed", sanitize.visible(explain(error)))
+        return _answer(event, "done", said)
+
+
+def _counted(number: int) -> str:
+    return "1 delivery" if number == 1 else f"{number} deliveries"
+
+
+def _answer(event: gr.EventData, outcome: str, text: str, **more: str) -> str:
+    answer: view.Json = {"nonce": nonce_of(event), "change": {"outcome": outcome, "text": text}, **more}
+    return encode(answer)
