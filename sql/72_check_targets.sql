@@ -306,11 +306,14 @@ begin
   end if;
   p_target.quiet_zone := (select z.name from pg_timezone_names as z where lower(z.name) = lower(p_quiet ->> 'zone') order by 1 limit 1);
   if p_target.quiet_zone is null then
-    perform walltrack.refuse_target('quiet hours need the name of a time zone', 'For example Europe/Zurich or UTC.');
+    perform walltrack.refuse_target(
+      'quiet hours need the name of a time zone' || coalesce(', not ' || quote_literal(p_quiet ->> 'zone'), ''),
+      'For example Europe/Zurich or UTC.'
+    );
   end if;
   return p_target;
 exception when datetime_field_overflow or invalid_datetime_format then
-  perform walltrack.refuse_target('quiet hours need two different times', 'For example from 22:00 until 07:30.');
+  perform walltrack.refuse_target('quiet hours need two different times of day', 'For example from 22:00 until 07:30.');
   return null;
 end
 $$;

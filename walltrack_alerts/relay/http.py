@@ -136,7 +136,9 @@ class HttpClient:
         except TimeoutError:
             raise SendError(f"no complete answer within {timeouts.total:g} s") from None
         except PrivateAddressError as error:
-            raise SendError(f"{error}; the target does not allow private addresses", is_permanent=True) from None
+            raise SendError(
+                f"{error}; the target does not allow private addresses (see --allow-private)", is_permanent=True
+            ) from None
         except LookupFailedError as error:
             raise SendError(str(error)) from None
         except httpcore2.LocalProtocolError:

@@ -137,7 +137,7 @@ class Relay:
         connections = {name: Connection(self.dsn) for name in ("fan-out", "claim", "report")}
         try:
             await self._refresh_targets(connections["claim"])
-            self.log.line(Level.INFO, "started", f"relay {self.name} has started, {len(self.targets)} targets", relay=self.name)
+            self.log.line(Level.INFO, "started", f"relay {self.name} has started; targets: {len(self.targets)}", relay=self.name)
             listening = asyncio.create_task(self._listen())
             reporting = asyncio.create_task(self._persist("report", connections["report"], self._report))
             await asyncio.gather(

@@ -21,10 +21,11 @@ _SHORTEST = 4  # a value of fewer characters is no secret, and its removal would
 class MissingVariableError(AlertsError):
     """Variables that a target names are not set, or empty, in the environment; `names` are their names."""
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], hint: str | None = None) -> None:
         self.names = tuple(names)
         which, verb = ("variable", "is") if len(self.names) == 1 else ("variables", "are")
-        super().__init__(f"environment {which} {', '.join(self.names)} {verb} not set")
+        problem = f"environment {which} {', '.join(self.names)} {verb} not set"
+        super().__init__(problem if hint is None else f"{problem}\n{hint}")
 
 
 def variables(settings: object) -> tuple[str, ...]:
