@@ -303,6 +303,18 @@ async def test_a_result_that_cannot_be_stored_holds_up_no_other(
         assert db.execute(LEFT + " where state = 'sending'").fetchone() == (5,)
 
 
+@pytest.mark.parametrize("data", ['{"a": %s1%s}' % ("[" * 3000, "]" * 3000), '{"n": 1%s, "f": 1%s.5}' % ("0" * 6000, "0" * 400)])
+async def test_data_that_no_parser_takes_hold_up_no_other(db: psycopg.Connection, database_url: str, data: str) -> None:
+    async with running_sink() as sink, running_relay(database_url):
+        add_target(db, "ops", sink.url())
+        db.execute("select walltrack.raise_alert('feed', 'high', 'hostile', 'm', %s)", (data,))
+        db.execute("select walltrack.raise_alert('feed', 'high', 'harmless')")
+        await sink.received(2)
+        await until(db, DELIVERED, 2)
+    assert {request.json["data"]["alert"]["title"] for request in sink.requests} == {"hostile", "harmless"}
+    assert not any(b"Infinity" in request.body for request in sink.requests)
+
+
 async def test_a_missing_schema_ends_the_relay(empty_database_url: str) -> None:
     with pytest.raises(NotMigratedError):
         async with running_relay(empty_database_url):
