@@ -290,9 +290,8 @@ async def test_secrets_are_nowhere(db: psycopg.Connection, database_url: str, bo
 async def test_a_result_that_cannot_be_stored_holds_up_no_other(
     db: psycopg.Connection, database_url: str, bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import walltrack_alerts.relay.http as module
-
-    monkeypatch.setattr(module, "_one_line", lambda text: text)  # lets a NUL through, which jsonb refuses
+    for module in ("channels", "http"):  # lets a NUL through, which jsonb refuses
+        monkeypatch.setattr(f"walltrack_alerts.relay.{module}.printable_line", lambda text: text)
     async with running_sink(lambda request: answer(200, "\0") if request.path == "/bad" else SUCCESS) as sink:
         add_target(db, "bad", sink.url("/bad"))
         add_target(db, "good", sink.url())
@@ -301,6 +300,18 @@ async def test_a_result_that_cannot_be_stored_holds_up_no_other(
                 bot.exhaust(bot.create())
             await until(db, DELIVERED, 5)
         assert db.execute(LEFT + " where state = 'sending'").fetchone() == (5,)
+
+
+@pytest.mark.parametrize("data", [f'{{"a": {"[" * 3000}{"]" * 3000}}}', f'{{"n": 1{"0" * 6000}, "f": 1{"0" * 400}.5}}'])
+async def test_data_that_no_parser_takes_hold_up_no_other(db: psycopg.Connection, database_url: str, data: str) -> None:
+    async with running_sink() as sink, running_relay(database_url):
+        add_target(db, "ops", sink.url())
+        db.execute("select walltrack.raise_alert('feed', 'high', 'hostile', 'm', %s)", (data,))
+        db.execute("select walltrack.raise_alert('feed', 'high', 'harmless')")
+        await sink.received(2)
+        await until(db, DELIVERED, 2)
+    assert {request.json["data"]["alert"]["title"] for request in sink.requests} == {"hostile", "harmless"}
+    assert not any(b"Infinity" in request.body for request in sink.requests)
 
 
 async def test_a_missing_schema_ends_the_relay(empty_database_url: str) -> None:

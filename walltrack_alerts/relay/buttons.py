@@ -23,6 +23,7 @@ REASONS = ("sold by hand", "not needed")
 _LONGEST_REASON = 200  # characters
 _LONGEST_ANSWER = 200  # characters; what Telegram shows over the chat
 _PROMPT = re.compile(r"\[(\d+):(\d+)\]\s*\Z", re.ASCII)
+_SUPERGROUP = re.compile(r"-100\d{10,}", re.ASCII)
 _SETTLED = {"used", "unchanged", "done"}
 """Outcomes after which the buttons of an acknowledged or resolved alert have done their work."""
 
@@ -69,6 +70,8 @@ class Bot:
         user = str(press["from"]["id"])
         if target is None or "message_id" not in message:
             text = "The relay does not know this button any more."
+        elif not _is_of(target, message):
+            text = "This button does not belong to this chat."
         elif user not in (target.config.get("allow") or {}):
             text = f"The target does not allow you. Your user id is {user}."
         elif action in ("why", "back"):
@@ -90,8 +93,9 @@ class Bot:
         reason = " ".join(str(message.get("text") or "").split())[:_LONGEST_REASON]
         target = None if place is None else self.targets.get(int(place[1]))
         user = str((message.get("from") or {}).get("id"))
-        is_asked = place is not None and self._is_own(question.get("from") or {})
-        if place is None or target is None or not is_asked or not reason or user not in (target.config.get("allow") or {}):
+        if place is None or target is None or not reason or user not in (target.config.get("allow") or {}):
+            return
+        if not self._is_own(question.get("from") or {}) or not _is_of(target, message):
             return
         text = await self._answer(target, {**message, "message_id": int(place[2])}, "resolve", user, reason)
         reply = {"message_id": message["message_id"], "allow_sending_without_reply": True}
@@ -128,6 +132,19 @@ class Bot:
         """A call for the eye only: the answer has been stored, and a failure here changes nothing."""
         with suppress(BotApiError, SendError):
             await self._api.call(method, params)
+
+
+def _is_of(target: Target, message: Json) -> bool:
+    """Whether a message stands in the chat of a target: ids of messages are unique in their chat only.
+
+    A group has another id since it became a supergroup, which the target may not know.
+    """
+    chat, named = message.get("chat") or {}, str(target.config.get("chat"))
+    if named.startswith("@"):
+        return f"@{chat.get('username')}".lower() == named.lower()
+    number = str(chat.get("id"))
+    is_migrated = named.startswith("-") and not _SUPERGROUP.fullmatch(named) and _SUPERGROUP.fullmatch(number) is not None
+    return number == named or is_migrated
 
 
 def _button(text: str, target_id: int, action: str) -> dict[str, str]:
