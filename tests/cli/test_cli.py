@@ -56,7 +56,7 @@ def test_migrate_makes_every_check_of_doctor_pass(empty_database_url: str) -> No
     checks = json.loads(run(empty_database_url, "doctor", "--json").stdout)
     assert [check["name"] for check in checks] == [
         "connection", "server version", "migrated", "guard on walltrack.orders", "following ALTER TABLE", "faults",
-        "notification queue", "skipped notifications", "open alerts",
+        "notification queue", "skipped notifications", "relay", "dead letters", "open alerts",
     ]  # fmt: skip
     assert all(check["ok"] for check in checks)
 
