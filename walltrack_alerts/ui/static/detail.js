@@ -78,7 +78,7 @@ export function createDetail(panel) {
       title: make('p', 'wta-title'),
       message: make('p', 'wta-message'),
       ending: make('p', 'wta-ending'),
-      silenced: make('p', 'wta-ending wta-silenced'),
+      silenced: make('p', 'wta-silence'),
       trouble: make('p', 'wta-trouble'),
       links: make('p', 'wta-links'),
     };
