@@ -41,6 +41,7 @@ create unique index deliveries_are_made_once on walltrack.deliveries (event_id, 
 create index deliveries_due on walltrack.deliveries (target_id, due_at, delivery_id) where state = 'pending' and due_at > '-infinity';
 create index deliveries_in_queue on walltrack.deliveries (alert_id, target_id, event_id) where state <> 'dead';
 create index deliveries_sending on walltrack.deliveries (target_id, alert_id) where lease is not null;
+create index deliveries_of_lease on walltrack.deliveries (lease) where lease > 0;
 create index deliveries_leased on walltrack.deliveries (lease_until, delivery_id) where lease_until > '-infinity';
 create index deliveries_dead on walltrack.deliveries (alert_id) where failed_at is not null;
 -- A queue has one head: this one refuses a second.

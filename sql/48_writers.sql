@@ -275,7 +275,7 @@ begin
       n.event_id, 'resolved', n.id, n.alert_type, n.severity, 'resolved', n.requires_action, n.dedupe_key,
       n.data ->> 'order_id', n.title, v_now, p_notify
     )
-  ) into v_closed
+  )::int into v_closed
   from numbered as n;
   return v_closed;
 end

@@ -123,13 +123,10 @@ begin
   return walltrack.read_values_unchecked(p_table, p_columns, p_order_id, p_lock, (
     -- JSON keeps numbers, booleans and times; json with a null character, for example, has no jsonb.
     select format('pg_catalog.jsonb_build_object(%s)', string_agg(
-      format(
-        case
-          when t.oid < 16384 and t.typcategory in ('B', 'N', 'D') then '%1$L, pg_catalog.to_jsonb(o.%2$I)'
-          else '%1$L, case when o.%2$I is not null then pg_catalog.format(''%%s'', o.%2$I) end'
-        end,
-        c.key, c.value
-      ),
+      format('%L, ', c.key) || case
+        when t.oid < 16384 and t.typcategory in ('B', 'N', 'D') then format('pg_catalog.to_jsonb(o.%I)', c.value)
+        else walltrack.text_expression(p_table, p_columns, c.key, 'o')
+      end,
       ', '
     ))
     from jsonb_each_text(p_columns) as c

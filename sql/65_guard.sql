@@ -117,6 +117,7 @@ begin
       and ({{new_is_exhausted}}) is not true
       and ({{new_has_ended}}) is not true
       and ({{old_is_exhausted}}) is not true
+      and (tg_op operator(pg_catalog.<>) 'UPDATE' or {{has_same_id}})
     then
       return null;
     end if;
@@ -248,6 +249,10 @@ declare
       '%s operator(pg_catalog.=) any (array[''filled'', ''executed'', ''cancelled''])',
       walltrack.fact_expression(p_table, p_columns, 'status', 'new')
     ),
+    -- An order with an open alert may have got its attempts back. A comparison of bytes, as in unchanged_expression().
+    'has_same_id', case when walltrack.base_type(p_table, p_columns ->> 'order_id') is null then 'true' else format(
+      'pg_catalog.record_image_eq(row(new.%1$I), row(old.%1$I))', p_columns ->> 'order_id'
+    ) end,
     'new_facts', walltrack.sync_arguments(p_table, p_columns, 'new'),
     'new_id', walltrack.fact_expression(p_table, p_columns, 'order_id', 'new'),
     'old_id', walltrack.fact_expression(p_table, p_columns, 'order_id', 'old'),

@@ -2,7 +2,7 @@
 
 create or replace function walltrack.refuse_target(p_message text, p_hint text default null) returns void
 language plpgsql
-stable
+volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
@@ -279,6 +279,7 @@ begin
   return v_interval;
 exception when data_exception then
   perform walltrack.refuse_target(format('%s must be an interval from 100 milliseconds to 1 day', p_key), 'For example 30 seconds.');
+  return null;
 end
 $$;
 
@@ -305,11 +306,15 @@ begin
   end if;
   p_target.quiet_zone := (select z.name from pg_timezone_names as z where lower(z.name) = lower(p_quiet ->> 'zone') order by 1 limit 1);
   if p_target.quiet_zone is null then
-    perform walltrack.refuse_target('quiet hours need the name of a time zone', 'For example Europe/Zurich or UTC.');
+    perform walltrack.refuse_target(
+      'quiet hours need the name of a time zone' || coalesce(', not ' || quote_literal(p_quiet ->> 'zone'), ''),
+      'For example Europe/Zurich or UTC.'
+    );
   end if;
   return p_target;
 exception when datetime_field_overflow or invalid_datetime_format then
-  perform walltrack.refuse_target('quiet hours need two different times', 'For example from 22:00 until 07:30.');
+  perform walltrack.refuse_target('quiet hours need two different times of day', 'For example from 22:00 until 07:30.');
+  return null;
 end
 $$;
 

@@ -182,7 +182,7 @@ create or replace function walltrack.target_wants(
     p_alert walltrack.alerts
 ) returns boolean
 language plpgsql
-stable
+immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
@@ -212,7 +212,7 @@ comment on function walltrack.target_wants(walltrack.notification_targets, text,
 create or replace function walltrack.due_time(p_target walltrack.notification_targets, p_severity text, p_now timestamptz)
 returns timestamptz
 language plpgsql
-stable
+immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$

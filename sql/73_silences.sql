@@ -69,7 +69,7 @@ begin
   select s.* into v_silence from walltrack.silences as s where s.silence_id = p_silence_id for update;
   if not found then
     raise exception 'silence % does not exist', coalesce(p_silence_id::text, 'NULL')
-      using errcode = 'WT003', hint = 'Look at walltrack.active_silences.';
+      using errcode = 'WT003', hint = 'The view walltrack.active_silences and `walltrack-alerts silences list` show those in force.';
   end if;
   if v_silence.ended_at is not null or v_silence.ends_at <= now() then
     raise notice 'it has ended already' using errcode = 'WT108';

@@ -290,7 +290,7 @@ begin
     -- The cursor has one place only: what comes behind an event of a busy queue is left to the next call.
     v_cut := (select min(w.place) from unnest(v_places, v_alerts) as w (place, alert_id) where w.alert_id = any (v_busy));
     if v_cut is not null then
-      read := v_cut - 1;
+      read := (v_cut - 1)::int;
       has_more := true;
     end if;
     insert into walltrack.deliveries (target_id, event_id, alert_id, state, due_at)

@@ -11,7 +11,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_seconds float8 := (array[5, 30, 120, 600, 1800, 3600, 7200, 14400])[greatest(p_attempts, 1)];
+  v_seconds float8 := (array[5, 30, 120, 600, 1800, 3600, 7200, 14400]::float8[])[greatest(p_attempts, 1)];
 begin
   -- Jitter, so that what failed together is not tried again together.
   return make_interval(secs => v_seconds * (0.8 + 0.4 * random()));
@@ -57,6 +57,26 @@ comment on function walltrack.finish_unsent(bigint[], text[], text[]) is
 'Finishes deliveries that will not be sent: silenced or cancelled, each with a reason. The caller has locked them.';
 
 
+create or replace function walltrack.knows_alert(p_target_id bigint, p_alert_id uuid) returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+begin
+  return (select t.step = 0 from walltrack.notification_targets as t where t.target_id = p_target_id) or exists (
+    select from walltrack.finished_deliveries as f
+    where f.alert_id = p_alert_id and f.target_id = p_target_id and f.state = 'delivered'
+  );
+end
+$$;
+
+comment on function walltrack.knows_alert(bigint, uuid) is
+'Whether an answer to an alert means something to a target: it was told of the alert, or it gets every event. The page of a later step may '
+'have been cancelled, and then its answer must not ring either.';
+
+
 create or replace function walltrack.leave_out_unsent(p_delivery_ids bigint[]) returns bigint[]
 language plpgsql
 volatile
@@ -80,6 +100,7 @@ begin
         when a.id is null or e.event_id is null then 'the alert was deleted'
         when s.silence_id is not null
           then format('silenced by %s until %s: %s', s.created_by, walltrack.format_utc(s.ends_at), s.reason)
+        when e.kind <> 'escalated' then 'the target was told nothing of the alert before'
         else format('the alert was %s before the escalation was sent', case when a.status = 'active' then 'snoozed' else a.status end)
       end as reason
     from walltrack.deliveries as d
@@ -92,7 +113,10 @@ begin
     ) as s on true
     where d.delivery_id = any (p_delivery_ids) and (
       a.id is null or e.event_id is null or s.silence_id is not null
-      or (e.kind = 'escalated' and not (a.status = 'active' and walltrack.is_awake(a.snoozed_until)))
+      or (
+        not (a.status = 'active' and walltrack.is_awake(a.snoozed_until))
+        and (e.kind = 'escalated' or not walltrack.knows_alert(d.target_id, d.alert_id))
+      )
     )
   ) as u;
   if v_ids is null then
@@ -104,8 +128,34 @@ end
 $$;
 
 comment on function walltrack.leave_out_unsent(bigint[]) is
-'Finishes those of some deliveries that are silenced, whose alert is gone, and escalations that were answered; returns the others, in '
-'their order. The caller has locked them.';
+'Finishes those of some deliveries that are silenced, whose alert is gone, and escalations that were answered, with the answers to them; '
+'returns the others, in their order. The caller has locked them.';
+
+
+create or replace function walltrack.readable_data(p_data jsonb) returns jsonb
+language plpgsql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+-- Parsers give up at some depth. One alert that its relay cannot read would hold up all targets.
+begin
+  if jsonb_typeof(p_data) = 'object' and not jsonb_path_exists(p_data, 'strict $.**{32}') then
+    return p_data;
+  end if;
+  return coalesce(
+    (
+      select jsonb_object_agg(f.key, f.value)
+      from jsonb_each(case when jsonb_typeof(p_data) = 'object' then p_data else '{}' end) as f
+      where jsonb_typeof(f.value) not in ('object', 'array')
+    ),
+    '{}'
+  );
+end
+$$;
+
+comment on function walltrack.readable_data(jsonb) is
+'The data of an alert as an object that every program can read: where it nests more than 30 levels deep, only its texts, numbers and flags.';
 
 
 create or replace function walltrack.delivery_item(
@@ -124,13 +174,14 @@ begin
     'webhook_id', format('evt_%s_%s', p_event.event_id, to_hex((extract(epoch from p_event.at) * 1000000)::bigint)),
     'attempt', p_attempt,
     'event', jsonb_build_object(
-      'event_id', p_event.event_id, 'kind', p_event.kind, 'actor', p_event.actor, 'at', p_event.at, 'detail', p_event.detail
+      'event_id', p_event.event_id, 'kind', p_event.kind, 'actor', p_event.actor, 'at', p_event.at,
+      'detail', walltrack.readable_data(p_event.detail)
     ),
     'alert', jsonb_build_object(
       'id', p_alert.id, 'alert_type', p_alert.alert_type, 'severity', p_alert.severity, 'status', p_alert.status,
-      'title', p_alert.title, 'message', p_alert.message, 'data', p_alert.data, 'requires_action', p_alert.requires_action,
-      'dedupe_key', p_alert.dedupe_key, 'created_at', p_alert.created_at, 'updated_at', p_alert.updated_at,
-      'acknowledged_at', p_alert.acknowledged_at, 'acknowledged_by', p_alert.acknowledged_by,
+      'title', p_alert.title, 'message', p_alert.message, 'data', walltrack.readable_data(p_alert.data),
+      'requires_action', p_alert.requires_action, 'dedupe_key', p_alert.dedupe_key, 'created_at', p_alert.created_at,
+      'updated_at', p_alert.updated_at, 'acknowledged_at', p_alert.acknowledged_at, 'acknowledged_by', p_alert.acknowledged_by,
       'resolved_at', p_alert.resolved_at, 'resolved_by', p_alert.resolved_by, 'resolution', p_alert.resolution,
       'occurrences', p_alert.occurrences, 'snoozed_until', p_alert.snoozed_until
     ),
@@ -151,24 +202,38 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
+-- A lease ends as a whole: of two relays that each ended a part of it, neither would see that the queue needs a new head.
 declare
+  v_leases bigint[] := array(
+    select d.lease
+    from walltrack.deliveries as d
+    where d.lease_until > '-infinity' and d.lease_until <= clock_timestamp()
+    order by d.lease_until
+    limit p_limit
+  );
   v_ids bigint[];
   v_targets bigint[];
   v_alerts uuid[];
 begin
-  select array_agg(x.delivery_id), array_agg(x.target_id), array_agg(x.alert_id)
-  into v_ids, v_targets, v_alerts
-  from (
-    select d.delivery_id, d.target_id, d.alert_id
-    from walltrack.deliveries as d
-    where d.lease_until > '-infinity' and d.lease_until <= clock_timestamp()
-    order by d.lease_until, d.delivery_id
-    limit p_limit
-    for update skip locked
-  ) as x;
-  if v_ids is null then
+  if v_leases = '{}' then
     return;
   end if;
+  v_ids := array(
+    select d.delivery_id
+    from walltrack.deliveries as d
+    where d.lease = any (v_leases) and d.lease > 0
+    order by d.delivery_id
+    for update skip locked
+  );
+  v_leases := array(
+    select distinct d.lease
+    from walltrack.deliveries as d
+    where d.lease = any (v_leases) and d.lease > 0 and d.delivery_id <> all (v_ids)
+  );
+  select array_agg(d.delivery_id), array_agg(d.target_id), array_agg(d.alert_id)
+  into v_ids, v_targets, v_alerts
+  from walltrack.deliveries as d
+  where d.delivery_id = any (v_ids) and d.lease <> all (v_leases);
   -- What kills each relay that sends it ends as a dead letter, too.
   update walltrack.deliveries as d
   set state = case when walltrack.retry_delay(d.attempts) is null then 'dead' else 'waiting' end,
@@ -181,7 +246,7 @@ end
 $$;
 
 comment on function walltrack.end_expired_leases(int) is
-'Returns deliveries to their queues whose relay has not finished them in time, at most p_limit.';
+'Returns deliveries to their queues whose relay has not finished them in time; at most p_limit of them are looked at.';
 
 
 create or replace function walltrack.claim_each(
@@ -199,7 +264,7 @@ as $$
 declare
   v_found bigint[];
   v_ids bigint[];
-  v_claimed bigint[] := '{}';
+  v_claimed bigint[] := array[]::bigint[];
 begin
   -- Silences and answered escalations may leave nothing of a batch: then the next one.
   for v_round in 1 .. 20 loop

@@ -107,7 +107,7 @@ declare
 begin
   select c.* into v_pace from walltrack.chat_pace as c where c.target_id = p_target.target_id for no key update skip locked;
   if not found or v_pace.next_message_at > v_now then
-    return '{}';
+    return array[]::bigint[];
   end if;
   v_heads := array(
     select d.delivery_id

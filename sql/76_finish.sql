@@ -43,13 +43,14 @@ begin
   into v_ids, v_leases
   from jsonb_to_recordset(p_results) as r (lease bigint, deliveries bigint[])
   cross join lateral unnest(r.deliveries) as p (delivery_id);
-  -- FOR UPDATE waits for an insert behind what is held, see hold_queues(); in the order of the ids, as everywhere.
+  -- All of each lease, see end_expired_leases(). FOR UPDATE waits for an insert behind what is held, see hold_queues(); in the order of
+  -- the ids, as everywhere.
   return array(
     select h.delivery_id
     from (
       select d.delivery_id, d.lease
       from walltrack.deliveries as d
-      where d.delivery_id = any (v_ids) and d.relay = p_relay
+      where d.lease = any (v_leases) and d.lease > 0 and d.relay = p_relay
       order by d.delivery_id
       for update
     ) as h

@@ -26,7 +26,10 @@ select
         when d.state = 'waiting' then 'an earlier event of the same alert goes first'
         when d.due_at > now() and d.attempts > 0 then 'the last attempt failed; the next one is at ' || walltrack.format_utc(d.due_at)
         when d.due_at > now() then 'quiet hours until ' || walltrack.format_utc(d.due_at)
-        when not exists (select 1 from walltrack.relays as r where r.seen_at > now() - interval '2 minutes') then 'no relay is running'
+        when not exists (
+            select 1 from walltrack.relays as r
+            where r.seen_at > now() - interval '2 minutes'
+        ) then 'no relay is running'
         when c.next_message_at > now() then 'the chat gets its next message at ' || walltrack.format_utc(c.next_message_at)
         when c.next_digest_at > now() then 'the next digest is at ' || walltrack.format_utc(c.next_digest_at)
         else 'it is due'
@@ -41,58 +44,71 @@ comment on view walltrack.undelivered is
 'What has not arrived at its target, and why: one row per event and target. target_states shows how many events are not read yet.';
 
 
+create or replace function walltrack.unread_events_of(p_cursor text, p_since timestamptz) returns bigint
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+  select count(*)
+  from (
+    select 1
+    from walltrack.alert_events as e
+    where e.event_id > (walltrack.parse_event_cursor(p_cursor)).seen_id and e.at >= p_since
+    order by e.event_id
+    limit 10000
+  ) as n
+$$;
+
+comment on function walltrack.unread_events_of(text, timestamptz) is
+'How many events come after a cursor and a time; at most 10,000 are counted.';
+
+
 create or replace view walltrack.target_states
 with (security_invoker = true)
 as
+with waiting as (
+    select
+        d.target_id,
+        count(*) filter (where d.state <> 'dead') as pending,
+        count(*) filter (where d.state = 'dead') as dead,
+        min(d.created_at) filter (where d.state <> 'dead') as oldest_pending_at,
+        max(d.tried_at) as last_failure_at,
+        (array_agg(d.last_status order by d.tried_at desc) filter (where d.tried_at is not null))[1] as last_status,
+        (array_agg(d.last_answer order by d.tried_at desc) filter (where d.tried_at is not null))[1] as last_answer
+    from walltrack.deliveries as d
+    group by d.target_id
+)
+
 select
     t.target_id,
     t.name as target,
     t.kind,
     t.address,
-    t.disabled_at is null as is_enabled,
     t.disabled_at,
     t.disabled_reason,
     t.min_severity,
     t.step,
     t.created_at,
     t.created_by,
-    d.pending,
-    d.dead,
-    d.oldest_pending_at,
-    f.finished_at as last_success_at,
-    d.last_failure_at,
-    d.last_status,
-    d.last_answer,
-    case when t.disabled_at is null then u.unread else 0 end as unread
+    w.oldest_pending_at,
+    w.last_failure_at,
+    w.last_status,
+    w.last_answer,
+    t.disabled_at is null as is_enabled,
+    coalesce(w.pending, 0) as pending,
+    coalesce(w.dead, 0) as dead,
+    (
+        select f.finished_at
+        from walltrack.finished_deliveries as f
+        where f.target_id = t.target_id and f.finished_at > '-infinity' and f.state = 'delivered'
+        order by f.finished_at desc
+        limit 1
+    ) as last_success_at,
+    case when t.disabled_at is null then walltrack.unread_events_of(t.cursor, t.starts_at) else 0 end as unread
 from walltrack.notification_targets as t
-cross join lateral (
-    select
-        count(*) filter (where o.state <> 'dead') as pending,
-        count(*) filter (where o.state = 'dead') as dead,
-        min(o.created_at) filter (where o.state <> 'dead') as oldest_pending_at,
-        max(o.tried_at) as last_failure_at,
-        (array_agg(o.last_status order by o.tried_at desc) filter (where o.tried_at is not null))[1] as last_status,
-        (array_agg(o.last_answer order by o.tried_at desc) filter (where o.tried_at is not null))[1] as last_answer
-    from walltrack.deliveries as o
-    where o.target_id = t.target_id
-) as d
-left join lateral (
-    select o.finished_at
-    from walltrack.finished_deliveries as o
-    where o.target_id = t.target_id and o.finished_at > '-infinity' and o.state = 'delivered'
-    order by o.finished_at desc
-    limit 1
-) as f on true
-cross join lateral (
-    select count(*) as unread
-    from (
-        select 1
-        from walltrack.alert_events as e
-        where e.event_id > (walltrack.parse_event_cursor(t.cursor)).seen_id and e.at >= t.starts_at
-        order by e.event_id
-        limit 10000
-    ) as n
-) as u
+left join waiting as w on t.target_id = w.target_id
 order by t.name;
 
 comment on view walltrack.target_states is

@@ -6,7 +6,8 @@ import asyncio
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import psycopg
@@ -47,7 +48,6 @@ def run_demo(
         panel = launch_panel(dsn, host=host, port=port, open_browser=open_browser, explorer=explorer, block=False)
         try:
             say(f"Panel     {panel.url}, as {PANEL_ROLE} with operator access only")
-            _add_target(database.dsn)
             say(f"Relay     delivers to this terminal, as {RELAY_ROLE} with relay access only")
             say(f"Bot       trading at pace {pace:g}, seed {seed}: watch alerts appear, repeat and resolve")
             if missing := missing_fonts():
@@ -56,7 +56,8 @@ def run_demo(
             say("Ctrl-C stops everything." if duration is None else f"Stops after {duration:g} s.")
             bot = SimulatedBot(database.dsn, pace=pace, seed=seed)
             relay = _as_role(database.dsn, RELAY_ROLE, "relay")
-            asyncio.run(_run(bot, duration, replace(database, dsn=relay, listen_dsn=relay), panel.url, say))
+            with _terminal_target(database.dsn):
+                asyncio.run(_run(bot, duration, replace(database, dsn=relay, listen_dsn=relay), panel.url, say))
         finally:
             panel.close()
         counts = bot.counts
@@ -86,11 +87,19 @@ def _as_role(dsn: str, role: str, access: str) -> str:
     return make_conninfo(dsn, user=role)
 
 
-def _add_target(dsn: str) -> None:
-    """A target that prints to the terminal of the demo, unless an earlier demo has added it."""
+@contextmanager
+def _terminal_target(dsn: str) -> Iterator[None]:
+    """A target that prints to the terminal of the demo; disabled when the demo has ended, so that doctor misses no relay."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         if connection.execute("select from walltrack.notification_targets where name = %s", (TARGET,)).fetchone() is None:
             connection.execute("select walltrack.add_target(%s, 'terminal', '{}', p_by => 'demo')", (TARGET,))
+        else:
+            connection.execute("select walltrack.enable_target(%s)", (TARGET,))
+    try:
+        yield
+    finally:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("select walltrack.disable_target(%s, 'the demo has ended', 'demo')", (TARGET,))
 
 
 async def _run(bot: SimulatedBot, duration: float | None, database: Database, panel_url: str, say: Callable[[str], None]) -> None:

@@ -31,9 +31,10 @@ class Storm:
         self.errors: list[BaseException] = []
 
     def send(self, claims: list[Claim], events: dict[int, tuple[str, int]]) -> None:
+        """Log what is sent, but not what another relay has sent since, because the lease has expired."""
         with self.log:
             for claim in claims:
-                self.sent += [(claim.target_id, *events[delivery]) for delivery in claim.deliveries]
+                self.sent += [(claim.target_id, *events[each]) for each in claim.deliveries if each in events]
 
     def relay(self, number: int) -> None:
         """Fan out, claim, send, and report at random; reconnect when the connection is killed."""

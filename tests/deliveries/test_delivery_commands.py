@@ -41,7 +41,7 @@ def states(db: psycopg.Connection) -> dict[int, str]:
     return dict(db.execute("select delivery_id, state from walltrack.deliveries").fetchall())
 
 
-def test_the_list_says_what_has_not_arrived_and_why(database_url: str, dead: list[int]) -> None:
+def test_the_list_says_what_has_not_arrived_and_why(database_url: str, db: psycopg.Connection, dead: list[int]) -> None:
     heading, *rows = (line.split("\t") for line in run(database_url, "deliveries", "list").stdout.splitlines())
     assert heading == ["id", "target", "alert", "event", "state", "tries", "age", "why"] and len(rows) == 4
     rows = [line.split("\t") for line in run(database_url, "deliveries", "list", "--dead").stdout.splitlines()[1:]]
@@ -53,6 +53,8 @@ def test_the_list_says_what_has_not_arrived_and_why(database_url: str, dead: lis
     assert len(run(database_url, "deliveries", "list", "--limit", "1", "--json").stdout.splitlines()) == 1
     lines = run_in_terminal(database_url, 80, "deliveries", "list")
     assert len(lines) == 5 and max(cell_len(line) for line in lines) <= 80
+    assert lines[0].split() == heading and [int(line.split()[0]) for line in lines[1:]] == sorted(states(db))
+    assert all("…" not in line.split()[4] and line.endswith("…") for line in lines[1:] if " dead " in line)
 
 
 def test_nothing_to_list_is_said(database_url: str) -> None:
@@ -68,7 +70,7 @@ def test_dead_deliveries_are_replayed(database_url: str, db: psycopg.Connection,
         in run(database_url, "deliveries", "replay", "--target", "ops", "--dry-run").stdout
     )
     assert [states(db)[each] for each in dead] == ["dead"] * 3
-    assert "1 dead delivery sent again" in run(database_url, "deliveries", "replay", str(dead[0])).stdout
+    assert "1 dead delivery will be sent again" in run(database_url, "deliveries", "replay", str(dead[0])).stdout
     assert [states(db)[each] for each in dead] == ["pending", "dead", "dead"]
     done = json.loads(run(database_url, "deliveries", "replay", "--all", "--json").stdout)
     assert done == {"deliveries": 2, "dry_run": False} and "dead" not in states(db).values()
@@ -87,14 +89,14 @@ def test_dropping_needs_consent_and_names_the_operator(database_url: str, db: ps
 def test_a_choice_of_deliveries_is_required(database_url: str, dead: list[int], command: str) -> None:
     for choice in ((), ("--all", "--target", "ops"), ("1", "--all")):
         assert "--target NAME, or --all" in run(database_url, "deliveries", command, *choice, expect=2).stderr
-    assert "ID" in told(run(database_url, "deliveries", command, "first", expect=2))
+    assert "'first' is not the id of a delivery" in told(run(database_url, "deliveries", command, "first", expect=2))
     assert "999999" in run(database_url, "deliveries", command, "999999", *["--yes"][: command == "drop"], expect=1).stderr
 
 
 def test_silences_are_added_listed_and_ended(database_url: str, db: psycopg.Connection) -> None:
     added = run(
         database_url, "silences", "add", "--error", "RPC node timed out", "--severity", "high", "--for", "2 h",
-        "-m", "the provider is being repaired", "--by", "ada", "--json",
+        "-m", "the provider is being repaired and will not say until when", "--by", "ada", "--json",
     )  # fmt: skip
     silence = json.loads(added.stdout)
     ends_in = datetime.fromisoformat(silence["ends_at"]) - datetime.now(UTC)
@@ -105,7 +107,7 @@ def test_silences_are_added_listed_and_ended(database_url: str, db: psycopg.Conn
     assert heading == ["id", "ends", "by", "matches", "reason"] and len(rows) == 2
     assert "error=RPC node timed out, severity=high" in [row[3] for row in rows]
     lines = run_in_terminal(database_url, 80, "silences", "list")
-    assert max(cell_len(line) for line in lines) <= 80
+    assert max(cell_len(line) for line in lines) <= 80 and lines[0].split() == heading
     assert "has ended" in run(database_url, "silences", "end", str(silence["silence_id"]), "--by", "bob").stdout
     assert len(run(database_url, "silences", "list", "--json").stdout.splitlines()) == 1
     every = [json.loads(line) for line in run(database_url, "silences", "list", "--all", "--json").stdout.splitlines()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
@@ -79,6 +80,31 @@ def test_an_answer_before_the_claim_cancels_the_page(bot: Bot, desk: Desk, relay
     answer(desk, alert)  # type: ignore[operator]
     assert relay.claim() == []
     assert desk.finished(phone) == ["cancelled"]
+
+
+@pytest.mark.parametrize("answer", [Desk.acknowledge, Desk.snooze, Desk.resolve])
+@pytest.mark.parametrize("kind", ["webhook", "chat"])
+def test_a_cancelled_page_is_not_followed_by_its_answer(
+    bot: Bot, desk: Desk, relay: Relay, kind: str, answer: Callable[[Desk, UUID], None]
+) -> None:
+    phone = getattr(desk, kind)("phone", step=1)
+    alert = desk.raise_alert("a", "critical")
+    come_due(bot)
+    escalate(bot)
+    answer(desk, alert)
+    assert told(relay) == [] and told(relay) == []
+    assert desk.finished(phone) == ["cancelled"] * 2 and desk.states(phone) == []
+
+
+def test_a_page_that_rings_again_is_sent_with_the_answer_before_it(bot: Bot, desk: Desk, relay: Relay) -> None:
+    hook = desk.webhook("phone", step=1)
+    alert = desk.raise_alert("a", "critical")
+    come_due(bot)
+    escalate(bot)
+    desk.acknowledge(alert)
+    come_due(bot, "acknowledged")
+    escalate(bot)
+    assert [told(relay) for _ in range(3)] == [[(hook, kind)] for kind in ("escalated", "acknowledged", "escalated")]
 
 
 def test_no_page_is_claimed_after_a_committed_acknowledgement(database_url: str, bot: Bot, desk: Desk) -> None:

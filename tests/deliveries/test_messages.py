@@ -64,7 +64,7 @@ def test_each_button_works_once(desk: Desk, relay: Relay) -> None:
     chat, _ = sent(desk, relay)
     press(relay, chat, "snooze")
     outcome, said = press(relay, chat, "snooze")
-    assert outcome == "used" and said.startswith("ada pressed this button at ")
+    assert outcome == "used" and said.startswith("ada was first at ")
 
 
 def test_buttons_end_after_an_hour(desk: Desk, relay: Relay) -> None:

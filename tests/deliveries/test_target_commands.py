@@ -38,7 +38,11 @@ def test_a_webhook_is_stored_with_placeholders(database_url: str, db: psycopg.Co
     target = stored(db, "ops")
     assert target["config"] == {"url": "https://example.com/${HOOK}?x=1", "secrets": ["${NEW}", "${OLD}"], "allow_private": True}
     assert target["kind"] == "webhook" and target["created_by"] == "ada" and target["min_severity"] == "info"
-    assert "HOOK, NEW, OLD" in done.stdout and "not set" in done.stdout
+    assert "HOOK, NEW, OLD" in done.stdout and "not set" in done.stdout and "not signed" not in done.stdout
+
+
+def test_a_webhook_without_a_secret_is_announced_as_unsigned(database_url: str) -> None:
+    assert "not signed" in run(database_url, "targets", "add", "ops", "--webhook", "https://example.com/${HOOK}").stdout
 
 
 def test_a_chat_is_stored_with_its_allow_list(database_url: str, db: psycopg.Connection) -> None:
@@ -112,11 +116,12 @@ def test_a_target_starts_at_a_given_time(database_url: str, db: psycopg.Connecti
         (("--apprise", "discord://${ID}/SECRETk2ZwO5U711o3dV_js"), "webhook_token", 1),
         (("--apprise", "gotifys://example.com/SECRET"), "token", 1),
         (("--apprise", "no url"), "must be a URL", 1),
-        ((*HOOK, "--quiet", "22:00-07:00 Europe/Nowhere"), "time zone", 1),
+        (("--apprise", "nosuch://SECRET"), "Apprise has no service 'nosuch'", 1),
+        ((*HOOK, "--quiet", "22:00-07:00 Europe/Nowhere"), "time zone, not 'Europe/Nowhere'", 1),
         ((*HOOK, "--quiet", "22-7"), "22:00-07:00 Europe/Berlin", 2),
         ((*HOOK, "--quiet", "25:00-07:00 UTC"), "two different times", 1),
         ((*HOOK, "--kinds", "raised,born"), "born", 1),
-        ((*HOOK, "--kinds", ","), "list is empty", 2),
+        ((*HOOK, "--kinds", ","), "'--kinds': The list is empty", 2),
         ((*HOOK, "--min-severity", "fatal"), "critical", 2),
         ((*HOOK, "--step", "-1"), "--step", 2),
         ((*HOOK, "--min-gap", "3 s"), "for chats", 1),

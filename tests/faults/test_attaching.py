@@ -5,8 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tests.bot import Bot
-from tests.faults.helpers import reconcile
+from tests.support.bot import Bot
+from tests.support.faults import reconcile
 
 TABLES = """
 create table public.trades (id int, order_type text, status text, attempt_count int, max_attempts int, last_error text)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tests.bot import Bot
-from tests.faults.helpers import BROKEN, HOST_TRIGGER, order_row, reconcile
+from tests.support.bot import Bot
+from tests.support.faults import BROKEN, HOST_TRIGGER, order_row, reconcile
 
 CANCEL = "perform pg_cancel_backend(pg_backend_pid());"
 """PL/pgSQL of an operator's cancel, which PostgreSQL notices at the next statement."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tests.bot import Bot
-from tests.faults.helpers import reconcile
-from tests.faults.test_types import NESTED, assert_all_paths_agree, insert, make
+from tests.support.bot import Bot
+from tests.support.faults import reconcile
+from tests.support.typed_orders import NESTED, assert_all_paths_agree, insert, make
 
 
 @pytest.fixture(autouse=True)

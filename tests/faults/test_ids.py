@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from tests.bot import Bot
-from tests.faults.helpers import reconcile
+from tests.support.bot import Bot
+from tests.support.faults import reconcile
 
 TABLE = """
 create table public.trades (
@@ -82,6 +82,16 @@ def test_ids_may_shift(bot: Bot, change: str) -> None:
         insert(bot, order, state, f"of {order}")
     bot.execute("delete from walltrack.alerts where dedupe_key = 'order_failed_0'")
     bot.execute(f"set constraints all deferred; update public.trades set id = {change}")
+    assert_alerts_are_of_their_orders(bot)
+
+
+def test_the_alert_of_an_order_that_got_its_attempts_back_goes_with_its_id(bot: Bot) -> None:
+    bot.execute(TABLE)
+    insert(bot, 1, "failed", "of the first")
+    bot.execute("update public.trades set attempt_count = 0")
+    assert bot.alerts()[0].is_open
+    bot.execute("update public.trades set id = 2")
+    assert bot.alerts()[0].resolution == "Order deleted"
     assert_alerts_are_of_their_orders(bot)
 
 

@@ -80,7 +80,7 @@ class Desk:
             await asyncio.gather(task, return_exceptions=True)
 
     async def answer(self, press: str) -> str:
-        """What the user is told about a press."""
+        """The text that the user gets after a press."""
         await until(lambda: press in self.server.answered)
         return str(self.server.answered[press]["text"])
 

@@ -12,7 +12,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from tests.relay.bot_server import BOT_ID, TOKEN, Refused
+from tests.relay.bot_server import BOT_ID, CHAT, TOKEN, Refused
 from tests.relay.desk import ADA, BOB, STRANGER, Desk, until
 from walltrack_alerts.relay import button_polling, queries
 
@@ -51,6 +51,32 @@ async def test_a_second_press_says_who_was_first(desk: Desk) -> None:
     assert f"ada was first at {desk.alert.acknowledged_at:%H:%M}" in text
     assert desk.alert.acknowledged_by == "ada"
     assert desk.bot.events(desk.order).count("acknowledged") == 1
+
+
+@pytest.mark.parametrize(
+    ("named", "chat", "counts"),
+    [
+        (CHAT, {"id": int(CHAT)}, True),
+        (CHAT, {"id": -1002}, False),
+        (CHAT, {}, False),
+        (CHAT, {"id": -1001234567890}, True),  # the group became a supergroup
+        ("-1001234567890", {"id": -1001234567891}, False),
+        ("7", {"id": -1001234567890}, False),
+        ("@Desk", {"id": -1001234567890, "username": "desk"}, True),
+        ("@Desk", {"id": -1001234567890}, False),
+    ],
+)
+async def test_only_presses_in_the_chat_of_the_target_count(desk: Desk, named: str, chat: dict[str, Any], counts: bool) -> None:
+    message = await desk.raise_alert()
+    desk.bot.execute(
+        "update walltrack.notification_targets set config = config || jsonb_build_object('chat', %s::text)", (named,)
+    )
+    pressed = desk.server.message(message)
+    desk.server.messages[CHAT, message] = pressed | {"chat": chat}
+    async with desk.polling():
+        text = await desk.answer(desk.server.press(message, "Acknowledge"))
+    assert desk.alert.acknowledged_by == ("ada" if counts else None)
+    assert ("does not belong to this chat" in text) is not counts
 
 
 async def test_snoozing_lasts_an_hour(desk: Desk) -> None:
@@ -221,8 +247,8 @@ async def test_updates_that_mean_nothing_are_passed_over(desk: Desk) -> None:
         for update in updates:
             desk.server.push(update)
         await desk.answer(desk.server.press(message, "Acknowledge"))
+        await until(lambda: desk.server.unconfirmed == 0)
     assert desk.alert.acknowledged_by == "ada"
-    assert desk.server.unconfirmed == 0
 
 
 async def test_an_unknown_action_changes_nothing(desk: Desk) -> None:

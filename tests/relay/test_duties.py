@@ -23,6 +23,7 @@ from tests.relay.running import add_target, until
 from tests.relay.sink import Received, Sink, answer, running_sink
 from tests.support.bot import Bot
 from tests.support.commands import COMMAND
+from walltrack_alerts.errors import AlertsError
 from walltrack_alerts.relay.duties import Duties, Heartbeat, Periods
 from walltrack_alerts.relay.http import HttpClient
 from walltrack_alerts.relay.log import Log
@@ -202,6 +203,13 @@ async def test_the_heartbeat_stops_while_something_is_wrong(database_url: str, b
         await said.say("all is well again")
         await pings(sink)
     assert len([line for line in said if "not well" in line]) == 1  # said once, not every minute
+
+
+async def test_a_failed_heartbeat_does_not_show_its_secrets() -> None:
+    async with HttpClient() as http:
+        heartbeat = Heartbeat("http://${CHECK}.invalid/ping", http, {"CHECK": "s3cret-check"})
+        with pytest.raises(AlertsError, match=r"^\*{3}\.invalid has no address"):
+            await heartbeat.ping()
 
 
 async def test_the_heartbeat_stops_with_the_database(database_url: str, bot: Bot) -> None:

@@ -224,6 +224,15 @@ def test_a_strangers_text_is_one_short_line(value: str, length: int) -> None:
     assert isolates in ([], ["\u2068", "\u2069"])
 
 
+@pytest.mark.parametrize("letter", ["\U0001f680", "\U0001d401", "\u0627", "&"])
+def test_the_longest_digest_fits_into_one_message(letter: str) -> None:
+    rows = [
+        group(side=letter * 99, error=letter * 199 + str(place), count=9, alerts=[{"id": ALERT_ID, "token": letter * 99}] * 5)
+        for place in range(10)
+    ]
+    assert utf16_length(parse_html(digest_message(digest(*rows, total=1000), PANEL, NOW).html).text) <= 4096
+
+
 @settings(max_examples=60)
 @given(data=st.dictionaries(st.sampled_from(list(item()["alert"]["data"])), json_values), alert=st.data())
 def test_any_alert_makes_a_message_that_telegram_takes(data: dict[str, Any], alert: st.DataObject) -> None:

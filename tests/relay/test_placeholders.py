@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import html
+from urllib.parse import quote
+
 import pytest
 
 from walltrack_alerts.relay.placeholders import (
@@ -53,6 +57,21 @@ def test_a_signing_secret_without_its_prefix_is_removed() -> None:
 
 def test_escaped_quotes_do_not_hide_a_secret() -> None:
     assert redact(r'{"password": "so\"so\nlong"}', ['so"so\nlong']) == '{"password": "***"}'
+
+
+@pytest.mark.parametrize("secret", ['a@b"c,d%e', "<a&b'c>", "k\u00e4se  brot", "S3cr3t/Value+0123"])
+def test_answers_that_spell_a_secret_in_their_way_do_not_show_it(secret: str) -> None:
+    url = quote(secret, safe="/%:@!$&'()*+,;=~?")  # as parse_url() sends it
+    for shown in (url, html.escape(secret), html.escape(secret, quote=False), " ".join(secret.split())):
+        assert redact(f"no page /{shown} here", [secret]) == "no page /*** here"
+
+
+@pytest.mark.parametrize("user", ["", "a", "ab", "abc"])
+def test_a_password_in_base64_is_removed(user: str) -> None:
+    sent = base64.b64encode(f"{user}:S3cr3t/Value+0123>?".encode()).decode()
+    shown = redact(f"you sent Basic {sent}", ["S3cr3t/Value+0123>?"])
+    assert "***" in shown
+    assert len(shown) < len("you sent Basic ") + len(user) + 12
 
 
 def test_a_cut_secret_at_the_end_is_removed() -> None:

@@ -17,9 +17,10 @@ from tests.relay.running import QUICK, add_target, running_relay, until
 from tests.relay.sink import SUCCESS, Received, answer, running_sink
 from tests.support.bot import Bot
 from tests.support.poolers import pooled
-from walltrack_alerts.errors import NotMigratedError
+from walltrack_alerts.errors import DatabaseUnavailableError, NotMigratedError
 from walltrack_alerts.relay.http import Timeouts
 from walltrack_alerts.relay.loop import Limits, _Lane
+from walltrack_alerts.relay.queries import Connection
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of 24 bytes or so").decode()
 DELIVERED = "select count(*) from walltrack.finished_deliveries where state = 'delivered'"
@@ -166,6 +167,17 @@ async def test_results_are_kept_while_the_database_is_away(
     assert len(sink.requests) == 1
 
 
+async def test_a_server_that_became_read_only_is_left(db: psycopg.Connection, database_url: str) -> None:
+    name = sql.Identifier(str(conninfo_to_dict(database_url)["dbname"]))
+    connection = Connection(database_url)
+    db.execute(sql.SQL("alter database {} set default_transaction_read_only = on").format(name))
+    with pytest.raises(DatabaseUnavailableError, match="read-only"):
+        await connection.call("select walltrack.relay_seen('a', 'b', 1, 'c')")
+    db.execute(sql.SQL("alter database {} reset default_transaction_read_only").format(name))
+    await connection.call("select walltrack.relay_seen('a', 'b', 1, 'c')")
+    await connection.close()
+
+
 async def test_a_stop_lets_messages_in_flight_arrive(db: psycopg.Connection, database_url: str, bot: Bot) -> None:
     gate = asyncio.Event()
     async with running_sink() as sink, running_relay(database_url) as running:
@@ -278,9 +290,8 @@ async def test_secrets_are_nowhere(db: psycopg.Connection, database_url: str, bo
 async def test_a_result_that_cannot_be_stored_holds_up_no_other(
     db: psycopg.Connection, database_url: str, bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import walltrack_alerts.relay.http as module
-
-    monkeypatch.setattr(module, "_one_line", lambda text: text)  # lets a NUL through, which jsonb refuses
+    for module in ("channels", "http"):  # lets a NUL through, which jsonb refuses
+        monkeypatch.setattr(f"walltrack_alerts.relay.{module}.printable_line", lambda text: text)
     async with running_sink(lambda request: answer(200, "\0") if request.path == "/bad" else SUCCESS) as sink:
         add_target(db, "bad", sink.url("/bad"))
         add_target(db, "good", sink.url())
@@ -289,6 +300,18 @@ async def test_a_result_that_cannot_be_stored_holds_up_no_other(
                 bot.exhaust(bot.create())
             await until(db, DELIVERED, 5)
         assert db.execute(LEFT + " where state = 'sending'").fetchone() == (5,)
+
+
+@pytest.mark.parametrize("data", [f'{{"a": {"[" * 3000}{"]" * 3000}}}', f'{{"n": 1{"0" * 6000}, "f": 1{"0" * 400}.5}}'])
+async def test_data_that_no_parser_takes_hold_up_no_other(db: psycopg.Connection, database_url: str, data: str) -> None:
+    async with running_sink() as sink, running_relay(database_url):
+        add_target(db, "ops", sink.url())
+        db.execute("select walltrack.raise_alert('feed', 'high', 'hostile', 'm', %s)", (data,))
+        db.execute("select walltrack.raise_alert('feed', 'high', 'harmless')")
+        await sink.received(2)
+        await until(db, DELIVERED, 2)
+    assert {request.json["data"]["alert"]["title"] for request in sink.requests} == {"hostile", "harmless"}
+    assert not any(b"Infinity" in request.body for request in sink.requests)
 
 
 async def test_a_missing_schema_ends_the_relay(empty_database_url: str) -> None:

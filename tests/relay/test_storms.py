@@ -5,6 +5,8 @@ from __future__ import annotations
 from tests.relay.bot_server import Refused
 from tests.relay.desk import Desk
 from tests.relay.samples import parse_html
+from walltrack_alerts.relay import queries
+from walltrack_alerts.relay.queries import Connection
 
 ORDERS = 60  # 40 EXIT, 20 ENTRY; 6 of them simulated
 
@@ -15,6 +17,10 @@ async def test_a_storm_is_one_message_and_one_digest(desk: Desk) -> None:
     for number in range(ORDERS):
         order = desk.bot.create("exit" if number % 3 else "entry", is_simulated=number % 10 == 0)
         desk.bot.exhaust(order, f"slippage of {number} exceeded" if number % 2 else "blockhash not found")
+    connection = Connection(desk.database_url)
+    while desk.query("select count(*) from walltrack.deliveries") < ORDERS:  # other transactions of the server hold back events
+        await queries.fan_out_events(connection, ORDERS)
+    await connection.close()
     await desk.deliver()
     first, digest = (parse_html(message["text"]).text for message in desk.server.messages.values())
     assert first.startswith("\U0001f534 CRITICAL EXIT sell BONK failed 3/3, 1.5 SOL at stake\n")

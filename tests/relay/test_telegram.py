@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import AsyncIterator
 from typing import Any
@@ -184,6 +185,24 @@ async def test_a_refusal_says_why(server: BotServer, chat: Chat, code: int, outc
 async def test_broken_answers_are_failures(server: BotServer, chat: Chat, fault: bytes | float) -> None:
     server.faults["sendMessage"] += [fault]
     assert (await chat.send(item())).outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "retry_after"),
+    [
+        ({"error_code": 429, "description": "a\0\x1b[31m\nb", "parameters": {"retry_after": 10**400}}, 429, 3600),
+        ({"error_code": 10**20, "description": "\ud800", "parameters": {"retry_after": float("inf")}}, 200, 3600),
+        ({"error_code": True, "description": ["a"], "parameters": {"retry_after": -1}}, 200, None),
+    ],
+)
+async def test_odd_answers_can_be_stored(
+    server: BotServer, chat: Chat, error: dict[str, Any], status: int, retry_after: float | None
+) -> None:
+    body = json.dumps({"ok": False} | error).encode()
+    server.faults["sendMessage"].append(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+    result = await chat.send(item())
+    assert (result.status, result.retry_after) == (status, retry_after)
+    assert result.answer.isprintable()
 
 
 async def test_no_answer_or_error_holds_the_token(server: BotServer, chat: Chat, caplog: pytest.LogCaptureFixture) -> None:

@@ -66,7 +66,14 @@ async def test_each_secret_signs() -> None:
     }  # fmt: skip
 
 
-def test_a_secret_without_prefix_is_the_key_itself() -> None:
+def test_a_secret_without_prefix_is_read_as_receivers_read_it() -> None:
+    secret = base64.b64encode(b"a key of 24 bytes, or so").decode()
+    headers = signing_headers([secret], "evt_1", 1_900_000_000, b"{}")
+    signed = Verifier(secret).sign("evt_1", datetime.fromtimestamp(1_900_000_000, UTC), "{}")
+    assert headers["webhook-signature"] == signed
+
+
+def test_a_secret_that_is_not_base64_is_the_key_itself() -> None:
     headers = signing_headers(["plain secret"], "evt_1", 1_900_000_000, b"{}")
     signature = Verifier(base64.b64encode(b"plain secret").decode())
     assert headers["webhook-signature"] == signature.sign("evt_1", datetime.fromtimestamp(1_900_000_000, UTC), "{}")

@@ -61,7 +61,7 @@ app.command(
     )
 )(listen)
 app.command(
-    epilog=examples("relay", "relay --json-logs --metrics-port 9100", "relay --heartbeat-url 'https://hc-ping.com/${HC_CHECK}'")
+    epilog=examples("relay", "relay --json-logs --metrics-port 9187", "relay --heartbeat-url 'https://hc-ping.com/${HC_CHECK}'")
 )(relay)
 app.command(epilog=examples("reconcile --dry-run", "reconcile"))(reconcile)
 app.command(epilog=examples("purge --older-than '90 days' --dry-run", "purge --older-than '6 months'"))(purge)

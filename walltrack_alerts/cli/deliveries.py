@@ -9,6 +9,7 @@ import typer
 from walltrack_alerts.cli.alerts import By
 from walltrack_alerts.cli.base import AsJson, ask, confirm, err, errors, examples, print_json, say
 from walltrack_alerts.cli.tables import Column, age, print_rows
+from walltrack_alerts.cli.values import delivery_id
 from walltrack_alerts.errors import UnknownTargetError, UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ deliveries = typer.Typer(
 )
 
 Ids = Annotated[
-    list[int] | None, typer.Argument(metavar="ID", parser=int, help="The ids of dead deliveries, see `deliveries list`.")
+    list[int] | None, typer.Argument(metavar="ID", parser=delivery_id, help="The ids of dead deliveries, see `deliveries list`.")
 ]
 OfTarget = Annotated[str | None, typer.Option("--target", metavar="NAME", help="All dead deliveries of this target.")]
 OfAll = Annotated[bool, typer.Option("--all", help="All dead deliveries.")]
@@ -82,7 +83,7 @@ def replay(
 
     chosen = _chosen(ids, target, every=every)
     done = len(chosen) if dry_run or not chosen else ask(lambda service: replay_deliveries(service, chosen, by), quiet=True)
-    _print_count(done, "sent again", dry_run=dry_run, as_json=as_json)
+    _print_count(done, "sent again", dry_run=dry_run, as_json=as_json, will="will be ")
 
 
 @deliveries.command(
@@ -105,7 +106,9 @@ def drop(
     if chosen and not dry_run:
         if not yes:
             with errors():
-                confirm(f"Drop {_count(done)}? Their targets will not receive them.")
+                confirm(
+                    f"Drop {_count(done)}? {'Its target' if done == 1 else 'Their targets'} will never receive what is dropped."
+                )
         done = ask(lambda service: drop_deliveries(service, chosen, by), quiet=True)
     _print_count(done, "dropped", dry_run=dry_run, as_json=as_json)
 
@@ -129,11 +132,11 @@ def _chosen(ids: list[int] | None, target: str | None, *, every: bool) -> list[i
     return ids or dead
 
 
-def _print_count(done: int, what: str, *, dry_run: bool, as_json: bool) -> None:
+def _print_count(done: int, what: str, *, dry_run: bool, as_json: bool, will: str = "") -> None:
     if as_json:
         print_json({"deliveries": done, "dry_run": dry_run})
     else:
-        say(f"{_count(done)} {'would be ' if dry_run else ''}{what}.")
+        say(f"{_count(done)} {'would be ' if dry_run else will}{what}.")
 
 
 def _count(number: int) -> str:

@@ -1,4 +1,4 @@
-"""`escalation ...`: who is told next while no operator answers."""
+"""`escalation ...`: when an alert that no operator answers rings again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 escalation = typer.Typer(
     name="escalation",
-    help="Set when an alert that no operator answers is brought up again. Targets subscribe to a step with `targets add --step`.",
+    help="Set when an alert that no operator answers rings again. Targets subscribe to a step with `targets add --step`.",
     no_args_is_help=True,
     epilog=examples(
         "escalation list",
@@ -97,7 +97,7 @@ def remove_step(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed; change nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove a step: targets that subscribe to it are told nothing by it."""
+    """Remove a step: targets with this --step no longer get escalations from it."""
     from walltrack_alerts.relay.targets import escalation_step, remove_escalation_step
 
     found = ask(lambda service: escalation_step(service, severity, status, step))

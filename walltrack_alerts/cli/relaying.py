@@ -48,7 +48,7 @@ def relay(
     json_logs: Annotated[bool, typer.Option("--json-logs", help="Log JSON, one object per line.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log each delivery, not only those that fail.")] = False,
 ) -> None:
-    """Deliver events to the targets, until Ctrl-C or SIGTERM: then messages in flight arrive before it ends.
+    """Deliver events to the targets. Ctrl-C or SIGTERM ends it once the messages in flight have arrived.
 
     It also escalates alerts that no operator answers, reconciles every hour, and purges once a day.
     """

@@ -41,7 +41,9 @@ def add(
     reason: Annotated[str, typer.Option("--reason", "-m", metavar="TEXT", help="The reason, which the panel shows.")],
     token: Annotated[str | None, typer.Option(metavar="TOKEN", help="Alerts of this token, by symbol or address.")] = None,
     error: Annotated[str | None, typer.Option(metavar="TEXT", help="Alerts with this text in their error, in any case.")] = None,
-    order_type: Annotated[str | None, typer.Option(metavar="TYPE", help="Alerts of orders of this type: entry or exit.")] = None,
+    order_type: Annotated[
+        str | None, typer.Option(metavar="TYPE", help="Alerts of orders of this type, e.g. entry or exit.")
+    ] = None,
     severity: Annotated[
         AlertSeverity | None, typer.Option(metavar="SEVERITY", help=f"Alerts of this severity: {', '.join(AlertSeverity)}.")
     ] = None,

@@ -33,8 +33,8 @@ def print_rows(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> N
             print_line("\t".join(_whole(value) or "-" for value in row))
         return
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
-    for column in columns:
-        table.add_column(column.heading, no_wrap=True, justify=column.justify, style=column.style)
+    for column in columns:  # only the last one is cut where the table is wider than the terminal
+        table.add_column(column.heading, no_wrap=column is not columns[-1], justify=column.justify, style=column.style)
     for row in rows:
         *first, last = (_short(value) for value in row)
         fitted = [_fit(text, column.cells) for text, column in zip(first, columns, strict=False)]

@@ -87,7 +87,7 @@ def add(
         typer.Option(
             parser=placeholder,
             metavar="'${NAME}'",
-            help="Webhook: the variable with the signing secret, whsec_ and base64; repeatable, to replace a secret by another.",
+            help="Webhook: the variable with the signing secret, whsec_ and base64; repeat it to replace a secret.",
         ),
     ] = None,
     allow_private: Annotated[
@@ -112,16 +112,22 @@ def add(
         AlertSeverity | None, typer.Option(metavar="SEVERITY", help=f"Only this severity or worse: {', '.join(AlertSeverity)}.")
     ] = None,
     kinds: Annotated[
-        str | None, typer.Option(metavar="LIST", help=f"Only these kinds of events, with commas: {', '.join(EventKind)}.")
+        str | None,
+        typer.Option(parser=words, metavar="LIST", help=f"Only these kinds of events, with commas: {', '.join(EventKind)}."),
     ] = None,
     order_types: Annotated[
-        str | None, typer.Option(metavar="LIST", help="Only alerts of orders of these types, with commas, e.g. exit.")
+        str | None,
+        typer.Option(parser=words, metavar="LIST", help="Only alerts of orders of these types, with commas, e.g. exit."),
     ] = None,
     tokens: Annotated[
-        str | None, typer.Option(metavar="LIST", help="Only alerts of these tokens, by symbol or address, with commas.")
+        str | None,
+        typer.Option(parser=words, metavar="LIST", help="Only alerts of these tokens, by symbol or address, with commas."),
     ] = None,
     alert_types: Annotated[
-        str | None, typer.Option(metavar="LIST", help="Only alerts of these types, with commas, e.g. order_failed_permanently.")
+        str | None,
+        typer.Option(
+            parser=words, metavar="LIST", help="Only alerts of these types, with commas, e.g. order_failed_permanently."
+        ),
     ] = None,
     simulated: Annotated[bool, typer.Option("--simulated", help="Alerts of simulated orders, too.")] = False,
     step: Annotated[
@@ -155,8 +161,8 @@ def add(
 ) -> None:
     """Add a target: one of --webhook, --telegram, --apprise and --terminal. Without filters it gets all but simulated orders.
 
-    Secrets stay in the environment of the relay: write the name of their variable as a placeholder like '${NAME}', in single
-    quotes. A URL may contain placeholders, too.
+    Secrets stay in the environment of the relay: name their variable by a
+    placeholder, '${NAME}' in single quotes. A URL may contain placeholders, too.
     """
     from walltrack_alerts.relay.targets import add_target
 
@@ -166,8 +172,8 @@ def add(
             {"secret": secret, "allow-private": allow_private, "token": token, "api-url": api_url, "allow": allow},
         )
     filters = {
-        "min_severity": min_severity, "kinds": _list(kinds), "order_types": _list(order_types), "tokens": _list(tokens),
-        "alert_types": _list(alert_types), "include_simulated": simulated or None, "step": step, "quiet": quiet,
+        "min_severity": min_severity, "kinds": kinds, "order_types": order_types, "tokens": tokens,
+        "alert_types": alert_types, "include_simulated": simulated or None, "step": step, "quiet": quiet,
         "min_gap": min_gap, "digest_every": digest_every,
     }  # fmt: skip
     given = {filter_name: value for filter_name, value in filters.items() if value is not None}
@@ -178,6 +184,8 @@ def add(
     _print_target(ask(query), as_json, "added; the relay delivers to it from now on" if since is None else "added")
     if not as_json:
         _say_variables(config)
+        if kind == "webhook" and not config["secrets"]:
+            say("Its requests are not signed: without --secret the receiver cannot tell them from forged ones.")
 
 
 _OPTIONS = {
@@ -213,10 +221,6 @@ def _channel(kinds: dict[str, Any], options: dict[str, Any]) -> tuple[str, dict[
     return kind, {}
 
 
-def _list(value: str | None) -> list[str] | None:
-    return None if value is None else words(value)
-
-
 def _say_variables(config: dict[str, Any]) -> None:
     """Name the variables that a target needs, and which of them are not set here."""
     from walltrack_alerts.relay.placeholders import missing_variables, variables
@@ -229,7 +233,7 @@ def _say_variables(config: dict[str, Any]) -> None:
 
 @targets.command("list", epilog=examples("targets list", "targets list --json | jq -r 'select(.dead > 0) | .name'"))
 def list_targets(as_json: AsJson = False) -> None:
-    """List the targets, and how their deliveries fare.
+    """List the targets and the state of their deliveries.
 
     'failing' means that the last attempt failed, 'off' that the target is disabled; 'sent' is the time since the last success.
     """
@@ -290,7 +294,7 @@ def _facts(target: TargetState, config: dict[str, Any] | None) -> Iterator[tuple
     if config is None:
         yield "address", target.address
     else:
-        yield from ((key, _text(value)) for key, value in config.items())
+        yield from ((key.replace("_", " "), _text(value)) for key, value in config.items())
     yield "min severity", target.min_severity
     yield "events", ", ".join(target.kinds) if target.kinds else "all"
     yield "order types", _text(target.order_types)
@@ -339,8 +343,10 @@ def send_test(name: Name, as_json: AsJson = False) -> None:
         )
     else:
         status = f" with status {trial.status}" if trial.status is not None else ""
-        done = "has received the test event" if trial.is_delivered else "has not received the test event"
-        say(f"{name} {done}{status} after {trial.seconds:.2f} s.")
+        if trial.is_delivered:
+            say(f"{name} has received the test event{status} after {trial.seconds:.2f} s.")
+        else:
+            say(f"{name} has not received the test event: it failed{status} after {trial.seconds:.2f} s.")
         if trial.answer:
             say(Text.assemble(("Answer: ", "dim"), one_line(trial.answer)))
     if not trial.is_delivered:

@@ -99,6 +99,13 @@ def alert_id(value: str) -> str:
     return value
 
 
+def delivery_id(value: str) -> int:
+    """The id of a delivery (BadParameter)."""
+    if not re.fullmatch("[0-9]{1,18}", value, re.ASCII):
+        raise typer.BadParameter(f"{value!r} is not the id of a delivery. `walltrack-alerts deliveries list` shows the ids.")
+    return int(value)
+
+
 def columns_of_facts(values: list[str]) -> dict[str, str]:
     """Fact -> column from texts such as 'attempt_count=retry_count' (BadParameter)."""
     columns: dict[str, str] = {}

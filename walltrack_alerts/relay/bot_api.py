@@ -17,6 +17,7 @@ API_URL = "https://api.telegram.org"
 _TOKEN = re.compile(r"[A-Za-z0-9:_-]+")
 _HEADERS = {"content-type": "application/json"}
 _LONGEST_ANSWER = 65_536  # bytes
+_LONGEST_WAIT = 3600  # seconds
 
 
 class BotApiError(AlertsError):
@@ -24,7 +25,7 @@ class BotApiError(AlertsError):
 
     def __init__(self, code: int, description: str, parameters: Mapping[str, Any]) -> None:
         self.code = code
-        self.retry_after = _number(parameters.get("retry_after"))
+        self.retry_after = _seconds(parameters.get("retry_after"))
         """Seconds to wait after code 429."""
 
         self.new_chat = parameters.get("migrate_to_chat_id")
@@ -86,7 +87,8 @@ class BotApi:
         parameters = dict(parameters) if isinstance(parameters, Mapping) else {}
         parameters.setdefault("retry_after", answer.retry_after)
         code = content.get("error_code")
-        raise BotApiError(code if isinstance(code, int) else answer.status, description, parameters)
+        known = code if isinstance(code, int) and 100 <= code <= 999 else answer.status
+        raise BotApiError(known, description, parameters)
 
 
 def _json_object(body: bytes) -> Mapping[str, Any]:
@@ -97,5 +99,6 @@ def _json_object(body: bytes) -> Mapping[str, Any]:
     return content if isinstance(content, Mapping) else {}
 
 
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and value >= 0 else None
+def _seconds(value: object) -> float | None:
+    """Seconds of at most an hour; None for anything else."""
+    return float(min(value, _LONGEST_WAIT)) if isinstance(value, int | float) and value >= 0 else None

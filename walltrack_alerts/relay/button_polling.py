@@ -139,7 +139,7 @@ class _BotPoller:
         return [update for update in found if isinstance(update, Mapping) and isinstance(update.get("update_id"), int)]
 
     async def _answer(self, target_id: int, reference: str, action: str, user: str, detail: str | None) -> tuple[str, str]:
-        """Store an answer, which is tried for some seconds; the outcome, and what the user is told."""
+        """Store an answer, which is tried for some seconds; the outcome, and the text for the user."""
         try:
             return await self._database.answer(target_id, reference, action, user, detail)
         except (DatabaseUnavailableError, DatabaseBusyError):

@@ -23,13 +23,14 @@ REASONS = ("sold by hand", "not needed")
 _LONGEST_REASON = 200  # characters
 _LONGEST_ANSWER = 200  # characters; what Telegram shows over the chat
 _PROMPT = re.compile(r"\[(\d+):(\d+)\]\s*\Z", re.ASCII)
+_SUPERGROUP = re.compile(r"-100\d{10,}", re.ASCII)
 _SETTLED = {"used", "unchanged", "done"}
 """Outcomes after which the buttons of an acknowledged or resolved alert have done their work."""
 
 
 Answer = Callable[[int, str, str, str, str | None], Awaitable[tuple[str, str]]]
 """Stores an answer, of target, message, action, user and reason. Returns the outcome (done, unchanged, refused, expired, used,
-unknown, failed) and what the user is told."""
+unknown, failed) and the text for the user."""
 
 
 def first_buttons(target_id: int) -> Buttons:
@@ -69,6 +70,8 @@ class Bot:
         user = str(press["from"]["id"])
         if target is None or "message_id" not in message:
             text = "The relay does not know this button any more."
+        elif not _is_of(target, message):
+            text = "This button does not belong to this chat."
         elif user not in (target.config.get("allow") or {}):
             text = f"The target does not allow you. Your user id is {user}."
         elif action in ("why", "back"):
@@ -90,15 +93,16 @@ class Bot:
         reason = " ".join(str(message.get("text") or "").split())[:_LONGEST_REASON]
         target = None if place is None else self.targets.get(int(place[1]))
         user = str((message.get("from") or {}).get("id"))
-        is_asked = place is not None and self._is_own(question.get("from") or {})
-        if place is None or target is None or not is_asked or not reason or user not in (target.config.get("allow") or {}):
+        if place is None or target is None or not reason or user not in (target.config.get("allow") or {}):
+            return
+        if not self._is_own(question.get("from") or {}) or not _is_of(target, message):
             return
         text = await self._answer(target, {**message, "message_id": int(place[2])}, "resolve", user, reason)
         reply = {"message_id": message["message_id"], "allow_sending_without_reply": True}
         await self._try("sendMessage", {"chat_id": message["chat"]["id"], "text": text, "reply_parameters": reply})
 
     async def _answer(self, target: Target, message: Json, action: str, user: str, detail: str | None) -> str:
-        """Do what a button says; what the user is told."""
+        """Do what a button says; the text for the user."""
         reference = str(message["message_id"])
         outcome, text = await self._store(target.target_id, reference, action, user, detail)
         if outcome == "expired" or (outcome in _SETTLED and action != "snooze"):
@@ -128,6 +132,19 @@ class Bot:
         """A call for the eye only: the answer has been stored, and a failure here changes nothing."""
         with suppress(BotApiError, SendError):
             await self._api.call(method, params)
+
+
+def _is_of(target: Target, message: Json) -> bool:
+    """Whether a message stands in the chat of a target: ids of messages are unique in their chat only.
+
+    A group has another id since it became a supergroup, which the target may not know.
+    """
+    chat, named = message.get("chat") or {}, str(target.config.get("chat"))
+    if named.startswith("@"):
+        return f"@{chat.get('username')}".lower() == named.lower()
+    number = str(chat.get("id"))
+    is_migrated = named.startswith("-") and not _SUPERGROUP.fullmatch(named) and _SUPERGROUP.fullmatch(number) is not None
+    return number == named or is_migrated
 
 
 def _button(text: str, target_id: int, action: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from walltrack_alerts.errors import AlertsError, DatabaseUnavailableError
 from walltrack_alerts.reconciler import reconcile
 from walltrack_alerts.relay import placeholders, queries
-from walltrack_alerts.relay.http import HttpClient, Timeouts
+from walltrack_alerts.relay.http import HttpClient, SendError, Timeouts
 from walltrack_alerts.relay.log import Level, Log
 from walltrack_alerts.relay.metrics import RelayMetrics, Sample
 from walltrack_alerts.relay.queries import Connection
@@ -52,7 +52,10 @@ class Heartbeat:
     async def ping(self) -> None:
         """Request the URL (AlertsError, without the URL and its secrets)."""
         url = placeholders.resolve(self.url, self.environ)
-        answer = await self.http.request("GET", url, allow_private=True, timeouts=Timeouts(total=10.0))
+        try:
+            answer = await self.http.request("GET", url, allow_private=True, timeouts=Timeouts(total=10.0))
+        except SendError as error:
+            raise AlertsError(placeholders.redact(str(error), placeholders.secrets_in(self.url, self.environ))) from None
         if not answer.is_success:
             raise AlertsError(f"its service answered {answer.status}")
 

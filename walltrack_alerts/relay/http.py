@@ -18,11 +18,11 @@ import httpcore2
 
 from walltrack_alerts.errors import AlertsError
 from walltrack_alerts.relay.addresses import CheckedBackend, LookupFailedError, PrivateAddressError, Resolver
+from walltrack_alerts.relay.placeholders import KEPT_IN_URLS
 
 _IDLE_SECONDS = 1.5  # shorter than servers keep idle connections: none is used in the moment in which its server closes it
 _USER_AGENT = b"walltrack-alerts"
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")  # in a URL; urlsplit() would remove some of them silently
-_KEPT = "/%:@!$&'()*+,;=~?"
 
 
 _Key = tuple[bytes, bytes, int, bool]  # scheme, host and port of the origin, and whether it may be private
@@ -64,8 +64,8 @@ class Answer:
     def text(self) -> str:
         """The body, or where a redirect leads, as one line of printable characters."""
         if self.location is not None and 300 <= self.status < 400:
-            return _one_line(f"redirect to {self.location}, not followed")
-        return _one_line(self.body.decode(errors="replace"))
+            return printable_line(f"redirect to {self.location}, not followed")
+        return printable_line(self.body.decode(errors="replace"))
 
 
 class HttpClient:
@@ -136,7 +136,9 @@ class HttpClient:
         except TimeoutError:
             raise SendError(f"no complete answer within {timeouts.total:g} s") from None
         except PrivateAddressError as error:
-            raise SendError(f"{error}; the target does not allow private addresses", is_permanent=True) from None
+            raise SendError(
+                f"{error}; the target does not allow private addresses (see --allow-private)", is_permanent=True
+            ) from None
         except LookupFailedError as error:
             raise SendError(str(error)) from None
         except httpcore2.LocalProtocolError:
@@ -209,8 +211,8 @@ def parse_url(url: str) -> httpcore2.URL:
         raise SendError("the URL is not a valid http or https URL", is_permanent=True)
     if "@" in parts.netloc:
         raise SendError("the URL holds a user name or a password, which is not supported", is_permanent=True)
-    query = "?" + quote(parts.query, safe=_KEPT) if parts.query else ""
-    target = quote(parts.path or "/", safe=_KEPT) + query
+    query = "?" + quote(parts.query, safe=KEPT_IN_URLS) if parts.query else ""
+    target = quote(parts.path or "/", safe=KEPT_IN_URLS) + query
     return httpcore2.URL(scheme=parts.scheme.encode(), host=host, port=port, target=target.encode())
 
 
@@ -269,13 +271,13 @@ def _explain(error: Exception, timeouts: Timeouts) -> str:
         case httpcore2.TimeoutException():
             return f"no answer within {timeouts.read:g} s"
         case httpcore2.ConnectError():
-            return f"no connection: {_one_line(str(error)) or 'refused'}"
+            return f"no connection: {printable_line(str(error)) or 'refused'}"
         case httpcore2.RemoteProtocolError():
-            return f"not a valid HTTP answer: {_one_line(str(error))}"
+            return f"not a valid HTTP answer: {printable_line(str(error))}"
     return "the connection broke before the answer was complete"
 
 
-def _one_line(text: str) -> str:
+def printable_line(text: str) -> str:
     """Printable characters, with one space for each run of others."""
     return " ".join("".join(each if each.isprintable() else " " for each in text).split())
 

@@ -23,6 +23,8 @@ from walltrack_alerts.errors import (
     DatabaseBusyError,
     DatabaseUnavailableError,
     ListenError,
+    NotMigratedError,
+    PermissionDeniedError,
     StandbyError,
 )
 from walltrack_alerts.listen_session import Timing, session
@@ -34,7 +36,12 @@ from walltrack_alerts.relay.queries import Connection, Finished, Report
 _FIRST_SLOTS = 8  # of a target that has not answered yet
 _AHEAD = 2  # claims that wait for each message in flight, so that a target that answers quickly is never without one
 _SILENCE = 60.0  # seconds; each task works at least once per second while the database answers
+_BUSY = 0.02  # seconds; the queue of the next event is being changed
 _RETRY = (0.1, 5.0)  # seconds: the first and the longest pause before the database is tried again
+
+
+_PASSING = (DatabaseUnavailableError, DatabaseBusyError, NotMigratedError, PermissionDeniedError)
+"""Errors that say nothing about what was to be stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +137,7 @@ class Relay:
         connections = {name: Connection(self.dsn) for name in ("fan-out", "claim", "report")}
         try:
             await self._refresh_targets(connections["claim"])
-            self.log.line(Level.INFO, "started", f"relay {self.name} has started, {len(self.targets)} targets", relay=self.name)
+            self.log.line(Level.INFO, "started", f"relay {self.name} has started; targets: {len(self.targets)}", relay=self.name)
             listening = asyncio.create_task(self._listen())
             reporting = asyncio.create_task(self._persist("report", connections["report"], self._report))
             await asyncio.gather(
@@ -188,6 +195,8 @@ class Relay:
                 self.log.line(Level.WARNING, "stream", f"target {each.target}: {each.problem}", target=each.target)
         if any(each.has_more for each in done):
             self._news.set()
+            if not any(each.read for each in done):
+                await asyncio.sleep(_BUSY)
         if any(each.created for each in done):
             self._work.set()
         return True
@@ -213,7 +222,7 @@ class Relay:
 
     def _capacity(self) -> dict[int, int]:
         """How many messages to claim for each target; an equal share where there is no room for all."""
-        wanted = {target_id: lane.room for target_id, lane in self._lanes.items() if lane.room}
+        wanted = {target_id: room for target_id in self.targets if (room := self._lanes[target_id].room)}
         room = (1 + _AHEAD) * self.limits.total - sum(lane.in_flight + len(lane.waiting) for lane in self._lanes.values())
         if sum(wanted.values()) > room:
             share = max(1, room // len(wanted))
@@ -250,21 +259,29 @@ class Relay:
         reports, self._reports = self._reports, []
         try:
             finished = await queries.finish_deliveries(connection, self.name, reports) if reports else []
-        except (DatabaseUnavailableError, DatabaseBusyError):
+        except _PASSING:
             self._reports = reports + self._reports
             self._reported.set()
             raise
         except AlertsError:
             # One of them cannot be stored. Alone it fails alone: its lease will expire.
             if len(reports) > 1:
-                for report in reports:
-                    with suppress(AlertsError):
-                        await queries.finish_deliveries(connection, self.name, [report])
+                await self._report_each(connection, reports)
             self._work.set()
             raise
         self._log_finished(reports, finished)
         self._work.set()  # the next events of the same alerts can be sent, and there is room for more
         return not self._is_drained or bool(self._reports)
+
+    async def _report_each(self, connection: Connection, reports: Sequence[Report]) -> None:
+        for report in reports:
+            try:
+                await queries.finish_deliveries(connection, self.name, [report])
+            except _PASSING:
+                self._reports.append(report)
+                self._reported.set()
+            except AlertsError:
+                continue
 
     async def _send(self, claim: Claim, lane: _Lane) -> None:
         """Send one claim; its result is reported later."""
@@ -394,7 +411,7 @@ class Relay:
                 )
             status = f"{result.status} " if result.status is not None else ""
             self.log.line(
-                Level.DETAIL if is_delivered else Level.WARNING,
+                Level.DETAIL if result.outcome in {Outcome.DELIVERED, Outcome.RELEASED} else Level.WARNING,
                 "delivery",
                 f"target {claim.target.name}: {what} {result.outcome}: {status}{result.answer}".rstrip(": ") + then,
                 target=claim.target.name,

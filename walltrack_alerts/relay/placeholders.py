@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from urllib.parse import quote, quote_plus
 
 from walltrack_alerts.errors import AlertsError
@@ -15,16 +18,20 @@ HIDDEN = "***"
 PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 """A placeholder; its group is the name of the variable."""
 
+KEPT_IN_URLS = "/%:@!$&'()*+,;=~?"
+"""What the relay leaves as it is in the path and the query of a URL."""
+
 _SHORTEST = 4  # a value of fewer characters is no secret, and its removal would leave no text to read
 
 
 class MissingVariableError(AlertsError):
     """Variables that a target names are not set, or empty, in the environment; `names` are their names."""
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], hint: str | None = None) -> None:
         self.names = tuple(names)
         which, verb = ("variable", "is") if len(self.names) == 1 else ("variables", "are")
-        super().__init__(f"environment {which} {', '.join(self.names)} {verb} not set")
+        problem = f"environment {which} {', '.join(self.names)} {verb} not set"
+        super().__init__(problem if hint is None else f"{problem}\n{hint}")
 
 
 def variables(settings: object) -> tuple[str, ...]:
@@ -50,9 +57,10 @@ def secrets_in(settings: object, environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """The text without the secrets, also where they are escaped for a URL or JSON. Redact a text before cutting it.
+    """The text without the secrets, also where they are escaped for a URL, JSON or HTML, or within Base64.
 
-    An answer may have been cut in the middle of a secret, so the beginning of one at the end of the text is removed, too.
+    Redact a text before cutting it. An answer may have been cut in the middle of a secret, so the beginning of one at the end of
+    the text is removed, too.
     """
     forms = sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True)
     if not forms:
@@ -65,11 +73,22 @@ def redact(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
-def _forms(secret: str) -> Iterator[str]:
-    """The spellings of a secret; a signing secret is also used without its prefix."""
-    for part in {secret, secret.strip(), secret.strip().removeprefix("whsec_")}:
-        if len(part) >= _SHORTEST:
-            yield from (part, quote(part), quote(part, safe=""), quote_plus(part), json.dumps(part)[1:-1])
+@lru_cache
+def _forms(secret: str) -> frozenset[str]:
+    """The spellings of a secret; a signing secret is also used without its prefix, and an answer has single blanks only."""
+    parts = {secret, secret.strip(), secret.strip().removeprefix("whsec_"), " ".join(secret.split())}
+    return frozenset(form for part in parts if len(part) >= _SHORTEST for form in _spellings(part))
+
+
+def _spellings(text: str) -> Iterator[str]:
+    yield from (text, quote(text), quote(text, safe=""), quote(text, safe=KEPT_IN_URLS), quote_plus(text))
+    yield from (json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
+    yield from (html.escape(text), html.escape(text, quote=False))
+    for before in range(3):  # the bytes before it, e.g. a user name, decide how Base64 spells it
+        encoded = base64.b64encode(b"\0" * before + text.encode(errors="replace")).rstrip(b"=").decode()
+        own = encoded[(8 * before + 5) // 6 : -1]  # the last character may hold bits of what follows
+        if len(own) > 2 * _SHORTEST:
+            yield from (own, own.replace("+", "-").replace("/", "_"))
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import LiteralString, NamedTuple
+from typing import Any, LiteralString, NamedTuple
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -18,6 +19,7 @@ from walltrack_alerts.errors import DatabaseUnavailableError, translate
 from walltrack_alerts.relay.channels import Claim, Result, Target
 from walltrack_alerts.relay.metrics import Sample
 
+_MOST_DIGITS = 300  # of an integer; a float holds numbers up to 1e308
 _LONGEST_CALL = 30.0  # seconds; a server that hangs does not close its connections
 
 
@@ -63,6 +65,9 @@ class Connection:
                     self._connection = await connect_async(self._dsn)
                 cursor = await self._connection.execute(query, parameters)
                 return await cursor.fetchall()
+        except psycopg.errors.ReadOnlySqlTransaction as error:
+            await self.close()  # a new connection may reach the primary
+            raise DatabaseUnavailableError("The server is read-only: a standby, or a primary that was replaced.") from error
         except psycopg.Error as error:
             if self._connection is not None and (self._connection.broken or self._connection.closed):
                 await self.close()
@@ -101,12 +106,27 @@ async def claim_deliveries(
 ) -> list[Claim]:
     """Claim at most `limit` messages, for each target at most its capacity."""
     rows = await connection.call(
-        "select lease, target_id, deliveries, item, digest from walltrack.claim_deliveries(%s, %s::jsonb, %s, %s)",
+        "select lease, target_id, deliveries, item::text, digest::text from walltrack.claim_deliveries(%s, %s::jsonb, %s, %s)",
         (relay, json.dumps({str(target_id): free for target_id, free in capacity.items()}), lease, limit),
     )
     return [
-        Claim(lease, targets[target_id], tuple(deliveries), item, digest) for lease, target_id, deliveries, item, digest in rows
+        Claim(lease, targets[target_id], tuple(deliveries), _read_json(item), _read_json(digest))
+        for lease, target_id, deliveries, item, digest in rows
     ]
+
+
+def _read_json(text: str | None) -> Any:  # noqa: ANN401 - any JSON value
+    """A JSON value; a number that neither Python nor a receiver can calculate with is kept as its digits."""
+    return None if text is None else json.loads(text, parse_int=_read_int, parse_float=_read_float)
+
+
+def _read_int(digits: str) -> int | str:
+    return int(digits) if len(digits) <= _MOST_DIGITS else digits
+
+
+def _read_float(digits: str) -> float | str:
+    number = float(digits)
+    return number if math.isfinite(number) else digits
 
 
 async def finish_deliveries(connection: Connection, relay: str, reports: Iterable[Report]) -> list[Finished]:
@@ -131,7 +151,7 @@ async def finish_deliveries(connection: Connection, relay: str, reports: Iterabl
 async def answer_message(
     connection: Connection, target_id: int, reference: str, action: str, user: str, detail: str | None
 ) -> tuple[str, str]:
-    """Do what a user of a chat answered to a message; the outcome, and what the user is told."""
+    """Do what a user of a chat answered to a message; the outcome, and the text for the user."""
     query: LiteralString = "select outcome, said from walltrack.answer_message(%s, %s, %s, %s, %s)"
     [(outcome, said)] = await connection.call(query, (target_id, reference, action, user, detail))
     return outcome, said

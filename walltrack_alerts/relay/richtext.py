@@ -67,8 +67,11 @@ def inert(value: object, length: int) -> str:
 
 
 def clip(text: str, length: int) -> str:
-    """At most so many characters; an ellipsis marks the cut."""
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+    """At most so many characters as Telegram counts them, in UTF-16; an ellipsis marks the cut."""
+    units = text.encode("utf-16-le", "surrogatepass")
+    if len(units) <= 2 * length:
+        return text
+    return units[: 2 * (length - 1)].decode("utf-16-le", "ignore").rstrip() + "…"
 
 
 def as_text(line: Line) -> str:

@@ -30,15 +30,17 @@ def signing_headers(secrets: Sequence[str], message_id: str, timestamp: int, bod
 
 
 def signing_key(secret: str) -> bytes:
-    """The key of a secret: the base64 after whsec_, or the text itself (SigningSecretError)."""
+    """The key of a secret (SigningSecretError).
+
+    It is base64, after whsec_ or without it, because the libraries of receivers decode both. Another text is the key itself.
+    """
     secret = secret.strip()
-    if not secret.startswith(_PREFIX):
-        key = secret.encode()
-    else:
-        try:
-            key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
-        except (binascii.Error, ValueError):
+    try:
+        key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
+    except (binascii.Error, ValueError):
+        if secret.startswith(_PREFIX):
             raise SigningSecretError("a signing secret is not base64 after whsec_") from None
+        key = secret.encode()
     if not key:
         raise SigningSecretError("a signing secret is empty")
     return key

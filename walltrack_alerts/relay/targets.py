@@ -151,7 +151,7 @@ async def add_target(
 ) -> TargetState:
     """Add a target, from now on or from the events at and after `since` (InvalidTargetError, nothing changed)."""
     if kind == "apprise":
-        _refuse_literal_secrets(str(config.get("url")))
+        _check_apprise_url(str(config.get("url")))
     rows = await service.rows(
         "select name from walltrack.add_target("
         ":name, :kind, cast(:config as jsonb), cast(:filters as jsonb), cast(:since as timestamptz), :by)",
@@ -165,11 +165,16 @@ async def add_target(
     return await target_state(service, rows[0]["name"])
 
 
-def _refuse_literal_secrets(url: str) -> None:
-    """Refuse a URL of Apprise with secrets in it (InvalidTargetError). Only Apprise, an extra, knows where they are."""
+def _check_apprise_url(url: str) -> None:
+    """Refuse a URL that Apprise cannot use, or with secrets in it (InvalidTargetError). Only Apprise, an extra, knows."""
     with suppress(ImportError):
-        from walltrack_alerts.relay.channels.apprise import literal_secrets
+        from walltrack_alerts.relay.channels.apprise import is_known_service, literal_secrets
 
+        if not is_known_service(url):
+            raise InvalidTargetError(
+                f"Apprise has no service {url.partition(':')[0]!r}; nothing was changed\n"
+                "https://github.com/caronc/apprise/wiki lists the URLs of all services."
+            )
         if found := literal_secrets(url):
             raise InvalidTargetError(
                 f"the URL holds a secret ({', '.join(found)}), which would be stored in the database; nothing was changed\n"

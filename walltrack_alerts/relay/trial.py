@@ -42,7 +42,7 @@ async def send_trial(service: AlertService, name: str, *, panel_url: str | None,
     state = await target_state(service, name)
     config = await target_config(service, state.target_id)
     if missing := missing_variables(config, os.environ):
-        raise MissingVariableError(missing)
+        raise MissingVariableError(missing, "The test runs in this process: set here what the relay has in its environment.")
     target = Target(state.target_id, state.name, state.kind, config)
     async with HttpClient() as http:
         began = time.monotonic()

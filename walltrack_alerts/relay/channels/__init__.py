@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from walltrack_alerts.errors import AlertsError
 from walltrack_alerts.relay import placeholders
-from walltrack_alerts.relay.http import HttpClient, SendError
+from walltrack_alerts.relay.http import HttpClient, SendError, printable_line
 
 ANSWER_LENGTH = 500  # characters of an answer that the database keeps
 LONGEST_ATTEMPT = 30.0  # seconds; half of a lease
@@ -110,7 +110,7 @@ def channel_for(target: Target, context: Context) -> Channel:
 
 
 async def attempt(claim: Claim, context: Context) -> Result:
-    """Send a claim once. Never raises an error of a channel; no secret of the target is left in the answer."""
+    """Send a claim once. Never raises an error of a channel; the answer is one printable line without secrets of the target."""
     secrets = claim.target.secrets(context.environ)
     try:
         async with asyncio.timeout(LONGEST_ATTEMPT):
@@ -123,4 +123,4 @@ async def attempt(claim: Claim, context: Context) -> Result:
         result = Result(Outcome.FAILED, answer=f"no answer within {LONGEST_ATTEMPT:.0f} s")
     except Exception as error:  # noqa: BLE001 - a fault in one channel must not stop the others; its text may hold anything
         result = Result(Outcome.FAILED, answer=f"{type(error).__name__} in the channel {claim.target.kind}")
-    return replace(result, answer=placeholders.redact(result.answer, secrets)[:ANSWER_LENGTH])
+    return replace(result, answer=placeholders.redact(printable_line(result.answer), secrets)[:ANSWER_LENGTH])

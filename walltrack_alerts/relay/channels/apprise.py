@@ -50,6 +50,15 @@ def open_channel(target: Target, context: Context) -> AppriseChannel:
     return AppriseChannel(target, context)
 
 
+def is_known_service(url: str) -> bool:
+    """Whether Apprise has the service that a URL begins with; true where a placeholder hides it, or if it is no URL."""
+    from apprise.manager_plugins import NotificationManager
+
+    scheme, separator, _ = url.strip().lower().partition("://")
+    # The web address that Slack, Discord and others hand out is known by its host, which a placeholder may hide.
+    return not separator or "${" in scheme or scheme in ("http", "https") or scheme in NotificationManager()  # type: ignore[no-untyped-call]
+
+
 def literal_secrets(url: str) -> list[str]:
     """The names of the parts of a URL that Apprise takes for secrets and that are no placeholders; none if it cannot tell."""
     from apprise import Apprise

@@ -66,7 +66,7 @@ class Telegram:
         params = {"disable_notification": message.is_silent, **_content(message), **extra}
         sent = await self._api.call("sendMessage", {"chat_id": self._chat, **params})
         number = sent.get("message_id") if isinstance(sent, Mapping) else None
-        return None if number is None else str(number)
+        return str(number) if isinstance(number, int) else None
 
     async def _edit(self, reference: str, message: Message, buttons: list[Any]) -> bool:
         """Edit a message; False where it cannot be edited, e.g. because it was deleted or is too old."""

@@ -2,7 +2,7 @@
 
 import { isSnoozed, withPending } from './alerts.js';
 import { PATIENCE_MS, THANKS_MS } from './constants.js';
-import { add, disable, label, make, setText } from './dom.js';
+import { add, disable, make, setText } from './dom.js';
 import { clock, localizeTimes } from './format.js';
 
 /** @param {import('./types.js').Panel} panel */
@@ -21,14 +21,15 @@ export function createActions(panel) {
       acknowledge: makeButton('wta-button', 'Acknowledge', () => act('acknowledge', [alertId]), 'acknowledge'),
       snooze,
       resolve: makeButton('wta-button', 'Resolve', () => act('resolve', [alertId]), 'resolve'),
-      said: make('p', 'wta-said'),
-      readOnly: make('p', 'wta-muted', 'You can look, but not act: ask the administrator of this panel for the operator role.'),
+      said: make('p', { className: 'wta-said', id: id('said'), role: 'status' }),
+      readOnly: make(
+        'p',
+        { className: 'wta-muted', id: id('read-only') },
+        'You can look, but not act: ask the administrator of this panel for the operator role.',
+      ),
       buttons: make('div', 'wta-buttons'),
       actions: make('div', 'wta-actions'),
     };
-    part.said.id = id('said');
-    part.said.setAttribute('role', 'status');
-    part.readOnly.id = id('read-only');
     add(part.buttons, part.acknowledge, part.snooze, part.resolve);
     add(part.actions, part.said, part.note, part.buttons, part.readOnly);
     return part;
@@ -36,10 +37,13 @@ export function createActions(panel) {
 
   /** @param {string} alertId */
   function newNote(alertId) {
-    const note = label(make('textarea', 'wta-input'), 'Resolution note');
-    note.id = id('note');
-    note.rows = 2;
-    note.maxLength = 2000;
+    const note = make('textarea', {
+      className: 'wta-input',
+      ariaLabel: 'Resolution note',
+      id: id('note'),
+      rows: 2,
+      maxLength: 2000,
+    });
     note.placeholder = 'How did it end? A note is needed to resolve.';
     note.value = state.drafts.get(alertId) ?? '';
     note.addEventListener('input', () => {

@@ -45,10 +45,7 @@ export function createAlarm(panel) {
       paint.arc(32, 48, 6, 0, Math.PI);
       paint.fill();
     }
-    const link = make('link');
-    link.rel = 'icon';
-    link.type = 'image/png';
-    link.href = canvas.toDataURL('image/png');
+    const link = make('link', { rel: 'icon', type: 'image/png', href: canvas.toDataURL('image/png') });
     for (const old of document.querySelectorAll('link[rel~="icon"]')) old.remove();
     document.head.append(link);
   }
@@ -163,30 +160,29 @@ export function createAlarm(panel) {
   );
   add(bell, bellIcon);
   bell.setAttribute('aria-haspopup', 'dialog');
-  const bellBox = label(make('div', 'wta-bell-box'), 'Sound and notifications');
-  bellBox.id = id('bell-box');
-  bellBox.setAttribute('role', 'dialog');
-  bellBox.hidden = true;
+  const bellBox = make('div', {
+    className: 'wta-bell-box',
+    ariaLabel: 'Sound and notifications',
+    id: id('bell-box'),
+    role: 'dialog',
+    hidden: true,
+  });
 
   /**
    * @param {string} name
    * @param {string} text
    */
   function newChoice(name, text) {
-    const box = make('input', 'wta-tick-box');
-    box.type = 'checkbox';
-    box.id = id(`bell-${name}`);
+    const box = make('input', { className: 'wta-tick-box', type: 'checkbox', id: id(`bell-${name}`) });
     const note = make('small', 'wta-muted');
     note.id = id(`bell-${name}-note`);
     box.setAttribute('aria-describedby', note.id);
-    const line = add(make('label'), box, text);
-    line.htmlFor = box.id;
+    const line = make('label', { htmlFor: box.id }, box, text);
     return { box, note, line };
   }
   const soundChoice = newChoice('sound', 'Sound');
   const notificationChoice = newChoice('notification', 'Browser notification');
-  const bellSaid = make('small', 'wta-bell-said');
-  bellSaid.setAttribute('role', 'status');
+  const bellSaid = make('small', { className: 'wta-bell-said', role: 'status' });
   const bellTest = makeButton(
     'wta-button',
     'Test',
@@ -206,9 +202,9 @@ export function createAlarm(panel) {
     soundChoice.note,
     notificationChoice.line,
     notificationChoice.note,
-    add(make('div', 'wta-bell-foot'), bellTest, bellSaid),
+    make('div', 'wta-bell-foot', bellTest, bellSaid),
   );
-  panel.frame.tools.prepend(add(make('div', 'wta-bell-place'), bell, bellBox));
+  panel.frame.tools.prepend(make('div', 'wta-bell-place', bell, bellBox));
 
   const PERMISSIONS = {
     granted: '',

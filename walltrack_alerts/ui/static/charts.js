@@ -3,7 +3,7 @@
 
 import { countOf, fromFirstValue, sumOf, total } from './buckets.js';
 import { SEVERITIES } from './constants.js';
-import { add, draw, label, make, setText } from './dom.js';
+import { add, draw, make, setText } from './dom.js';
 import { plural, roundStep, roundTimeStep, shortTime } from './format.js';
 import { createPlots, TOOK } from './plots.js';
 import { storage } from './storage.js';
@@ -105,16 +105,15 @@ export function createCharts(panel) {
    * @param {string} title
    */
   function newCard(name, title) {
-    const card = {
-      key: '',
-      node: label(make('section', 'wta-chart'), title),
-      aside: make('span', 'wta-muted'),
-      nothing: make('p', 'wta-chart-none'),
-      table: make('table'),
-    };
-    card.node.id = id(`chart-${name}`);
-    add(card.node, add(make('header'), make('h3', '', title), card.aside), card.nothing);
-    return card;
+    const aside = make('span', 'wta-muted');
+    const nothing = make('p', 'wta-chart-none');
+    const node = make(
+      'section',
+      { className: 'wta-chart', id: id(`chart-${name}`), ariaLabel: title },
+      make('header', '', make('h3', '', title), aside),
+      nothing,
+    );
+    return { key: '', node, aside, nothing, table: make('table') };
   }
 
   /** @typedef {ReturnType<typeof newPlotCard>} PlotCard */
@@ -130,16 +129,17 @@ export function createCharts(panel) {
       buckets: [],
       /** @type {SVGRectElement | null} */
       cursor: null,
-      tip: make('div', 'wta-tip'),
+      tip: make('div', { className: 'wta-tip', hidden: true }),
       svg: draw('svg', { tabindex: 0, role: 'img', 'aria-label': plot.title }),
       frame: make('div', 'wta-plot'),
-      legend: make('ul', 'wta-legend'),
+      legend: make(
+        'ul',
+        { className: 'wta-legend', ariaHidden: 'true' },
+        ...plot.series.map((name) => make('li', '', make('i', `wta-key wta-key-${name}`), name)),
+      ),
     };
     const { legend, svg } = card;
-    card.tip.hidden = true;
     card.table.className = 'wta-unseen';
-    legend.setAttribute('aria-hidden', 'true');
-    legend.append(...plot.series.map((name) => add(make('li'), make('i', `wta-key wta-key-${name}`), name)));
     add(card.node, legend, add(card.frame, svg, card.tip), card.table);
     /** @param {PointerEvent} event */
     const point = ({ clientX }) => {
@@ -186,8 +186,7 @@ export function createCharts(panel) {
   const plotCards = describePlots(plots).map(newPlotCard);
   const listCards = LISTS.map(newListCard);
 
-  const ranges = label(make('div', 'wta-ranges'), 'Time range');
-  ranges.setAttribute('role', 'group');
+  const ranges = make('div', { className: 'wta-ranges', ariaLabel: 'Time range', role: 'group' });
   for (const [days, text, full] of RANGES) {
     const button = makeButton(
       'wta-range',
@@ -204,12 +203,11 @@ export function createCharts(panel) {
     ranges.append(button);
   }
   const zoneNote = make('span', 'wta-muted');
-  const chartTrouble = make('p', 'wta-banner');
-  chartTrouble.hidden = true;
+  const chartTrouble = make('p', { className: 'wta-banner', hidden: true });
   const grid = make('div', 'wta-charts');
   add(
     panel.frame.pages.charts,
-    add(make('div', 'wta-charts-head'), ranges, zoneNote),
+    make('div', 'wta-charts-head', ranges, zoneNote),
     chartTrouble,
     add(grid, ...[...plotCards, ...listCards].map((card) => card.node)),
   );
@@ -238,7 +236,7 @@ export function createCharts(panel) {
       ...plot.series.map((name, place) => {
         const value = bucket.values[place];
         const shown = make('b', '', value === null ? '–' : plot.show(value));
-        return add(make('span'), make('i', `wta-key wta-key-${name}`), make('span', '', name), shown);
+        return make('span', '', make('i', `wta-key wta-key-${name}`), make('span', '', name), shown);
       }),
       make('small', '', plot.footer(bucket)),
     );
@@ -258,18 +256,19 @@ export function createCharts(panel) {
      * @param {'th' | 'td'} tag
      */
     const row = (cells, tag) =>
-      add(
-        make('tr'),
+      make(
+        'tr',
+        '',
         ...cells.map((text, place) => {
-          const cell = add(make(place ? tag : 'th'), make('bdi', '', text));
+          const cell = make(place ? tag : 'th', '', make('bdi', '', text));
           cell.scope = tag === 'th' ? 'col' : 'row';
           return cell;
         }),
       );
     table.replaceChildren(
       make('caption', '', caption),
-      add(make('thead'), row(head, 'th')),
-      add(make('tbody'), ...rows.map((cells) => row(cells, 'td'))),
+      make('thead', '', row(head, 'th')),
+      make('tbody', '', ...rows.map((cells) => row(cells, 'td'))),
     );
   }
 

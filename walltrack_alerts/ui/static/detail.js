@@ -10,8 +10,7 @@ import { capital } from './format.js';
 export function createDetail(panel) {
   const { id, root, state, makeButton, props, on, age, serverNow } = panel;
 
-  const pane = label(make('dialog', 'wta-pane'), 'Selected alert');
-  pane.id = id('detail');
+  const pane = make('dialog', { className: 'wta-pane', ariaLabel: 'Selected alert', id: id('detail') });
   const SHEET_BELOW = 900; // px of the panel itself: it may stand in a column of another app
   const isSheet = () => root.clientWidth <= SHEET_BELOW;
 
@@ -76,14 +75,12 @@ export function createDetail(panel) {
       kind: make('span', 'wta-kind-tag'),
       simulated: make('i', 'wta-simulated', 'simulated'),
       title: make('p', 'wta-title'),
-      message: make('p', 'wta-message'),
+      message: make('p', { className: 'wta-message', id: id('message'), tabIndex: 0 }), // a long one scrolls
       ending: make('p', 'wta-ending'),
       silenced: make('p', 'wta-silence'),
       trouble: make('p', 'wta-trouble'),
       links: make('p', 'wta-links'),
     };
-    head.message.id = id('message');
-    head.message.tabIndex = 0; // a long one scrolls
     const back = makeButton('wta-button wta-back', '← Alerts', () => closeAlert(), 'back');
     const close = label(
       makeButton('wta-icon wta-close', '×', () => closeAlert(), 'close'),
@@ -104,13 +101,12 @@ export function createDetail(panel) {
     const facts = panel.facts.newFacts();
     const actions = panel.actions.newActions(alertId);
     const part = { ...head, copy, ...facts.part, ...actions };
-    const body = make('div', 'wta-detail-body');
-    body.tabIndex = -1;
     pane.replaceChildren(
-      add(make('div', 'wta-detail-head'), back, part.chip, part.status, close, part.trouble),
-      add(
-        body,
-        add(make('div', 'wta-name-line'), part.token, part.kind, part.simulated, part.since),
+      make('div', 'wta-detail-head', back, part.chip, part.status, close, part.trouble),
+      make(
+        'div',
+        { className: 'wta-detail-body', tabIndex: -1 },
+        make('div', 'wta-name-line', part.token, part.kind, part.simulated, part.since),
         part.title,
         part.message,
         part.ending,
@@ -140,12 +136,14 @@ export function createDetail(panel) {
       ['/', 'search'],
       ['?', 'all keys'],
     ];
-    return add(
-      make('div', 'wta-hint'),
+    return make(
+      'div',
+      'wta-hint',
       make('p', '', 'Select an alert to see what happened and to act on it.'),
-      add(
-        make('p', 'wta-hint-keys'),
-        ...keys.map((each) => add(make('span'), ...each.slice(0, -1).map((key) => make('kbd', '', key)), ` ${each.at(-1)}`)),
+      make(
+        'p',
+        'wta-hint-keys',
+        ...keys.map((each) => make('span', '', ...each.slice(0, -1).map((key) => make('kbd', '', key)), ` ${each.at(-1)}`)),
       ),
     );
   }

@@ -25,21 +25,20 @@ export function createDialogs(panel) {
    */
   function ask({ name, title, body = [], confirm = null, refuse = 'Cancel', danger = false, onConfirm, onClose }) {
     const before = document.activeElement;
-    const dialog = make('dialog', 'wta-dialog');
-    dialog.id = id('dialog');
+    const dialog = make('dialog', { className: 'wta-dialog', id: id('dialog') });
     dialog.dataset.dialog = name;
-    const heading = make('h3', '', title);
-    heading.id = id('dialog-title');
+    const heading = make('h3', { id: id('dialog-title') }, title);
     dialog.setAttribute('aria-labelledby', heading.id);
     const close = () => dialog.close();
-    const form = make('form', 'wta-dialog-form');
-    form.method = 'dialog';
+    const form = make('form', { className: 'wta-dialog-form', method: 'dialog' });
     const buttons = make('div', 'wta-dialog-buttons');
     buttons.append(makeButton('wta-button', confirm === null ? 'Close' : refuse, close, 'dialog-no'));
     if (confirm !== null) {
-      const yes = make('button', `wta-button ${danger ? 'wta-danger wta-filled' : 'wta-primary'}`, confirm);
-      yes.id = id('dialog-yes');
-      yes.type = 'submit';
+      const yes = make(
+        'button',
+        { className: `wta-button ${danger ? 'wta-danger wta-filled' : 'wta-primary'}`, id: id('dialog-yes'), type: 'submit' },
+        confirm,
+      );
       buttons.append(yes);
     }
     form.addEventListener('submit', (event) => {
@@ -83,8 +82,7 @@ export function createDialogs(panel) {
     input.id = id(name);
     input.value = value;
     input.setAttribute('autofocus', '');
-    const caption = make('label', 'wta-field', text);
-    caption.htmlFor = input.id;
+    const caption = make('label', { className: 'wta-field', htmlFor: input.id }, text);
     return { input, nodes: [caption, input] };
   }
 
@@ -312,7 +310,7 @@ export function createDialogs(panel) {
   function showHelp() {
     const keys = make('dl', 'wta-keys');
     for (const [names, text] of HELP) {
-      keys.append(add(make('dt'), ...names.map((name) => make('kbd', '', name))), make('dd', '', text));
+      keys.append(make('dt', '', ...names.map((name) => make('kbd', '', name))), make('dd', '', text));
     }
     ask({ name: 'help', title: 'Keys', body: [keys] });
   }

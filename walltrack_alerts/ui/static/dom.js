@@ -2,16 +2,26 @@
 // values or data-* attributes.
 
 /**
+ * The properties of an element, but none that would read a text as HTML.
+ * @template {keyof HTMLElementTagNameMap} T
+ * @typedef {Partial<Omit<HTMLElementTagNameMap[T], 'innerHTML' | 'outerHTML'>>} Properties
+ */
+
+/**
  * @template {keyof HTMLElementTagNameMap} T
  * @param {T} tag
- * @param {string} [className]
- * @param {string} [text]
+ * @param {string | Properties<T>} [properties] or the class alone; those of ARIA become attributes
+ * @param {...(Node | string | undefined)} children
  * @returns {HTMLElementTagNameMap[T]}
  */
-export function make(tag, className, text) {
+export function make(tag, properties = '', ...children) {
   const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text !== undefined) node.textContent = text;
+  for (const [name, value] of Object.entries(typeof properties === 'string' ? { className: properties } : properties)) {
+    if (name === 'className' && !value) continue;
+    if (/^(aria|role)/.test(name)) node.setAttribute(name.replace('aria', 'aria-').toLowerCase(), String(value));
+    else Reflect.set(node, name, value);
+  }
+  for (const each of children) if (each !== undefined && each !== '') node.append(each);
   return node;
 }
 

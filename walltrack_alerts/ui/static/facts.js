@@ -1,7 +1,7 @@
 // The parts of the detail: the order now, the timeline, the facts, the context.
 
 import { describeDelivery } from './deliveries.js';
-import { add, disable, label, make, setText } from './dom.js';
+import { add, disable, make, setText } from './dom.js';
 import { capital, clock, localizeTimes } from './format.js';
 
 /**
@@ -19,49 +19,39 @@ export function createFacts(panel) {
   const PLACEHOLDER = /\{\w+\}/;
   const NO_ORDER = 'The order is not there any more, or this alert is about none.';
 
-  /** @param {string} name */
-  function newJson(name) {
-    const node = label(make('pre', 'wta-json'), name);
-    node.tabIndex = 0;
-    node.setAttribute('role', 'region');
-    return node;
-  }
+  /** @param {import('./dom.js').Properties<'pre'>} properties */
+  const newJson = (properties) => make('pre', { className: 'wta-json', tabIndex: 0, role: 'region', ...properties });
 
   /** @returns {{ nodes: Node[], part: FactParts }} */
   function newFacts() {
     /** @param {string} text */
     const heading = (text) => make('h4', '', text);
-    const orderJson = newJson('Row of the order as JSON');
+    const orderJson = newJson({ ariaLabel: 'Row of the order as JSON' });
     const part = {
-      order: make('section', 'wta-order'),
+      order: make('section', { className: 'wta-order', id: id('order'), hidden: true }), // until it is known
       orderStatus: make('span', 'wta-chip wta-chip-order'),
       orderNote: make('p', 'wta-muted'),
       orderFacts: make('dl'),
-      orderRow: add(make('details', 'wta-context'), make('summary', '', 'The whole row'), orderJson),
+      orderRow: make('details', 'wta-context', make('summary', '', 'The whole row'), orderJson),
       orderJson,
       orderButtons: make('div', 'wta-order-buttons'),
       orderWhy: make('p', 'wta-muted'),
       retry: makeButton('wta-button', 'Retry order …', () => panel.dialogs.askOrder('retry'), 'retry'),
       cancel: makeButton('wta-button wta-danger', 'Cancel order …', () => panel.dialogs.askOrder('cancel'), 'cancel'),
-      events: make('ol', 'wta-events'),
-      facts: make('dl'),
-      json: newJson('Context as JSON'),
+      events: make('ol', { className: 'wta-events', id: id('events') }),
+      facts: make('dl', { id: id('facts') }),
+      json: newJson({ ariaLabel: 'Context as JSON', id: id('json') }),
     };
-    part.order.id = id('order');
-    part.order.hidden = true; // until it is known
-    part.events.id = id('events');
-    part.facts.id = id('facts');
-    part.json.id = id('json');
     add(
       part.order,
-      add(make('div', 'wta-order-head'), heading('Order now'), part.orderStatus),
+      make('div', 'wta-order-head', heading('Order now'), part.orderStatus),
       part.orderNote,
       part.orderFacts,
       part.orderRow,
       add(part.orderButtons, part.retry, part.cancel),
       part.orderWhy,
     );
-    const context = add(make('details', 'wta-context'), make('summary', '', 'Context as JSON'), part.json);
+    const context = make('details', 'wta-context', make('summary', '', 'Context as JSON'), part.json);
     return { nodes: [part.order, heading('Timeline'), part.events, heading('Facts'), part.facts, context], part };
   }
 
@@ -102,9 +92,8 @@ export function createFacts(panel) {
    * @param {number | null} [at] ms since 1970
    */
   function fact(name, text, at) {
-    const value = make('dd', '', text);
-    if (at) add(value, text ? ' · ' : '', age(at, ' ago'));
-    return [make('dt', '', name), value];
+    const since = at ? [text && ' · ', age(at, ' ago')] : [];
+    return [make('dt', '', name), make('dd', '', text, ...since)];
   }
 
   /**
@@ -150,10 +139,11 @@ export function createFacts(panel) {
     for (const [name, value] of Object.entries(values)) {
       const template = props.explorer?.[name];
       if (!template || !value || !BASE58.test(value) || !/^https?:\/\//.test(template)) continue;
-      const link = make('a', '', `${capital(name)} on ${new URL(template.replace(PLACEHOLDER, '')).hostname} ↗`);
-      link.href = template.replace(PLACEHOLDER, value);
-      link.target = '_blank';
-      link.rel = 'noopener noreferrer';
+      const link = make(
+        'a',
+        { href: template.replace(PLACEHOLDER, value), target: '_blank', rel: 'noopener noreferrer' },
+        `${capital(name)} on ${new URL(template.replace(PLACEHOLDER, '')).hostname} ↗`,
+      );
       link.dataset.link = name;
       links.push(link);
     }
@@ -168,13 +158,16 @@ export function createFacts(panel) {
 
   /** @param {TimelineEntry} entry */
   function newEntry(entry) {
-    const item = make('li');
-    item.dataset.kind = entry.kind;
     const delivery = describeDelivery(entry);
     const [what, by, ending] = delivery ? [delivery[0], ' to ', delivery[1]] : [nameOf(entry), ' by ', ''];
-    add(item, add(make('span'), make('b', '', what), by, make('span', 'wta-actor', entry.actor), ending));
-    add(item, add(make('time', 'wta-muted', `${clock(entry.at)} · `), age(entry.at, ' ago')));
-    if (entry.text) item.append(make('small', '', entry.text));
+    const item = make(
+      'li',
+      '',
+      make('span', '', make('b', '', what), by, make('span', 'wta-actor', entry.actor), ending),
+      make('time', 'wta-muted', `${clock(entry.at)} · `, age(entry.at, ' ago')),
+      entry.text ? make('small', '', entry.text) : undefined,
+    );
+    item.dataset.kind = entry.kind;
     return item;
   }
 

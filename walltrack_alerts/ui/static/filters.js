@@ -1,7 +1,7 @@
 // The filter bar, and the address that remembers its choices.
 
 import { SEVERITIES } from './constants.js';
-import { add, label, make, setText } from './dom.js';
+import { add, make, setText } from './dom.js';
 import { CHOICES, isSameFilter, NO_FILTER, parseQuery, viewUrl } from './filter.js';
 import { capital } from './format.js';
 
@@ -13,14 +13,16 @@ export function createFilters(panel) {
   const CHOICE_NAMES = /** @type {Choice[]} */ (Object.keys(CHOICES));
   const TITLES = { status: 'Status', type: 'Order type', simulated: 'Simulated' };
 
-  const search = make('input', 'wta-input wta-search');
-  search.id = id('search');
-  search.type = 'search';
-  search.maxLength = 200;
-  search.placeholder = 'Search token, id, error …';
-  search.autocomplete = 'off';
-  search.spellcheck = false;
-  label(search, 'Search token, ids and error');
+  const search = make('input', {
+    className: 'wta-input wta-search',
+    id: id('search'),
+    type: 'search',
+    maxLength: 200,
+    placeholder: 'Search token, id, error …',
+    autocomplete: 'off',
+    spellcheck: false,
+    ariaLabel: 'Search token, ids and error',
+  });
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let typing;
   search.addEventListener('input', () => {
@@ -30,9 +32,7 @@ export function createFilters(panel) {
 
   /** @type {HTMLButtonElement[]} */
   const severityButtons = [];
-  const severities = label(make('div', 'wta-severities'), 'Severity');
-  severities.id = id('filter');
-  severities.setAttribute('role', 'group');
+  const severities = make('div', { className: 'wta-severities', ariaLabel: 'Severity', id: id('filter'), role: 'group' });
   for (const severity of SEVERITIES) {
     const button = makeButton(
       'wta-filter',
@@ -51,14 +51,11 @@ export function createFilters(panel) {
 
   const selects = /** @type {Record<Choice, HTMLSelectElement>} */ ({});
   for (const name of CHOICE_NAMES) {
-    const select = make('select', 'wta-input wta-select');
-    select.id = id(`filter-${name}`);
-    label(select, TITLES[name]);
-    for (const [value, text] of CHOICES[name]) {
-      const option = make('option', '', text);
-      option.value = value;
-      select.append(option);
-    }
+    const select = make(
+      'select',
+      { className: 'wta-input wta-select', id: id(`filter-${name}`), ariaLabel: TITLES[name] },
+      ...CHOICES[name].map(([value, text]) => make('option', { value }, text)),
+    );
     select.addEventListener('change', () => changeFilter({ [name]: select.value }));
     selects[name] = select;
   }
@@ -75,9 +72,13 @@ export function createFilters(panel) {
   );
   moreFilters.setAttribute('aria-expanded', 'false');
 
-  const filterBar = label(make('div', 'wta-filters'), 'Filter');
-  filterBar.setAttribute('role', 'search');
-  add(filterBar, search, moreFilters, add(make('div', 'wta-filter-rest'), severities, ...Object.values(selects), clearFilter));
+  const filterBar = make(
+    'div',
+    { className: 'wta-filters', ariaLabel: 'Filter', role: 'search' },
+    search,
+    moreFilters,
+    make('div', 'wta-filter-rest', severities, ...Object.values(selects), clearFilter),
+  );
 
   /** @param {Partial<import('./types.js').Filter>} change */
   function changeFilter(change, { push = true } = {}) {

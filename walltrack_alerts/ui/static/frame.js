@@ -14,21 +14,19 @@ export function createFrame(panel) {
   const style = make('style');
   style.textContent = props.style;
 
-  const liveLabel = make('span', 'wta-live', 'connecting');
-  liveLabel.id = id('live');
+  const liveLabel = make('span', { className: 'wta-live', id: id('live') }, 'connecting');
 
-  const banner = make('div', 'wta-banner');
-  banner.id = id('banner');
-  banner.setAttribute('role', 'alert');
-  banner.hidden = true;
+  const banner = make('div', { className: 'wta-banner', id: id('banner'), role: 'alert', hidden: true });
 
   // Faults of alerting itself, with advice one click away.
-  const healthBanner = make('details', 'wta-banner wta-illness');
-  healthBanner.id = id('illness');
-  healthBanner.hidden = true;
   const healthSummary = make('summary');
   const healthList = make('ul');
-  add(healthBanner, healthSummary, healthList);
+  const healthBanner = make(
+    'details',
+    { className: 'wta-banner wta-illness', id: id('illness'), hidden: true },
+    healthSummary,
+    healthList,
+  );
 
   /** @param {import('./types.js').Fault[]} ill */
   function showHealth(ill) {
@@ -43,9 +41,8 @@ export function createFrame(panel) {
     healthBanner.dataset.key = key;
     healthList.replaceChildren(
       ...ill.map(({ name, found, advice }) => {
-        const item = add(make('li'), make('b', '', name), make('span', '', found));
-        if (advice) item.append(make('span', 'wta-advice', advice));
-        return item;
+        const help = advice ? make('span', 'wta-advice', advice) : undefined;
+        return make('li', '', make('b', '', name), make('span', '', found), help);
       }),
     );
   }
@@ -61,7 +58,7 @@ export function createFrame(panel) {
     node.classList.add(`wta-tile-${name}`);
     node.id = id(name);
     const part = { node, number: make('b', '', '–'), aside: make('small') };
-    add(node, part.number, add(make('span', 'wta-long', text), part.aside), make('span', 'wta-short', short));
+    add(node, part.number, make('span', 'wta-long', text, part.aside), make('span', 'wta-short', short));
     return part;
   }
 
@@ -90,7 +87,7 @@ export function createFrame(panel) {
   // The pages under the head; charts.js and targets.js fill their own.
   /** @type {Record<string, HTMLElement>} */
   const pages = { alerts: make('div', 'wta-page'), charts: make('div', 'wta-page'), targets: make('div', 'wta-page') };
-  const nav = label(make('nav', 'wta-nav'), 'Pages');
+  const nav = make('nav', { className: 'wta-nav', ariaLabel: 'Pages' });
   for (const name of Object.keys(pages)) {
     nav.append(makeButton('wta-nav-item', capital(name), () => showPage(name, { remember: true }), `nav-${name}`));
     pages[name].id = id(name === 'alerts' ? 'alerts-page' : name);
@@ -136,13 +133,11 @@ export function createFrame(panel) {
     whoButton.title = state.user === '' ? 'The name that is kept with what you do. Click to change it.' : 'Signed in';
   });
 
-  const person = add(make('div', 'wta-person'), whoButton, logOut);
+  const person = make('div', 'wta-person', whoButton, logOut);
 
   // alarm.js puts its switch in here, left of the rest.
   const tools = make('div', 'wta-tools');
-  const toast = make('div', 'wta-toast');
-  toast.id = id('toast');
-  toast.setAttribute('role', 'status');
+  const toast = make('div', { className: 'wta-toast', id: id('toast'), role: 'status' });
 
   /**
    * Shows a message; after a sign-out, with a link to the login.
@@ -157,8 +152,7 @@ export function createFrame(panel) {
 
   /** @param {string} name */
   function reloadLink(name) {
-    const link = make('a', '', name);
-    link.href = location.href;
+    const link = make('a', { href: location.href }, name);
     link.addEventListener('click', (event) => {
       event.preventDefault();
       location.reload();

@@ -1,6 +1,6 @@
 // Puts the parts of the page together.
 
-import { add, label, make } from './dom.js';
+import { add, make } from './dom.js';
 
 /** @param {import('./types.js').Panel} panel */
 export function createLayout(panel) {
@@ -16,25 +16,24 @@ export function createLayout(panel) {
   add(
     root,
     panel.frame.style,
-    add(
-      make('header', 'wta-head'),
+    make(
+      'header',
+      'wta-head',
       panel.frame.nav,
       add(panel.frame.tools, panel.frame.person, panel.frame.liveLabel, panel.frame.helpButton),
     ),
     panel.frame.banner,
     panel.frame.healthBanner,
-    add(make('div', 'wta-tiles'), ...Object.values(panel.frame.tiles).map((each) => each.node)),
+    make('div', 'wta-tiles', ...Object.values(panel.frame.tiles).map((each) => each.node)),
     add(
       panel.frame.pages.alerts,
       panel.filters.filterBar,
       add(
         main,
-        label(
-          add(
-            make('section', 'wta-card'),
-            add(scroller, panel.selection.listHead, panel.list.list, panel.list.empty, panel.list.more),
-          ),
-          'List',
+        make(
+          'section',
+          { className: 'wta-card', ariaLabel: 'List' },
+          add(scroller, panel.selection.listHead, panel.list.list, panel.list.empty, panel.list.more),
         ),
         panel.detail.pane,
       ),

@@ -12,8 +12,7 @@ import { capital } from './format.js';
 export function createList(panel) {
   const { id, state, makeButton, serverNow, setAge, root, on } = panel;
 
-  const list = label(make('ol', 'wta-list'), 'Alerts');
-  list.id = id('list');
+  const list = make('ol', { className: 'wta-list', ariaLabel: 'Alerts', id: id('list') });
   /** @type {Map<string, Row>} by alert id */
   const rows = new Map();
 
@@ -27,9 +26,7 @@ export function createList(panel) {
     const alertId = alert.id;
     const item = make('li');
     item.dataset.alertId = alertId;
-    const check = make('input', 'wta-tick-box');
-    check.type = 'checkbox';
-    check.tabIndex = -1;
+    const check = make('input', { className: 'wta-tick-box', type: 'checkbox', tabIndex: -1 });
     check.addEventListener('click', (event) => {
       const isTicked = check.checked; // markRows() sets it back
       makeCurrent(alertId);
@@ -58,14 +55,14 @@ export function createList(panel) {
     add(
       button,
       part.chip,
-      add(make('span', 'wta-kind'), part.kind, part.side),
-      add(make('span', 'wta-token'), part.token, part.simulated, part.address),
-      add(make('span', 'wta-what'), part.what, part.more),
-      add(make('span', 'wta-stake'), part.amount, part.attempts),
-      add(make('span', 'wta-state'), part.status, part.by, part.acknowledged, part.silenced),
+      make('span', 'wta-kind', part.kind, part.side),
+      make('span', 'wta-token', part.token, part.simulated, part.address),
+      make('span', 'wta-what', part.what, part.more),
+      make('span', 'wta-stake', part.amount, part.attempts),
+      make('span', 'wta-state', part.status, part.by, part.acknowledged, part.silenced),
       part.since,
     );
-    add(item, add(make('label', 'wta-check'), check), button);
+    add(item, make('label', 'wta-check', check), button);
     return { item, button, check, part, alert, key: '' };
   }
 
@@ -205,29 +202,33 @@ export function createList(panel) {
 
   // ---- what stands around the rows ----
 
-  const empty = make('div', 'wta-empty');
-  empty.id = id('empty');
-  empty.hidden = true;
+  const emptyTitle = make('b');
+  const emptyText = make('span');
   const emptyClear = makeButton('wta-button', 'Clear the filter', () => panel.filters.showOnly({}));
-  add(empty, make('span', 'wta-tick', '✓'), make('b'), make('span'), emptyClear);
+  const empty = make(
+    'div',
+    { className: 'wta-empty', id: id('empty'), hidden: true },
+    make('span', 'wta-tick', '✓'),
+    emptyTitle,
+    emptyText,
+    emptyClear,
+  );
 
   function showEmpty() {
     const filtered = !isSameFilter(state.filter, NO_FILTER);
     empty.hidden = state.loaded.length > 0 || state.next !== null || root.dataset.state === 'loading';
     empty.dataset.filtered = String(filtered);
     const only = state.filter.severities.length === 1 ? `${state.filter.severities[0]} ` : '';
-    setText(empty.children[1], filtered ? `No ${only}alerts here` : 'No open alerts');
+    setText(emptyTitle, filtered ? `No ${only}alerts here` : 'No open alerts');
     const all = Number(root.dataset.ill)
       ? 'But alerting itself needs help: some may be missing.'
       : 'New ones appear here by themselves.';
-    setText(empty.children[2], filtered ? 'Nothing matches this filter.' : all);
+    setText(emptyText, filtered ? 'Nothing matches this filter.' : all);
     emptyClear.hidden = !filtered;
     more.hidden = state.next === null;
   }
 
-  const more = make('div', 'wta-more', 'Reading more …');
-  more.id = id('more');
-  more.hidden = true;
+  const more = make('div', { className: 'wta-more', id: id('more'), hidden: true }, 'Reading more …');
   const watcher = new IntersectionObserver(
     (seen) => {
       if (seen.some((each) => each.isIntersecting)) panel.reader.readMore();

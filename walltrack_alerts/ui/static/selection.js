@@ -1,6 +1,6 @@
 // Ticked rows, and the actions on all of them.
 
-import { add, label, make, setText } from './dom.js';
+import { make, setText } from './dom.js';
 import { capital } from './format.js';
 
 /** @param {import('./types.js').Panel} panel */
@@ -41,9 +41,12 @@ export function createSelection(panel) {
     showBulk();
   }
 
-  const checkAll = label(make('input', 'wta-tick-box'), 'Select all alerts of the list');
-  checkAll.type = 'checkbox';
-  checkAll.id = id('check-all');
+  const checkAll = make('input', {
+    className: 'wta-tick-box',
+    ariaLabel: 'Select all alerts of the list',
+    type: 'checkbox',
+    id: id('check-all'),
+  });
   checkAll.addEventListener('click', () => {
     const all = checkAll.checked;
     state.checked = new Set(all ? state.loaded.map((alert) => alert.id) : []);
@@ -51,17 +54,13 @@ export function createSelection(panel) {
     showBulk();
   });
 
-  const columns = make('span', 'wta-columns');
-  columns.setAttribute('aria-hidden', 'true');
-  add(
-    columns,
+  const columns = make(
+    'span',
+    { className: 'wta-columns', ariaHidden: 'true' },
     ...['Severity', 'Order', 'Token', 'What happened', 'At stake', 'Status', 'Age'].map((text) => make('span', '', text)),
   );
 
   const ticked = make('b');
-  const bulkBar = label(make('div', 'wta-bulk'), 'Selected alerts');
-  bulkBar.id = id('bulk');
-  bulkBar.setAttribute('role', 'toolbar');
   const bulkActions = /** @type {const} */ (['acknowledge', 'snooze', 'resolve']).map((kind) =>
     makeButton(
       'wta-button',
@@ -70,14 +69,15 @@ export function createSelection(panel) {
       `bulk-${kind}`,
     ),
   );
-  add(
-    bulkBar,
+  const bulkBar = make(
+    'div',
+    { className: 'wta-bulk', id: id('bulk'), role: 'toolbar', ariaLabel: 'Selected alerts' },
     ticked,
     ...bulkActions,
     makeButton('wta-button wta-quiet', 'Clear', () => untickAll(), 'bulk-clear'),
   );
 
-  const listHead = add(make('div', 'wta-list-head'), add(make('label', 'wta-check'), checkAll), columns, bulkBar);
+  const listHead = make('div', 'wta-list-head', make('label', 'wta-check', checkAll), columns, bulkBar);
 
   function showBulk() {
     const count = state.checked.size;
