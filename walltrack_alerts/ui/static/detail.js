@@ -77,7 +77,7 @@ export function createDetail(panel) {
       title: make('p', 'wta-title'),
       message: make('p', { className: 'wta-message', id: id('message'), tabIndex: 0 }), // a long one scrolls
       ending: make('p', 'wta-ending'),
-      silenced: make('p', 'wta-ending wta-silenced'),
+      silenced: make('p', 'wta-silence'),
       trouble: make('p', 'wta-trouble'),
       links: make('p', 'wta-links'),
     };
