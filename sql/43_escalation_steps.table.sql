@@ -26,6 +26,6 @@ insert into walltrack.escalation_steps (severity, status, step, after, repeat_ev
 comment on table walltrack.escalation_steps is
 'After how long an alert of a severity and status is escalated to which step, and how often that is repeated.';
 comment on column walltrack.escalation_steps.step is
-'Targets subscribe to a step: those of a higher one are told only when the alert gets there.';
+'Targets subscribe to a step: those with a higher one hear of an alert only when it reaches that step.';
 comment on column walltrack.escalation_steps.after is 'The time since the alert became active, or since it was acknowledged.';
 comment on column walltrack.escalation_steps.repeats is 'How often the step is repeated at the most, after the first time.';

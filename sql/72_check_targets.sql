@@ -354,7 +354,7 @@ begin
   end if;
   p_target.include_simulated := coalesce((p_filters ->> 'include_simulated')::boolean, false);
   if coalesce(p_filters ->> 'step', '0') !~ '^[0-9]{1,2}$' then
-    perform walltrack.refuse_target('step must be a number from 0 to 99', '0 is told at once, 1 after the first step of escalation.');
+    perform walltrack.refuse_target('step must be a number from 0 to 99', 'A target with 0 gets alerts at once, with 1 after the first step of escalation.');
   end if;
   p_target.step := coalesce((p_filters ->> 'step')::int, 0);
   p_target.min_gap := walltrack.filter_interval(p_filters, 'min_gap', interval '3 seconds', v_is_chat);

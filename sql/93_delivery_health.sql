@@ -1,4 +1,4 @@
--- The parts of health() about deliveries: whether what has happened reaches people.
+-- The parts of health() about deliveries: whether events reach operators.
 
 create or replace function walltrack.format_age(p_since timestamptz) returns text
 language sql
@@ -181,7 +181,7 @@ as $$
 $$;
 
 comment on function walltrack.health_of_progress() is
-'Whether the relays that run get on: events not read for two minutes, deliveries not sent for five.';
+'Whether running relays make progress: no event unread for two minutes, no due delivery unsent for five.';
 
 
 create or replace function walltrack.health_of_deliveries(p_reader regrole)

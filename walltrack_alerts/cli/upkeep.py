@@ -205,7 +205,7 @@ def purge(
         print_json({**asdict(done), "dry_run": dry_run})
     else:
         kept = (
-            f", {done.kept} kept: their orders still wait, a target has not been told, or another session holds them"
+            f", {done.kept} kept: their orders still wait, a target has not received them, or another session holds them"
             if done.kept
             else ""
         )

@@ -49,7 +49,7 @@ class ButtonPoller:
                 try:
                     self._apply(await self._database.targets())
                 except AlertsError:
-                    pass  # the relay says that the database is away; the bots that are known go on
+                    pass  # the relay says that the database is away; known bots are polled meanwhile
                 except Exception as error:  # noqa: BLE001 - a fault here must not end the answers
                     self._log.fault("buttons", error)
                 await asyncio.sleep(_RELOAD)
@@ -150,7 +150,7 @@ class _BotPoller:
             return "failed", "It failed. Use the panel; the log of the relay says why."
 
     async def _has_duty(self) -> bool:
-        """Whether this relay polls. While the database is away no other relay can begin, so the one that polls goes on."""
+        """Whether this relay polls. While the database is away no other relay can begin, so the one that polls continues."""
         with suppress(AlertsError):
             self._had_duty = await self._database.take_duty(self._duty)
         return self._had_duty

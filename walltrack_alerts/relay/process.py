@@ -139,7 +139,7 @@ class Printer:
         encoding = sys.stdout.encoding or "utf-8"
         while True:
             line = await self._lines.get()
-            with suppress(BrokenPipeError):  # the relay goes on when the reader has left
+            with suppress(BrokenPipeError):  # the relay continues when the reader has left
                 await output.write(sys.stdout.fileno(), f"{_fit(line)}\n".encode(encoding, "replace"))
             self._lines.task_done()
 
