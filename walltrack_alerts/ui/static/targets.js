@@ -35,13 +35,12 @@ export function createTargets(panel) {
    */
   function newSection(name, title) {
     const part = {
-      node: label(make('section', 'wta-box'), title),
+      node: make('section', { className: 'wta-box', id: id(name), ariaLabel: title }),
       head: make('header'),
       aside: make('span', 'wta-muted'),
       nothing: make('p', 'wta-box-none'),
-      list: label(make('ul', 'wta-box-list'), title),
+      list: make('ul', { className: 'wta-box-list', ariaLabel: title }),
     };
-    part.node.id = id(name);
     add(part.node, add(part.head, make('h3', '', title), part.aside), part.nothing, part.list);
     return part;
   }
@@ -49,8 +48,7 @@ export function createTargets(panel) {
   const targets = newSection('target-list', 'Targets');
   const dead = newSection('dead-letters', 'Dead letters');
   const silences = newSection('silences', 'Silences');
-  const trouble = make('p', 'wta-banner');
-  trouble.hidden = true;
+  const trouble = make('p', { className: 'wta-banner', hidden: true });
   add(panel.frame.pages.targets, trouble, targets.node, dead.node, silences.node);
 
   const command = make('code', '', 'walltrack-alerts targets add NAME --webhook URL');
@@ -60,13 +58,13 @@ export function createTargets(panel) {
 
   const replayAll = makeButton('wta-button', 'Replay all …', () => askReplay(view.data?.dead ?? []), 'replay-all');
   const dropAll = makeButton('wta-button wta-danger', 'Drop all …', () => askDrop(view.data?.dead ?? []), 'drop-all');
-  add(dead.head, add(make('span', 'wta-box-buttons'), replayAll, dropAll));
+  add(dead.head, make('span', 'wta-box-buttons', replayAll, dropAll));
 
   /**
    * @param {string} name
    * @param {(Node | string)[]} value
    */
-  const fact = (name, ...value) => add(make('div'), make('dt', '', name), add(make('dd'), ...value));
+  const fact = (name, ...value) => make('div', '', make('dt', '', name), make('dd', '', ...value));
 
   /** @param {Target} target */
   function newTarget(target) {
@@ -75,7 +73,7 @@ export function createTargets(panel) {
     item.dataset.state = stateOf(target);
     const chip = make('span', 'wta-chip wta-chip-target', stateOf(target));
     const where = [capital(target.kind), target.address].filter(Boolean).join(' · ');
-    add(item, add(make('div', 'wta-target-head'), make('b', '', target.name), make('span', 'wta-muted', where), chip));
+    add(item, make('div', 'wta-target-head', make('b', '', target.name), make('span', 'wta-muted', where), chip));
     if (!target.enabled) {
       const why = make('p', 'wta-target-why', 'Disabled ');
       item.append(add(why, age(target.disabled ?? 0, ' ago'), target.reason && `: ${target.reason}`));
@@ -87,7 +85,7 @@ export function createTargets(panel) {
     const letters = fact('Dead letters', String(target.dead));
     letters.dataset.some = String(target.dead > 0);
     const success = target.success === null ? 'never' : age(target.success, ' ago');
-    add(item, add(make('dl'), fact('Last success', success), pending, letters, fact('Receives', describeFilter(target))));
+    add(item, make('dl', '', fact('Last success', success), pending, letters, fact('Receives', describeFilter(target))));
     if (target.failure !== null) {
       const error = make('p', 'wta-target-error', 'Last error ');
       item.append(add(error, age(target.failure, ' ago'), `: ${target.answer || 'no answer'}`));
@@ -111,9 +109,9 @@ export function createTargets(panel) {
     label(drop, `Drop … ${name} to ${letter.target}`);
     return add(
       item,
-      add(make('div', 'wta-dead-what'), add(make('span', 'wta-dead-name'), chip, letter.title ? open : name), what),
+      make('div', 'wta-dead-what', make('span', 'wta-dead-name', chip, letter.title ? open : name), what),
       make('span', 'wta-dead-answer', letter.answer || 'no answer'),
-      add(make('span', 'wta-box-buttons'), replay, drop),
+      make('span', 'wta-box-buttons', replay, drop),
     );
   }
 
@@ -126,9 +124,9 @@ export function createTargets(panel) {
     label(end, `End … the silence of ${matches}`);
     return add(
       item,
-      add(make('div', 'wta-dead-what'), make('b', '', matches), make('span', 'wta-muted', `by ${silence.by}`)),
-      add(make('span', 'wta-dead-answer'), make('b', '', `until ${clock(silence.until, { seconds: false })} `), silence.reason),
-      add(make('span', 'wta-box-buttons'), end),
+      make('div', 'wta-dead-what', make('b', '', matches), make('span', 'wta-muted', `by ${silence.by}`)),
+      make('span', 'wta-dead-answer', make('b', '', `until ${clock(silence.until, { seconds: false })} `), silence.reason),
+      make('span', 'wta-box-buttons', end),
     );
   }
 
