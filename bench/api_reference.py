@@ -22,7 +22,8 @@ PAGE = ROOT / "docs" / "api.md"
 ACCESS = ("reader", "operator", "raiser", "relay")
 OWNER = {
     "add_target", "disable_target", "enable_row_security", "enable_target", "grant_access", "purge_alerts", "reconcile_orders",
-    "remove_escalation_step", "remove_target", "revoke_access", "set_escalation_step", "unwatch_orders", "watch_orders",
+    "remove_escalation_step", "remove_target", "revoke_access", "set_escalation_step", "set_target", "unwatch_orders",
+    "watch_orders",
 }  # fmt: skip
 """What the owner of alerting calls. Its other functions are parts of these and of the triggers."""
 

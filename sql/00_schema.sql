@@ -42,9 +42,10 @@
 --   68_order_refusals.sql        every rule for retrying and cancelling an order
 --   70_order_actions.sql         retries or cancels the order of an alert
 --   71_read_events.sql           the stream: every event after a cursor, once, in order
---   72_check_targets.sql         what add_target() accepts
---   72_targets.sql               adding, removing, switching on and off, and which events a target gets
+--   72_check_targets.sql         what add_target() and set_target() accept
+--   72_targets.sql               adding, changing, removing, switching on and off, and which events a target gets
 --   73_silences.sql              mutes deliveries and sound of some alerts for a while
+--   74_check_relay.sql          what relays may pass to the functions that they call
 --   74_fan_out.sql               from the event stream to deliveries
 --   75_claim.sql                 what a relay sends next, and what is not sent
 --   75_claim_chats.sql           one message at a time and digests for chats; the claim of all kinds of targets

@@ -27,6 +27,8 @@ create table walltrack.notification_targets (
     disabled_reason text,
     created_at timestamptz not null default clock_timestamp(),
     created_by text not null,
+    changed_at timestamptz,
+    changed_by text,
     constraint notification_targets_names_are_plain check (name ~ '^[a-z0-9][a-z0-9_.-]{0,59}$'),
     constraint notification_targets_kind_is_known check (kind in ('webhook', 'telegram', 'apprise', 'terminal')),
     constraint notification_targets_config_is_an_object check (jsonb_typeof(config) = 'object'),
@@ -37,6 +39,7 @@ create table walltrack.notification_targets (
     constraint notification_targets_only_chats_have_digests check (digest_every is null or min_gap is not null),
     constraint notification_targets_webhooks_get_each_event check (kind <> 'webhook' or min_gap is null),
     constraint notification_targets_cursor_has_a_time check ((cursor is null) = (read_at is null)),
+    constraint notification_targets_changed_by_an_actor check ((changed_at is null) = (changed_by is null)),
     constraint notification_targets_disabled_for_a_reason check ((disabled_at is null) = (disabled_reason is null))
 ) with (fillfactor = 50);  -- the cursor moves with every event; a new version on the same page needs no new index entries
 
@@ -69,3 +72,4 @@ comment on column walltrack.notification_targets.read_at is 'When the cursor was
 comment on column walltrack.notification_targets.starts_at is 'Events before this time are not delivered.';
 comment on column walltrack.notification_targets.disabled_at is
 'Since when nothing is sent. Its deliveries wait until enable_target(); new events are not delivered.';
+comment on column walltrack.notification_targets.changed_at is 'When set_target() last changed it.';

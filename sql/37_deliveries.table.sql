@@ -45,7 +45,8 @@ create index deliveries_of_lease on walltrack.deliveries (lease) where lease > 0
 create index deliveries_leased on walltrack.deliveries (lease_until, delivery_id) where lease_until > '-infinity';
 create index deliveries_dead on walltrack.deliveries (alert_id) where failed_at is not null;
 -- A queue has one head: this one refuses a second.
-create unique index deliveries_one_pending_per_queue on walltrack.deliveries (target_id, alert_id) where state = 'pending';
+create unique index deliveries_one_pending_per_queue on walltrack.deliveries (target_id, alert_id)
+where state = 'pending' and target_id > 0;
 
 -- The fencing token: each claim gets a new one for each message.
 create sequence walltrack.deliveries_lease_seq as bigint owned by walltrack.deliveries.lease;

@@ -1,4 +1,4 @@
--- What add_target() accepts: its configuration and its filters. No message quotes what may be a secret.
+-- What add_target() and set_target() accept: the configuration and the filters. No message quotes what may be a secret.
 
 create or replace function walltrack.refuse_target(p_message text, p_hint text default null) returns void
 language plpgsql
@@ -364,6 +364,9 @@ begin
   if v_is_chat and (p_target.min_gap is null or p_target.digest_every < p_target.min_gap) then
     perform walltrack.refuse_target('a chat needs a min_gap, and digest_every must not be shorter');
   end if;
+  p_target.quiet_from := null;
+  p_target.quiet_until := null;
+  p_target.quiet_zone := null;
   if v_quiet is not null then
     p_target := walltrack.quiet_target(p_target, v_quiet);
   end if;

@@ -1,4 +1,4 @@
--- Targets: adding, removing, switching on and off, and which events a target gets.
+-- Targets: adding, changing, removing, switching on and off, and which events a target gets.
 
 create or replace function walltrack.find_target(p_name text) returns walltrack.notification_targets
 language plpgsql
@@ -93,6 +93,98 @@ $$;
 comment on function walltrack.add_target(text, text, jsonb, jsonb, timestamptz, text) is
 'Adds a target that gets the events from now on, or from p_since on (WT013). p_filters: min_severity, kinds, order_types, tokens, '
 'alert_types, include_simulated, quiet {from, until, zone}, step, and for chats min_gap and digest_every.';
+
+
+create or replace function walltrack.target_filters(p_target walltrack.notification_targets) returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_build_object(
+    'min_severity', p_target.min_severity, 'kinds', p_target.kinds, 'order_types', p_target.order_types, 'tokens', p_target.tokens,
+    'alert_types', p_target.alert_types, 'include_simulated', p_target.include_simulated, 'step', p_target.step,
+    'quiet', case
+      when p_target.quiet_zone is not null then jsonb_build_object(
+        'from', to_char(p_target.quiet_from, 'HH24:MI'), 'until', to_char(p_target.quiet_until, 'HH24:MI'), 'zone', p_target.quiet_zone
+      )
+    end
+  ) || case
+    when p_target.min_gap is null then '{}'
+    else jsonb_build_object('min_gap', p_target.min_gap::text, 'digest_every', p_target.digest_every::text)
+  end;
+end
+$$;
+
+comment on function walltrack.target_filters(walltrack.notification_targets) is 'The filters of a target, as add_target() takes them.';
+
+
+create or replace function walltrack.retry_now(p_target_id bigint) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+begin
+  update walltrack.deliveries as d
+  set due_at = clock_timestamp()
+  where d.delivery_id = any (array(
+    select u.delivery_id
+    from walltrack.deliveries as u
+    where u.target_id = p_target_id and u.state = 'pending' and u.due_at > '-infinity' and u.due_at > now() and u.attempts > 0
+    for no key update skip locked
+  ));
+end
+$$;
+
+comment on function walltrack.retry_now(bigint) is 'Makes the deliveries of a target due whose last attempt failed.';
+
+
+create or replace function walltrack.set_target(
+    p_name text,
+    p_config jsonb default null,
+    p_filters jsonb default null,
+    p_by text default null
+) returns walltrack.notification_targets
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  v_target walltrack.notification_targets := walltrack.find_target(p_name);
+  v_former jsonb := v_target.config;
+begin
+  if p_config ?| array['name', 'kind'] or p_filters ?| array['name', 'kind'] then
+    perform walltrack.refuse_target(
+      'the name and the kind of a target cannot change', 'Add another target, and remove this one when nothing waits for it.'
+    );
+  end if;
+  v_target.config := walltrack.checked_config(
+    v_target.kind, jsonb_strip_nulls(v_target.config || coalesce(p_config, '{}'))
+  );
+  v_target := walltrack.filtered_target(v_target, walltrack.target_filters(v_target) || coalesce(p_filters, '{}'));
+  update walltrack.notification_targets as t
+  set address = walltrack.target_address(t.kind, v_target.config), config = v_target.config, min_severity = v_target.min_severity,
+      kinds = v_target.kinds, order_types = v_target.order_types, tokens = v_target.tokens, alert_types = v_target.alert_types,
+      include_simulated = v_target.include_simulated, quiet_from = v_target.quiet_from, quiet_until = v_target.quiet_until,
+      quiet_zone = v_target.quiet_zone, step = v_target.step, min_gap = v_target.min_gap, digest_every = v_target.digest_every,
+      changed_at = now(), changed_by = walltrack.actor_or_user(p_by)
+  where t.target_id = v_target.target_id
+  returning * into v_target;
+  if v_target.config <> v_former then
+    perform walltrack.retry_now(v_target.target_id);
+  end if;
+  return v_target;
+end
+$$;
+
+comment on function walltrack.set_target(text, jsonb, jsonb, text) is
+'Changes the given keys of the configuration and of the filters of a target; null takes a key back to its default. Its place in the event '
+'stream and its deliveries stay; where the configuration changes, what has failed is tried again at once (WT013, WT014).';
 
 
 create or replace function walltrack.remove_target(p_name text) returns void

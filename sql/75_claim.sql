@@ -34,7 +34,11 @@ declare
   v_alerts uuid[];
 begin
   -- FOR UPDATE waits for an insert behind a head, see hold_queues().
-  perform from walltrack.deliveries as d where d.delivery_id = any (p_delivery_ids) order by d.delivery_id for update;
+  perform
+  from (select u.delivery_id from unnest(p_delivery_ids) as u (delivery_id) order by u.delivery_id offset 0) as p
+  cross join lateral (
+    select from walltrack.deliveries as d where d.delivery_id = p.delivery_id for update
+  ) as h;
   with ended as (
     delete from walltrack.deliveries as d where d.delivery_id = any (p_delivery_ids) returning d.*
   ),

@@ -263,11 +263,14 @@ set jit = off
 as $$
 #variable_conflict use_column
 declare
-  v_until timestamptz := clock_timestamp() + p_lease;
+  v_until timestamptz;
   v_left int := p_limit;
   v_target walltrack.notification_targets;
   v_ids bigint[];
 begin
+  perform walltrack.check_relay(p_relay, p_lease);
+  perform walltrack.check_capacity(p_capacity);
+  v_until := clock_timestamp() + p_lease;
   perform walltrack.end_expired_leases(1000);
   for v_target in
     select t.*
@@ -276,6 +279,7 @@ begin
     where t.disabled_at is null and c.value::int > 0
     order by t.target_id
   loop
+    exit when v_left <= 0;
     if v_target.min_gap is null then
       v_ids := walltrack.claim_each(
         v_target.target_id, p_relay, v_until, least((p_capacity ->> v_target.target_id::text)::int, v_left)
@@ -295,7 +299,6 @@ begin
         v_left := v_left - 1;
       end if;
     end if;
-    exit when v_left <= 0;
   end loop;
 end
 $$;
@@ -303,4 +306,4 @@ $$;
 comment on function walltrack.claim_deliveries(text, jsonb, interval, int) is
 'Leases what is due to a relay, at most p_limit messages, one row each: the token that finish_deliveries() asks for, the target, the '
 'deliveries that the message covers, and what it says, an event (item) or a digest. p_capacity: target_id -> how many messages the relay can '
-'send to it now.';
+'send to it now (WT003).';

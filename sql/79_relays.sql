@@ -8,6 +8,8 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 begin
+  perform walltrack.check_relay(p_relay, '0');
+  perform walltrack.check_argument(num_nulls(p_host, p_pid, p_version) = 0, 'a relay has a host, a process and a version');
   insert into walltrack.relays as r (relay, host, pid, version)
   values (p_relay, walltrack.clip(p_host, 200), p_pid, walltrack.clip(p_version, 50))
   on conflict (relay) do update
@@ -17,7 +19,7 @@ end
 $$;
 
 comment on function walltrack.relay_seen(text, text, int, text) is
-'Records that a relay runs; forgets those that have not been seen for a day.';
+'Records that a relay runs; forgets those that have not been seen for a day (WT003).';
 
 
 create or replace function walltrack.relay_stopped(p_relay text) returns void
@@ -44,6 +46,8 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 begin
+  perform walltrack.check_relay(p_relay, p_for);
+  perform walltrack.check_argument(length(p_duty) between 1 and 100, 'the name of a duty has 1 to 100 characters');
   insert into walltrack.relay_duties as d (duty, relay, until)
   values (p_duty, p_relay, clock_timestamp() + p_for)
   on conflict (duty) do update
@@ -54,4 +58,4 @@ end
 $$;
 
 comment on function walltrack.take_duty(text, text, interval) is
-'Whether a relay has a duty from now on for a time: it had it, no other relay has it, or the time of another one is over.';
+'Whether a relay has a duty from now on for a time: it had it, no other relay has it, or the time of another one is over (WT003).';

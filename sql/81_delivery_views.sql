@@ -1,5 +1,23 @@
 -- Views of deliveries for operators, dashboards and the panel.
 
+create or replace function walltrack.events_of_deliveries()
+returns table (delivery_id bigint, kind text, severity text, title text)
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+  -- Each is looked up by its id; the plan of a view depends on the statistics and may read the whole history.
+  select d.delivery_id, e.kind, a.severity, a.title
+  from walltrack.deliveries as d
+  left join lateral (select o.kind from walltrack.alert_events as o where o.event_id = d.event_id offset 0) as e on true
+  left join lateral (select o.severity, o.title from walltrack.alerts as o where o.id = d.alert_id offset 0) as a on true
+$$;
+
+comment on function walltrack.events_of_deliveries() is 'What the deliveries are about that are not finished.';
+
+
 create or replace view walltrack.undelivered
 with (security_invoker = true)
 as
@@ -10,8 +28,8 @@ select
     d.event_id,
     e.kind,
     d.alert_id,
-    a.severity,
-    a.title,
+    e.severity,
+    e.title,
     d.state,
     d.attempts,
     d.due_at,
@@ -36,8 +54,7 @@ select
     end as why
 from walltrack.deliveries as d
 inner join walltrack.notification_targets as t on d.target_id = t.target_id
-left join walltrack.alert_events as e on d.event_id = e.event_id
-left join walltrack.alerts as a on d.alert_id = a.id
+left join walltrack.events_of_deliveries() as e on d.delivery_id = e.delivery_id
 left join walltrack.chat_pace as c on d.target_id = c.target_id;
 
 comment on view walltrack.undelivered is
@@ -63,6 +80,23 @@ $$;
 
 comment on function walltrack.unread_events_of(text, timestamptz) is
 'How many events come after a cursor and a time; at most 10,000 are counted.';
+
+
+create or replace function walltrack.last_success_of(p_target_id bigint) returns timestamptz
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+  select f.finished_at
+  from walltrack.finished_deliveries as f
+  where f.target_id = p_target_id and f.finished_at > '-infinity' and f.state = 'delivered'
+  order by f.finished_at desc
+  limit 1
+$$;
+
+comment on function walltrack.last_success_of(bigint) is 'When a delivery last arrived at a target.';
 
 
 create or replace view walltrack.target_states
@@ -99,13 +133,7 @@ select
     t.disabled_at is null as is_enabled,
     coalesce(w.pending, 0) as pending,
     coalesce(w.dead, 0) as dead,
-    (
-        select f.finished_at
-        from walltrack.finished_deliveries as f
-        where f.target_id = t.target_id and f.finished_at > '-infinity' and f.state = 'delivered'
-        order by f.finished_at desc
-        limit 1
-    ) as last_success_at,
+    walltrack.last_success_of(t.target_id) as last_success_at,
     case when t.disabled_at is null then walltrack.unread_events_of(t.cursor, t.starts_at) else 0 end as unread
 from walltrack.notification_targets as t
 left join waiting as w on t.target_id = w.target_id

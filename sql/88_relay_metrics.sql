@@ -118,8 +118,6 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
 set jit = off
 as $$
   select
@@ -133,10 +131,11 @@ as $$
       select d.event_id, d.finished_at
       from walltrack.finished_deliveries as d
       where d.target_id = t.target_id and d.state = 'delivered' and d.finished_at > now() - interval '1 hour'
+        and d.finished_at > '-infinity'
       order by d.finished_at desc
       limit 1000
     ) as f
-    inner join walltrack.alert_events as e on e.event_id = f.event_id
+    cross join lateral (select o.at from walltrack.alert_events as o where o.event_id = f.event_id offset 0) as e
   ) as l
   cross join unnest(array['50', '95', '99'], l.seconds) as p (percentile, seconds)
   where p.seconds is not null

@@ -64,7 +64,9 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
 as $$
-  select d.alert_id from walltrack.deliveries as d where d.alert_id = any (p_alert_ids)
+  select d.alert_id from walltrack.deliveries as d where d.alert_id = any (p_alert_ids) and d.state <> 'dead'
+  union
+  select d.alert_id from walltrack.deliveries as d where d.alert_id = any (p_alert_ids) and d.failed_at is not null
   union
   -- What a cursor has read: see read_events(). After a restore the relay reads from some minutes before the last read again.
   select e.alert_id
@@ -158,7 +160,7 @@ declare
   v_deleted int;
 begin
   delete from walltrack.sent_messages as m
-  where m.sent_at < v_before and not exists (select from walltrack.alerts as a where a.id = m.alert_id);
+  where m.sent_at < v_before and not exists (select from walltrack.alerts as a where a.id = m.alert_id offset 0);
   delete from walltrack.silences as s where coalesce(s.ended_at, s.ends_at) < v_before;
   delete from walltrack.finished_deliveries as f
   where f.delivery_id = any (array(
@@ -168,7 +170,8 @@ begin
       select d.delivery_id
       from walltrack.finished_deliveries as d
       where d.target_id = t.target_id and d.finished_at < v_before
-        and not exists (select from walltrack.alerts as a where a.id = d.alert_id)
+        and d.finished_at > '-infinity'
+        and not exists (select from walltrack.alerts as a where a.id = d.alert_id offset 0)
       order by d.finished_at
       limit greatest(p_limit, 0)
     ) as o

@@ -59,18 +59,24 @@ language sql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
   select
     t.name, count(*), min(d.created_at),
     (array_agg(d.last_status order by d.tried_at desc))[1],
     (array_agg(d.last_answer order by d.tried_at desc))[1]
   from walltrack.notification_targets as t
-  inner join walltrack.deliveries as d on d.target_id = t.target_id
-  where t.disabled_at is null and d.state in ('pending', 'sending') and d.tried_at is not null
+  cross join lateral (
+    select p.* from walltrack.deliveries as p where p.target_id = t.target_id and p.state = 'pending' and p.due_at > '-infinity'
+    union all
+    select p.* from walltrack.deliveries as p where p.target_id = t.target_id and p.lease is not null
+  ) as d
+  where t.disabled_at is null and d.tried_at is not null
     and d.created_at < clock_timestamp() - interval '10 minutes'
     and not exists (
       select from walltrack.finished_deliveries as f
-      where f.target_id = t.target_id and f.state = 'delivered' and f.finished_at > clock_timestamp() - interval '10 minutes'
+      where f.target_id = t.target_id and f.state = 'delivered' and f.finished_at > '-infinity'
+        and f.finished_at > clock_timestamp() - interval '10 minutes'
     )
   group by t.name
 $$;
@@ -115,6 +121,7 @@ language sql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
   select
     'dead letters', d.number = 0,
@@ -144,7 +151,7 @@ as $$
       (array_agg(concat_ws(' ', l.last_status, l.last_answer) order by l.failed_at desc))[1] as answer
     from walltrack.deliveries as l
     inner join walltrack.notification_targets as t on t.target_id = l.target_id
-    where l.state = 'dead'
+    where l.failed_at is not null
   ) as d
 $$;
 
@@ -157,6 +164,7 @@ language sql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
   -- Without a relay the row of the relay says so.
   select
@@ -172,7 +180,7 @@ as $$
     select 'deliveries', 'deliveries to %s have been due for %s, and no relay sends them', t.name, d.since
     from walltrack.notification_targets as t
     cross join lateral (
-      select min(l.due_at) as since from walltrack.deliveries as l where l.target_id = t.target_id and l.state = 'pending'
+      select min(l.due_at) as since from walltrack.deliveries as l where l.target_id = t.target_id and l.state = 'pending' and l.due_at > '-infinity'
     ) as d
     where t.disabled_at is null and d.since < clock_timestamp() - interval '5 minutes'
   ) as p

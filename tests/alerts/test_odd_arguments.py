@@ -34,6 +34,14 @@ order by 1
 ODD = "\u202e💩e\u0301\u0001\\'\"%s${x}"
 MISSING = "00000000-0000-4000-8000-000000000000"
 FIRST, LAST = "4713-01-01 00:00:00 BC", "294276-12-31 23:59:59+00"
+RESULT = '[{"lease": 1, "deliveries": [1], "outcome": "failed"%s}]'
+RESULTS = (
+    "", ', "status": "x"', ', "status": 1e30', ', "retry_after": "NaN"', ', "retry_after": -1e400', ', "retry_after": 1e250',
+    ', "closed": "maybe"', ', "reference": {"a": []}, "answer": ["\\u202e"]', ', "deliveries": [1, 1]', ', "deliveries": [[1]]',
+    ', "deliveries": ["x"]', ', "deliveries": null', ', "deliveries": "[1]"',
+    ', "lease": "x"', ', "lease": 9999999999999999999', ', "outcome": null',
+    ', "outcome": "lost"',
+)  # fmt: skip
 HUGE = ("18446744073709551615", "9223372036854775807", "9" * 30, "-1")
 
 VALUES: dict[str, tuple[str | None, ...]] = {
@@ -62,6 +70,16 @@ BY_NAME: dict[str, tuple[str | None, ...]] = {
     "p_status": (None, "", ODD, "open", "active", "acknowledged", "snoozed", "resolved", "all"),
     "p_as": (None, "", ODD, "reader", "operator", "raiser", "relay"),
     "p_notify": (None, "", ODD, "off", "transaction"),
+    "p_relay": (None, "", ODD, "relay-1", "x" * 20_000),
+    "p_duty": (None, "", ODD, "reconcile", "x" * 20_000),
+    "p_user": (None, "", ODD, "12345", "${x}"),
+    "p_reference": (None, "", ODD, "message-1"),
+    "p_action": (None, "", ODD, "acknowledge", "snooze", "resolve"),
+    "p_capacity": (
+        None, "null", "7", "[]", "{}", '{"1": 5, "2": 5}', '{"1": null}', '{"1": -1}', '{"x": 1}', '{"1": "x"}', '{"1": 1.5}',
+        '{"1": 1e30}', '{"9999999999999999999": 1}', '{"1": [1]}',
+    ),
+    "p_results": (None, "null", "7", "{}", "[]", "[null]", "[[]]", "[{}]", *(RESULT % more for more in RESULTS)),
     "p_cancel_pattern": (None, "", "(", "a{9999}", "\\", "x" * 20_000),
     "p_columns": (
         None, "{}", "[]", "null", '{"status": "nothing"}', '{"status": null}', '{"💩": "status"}', '{"order_id": ["id"]}',
@@ -80,8 +98,22 @@ def alerts(bot: Bot) -> dict[str, str]:
     bot.exhaust(resolved)
     bot.fill(resolved)
     other = bot.call("raise_alert", "feed_silent", "high", "t", "", "{}")
+    prepare_deliveries(bot)
     assert other is not None
     return {"active": str(bot.alert(active).id), "resolved": str(bot.alert(resolved).id), "other": str(other.id)}
+
+
+def prepare_deliveries(bot: Bot) -> None:
+    """A webhook, a chat that was sent a message, and deliveries, the first of which relay-1 is sending."""
+    bot.execute("select walltrack.add_target('hook', 'webhook', '{\"url\": \"https://hooks.example/\"}', p_since => '-infinity')")
+    chat = '{"chat": "1", "token": "${T}", "allow": {"12345": "ada"}}'
+    bot.execute("select walltrack.add_target('chat', 'telegram', %s, p_since => '-infinity')", (chat,))
+    bot.execute("select walltrack.fan_out_events()")
+    bot.execute("select walltrack.claim_deliveries('relay-1', '{\"1\": 1}')")
+    bot.execute(
+        "insert into walltrack.sent_messages (target_id, reference, alert_id) "
+        "select 2, 'message-1', id from walltrack.open_alerts limit 1"
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,8 @@ import psycopg
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
+from tests.support.deadline import Deadline
+
 MANY = 1000
 
 
@@ -54,7 +56,8 @@ class Relay:
 
     def fan_out_all(self, limit: int = MANY) -> None:
         """fan_out_events() until nothing is left."""
-        while any(row["has_more"] for row in self.fan_out(limit)):
+        deadline = Deadline()
+        while deadline.is_ahead() and any(row["has_more"] for row in self.fan_out(limit)):
             pass
 
     def claim(self, slots: int = MANY, lease: str = "60 seconds", targets: list[int] | None = None) -> list[Claim]:

@@ -13,6 +13,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from tests.deliveries.relay import Claim, Desk, Relay
+from tests.support.deadline import Deadline
 
 EVENTS = 250
 ALERTS = 6
@@ -103,7 +104,7 @@ class Storm:
                 self.over.set()
                 self.written.set()
 
-        thread = threading.Thread(target=run)
+        thread = threading.Thread(target=run, daemon=True)
         thread.start()
         return thread
 
@@ -115,15 +116,14 @@ def test_relays_at_once_keep_the_order_and_lose_nothing(database_url: str, desk:
     threads = [storm.guarded(storm.write, number) for number in range(2)]
     threads += [storm.guarded(storm.relay, number) for number in range(3)]
     threads += [storm.guarded(storm.disturb, kill)]
+    deadline = Deadline()
     try:
-        threads[0].join()
-        threads[1].join()
-        while not storm.over.is_set() and not finished(desk, targets):
+        deadline.join(*threads[:2])
+        while deadline.is_ahead() and not storm.over.is_set() and not finished(desk, targets):
             time.sleep(0.05)
     finally:
         storm.over.set()
-        for thread in threads:
-            thread.join()
+        Deadline().join(*threads)
     assert storm.errors == []
     events = desk.execute("select count(*) from walltrack.alert_events").fetchone()
     for target in targets:
@@ -163,20 +163,21 @@ def test_fan_out_beside_finishing_leaves_no_queue_without_a_head(database_url: s
             while not over.is_set():
                 relay.finish(*relay.claim())
 
-    thread = threading.Thread(target=deliver)
+    thread = threading.Thread(target=deliver, daemon=True)
     thread.start()
+    deadline = Deadline()
     try:
         with psycopg.connect(database_url, autocommit=True) as connection:
             relay = Relay(connection, "reader")
             for _ in range(300):
                 desk.raise_alert("seed")
                 relay.fan_out_all()
-            while desk.states(target):
+            while deadline.is_ahead() and desk.states(target):
                 relay.fan_out_all()
                 time.sleep(0.01)
     finally:
         over.set()
-        thread.join()
+        Deadline().join(thread)
     row = desk.execute("select count(*), bool_and(state = 'delivered') from walltrack.finished_deliveries").fetchone()
     assert row == (300, True)
 
@@ -198,16 +199,17 @@ def test_replays_beside_finishing_leave_no_queue_without_a_head(database_url: st
 
     for number in range(60):
         desk.raise_alert(f"{number % 3}")
-    thread = threading.Thread(target=deliver)
+    thread = threading.Thread(target=deliver, daemon=True)
     with psycopg.connect(database_url, autocommit=True) as connection:
         Relay(connection, "reader").fan_out_all()
     thread.start()
+    deadline = Deadline()
     try:
-        while desk.states(target) and not errors:
+        while deadline.is_ahead() and desk.states(target) and not errors:
             dead = desk.execute("select array_agg(delivery_id) from walltrack.deliveries where state = 'dead'").fetchone()
             if dead and dead[0]:
                 desk.execute("select walltrack.replay_deliveries(%s, 'ada')", dead)
     finally:
         over.set()
-        thread.join()
+        Deadline().join(thread)
     assert errors == []

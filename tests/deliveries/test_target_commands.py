@@ -151,9 +151,66 @@ def test_names_are_unique_and_plain(database_url: str, db: psycopg.Connection) -
     assert stored(db, "ops") == before and count(db) == 1
 
 
+def test_a_target_is_changed_and_keeps_the_rest(database_url: str, db: psycopg.Connection) -> None:
+    run(
+        database_url,
+        "targets",
+        "add",
+        "ops",
+        *HOOK,
+        "--allow-private",
+        "--simulated",
+        "--tokens",
+        "BONK",
+        "--min-severity",
+        "high",
+    )
+    before = stored(db, "ops")
+    done = run(database_url, "targets", "set", "ops", "--secret", "${NEXT}", "--secret", "${WT_SECRET}", "--by", "bob")
+    after = stored(db, "ops")
+    assert "changed" in done.stdout and "NEXT" in done.stdout
+    assert after["config"] == {**before["config"], "secrets": ["${NEXT}", "${WT_SECRET}"]} and after["changed_by"] == "bob"
+    assert {key for key in after if after[key] != before[key]} == {"config", "changed_at", "changed_by"}
+    run(database_url, "targets", "set", "ops", "--webhook", "https://new.example/", "--no-allow-private", "--no-simulated")
+    run(database_url, "targets", "set", "ops", "--clear", "tokens", "--min-severity", "info")
+    target = stored(db, "ops")
+    assert target["config"] == {"url": "https://new.example/", "secrets": after["config"]["secrets"], "allow_private": False}
+    assert (target["include_simulated"], target["tokens"], target["min_severity"]) == (False, None, "info")
+    shown = [line.split(maxsplit=1) for line in run(database_url, "targets", "show", "ops").stdout.splitlines()]
+    assert any(fact == "changed" and value.startswith("by ") for fact, value in shown)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says", "code"),
+    [
+        ((), "nothing to change", 2),
+        (("--telegram", "1"), "the kind cannot change", 2),
+        (("--token", "${T}"), "--token goes with --telegram", 2),
+        (("--clear", "secret"), "unknown filter 'secret'", 2),
+        (("--webhook", "ftp://SECRET/"), "must begin with https:// or http://", 1),
+        (("--min-gap", "3 s"), "for chats", 1),
+    ],
+)
+def test_invalid_changes_are_refused(
+    database_url: str, db: psycopg.Connection, arguments: tuple[str, ...], says: str, code: int
+) -> None:
+    run(database_url, "targets", "add", "ops", *HOOK)
+    before = stored(db, "ops")
+    assert says in told(run(database_url, "targets", "set", "ops", *arguments, expect=code))
+    assert stored(db, "ops") == before
+
+
 def test_unknown_targets_are_named_with_advice(database_url: str) -> None:
     run(database_url, "targets", "add", "ops", *HOOK)
-    for command in (("show",), ("test",), ("enable",), ("disable", "-m", "x"), ("remove", "--yes"), ("remove", "--dry-run")):
+    for command in (
+        ("show",),
+        ("set", "--step", "1"),
+        ("test",),
+        ("enable",),
+        ("disable", "-m", "x"),
+        ("remove", "--yes"),
+        ("remove", "--dry-run"),
+    ):
         done = run(database_url, "targets", command[0], "nope", *command[1:], expect=1)
         assert "nope" in done.stderr and ("targets list" in done.stderr or "There are: ops" in done.stderr)
 

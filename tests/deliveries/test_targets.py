@@ -111,7 +111,72 @@ def test_a_second_target_of_a_name_is_refused(desk: Desk) -> None:
         desk.webhook("HOOK")
 
 
-@pytest.mark.parametrize("call", ["remove_target('x')", "disable_target('x', 'why')", "enable_target('x')"])
+def changed(desk: Desk, name: str, config: Any = None, filters: Any = None) -> dict[str, Any]:
+    """set_target(): the row of the target."""
+    row = desk.execute(
+        "select to_jsonb(t) from walltrack.set_target(%s, %s, %s, 'bob') as t",
+        (name, None if config is None else Jsonb(config), None if filters is None else Jsonb(filters)),
+    ).fetchone()
+    assert row is not None
+    return dict(row[0])
+
+
+def test_a_change_keeps_what_is_not_given(desk: Desk) -> None:
+    quiet = {"from": "22:00", "until": "07:30", "zone": "Europe/Zurich"}
+    filters = {
+        "min_severity": "high", "kinds": ["raised"], "order_types": ["exit"], "tokens": ["BONK"], "alert_types": ["feed"],
+        "include_simulated": True, "step": 2, "quiet": quiet, "min_gap": "1 second", "digest_every": "90 seconds",
+    }  # fmt: skip
+    desk.add("chat", "telegram", CHAT, **filters)
+    (before,) = desk.execute("select to_jsonb(t) from walltrack.notification_targets as t").fetchone() or ({},)
+    after = changed(desk, "CHAT ", {"token": "${NEW}"}, {"step": 1})
+    assert after.pop("changed_at") is not None and after["config"] == {**before["config"], "token": "${NEW}"}
+    assert {key for key in after if after[key] != before[key]} == {"config", "step", "changed_by"}
+    assert changed(desk, "chat", {"api_url": None, "chat": "7"}, {"quiet": None, "kinds": None})["address"] == "chat 7"
+    row = desk.execute("select config ? 'api_url', quiet_zone, kinds, tokens from walltrack.notification_targets").fetchone()
+    assert row == (False, None, None, ["BONK"])
+
+
+def test_a_change_keeps_the_queue_and_tries_again(desk: Desk, relay: Relay) -> None:
+    target = desk.webhook()
+    desk.raise_alert("one")
+    relay.fan_out_all()
+    relay.finish(*relay.claim(), outcome="failed")
+    desk.raise_alert("two")
+    (cursor,) = desk.execute("select cursor from walltrack.notification_targets").fetchone() or (None,)
+    assert relay.claim() == []
+    assert changed(desk, "hook", filters={"min_severity": "info"})["cursor"] == cursor and relay.claim() == []
+    assert changed(desk, "hook", {"url": "https://moved.example/in"})["cursor"] == cursor
+    relay.fan_out_all()
+    relay.finish(*relay.claim())
+    assert desk.finished(target) == ["delivered", "delivered"]
+
+
+@pytest.mark.parametrize(
+    ("config", "filters", "said"),
+    [
+        ({"secrets": ["literal"]}, None, "must be a placeholder"),
+        ({"url": None}, None, "must be a URL"),
+        ({"chat": "1"}, None, "unknown key"),
+        ([], None, "must be a JSON object"),
+        ("url", None, "must be a JSON object"),
+        (None, {"kinds": ["closed"]}, "unknown value"),
+        (None, {"digest_every": "1 minute"}, "for chats"),
+        (None, [], "must be a JSON object"),
+        ({"kind": "telegram"}, None, "the name and the kind of a target cannot change"),
+        (None, {"name": "new"}, "the name and the kind of a target cannot change"),
+    ],
+)
+def test_a_bad_change_is_refused(desk: Desk, config: Any, filters: Any, said: str) -> None:
+    desk.webhook()
+    (before,) = desk.execute("select to_jsonb(t) from walltrack.notification_targets as t").fetchone() or ({},)
+    with pytest.raises(psycopg.Error) as caught:
+        changed(desk, "hook", config, filters)
+    assert caught.value.sqlstate == "WT013" and said in str(caught.value) and "literal" not in str(caught.value)
+    assert desk.execute("select to_jsonb(t) from walltrack.notification_targets as t").fetchone() == (before,)
+
+
+@pytest.mark.parametrize("call", ["set_target('x')", "remove_target('x')", "disable_target('x', 'why')", "enable_target('x')"])
 def test_an_unknown_target_is_named(desk: Desk, call: str) -> None:
     desk.webhook("hook")
     with pytest.raises(psycopg.Error) as caught:

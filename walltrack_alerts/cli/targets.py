@@ -25,8 +25,8 @@ from walltrack_alerts.cli.base import (
     say,
 )
 from walltrack_alerts.cli.tables import Column, age, print_rows
-from walltrack_alerts.cli.values import allowed_user, interval, past_time, placeholder, quiet_hours, words
-from walltrack_alerts.enums import AlertSeverity, EventKind
+from walltrack_alerts.cli.target_options import TargetOptions, with_target_options
+from walltrack_alerts.cli.values import past_time, words
 from walltrack_alerts.errors import PermissionDeniedError, UsageError
 from walltrack_alerts.text import format_local, one_line
 
@@ -42,12 +42,16 @@ targets = typer.Typer(
         "targets add ops --webhook https://example.com/hooks/alerts --secret '${WT_SECRET}'",
         "targets list",
         "targets test ops",
+        "targets set ops --webhook https://new.example.com/hooks/alerts",
         "targets disable ops --reason 'moving house'",
         "targets remove ops",
     ),
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of the target.")]
+FILTERS = ("kinds", "order-types", "tokens", "alert-types", "quiet")
+"""The filters that `set --clear` removes; the other ones have a value that means all, such as `--step 0`."""
+
 Since = Annotated[
     datetime | None,
     typer.Option(
@@ -68,97 +72,8 @@ Since = Annotated[
         "targets add screen --terminal --kinds raised,resolved --simulated",
     )
 )
-def add(
-    name: Name,
-    by: By,
-    webhook: Annotated[
-        str | None, typer.Option(metavar="URL", help="A webhook: each event is posted to this URL, signed by Standard Webhooks.")
-    ] = None,
-    telegram: Annotated[
-        str | None, typer.Option(metavar="CHAT", help="A Telegram chat by its id: a message per alert, with buttons.")
-    ] = None,
-    apprise: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="A service of Apprise by its URL: ntfy, Slack, Discord, mail and many more."),
-    ] = None,
-    terminal: Annotated[bool, typer.Option("--terminal", help="One line per event in the terminal of the relay.")] = False,
-    secret: Annotated[
-        list[str] | None,
-        typer.Option(
-            parser=placeholder,
-            metavar="'${NAME}'",
-            help="Webhook: the variable with the signing secret, whsec_ and base64; repeat it to replace a secret.",
-        ),
-    ] = None,
-    allow_private: Annotated[
-        bool, typer.Option("--allow-private", help="Webhook: allow addresses of this machine and of private networks.")
-    ] = False,
-    token: Annotated[
-        str | None,
-        typer.Option(parser=placeholder, metavar="'${NAME}'", help="Telegram: the variable with the bot's token."),
-    ] = None,
-    api_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Telegram: another server of the Bot API than https://api.telegram.org.")
-    ] = None,
-    allow: Annotated[
-        list[str] | None,
-        typer.Option(
-            parser=allowed_user,
-            metavar="ID=NAME",
-            help="Telegram: the id of a user who may press buttons, and the operator that the user is; repeatable.",
-        ),
-    ] = None,
-    min_severity: Annotated[
-        AlertSeverity | None, typer.Option(metavar="SEVERITY", help=f"Only this severity or worse: {', '.join(AlertSeverity)}.")
-    ] = None,
-    kinds: Annotated[
-        str | None,
-        typer.Option(parser=words, metavar="LIST", help=f"Only these kinds of events, with commas: {', '.join(EventKind)}."),
-    ] = None,
-    order_types: Annotated[
-        str | None,
-        typer.Option(parser=words, metavar="LIST", help="Only alerts of orders of these types, with commas, e.g. exit."),
-    ] = None,
-    tokens: Annotated[
-        str | None,
-        typer.Option(parser=words, metavar="LIST", help="Only alerts of these tokens, by symbol or address, with commas."),
-    ] = None,
-    alert_types: Annotated[
-        str | None,
-        typer.Option(
-            parser=words, metavar="LIST", help="Only alerts of these types, with commas, e.g. order_failed_permanently."
-        ),
-    ] = None,
-    simulated: Annotated[bool, typer.Option("--simulated", help="Alerts of simulated orders, too.")] = False,
-    step: Annotated[
-        int | None,
-        typer.Option(
-            metavar="NUMBER", help="Only alerts that have escalated to this step, see `escalation list`; 0 means all.", min=0
-        ),
-    ] = None,
-    quiet: Annotated[
-        str | None,
-        typer.Option(
-            parser=quiet_hours,
-            metavar="'HOURS ZONE'",
-            help="Hold back everything that is not critical, e.g. '22:00-07:00 Europe/Berlin'.",
-        ),
-    ] = None,
-    min_gap: Annotated[
-        str | None,
-        typer.Option(parser=interval, metavar="INTERVAL", help="Chats: the shortest time between two messages; default 3 s."),
-    ] = None,
-    digest_every: Annotated[
-        str | None,
-        typer.Option(
-            parser=interval,
-            metavar="INTERVAL",
-            help="Chats: in a storm, one summary in this time; default 30 s.",
-        ),
-    ] = None,
-    since: Since = None,
-    as_json: AsJson = False,
-) -> None:
+@with_target_options
+def add(name: Name, by: By, given: TargetOptions, since: Since = None, as_json: AsJson = False) -> None:
     """Add a target: one of --webhook, --telegram, --apprise and --terminal. Without filters it gets all but simulated orders.
 
     Secrets stay in the environment of the relay: name their variable by a
@@ -167,58 +82,66 @@ def add(
     from walltrack_alerts.relay.targets import add_target
 
     with errors():
-        kind, config = _channel(
-            {"webhook": webhook, "telegram": telegram, "apprise": apprise, "terminal": terminal or None},
-            {"secret": secret, "allow-private": allow_private, "token": token, "api-url": api_url, "allow": allow},
-        )
-    filters = {
-        "min_severity": min_severity, "kinds": kinds, "order_types": order_types, "tokens": tokens,
-        "alert_types": alert_types, "include_simulated": simulated or None, "step": step, "quiet": quiet,
-        "min_gap": min_gap, "digest_every": digest_every,
-    }  # fmt: skip
-    given = {filter_name: value for filter_name, value in filters.items() if value is not None}
+        kind = given.kind
+        config = given.config(kind)
 
     async def query(service: AlertService) -> TargetState:
-        return await add_target(service, name, kind, config, given, since, by)
+        return await add_target(service, name, kind, config, given.filters, since, by)
 
     _print_target(ask(query), as_json, "added; the relay delivers to it from now on" if since is None else "added")
     if not as_json:
         _say_variables(config)
-        if kind == "webhook" and not config["secrets"]:
+        if kind == "webhook" and not config.get("secrets"):
             say("Its requests are not signed: without --secret the receiver cannot tell them from forged ones.")
 
 
-_OPTIONS = {
-    "webhook": {"secret", "allow-private"},
-    "telegram": {"token", "api-url", "allow"},
-    "apprise": set[str](),
-    "terminal": set[str](),
-}
-"""The options that go with each kind of target."""
+@targets.command(
+    "set",
+    epilog=examples(
+        "targets set ops --webhook https://new.example.com/hooks/alerts",
+        "targets set ops --secret '${WT_NEXT_SECRET}' --secret '${WT_SECRET}'",
+        "targets set phone --allow 12345=ada --allow 90=eve --quiet '22:00-07:00 Europe/Berlin'",
+        "targets set phone --clear quiet,tokens",
+    ),
+)
+@with_target_options
+def set_options(
+    name: Name,
+    by: By,
+    given: TargetOptions,
+    clear: Annotated[
+        str | None, typer.Option(metavar="LIST", help=f"Remove these filters, with commas: {', '.join(FILTERS)}.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a target; what is not given stays. Its deliveries stay, and those that have failed are tried again at once.
+
+    --secret and --allow replace all that there were. The name and the kind of a target cannot change.
+    """
+    from walltrack_alerts.relay.targets import set_target, target_state
+
+    with errors():
+        filters = {**dict.fromkeys(_cleared(clear)), **given.filters}
+
+    async def query(service: AlertService) -> tuple[TargetState, dict[str, Any]]:
+        target = await target_state(service, name)
+        config = given.config(target.kind)
+        if not (config or filters):
+            raise UsageError("nothing to change\n`walltrack-alerts targets set --help` shows the options.")
+        return await set_target(service, target, config, filters, by), config
+
+    target, config = ask(query)
+    _print_target(target, as_json, "changed")
+    if not as_json:
+        _say_variables(config)
 
 
-def _channel(kinds: dict[str, Any], options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The kind of a target and its settings (UsageError unless exactly one kind is given, with its own options)."""
-    given = [kind for kind, value in kinds.items() if value is not None]
-    if len(given) != 1:
-        chosen = " and ".join(f"--{kind}" for kind in given) or "no kind of target"
-        raise UsageError(f"{chosen}\nGive one of --webhook, --telegram, --apprise and --terminal.")
-    kind = given[0]
-    for option, value in options.items():
-        if value and option not in _OPTIONS[kind]:
-            owner = next(each for each, own in _OPTIONS.items() if option in own)
-            raise UsageError(f"--{option} goes with --{owner}, not with --{kind}")
-    address = kinds[kind]
-    match kind:
-        case "webhook":
-            return kind, {"url": address, "secrets": options["secret"] or [], "allow_private": options["allow-private"]}
-        case "telegram":
-            token, api_url, allowed = options["token"], options["api-url"], dict(options["allow"] or ())
-            settings = {"chat": address, "token": token, "api_url": api_url, "allow": allowed}
-            return kind, {key: value for key, value in settings.items() if value}
-        case "apprise":
-            return kind, {"url": address}
-    return kind, {}
+def _cleared(value: str | None) -> list[str]:
+    """The keys of the filters in a list (UsageError)."""
+    names = [] if value is None else words(value)
+    if unknown := [name for name in names if name not in FILTERS]:
+        raise UsageError(f"unknown filter {unknown[0]!r}\nUse {', '.join(FILTERS)}.")
+    return [name.replace("-", "_") for name in names]
 
 
 def _say_variables(config: dict[str, Any]) -> None:
@@ -304,6 +227,7 @@ def _facts(target: TargetState, config: dict[str, Any] | None) -> Iterator[tuple
     yield "quiet hours", target.quiet_hours
     yield "step", target.step
     yield "added", f"by {target.created_by or 'unknown'}, {format_local(target.created_at)}"
+    yield "changed", f"by {target.changed_by}, {format_local(target.changed_at)}" if target.changed_at else None
     yield "pending", target.pending
     yield "dead", target.dead
     yield "unread events", target.unread

@@ -42,6 +42,8 @@ class TargetState(_Row):
     disabled_reason: str | None = None
     created_at: UtcTime
     created_by: str | None = None
+    changed_at: UtcTime | None = None
+    changed_by: str | None = None
     pending: int
     dead: int
     oldest_pending_at: UtcTime | None = None
@@ -134,7 +136,7 @@ class EscalationStep(_Row):
 
 _STATES = """
 select s.*, s.target as name, t.kinds, t.order_types, t.tokens, t.alert_types, t.include_simulated, t.quiet_from, t.quiet_until,
-  t.quiet_zone
+  t.quiet_zone, t.changed_at, t.changed_by
 from walltrack.target_states as s
 inner join walltrack.notification_targets as t on t.target_id = s.target_id
 """
@@ -163,6 +165,22 @@ async def add_target(
         by=by,
     )
     return await target_state(service, rows[0]["name"])
+
+
+async def set_target(
+    service: AlertService, target: TargetState, config: Mapping[str, Any], filters: Mapping[str, Any], by: str
+) -> TargetState:
+    """Change the given settings and filters of a target; None takes a filter away (InvalidTargetError, nothing changed)."""
+    if target.kind == "apprise" and "url" in config:
+        _check_apprise_url(str(config["url"]))
+    await service.rows(
+        "select walltrack.set_target(:name, cast(:config as jsonb), cast(:filters as jsonb), :by)",
+        name=target.name,
+        config=json.dumps(config),
+        filters=json.dumps(filters),
+        by=by,
+    )
+    return await target_state(service, target.name)
 
 
 def _check_apprise_url(url: str) -> None:
