@@ -82,7 +82,7 @@ declare
 begin
   if v_outcome = 'filled' then
     return row(
-      'filled', format('the order was %s meanwhile%s', p_order.status, ', at ' || walltrack.format_utc(p_filled_at)), null, true
+      'filled', format('the order was %s%s', p_order.status, ' at ' || walltrack.format_utc(p_filled_at)), null, true
     )::walltrack.order_refusal;
   elsif v_outcome <> 'cancelled' then
     return null;

@@ -82,7 +82,7 @@ def test_the_detail_shows_the_current_order(serve: Serve, open_page: OpenPage, b
     expect(now.get_by_role("button", name="Cancel order")).to_be_enabled()
     bot.fill(order)
     page.locator("#alerts-panel-detail[data-status=resolved]").wait_for()
-    expect(now).to_contain_text("Not possible: the order was filled meanwhile")
+    expect(now).to_contain_text("Not possible: the order was filled")
     bot.delete(order)
     expect(now).to_contain_text("not there any more")
 

@@ -49,7 +49,7 @@ class ButtonPoller:
                 try:
                     self._apply(await self._database.targets())
                 except AlertsError:
-                    pass  # the relay says that the database is away; known bots are polled meanwhile
+                    pass  # the relay says that the database is away; it still polls the bots that it knows
                 except Exception as error:  # noqa: BLE001 - a fault here must not end the answers
                     self._log.fault("buttons", error)
                 await asyncio.sleep(_RELOAD)
