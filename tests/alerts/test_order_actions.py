@@ -327,7 +327,7 @@ def test_an_order_filled_just_before_is_refused(database_url: str, bot: Bot) -> 
             pass
         worker.commit()
         thread.join(60)
-    assert len(told) == 1 and "the order was filled meanwhile" in told[0]
+    assert len(told) == 1 and "the order was filled" in told[0]
     assert actions(bot) == []
 
 

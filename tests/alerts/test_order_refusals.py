@@ -47,7 +47,7 @@ def no_faults(bot: Bot) -> Iterator[None]:
         ("retry", {"status": "submitted"}, "in_progress", "an attempt is under way, the order is submitted"),
         ("cancel", {"status": "submitted"}, "in_progress", "an attempt is under way"),
         ("cancel", {"status": "CONFIRMING"}, "in_progress", "an attempt is under way"),
-        ("retry", {"status": "filled"}, "filled", "the order was filled meanwhile"),
+        ("retry", {"status": "filled"}, "filled", "the order was filled"),
         (
             "cancel",
             {"status": "Filled", "filled_at": "2026-01-02 03:04:05+01"},
