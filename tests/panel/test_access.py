@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-import pty
-import subprocess
-import sys
-import time
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import gradio as gr
 import httpx
-import psycopg
 import pytest
 from fastapi import FastAPI
-from psycopg import sql
-from psycopg.conninfo import make_conninfo
-from typer.testing import CliRunner
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from tests.support.bot import Bot
-from tests.support.hubs import RAISE, is_live, until
-from tests.support.hubs import serving as serving_hub
-from tests.support.panels import PATIENCE, Launch, client, logged_in, serving
-from walltrack_alerts import cli, passwords
-from walltrack_alerts.passwords import AuthFile, AuthFileError
-from walltrack_alerts.service import AlertService
+from tests.support.panels import Launch, client, logged_in, serving
+from walltrack_alerts import passwords
+from walltrack_alerts.passwords import AuthFile
 from walltrack_alerts.ui import (
     Access,
     AccessError,
@@ -44,14 +26,9 @@ from walltrack_alerts.ui import (
     launch_panel,
     mount,
 )
-from walltrack_alerts.ui.actions import Actions
-from walltrack_alerts.ui.auth.access import Person, is_loopback
-from walltrack_alerts.ui.live import Hub
-from walltrack_alerts.ui.queries import Queries, Source
+from walltrack_alerts.ui.auth.access import is_loopback
 
 pytestmark = pytest.mark.own_server
-
-COMMAND = [str(Path(sys.executable).with_name("walltrack-alerts"))]
 
 
 @pytest.fixture
@@ -380,225 +357,3 @@ def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, v
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=name):
         PanelSettings.load()
-
-
-# ---- the file of users ----
-
-
-@pytest.mark.parametrize(
-    ("line", "problem"),
-    [
-        ("eve", "line 4: the role is ''"),
-        ("eve:admin:$argon2id$x", "line 4: the role is 'admin'"),
-        ("eve:reader:plain", "line 4: has no argon2 hash"),
-        ("eve:reader:", "line 4: has no argon2 hash"),
-        (":reader:x", "line 4: is not a name"),
-        ("e\tve:reader:x", "line 4: has a character"),
-        ("ada:reader:HASH", "line 4: names ada again"),
-    ],
-)
-def test_a_wrong_line_is_named(users: Path, line: str, problem: str) -> None:
-    lines = users.read_text().splitlines()
-    users.write_text("\n".join(["# people", *lines, line.replace("HASH", lines[0].split(":", 2)[2])]) + "\n")
-    with pytest.raises(AuthFileError, match=problem.replace("$", r"\$")):
-        PasswordAccess(users)
-
-
-def test_a_line_that_becomes_invalid_affects_only_its_user(users: Path) -> None:
-    file = AuthFile.open(users)
-    users.write_text(users.read_text().replace("ada:operator", "ada:oprator"))
-    assert file.user("ada") is None
-    bob = file.user("bob")
-    assert bob is not None and bob.role is Role.READER
-
-
-def test_writable_files_are_refused_and_readable_ones_reported(users: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert oct(users.stat().st_mode)[-3:] == "600" == oct((users.parent / "users.key").stat().st_mode)[-3:]
-    PasswordAccess(users)
-    assert not caplog.text
-    users.chmod(0o644)
-    PasswordAccess(users)
-    assert "chmod 600" in caplog.text
-    users.chmod(0o620)
-    with pytest.raises(AuthFileError, match="chmod 600"):
-        PasswordAccess(users)
-
-
-def command(*arguments: object, typed: str = "", expect: int = 0) -> str:
-    done = CliRunner().invoke(cli.app, [str(each) for each in arguments], input=typed)
-    assert done.exit_code == expect, done.output
-    return done.output
-
-
-def test_users_are_managed_by_command(tmp_path: Path) -> None:
-    file = tmp_path / "users"
-    assert "panel-user add" in command("panel-user", "list", file, expect=1)
-    assert "Added ada" in command("panel-user", "add", file, "ada", "--role", "operator", typed="correct horse\n")
-    assert "Updated ada" in command("panel-user", "add", file, "ada", "--role", "reader", "--yes", typed="another horse\n")
-    assert "--yes" in command("panel-user", "add", file, "ada", "--role", "operator", typed="third horse\n", expect=1)
-    command("panel-user", "add", file, "zoë", "--role", "operator", typed="pässwörter\n")
-    assert command("panel-user", "list", file).splitlines() == ["reader    ada", "operator  zoë"]
-    opened = AuthFile.open(file)
-    assert opened.check("ada", "correct horse") is None
-    assert opened.check("ada", "another horse") is not None and opened.check("zoë", "pässwörter") is not None
-    assert "8 to 1000" in command("panel-user", "add", file, "bob", "--role", "reader", typed="short\n", expect=1)
-    assert "has a character" in command("panel-user", "add", file, "b:b", "--role", "reader", typed="long enough\n", expect=1)
-    command("panel-user", "add", file, "bob", "--role", "admin", typed="long enough\n", expect=2)
-    command("panel-user", "remove", file, "ada")
-    assert "names no user" in command("panel-user", "remove", file, "ada", expect=1)
-    assert "horse" not in file.read_text()
-
-
-def test_a_password_is_asked_for_twice_at_a_terminal(tmp_path: Path) -> None:
-    for second, code in (("other horse", 1), ("correct horse", 0)):
-        leader, follower = pty.openpty()
-        arguments = [*COMMAND, "panel-user", "add", str(tmp_path / "users"), "ada", "--role", "operator"]
-        with subprocess.Popen(arguments, stdin=follower, stdout=follower, stderr=follower, start_new_session=True) as process:
-            os.close(follower)
-            seen = read_until(leader, b"Password: ")
-            os.write(leader, b"correct horse\n")
-            seen += read_until(leader, b"Again: ")
-            os.write(leader, second.encode() + b"\n")
-            with suppress(OSError):
-                seen += read_until(leader, b"\x00")
-            assert process.wait(PATIENCE) == code, seen
-        os.close(leader)
-        assert b"horse" not in seen
-    assert AuthFile.open(tmp_path / "users").check("ada", "correct horse") is not None
-
-
-@pytest.mark.parametrize(("answer", "kept"), [("n", True), ("y", False)])
-def test_replacing_a_password_needs_confirmation(users: Path, answer: str, kept: bool) -> None:
-    leader, follower = pty.openpty()
-    arguments = [*COMMAND, "panel-user", "add", str(users), "ada", "--role", "reader"]
-    with subprocess.Popen(arguments, stdin=follower, stdout=follower, stderr=follower, start_new_session=True) as process:
-        os.close(follower)
-        read_until(leader, b"[y/N]: ")
-        os.write(leader, f"{answer}\n".encode())
-        for prompt in () if kept else (b"Password: ", b"Again: "):
-            read_until(leader, prompt)
-            os.write(leader, b"another horse\n")
-        with suppress(OSError):
-            read_until(leader, b"\x00")
-        assert process.wait(PATIENCE) == int(kept)
-    os.close(leader)
-    assert (AuthFile.open(users).check("ada", "correct horse") is not None) is kept
-    assert (AuthFile.open(users).check("ada", "another horse") is not None) is not kept
-
-
-def read_until(terminal: int, end: bytes) -> bytes:
-    seen = b""
-    deadline = time.monotonic() + PATIENCE
-    while end not in seen and time.monotonic() < deadline:
-        chunk = os.read(terminal, 1000)  # OSError when the other side has gone
-        if not chunk:
-            break
-        seen += chunk
-    return seen
-
-
-def test_the_command_refuses_unsafe_settings_and_names_the_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "--trusted-header" in command("panel", "--host", "0.0.0.0", expect=2)
-    assert "--trusted-header" in command("panel", "--role-header", "X-Role", expect=2)
-    (tmp_path / "users").write_text("ada:operator:secret\n")
-    assert "line 1" in command("panel", "--auth-file", tmp_path / "users", expect=1)
-    monkeypatch.setenv("WALLTRACK_PANEL_HOST", "0.0.0.0")
-    assert "--trusted-header" in command("panel", expect=2)
-
-
-# ---- the database role of the panel ----
-
-
-@pytest.fixture
-def operator_url(database_url: str, db: psycopg.Connection) -> Iterator[str]:
-    """The test's database, as a role that was granted only 'operator'."""
-    name = f"wt_panel_{uuid.uuid4().hex[:8]}"
-    db.execute(sql.SQL("create role {} login").format(sql.Identifier(name)))
-    db.execute("select walltrack.grant_access(%s::regrole, 'operator')", (name,))
-    yield make_conninfo(database_url, user=name)
-    db.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = %s", (name,))
-    db.execute(sql.SQL("drop owned by {0}; drop role {0}").format(sql.Identifier(name)))
-
-
-async def test_the_panel_needs_only_an_operators_rights(operator_url: str, bot: Bot) -> None:
-    orders = [bot.create("exit", token_symbol=f"T{n}") for n in range(4)]
-    for order in orders:
-        bot.exhaust(order)
-    acknowledged, snoozed, retried, cancelled = (bot.alert(order).id for order in orders)
-    async with AlertService.from_url(operator_url) as service:
-        asked = {"id": str(retried), "ids": [str(retried)], "filter": {"status": "all"}, "limit": 3, "days": 7, "timezone": "UTC"}
-        for function in Queries(Source(service)).functions:
-            answer = json.loads(await function(asked))
-            assert "problem" not in answer, (function.__name__, answer)
-        await service.acknowledge_alert(acknowledged, "ada")
-        assert (await service.resolve_alert(acknowledged, "sold by hand", "ada")).resolved_by == "ada"
-        assert (await service.snooze_alert(snoozed, datetime.now(UTC) + timedelta(hours=1), "ada")).is_snoozed
-        assert not (await service.snooze_alert(snoozed, None, "ada")).is_snoozed
-        await service.retry_order(retried, "ada")
-        await service.cancel_order(cancelled, None, "ada")
-        assert (await service.get_timeline(snoozed))[0].kind == "raised"
-    assert bot.execute("select status from walltrack.orders where id = any(%s) order by status", (orders,)).fetchall() == [
-        ("cancelled",), ("failed",), ("failed",), ("pending",),
-    ]  # fmt: skip
-    with psycopg.connect(operator_url, autocommit=True) as panel:
-        assert panel.execute("select rolsuper or rolcreaterole from pg_roles where rolname = current_user").fetchone() == (False,)
-        for statement in (
-            "update walltrack.orders set status = 'filled'",
-            "select * from walltrack.orders",
-            "update walltrack.alerts set status = 'resolved'",
-            "insert into walltrack.alert_events (alert_id, kind, actor) values (gen_random_uuid(), 'raised', 'x')",
-            "insert into walltrack.order_actions (alert_id, order_id, action) values (gen_random_uuid(), 'x', 'retry')",
-            "delete from walltrack.alerts",
-            "update walltrack.watched_tables set order_actions = true",
-            "select walltrack.unwatch_orders('walltrack.orders')",
-            "create table walltrack.mine (id int)",
-        ):
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                panel.execute(statement)
-
-
-async def test_the_live_hub_needs_only_an_operators_rights(operator_url: str, db: psycopg.Connection) -> None:
-    with serving_hub(Hub(operator_url)) as site:
-        async with site.page() as page:
-            await is_live(page)
-            db.execute(RAISE, ("a",))
-            await until(page, lambda message: bool(message["changed"]))
-
-
-async def test_too_many_ids_are_all_refused_explicitly() -> None:
-    asked = [str(uuid.uuid4()) for _ in range(501)]
-    event = gr.EventData(None, {"nonce": "1", "ids": asked})
-    acting = Actions(Source("host=/nowhere"), lambda _: Person("ada"), lambda _: {}, lambda _: None, order_actions=True)
-    outcomes = json.loads(await acting.acknowledge(event, gr.Request()))["outcomes"]
-    assert [each["id"] for each in outcomes] == asked
-    assert {each["text"] for each in outcomes} == {"At most 500 at a time, these are 501."}
-
-
-def test_a_reader_is_refused_by_the_server(database_url: str, users: Path, bot: Bot) -> None:
-    """The requests are those of the page, but without a page that hides its buttons."""
-    order = bot.create()
-    bot.exhaust(order)
-    alert_id = str(bot.alert(order).id)
-    panel = launch_panel(database_url, port=0, block=False, access=PasswordAccess(users))
-
-    def act(session: httpx.Client, event: str) -> str:
-        dependencies = session.get("/config").json()["dependencies"]
-        number = next(each["id"] for each in dependencies if event in {target[1] for target in each["targets"]})
-        asked = {"nonce": "1", "ids": [alert_id], "note": "by hand", "actor": "eve", "until": None}
-        body = {"fn_index": number, "data": [], "event_data": asked, "session_hash": "x"}
-        answer = session.post("/gradio_api/run/predict", json=body)
-        assert answer.status_code == 200, answer.text
-        return str(answer.json()["data"][0])
-
-    try:
-        with logged_in(panel.url, "bob", "battery staple") as reader:
-            assert '"role": "reader"' in act(reader, "identify")
-            for event in ("acknowledge", "snooze", "resolve", "retry", "cancel"):
-                assert '"outcome": "refused"' in act(reader, event)
-            assert bot.alert(order).acknowledged_at is None and bot.alert(order).is_open
-            passwords.add_user(users, "bob", Role.OPERATOR, "battery staple")
-        with logged_in(panel.url, "bob", "battery staple") as operator:
-            assert '"outcome": "done"' in act(operator, "acknowledge")
-            assert bot.alert(order).acknowledged_by == "bob"  # never the name that the page sends
-    finally:
-        panel.close()
