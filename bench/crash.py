@@ -138,10 +138,11 @@ class Server:
         """SIGKILL to the postmaster and every backend, then nothing but PostgreSQL's own recovery."""
         pid = int((self.folder / "postmaster.pid").read_text().split("\n", 1)[0])
         postmaster = psutil.Process(pid)
-        for process in (postmaster, *postmaster.children(recursive=True)):
+        processes = [postmaster, *postmaster.children(recursive=True)]
+        for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        psutil.wait_procs([postmaster], timeout=30)  # a signal takes a moment, and a dying server looks like a live one
+        psutil.wait_procs(processes, timeout=30)  # a signal takes a moment, and a dying process holds the shared memory
         with embedded_server(self.folder):
             pass
 
