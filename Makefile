@@ -49,6 +49,7 @@ soak-deliveries: $(VENV)/ready
 bench: $(VENV)/ready
 	$(BIN)/python bench/order_path.py $(ARGS)
 	$(BIN)/python bench/event_stream.py
+	$(BIN)/python bench/deliveries.py
 	$(BIN)/python bench/panel.py
 
 # An order write here and in another revision, in one run: make bench-compare REV=main
