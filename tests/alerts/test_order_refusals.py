@@ -52,7 +52,7 @@ def no_faults(bot: Bot) -> Iterator[None]:
             "cancel",
             {"status": "Filled", "filled_at": "2026-01-02 03:04:05+01"},
             "filled",
-            "filled meanwhile, at 2026-01-02 02:04:05 UTC",
+            "filled at 2026-01-02 02:04:05 UTC",
         ),
         ("retry", {"status": "cancelled", "last_error": "sold"}, "cancelled", "the order is cancelled, which is final: sold"),
         ("cancel", {"status": "cancelled", "last_error": None}, "cancelled", "which is final: no reason given"),
