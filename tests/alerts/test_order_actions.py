@@ -252,7 +252,7 @@ def test_actions_on_a_second_generation_table_are_refused(second: Bot) -> None:
     second.execute("set timezone = 'Asia/Tokyo'")
     refused(second, alert, "retry", "locked", "a worker is working on the order")
     second.execute("update public.trades set held_until = now() at time zone 'UTC' - interval '1 s', status = 'EXECUTED'")
-    refused(second, alert, "retry", "filled", "the order was executed meanwhile")
+    refused(second, alert, "retry", "filled", "the order was executed")
     if second.execute("select pg_typeof(status)::text from public.trades").fetchone() == ("text",):
         second.execute("update public.trades set status = 'parked'")
         refused(
