@@ -35,6 +35,7 @@
 --   61_complete_alerts.sql       fills in the facts of order alerts that another program wrote
 --   62_other_writers.sql         accepts what other programs write to alerts by plain statements
 --   63_check_lifecycle.sql       the trigger that enforces the lifecycle of an alert, for every writer
+--   63_register.sql              the register of the tables and functions of alerting
 --   64_access.sql                least privilege: no role may do anything until grant_access() says so
 --   65_guard.sql                 the trigger on orders: returns at once unless the write matters
 --   66_follow_ddl.sql            rewrites the guard when the columns of its table change
