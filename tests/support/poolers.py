@@ -22,7 +22,7 @@ PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sb
 def pooled(database_url: str, mode: str) -> Iterator[str]:
     """The test's database through PgBouncer."""
     if PGBOUNCER is None:
-        pytest.skip("no pgbouncer on this machine; .ci/run has one")
+        pytest.skip("no pgbouncer on this machine; the gate installs it")
     parts = conninfo_to_dict(database_url)
     folder = Path(tempfile.mkdtemp(prefix="wt-", dir="/tmp"))  # short enough for a Unix socket
     folder.chmod(0o777)
