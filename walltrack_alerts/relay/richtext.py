@@ -1,7 +1,7 @@
 """Messages as lines of spans, and their two forms: plain text, and the HTML of Telegram.
 
-A span of a stranger's text (token symbols, errors, names) is made inert in both forms: it pings nobody, becomes no link, holds no
-markup, does not reverse its neighbours and has a longest length. Telegram gets it inside `<code>`, where it links nothing.
+Token symbols, errors and names are untrusted. Both forms neutralise them: such a text cannot mention a user, become a link,
+add markup or reverse the text around it, and it is cut to a maximum length. Telegram shows it as `<code>`, which has no links.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-// How deliveries, targets and silences are told in words. Nothing here touches the page.
+// Describes deliveries, targets and silences as text. No function here touches the page.
 
 import { duration, plural } from './format.js';
 
