@@ -94,7 +94,7 @@ def test_a_snoozed_alert_still_shows_who_acknowledged_it(
     bot.exhaust(order)
     alert = bot.alert(order)
     bot.call("acknowledge_alert", alert.id, "grace")
-    bot.call("snooze_alert", alert.id, datetime.now(UTC) + timedelta(hours=1), "ada")
+    bot.call("snooze_alert", alert.id, datetime.now(UTC) + timedelta(days=2), "ada")  # an end of another day has a date
     page = open_page(serve(), **device)
     shown = row(page, alert.id).locator(".wta-state > *")
     expect(shown).to_have_text(["snoozed", re.compile("until"), "ack. by grace", ""])

@@ -47,7 +47,7 @@ export function createList(panel) {
       amount: make('span'),
       attempts: make('small'),
       status: make('span', 'wta-status'),
-      by: make('small'),
+      by: make('small', 'wta-by'),
       acknowledged: make('small'),
       silenced: make('small', 'wta-silenced'),
       since: make('time', 'wta-since'),
