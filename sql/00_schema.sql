@@ -78,7 +78,7 @@
 --
 --   the next attempt fails                   repeat_alert(...): the same alert, occurrences + 1, event 'repeated'
 --   acknowledge_alert(id, 'ada')             an operator has seen it, event 'acknowledged'
---   update orders set status = 'filled'      close_alert(..., 'Order filled'), event 'resolved'
+--   update orders set status = 'filled'      close_order_alert(..., 'Order filled'), event 'resolved'
 --
 -- Lock order: first the row of orders, then the row of alerts. A function that takes both takes them in this order, and
 -- the reconciler, which holds several, never waits for an order.

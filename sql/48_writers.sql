@@ -59,7 +59,6 @@ comment on function walltrack.open_alert(
 
 
 create or replace function walltrack.repeat_alert(
-    p_alert_id uuid,
     p_alert_type text,
     p_severity text,
     p_title text,
@@ -78,9 +77,10 @@ language plpgsql
 volatile
 security invoker
 as $$
--- p_severity_rises makes the alert active again: the acknowledgement was of a less severe alert.
+-- p_severity_rises makes the alert active again: the acknowledgement was of a less severe alert. NULL: the caller has not read the alert.
 declare
   v_now timestamptz := clock_timestamp();
+  v_alert_id uuid;
   v_status text;
   v_occurrences int;
   v_event_id bigint;
@@ -89,7 +89,7 @@ begin
   if p_severity_rises then
     update walltrack.alerts as a
     set status = 'active', acknowledged_at = null, acknowledged_by = null, snoozed_until = null, own_writes = a.own_writes + 1
-    where a.id = p_alert_id and a.resolved_at is null;
+    where a.dedupe_key = p_dedupe_key and a.resolved_at is null;
   end if;
   update walltrack.alerts as a
   set alert_type = p_alert_type,
@@ -107,30 +107,32 @@ begin
       notified_at = v_now,
       updated_at = v_now,
       own_writes = a.own_writes + 1
-  where a.id = p_alert_id and a.resolved_at is null
-  returning a.status, a.occurrences into v_status, v_occurrences;
-  if v_status is null then
+  where a.dedupe_key = p_dedupe_key and a.resolved_at is null and (p_severity_rises is not null or a.severity = p_severity)
+  returning a.id, a.status, a.occurrences into v_alert_id, v_status, v_occurrences;
+  if v_alert_id is null then
     return null;
   end if;
   insert into walltrack.alert_events (alert_id, kind, actor, at, detail)
-  values (p_alert_id, 'repeated', p_actor, v_now, walltrack.build_event_detail(p_severity, v_status, v_occurrences, p_data))
+  values (v_alert_id, 'repeated', p_actor, v_now, walltrack.build_event_detail(p_severity, v_status, v_occurrences, p_data))
   returning event_id into v_event_id;
   if p_notify <> 'off' then
     v_is_notified := walltrack.notify_event(
-      v_event_id, 'repeated', p_alert_id, p_alert_type, p_severity, v_status, p_requires_action,
+      v_event_id, 'repeated', v_alert_id, p_alert_type, p_severity, v_status, p_requires_action,
       p_dedupe_key, p_data ->> 'order_id', p_title, v_now, p_notify
     );
   end if;
   if p_severity_rises then
-    perform walltrack.append_event(a, 'escalated', p_actor) from walltrack.alerts as a where a.id = p_alert_id;
+    perform walltrack.append_event(a, 'escalated', p_actor) from walltrack.alerts as a where a.id = v_alert_id;
   end if;
-  return p_alert_id;
+  return v_alert_id;
 end
 $$;
 
 comment on function walltrack.repeat_alert(
-    uuid, text, text, text, text, jsonb, boolean, text, regclass, text, int, boolean, text, text
-) is 'Updates an open alert for one more occurrence, with its event; NULL where it is no longer open.';
+    text, text, text, text, jsonb, boolean, text, regclass, text, int, boolean, text, text
+) is
+'Updates the open alert of a dedupe key for one more occurrence, with its event, and returns its id; NULL where none is open, or '
+'where p_severity_rises is NULL and the alert has another severity.';
 
 
 create or replace function walltrack.refresh_alert(
@@ -184,53 +186,43 @@ comment on function walltrack.refresh_alert(uuid, text, text, text, jsonb, regcl
 'Updates what an open order alert says without counting an occurrence; NULL where it is no longer open.';
 
 
-create or replace function walltrack.close_alert(
-    p_alert_id uuid,
-    p_alert_type text,
-    p_severity text,
-    p_title text,
-    p_data jsonb,
-    p_requires_action boolean,
-    p_dedupe_key text,
-    p_resolution text,
-    p_actor text,
-    p_notify text
-) returns uuid
+create or replace function walltrack.close_order_alert(p_dedupe_key text, p_resolution text, p_notify text) returns uuid
 language plpgsql
 volatile
 security invoker
 as $$
 declare
   v_now timestamptz := clock_timestamp();
-  v_occurrences int;
+  v_alert record;
   v_event_id bigint;
   v_is_notified boolean;
 begin
   update walltrack.alerts as a
-  set status = 'resolved', resolved_at = v_now, resolved_by = p_actor, resolution = p_resolution,
+  set status = 'resolved', resolved_at = v_now, resolved_by = 'system', resolution = p_resolution,
       snoozed_until = null, updated_at = v_now, notified_at = v_now, own_writes = a.own_writes + 1
-  where a.id = p_alert_id and a.resolved_at is null
-  returning a.occurrences into v_occurrences;
-  if v_occurrences is null then
+  where a.dedupe_key = p_dedupe_key and a.resolved_at is null
+  returning a.id, a.alert_type, a.severity, a.title, a.data, a.requires_action, a.occurrences into v_alert;
+  if not found then
     return null;
   end if;
   insert into walltrack.alert_events (alert_id, kind, actor, at, detail)
   values (
-    p_alert_id, 'resolved', p_actor, v_now, walltrack.build_event_detail(p_severity, 'resolved', v_occurrences, p_data, p_resolution)
+    v_alert.id, 'resolved', 'system', v_now,
+    walltrack.build_event_detail(v_alert.severity, 'resolved', v_alert.occurrences, v_alert.data, p_resolution)
   )
   returning event_id into v_event_id;
   if p_notify <> 'off' then
     v_is_notified := walltrack.notify_event(
-      v_event_id, 'resolved', p_alert_id, p_alert_type, p_severity, 'resolved', p_requires_action, p_dedupe_key,
-      p_data ->> 'order_id', p_title, v_now, p_notify
+      v_event_id, 'resolved', v_alert.id, v_alert.alert_type, v_alert.severity, 'resolved', v_alert.requires_action, p_dedupe_key,
+      v_alert.data ->> 'order_id', v_alert.title, v_now, p_notify
     );
   end if;
-  return p_alert_id;
+  return v_alert.id;
 end
 $$;
 
-comment on function walltrack.close_alert(uuid, text, text, text, jsonb, boolean, text, text, text, text) is
-'Resolves an open alert, with its event; NULL where it is no longer open.';
+comment on function walltrack.close_order_alert(text, text, text) is
+'Resolves the open alert of an order, with its event, and returns its id; NULL where none is open.';
 
 
 create or replace function walltrack.close_alerts_of(p_table regclass, p_resolution text, p_actor text, p_notify text) returns int

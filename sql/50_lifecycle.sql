@@ -113,7 +113,7 @@ begin
       );
     else
       v_alert_id := walltrack.repeat_alert(
-        v_alert.id, v_alert_type, v_severity, v_title, v_message, v_data, coalesce(p_requires_action, false), v_key,
+        v_alert_type, v_severity, v_title, v_message, v_data, coalesce(p_requires_action, false), v_key,
         null, null, null, walltrack.severity_rank(v_severity) < walltrack.severity_rank(v_alert.severity), session_user, 'event'
       );
     end if;
@@ -189,6 +189,8 @@ set enable_seqscan = off
 as $$
 declare
   v_alert walltrack.alerts := walltrack.lock_alert(p_alert_id);
+  v_by text := walltrack.actor_or_user(p_by);
+  v_now timestamptz := clock_timestamp();
 begin
   if walltrack.trim_to_null(p_resolution) is null then
     raise exception 'a resolution is required' using errcode = 'WT003', hint = 'Describe the outcome in a few words.';
@@ -198,11 +200,12 @@ begin
       using errcode = 'WT102';
     return v_alert;
   end if;
-  perform walltrack.close_alert(
-    p_alert_id, v_alert.alert_type, v_alert.severity, v_alert.title, v_alert.data, v_alert.requires_action, v_alert.dedupe_key,
-    walltrack.clip(walltrack.trim_to_null(p_resolution), 2000), walltrack.actor_or_user(p_by), 'event'
-  );
-  return (select a from walltrack.alerts as a where a.id = p_alert_id);
+  update walltrack.alerts as a
+  set status = 'resolved', resolved_at = v_now, resolved_by = v_by, resolution = walltrack.clip(walltrack.trim_to_null(p_resolution), 2000),
+      snoozed_until = null, updated_at = v_now, notified_at = v_now, own_writes = a.own_writes + 1
+  where a.id = p_alert_id
+  returning * into v_alert;
+  return walltrack.append_event(v_alert, 'resolved', v_by);
 end
 $$;
 

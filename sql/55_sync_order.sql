@@ -132,7 +132,8 @@ create or replace function walltrack.sync_order(
     p_former_error text default null,
     p_was_exhausted boolean default true,
     p_is_history boolean default false,
-    p_dry_run boolean default false
+    p_dry_run boolean default false,
+    p_is_second_try boolean default false
 ) returns text
 language plpgsql
 volatile
@@ -153,11 +154,12 @@ declare
   v_is_exhausted boolean := coalesce(p_attempt_count > 0 and p_attempt_count >= p_max_attempts, false);
   v_was_given_up boolean := coalesce(left(p_last_error, 1000) ~ p_cancel_pattern, false);
   v_outcome text := walltrack.order_outcome(p_status, v_is_exhausted, v_was_given_up);
+  v_is_plain boolean := false;  -- the write alone says what to do
+  v_fails_again boolean;
   v_alert record;
   v_has_alert boolean;
   v_is_open boolean := false;
   v_is_held boolean;
-  v_fails_again boolean;
   v_former_status text;
   v_severity text;
   v_kind text;
@@ -176,9 +178,22 @@ begin
   if clock_timestamp() - now() > interval '20 ms' then
     v_limit := walltrack.limit_lock_wait();
   end if;
-  -- The open alert, else the one that was resolved last. Where only an open alert matters, the INSERT below finds it.
-  if p_was_exhausted or not p_is_write or v_outcome <> 'exhausted' then
-    select a.id, a.alert_type, a.severity, a.title, a.message, a.data, a.requires_action, a.resolved_at, a.resolved_by,
+
+  if p_is_write and not p_is_second_try then
+    if v_outcome = 'filled' then
+      if walltrack.close_order_alert(v_key, 'Order filled', p_notify) is not null then
+        return 'resolved';
+      elsif not (v_is_exhausted or p_was_exhausted) then
+        return null;
+      end if;
+    elsif v_outcome = 'exhausted' then
+      v_is_plain := not v_was_given_up and p_last_error ~ '[^[:space:]]'
+        and (p_attempt_count > coalesce(p_former_attempts, 0) or (p_status = 'failed' and p_former_status is distinct from 'failed'));
+    end if;
+  end if;
+  if v_is_plain is not true then
+    -- The open alert, else the one that was resolved last.
+    select a.id, a.severity, a.title, a.message, a.data, a.resolved_at, a.resolved_by,
       a.order_table, a.order_status, a.order_attempts, a.order_exhausted
     into v_alert
     from walltrack.alerts as a
@@ -186,51 +201,45 @@ begin
     order by a.resolved_at desc nulls first
     limit 1;
     v_has_alert := found;
-  end if;
-  if v_has_alert then
-    v_is_open := v_alert.resolved_at is null;
-    v_former_status := case when p_is_write then p_former_status else v_alert.order_status end;
-    if v_is_open and (
-      v_outcome = 'filled'
-      -- An edited error of an order that the retry worker had cancelled is not a decision.
-      or (v_outcome = 'cancelled' and v_former_status is distinct from 'cancelled')
-    ) then
-      if not p_dry_run then
-        v_alert_id := walltrack.close_alert(
-          v_alert.id, v_alert.alert_type, v_alert.severity, v_alert.title, v_alert.data, v_alert.requires_action, v_key,
-          'Order ' || v_outcome, 'system', p_notify
-        );
+    if v_has_alert then
+      v_is_open := v_alert.resolved_at is null;
+      v_former_status := case when p_is_write then p_former_status else v_alert.order_status end;
+      if v_is_open and (
+        v_outcome = 'filled'
+        -- An edited error of an order that the retry worker had cancelled is not a decision.
+        or (v_outcome = 'cancelled' and v_former_status is distinct from 'cancelled')
+      ) then
+        return case when p_dry_run or walltrack.close_order_alert(v_key, 'Order ' || v_outcome, p_notify) is not null then 'resolved' end;
       end if;
-      return case when p_dry_run or v_alert_id is not null then 'resolved' end;  -- unless an operator was first
+
+      v_alert.order_attempts := coalesce(v_alert.order_attempts, walltrack.parse_int(v_alert.data ->> 'attempts'));
+      v_fails_again := coalesce(
+        p_attempt_count > case when p_is_write then coalesce(p_former_attempts, 0) else v_alert.order_attempts end, false
+      ) or coalesce(p_status = 'failed' and (v_former_status <> 'failed' or (p_is_write and v_former_status is null)), false);
+      if not v_is_open then
+        -- The resolve of an operator holds while the order stays exhausted.
+        v_is_held := not v_fails_again and v_alert.resolved_by <> 'system'
+          and coalesce(case when p_is_write then p_was_exhausted else v_alert.order_exhausted end, true)
+          and coalesce(p_attempt_count <= v_alert.order_attempts, true);
+      end if;
     end if;
 
-    v_alert.order_attempts := coalesce(v_alert.order_attempts, walltrack.parse_int(v_alert.data ->> 'attempts'));
-    v_fails_again := coalesce(
-      p_attempt_count > case when p_is_write then coalesce(p_former_attempts, 0) else v_alert.order_attempts end, false
-    ) or coalesce(p_status = 'failed' and (v_former_status <> 'failed' or (p_is_write and v_former_status is null)), false);
-    if not v_is_open then
-      -- The resolve of an operator holds while the order stays exhausted.
-      v_is_held := not v_fails_again and v_alert.resolved_by <> 'system'
-        and coalesce(case when p_is_write then p_was_exhausted else v_alert.order_exhausted end, true)
-        and coalesce(p_attempt_count <= v_alert.order_attempts, true);
+    -- No news: the order can continue, or the resolve of an operator holds until the order fails again.
+    if not (
+      (v_outcome = 'exhausted' and (v_is_open or not (v_is_held is true or p_is_history)))
+      or (v_is_open and v_is_exhausted and v_outcome = 'cancelled')
+    ) then
+      if v_has_alert and not p_dry_run and (v_is_open or v_is_exhausted or p_was_exhausted) then
+        return walltrack.record_order_state(v_alert.id, p_status, p_attempt_count, v_is_exhausted);
+      end if;
+      return null;
     end if;
-  end if;
-
-  -- No news: the order can continue, or the resolve of an operator holds until the order fails again.
-  if not (
-    (v_outcome = 'exhausted' and (v_is_open or not (v_is_held is true or p_is_history)))
-    or (v_is_open and v_is_exhausted and v_outcome = 'cancelled')
-  ) then
-    if v_has_alert and not p_dry_run and (v_is_open or v_is_exhausted or p_was_exhausted) then
-      return walltrack.record_order_state(v_alert.id, p_status, p_attempt_count, v_is_exhausted);
-    end if;
-    return null;
   end if;
 
   v_severity := case when p_order_type = 'entry' then 'high' else 'critical' end;
   v_kind := coalesce(nullif(upper(p_order_type), ''), 'UNKNOWN');
   v_title := v_kind || ' Order Failed - Manual Action Required';
-  if not v_was_given_up and p_last_error ~ '[^[:space:]]' then
+  if v_is_plain then
     v_error := p_last_error;
   else
     if v_is_open then
@@ -246,35 +255,31 @@ begin
     p_side, p_amount_sol, p_is_simulated
   )::walltrack.order_alert_data);
 
-  if v_is_open then
-    if v_outcome <> 'exhausted' or not v_fails_again then
-      if v_alert.data = v_data and v_alert.message = v_message and v_alert.severity = v_severity and v_alert.title = v_title
-        and v_alert.order_table = p_table
-      then
-        return case when not p_dry_run then walltrack.record_order_state(v_alert.id, p_status, p_attempt_count, v_is_exhausted) end;
-      end if;
-      if not p_dry_run then
-        v_alert_id := walltrack.refresh_alert(
-          v_alert.id, v_severity, v_title, v_message, v_data, p_table, p_status, p_attempt_count,
-          walltrack.severity_rank(v_severity) < walltrack.severity_rank(v_alert.severity)
-        );
-      end if;
-      return 'refreshed';
-    elsif p_dry_run then
-      return 'repeated';
+  if v_is_open and (v_outcome <> 'exhausted' or not v_fails_again) then
+    if v_alert.data = v_data and v_alert.message = v_message and v_alert.severity = v_severity and v_alert.title = v_title
+      and v_alert.order_table = p_table
+    then
+      return case when not p_dry_run then walltrack.record_order_state(v_alert.id, p_status, p_attempt_count, v_is_exhausted) end;
     end if;
+    if not p_dry_run then
+      v_alert_id := walltrack.refresh_alert(
+        v_alert.id, v_severity, v_title, v_message, v_data, p_table, p_status, p_attempt_count,
+        walltrack.severity_rank(v_severity) < walltrack.severity_rank(v_alert.severity)
+      );
+    end if;
+    return 'refreshed';
+  elsif p_dry_run then
+    return case when v_is_open then 'repeated' else 'raised' end;
+  end if;
+  if v_is_open or (v_is_plain and p_was_exhausted) then
     v_alert_id := walltrack.repeat_alert(
-      v_alert.id, 'order_failed_permanently', v_severity, v_title, v_message, v_data, true, v_key,
-      p_table, p_status, p_attempt_count,
-      v_severity <> v_alert.severity and walltrack.severity_rank(v_severity) < walltrack.severity_rank(v_alert.severity),
-      'system', p_notify
+      'order_failed_permanently', v_severity, v_title, v_message, v_data, true, v_key, p_table, p_status, p_attempt_count,
+      case when v_is_open then walltrack.severity_rank(v_severity) < walltrack.severity_rank(v_alert.severity) end, 'system', p_notify
     );
     if v_alert_id is not null then
       return 'repeated';
     end if;
-    -- An operator has resolved the alert since it was read; the order failed again after that.
-  elsif p_dry_run then
-    return 'raised';
+    -- None is open; an operator may have resolved it since it was read, and the order failed again after that.
   end if;
   v_alert_id := walltrack.open_alert(
     'order_failed_permanently', v_severity, v_title, v_message, v_data, true, v_key, p_table, p_status, p_attempt_count,
@@ -282,22 +287,22 @@ begin
   );
   if v_alert_id is not null then
     return 'raised';
-  elsif p_was_exhausted then
+  elsif not v_is_plain then
     raise exception 'the alert of % was not inserted', v_key
       using errcode = 'WT008', hint = 'Does a trigger on walltrack.alerts suppress the row?';
   end if;
-  -- Another writer has just raised it.
+  -- An alert is open: of another severity, of an order that had got its attempts back, or just raised by another writer.
   return walltrack.sync_order(
     p_table, p_order_id, p_order_type, p_status, p_attempt_count, p_max_attempts, p_last_error, p_token_address, p_token_symbol,
     p_position_id, p_side, p_amount_sol, p_is_simulated, p_cancel_pattern, p_notify, p_is_write, p_former_status, p_former_attempts,
-    p_former_error, true, p_is_history, p_dry_run
+    p_former_error, true, p_is_history, p_dry_run, true
   );
 end
 $$;
 
 comment on function walltrack.sync_order(
     regclass, text, text, text, int, int, text, text, text, text, text, numeric, boolean, text, text, boolean, text, int, text,
-    boolean, boolean, boolean
+    boolean, boolean, boolean, boolean
 ) is
 'Synchronizes the alert of an order with the order: raises, repeats, refreshes or resolves it, or does nothing.';
 
@@ -339,29 +344,22 @@ set enable_seqscan = off
 as $$
 declare
   v_key text collate "default" := walltrack.order_dedupe_key(p_order_id);
-  v_alert record;
-  v_alert_id uuid;
   v_limit int;
 begin
   if clock_timestamp() - now() > interval '20 ms' then
     v_limit := walltrack.limit_lock_wait();
   end if;
-  select a.id, a.alert_type, a.severity, a.title, a.data, a.requires_action, a.resolved_at into v_alert
-  from walltrack.alerts as a
-  where a.dedupe_key = v_key
-  order by a.resolved_at desc nulls first
-  limit 1;
-  if found and v_alert.resolved_at is null then
-    if not p_dry_run then
-      v_alert_id := walltrack.close_alert(
-        v_alert.id, v_alert.alert_type, v_alert.severity, v_alert.title, v_alert.data, v_alert.requires_action, v_key,
-        'Order deleted', 'system', p_notify
-      );
-    end if;
-    return case when p_dry_run or v_alert_id is not null then 'resolved' end;  -- unless an operator was first
+  if p_dry_run then
+    return (select 'resolved' from walltrack.alerts as a where a.dedupe_key = v_key and a.resolved_at is null);
+  elsif walltrack.close_order_alert(v_key, 'Order deleted', p_notify) is not null then
+    return 'resolved';
+  elsif p_was_exhausted then
+    -- An order that is inserted again with this id starts from here.
+    return walltrack.record_order_state(
+      (select a.id from walltrack.alerts as a where a.dedupe_key = v_key order by a.resolved_at desc limit 1), 'deleted', 0, false
+    );
   end if;
-  -- An order that is inserted again with this id starts from here.
-  return case when p_was_exhausted and not p_dry_run then walltrack.record_order_state(v_alert.id, 'deleted', 0, false) end;
+  return null;
 end
 $$;
 

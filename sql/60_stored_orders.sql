@@ -221,7 +221,7 @@ declare
   v_action text := 'unread';
 begin
   if pg_trigger_depth() > 1 then
-    perform set_config('walltrack.nested', 'yes', true);
+    perform set_config('walltrack.nested', 'yes', true), set_config('walltrack.is_unusual', 'yes', true);
   end if;
   v_is_nested := coalesce(current_setting('walltrack.nested', true) <> '', false);
   if p_old_id is distinct from p_new_id then

@@ -162,7 +162,7 @@ declare
 begin
   if not walltrack.is_order_alert(p_alert.alert_type, p_alert.dedupe_key) then
     perform walltrack.repeat_alert(
-      a.id, p_alert.alert_type, p_alert.severity, p_alert.title, p_alert.message, p_alert.data, p_alert.requires_action, p_alert.dedupe_key,
+      p_alert.alert_type, p_alert.severity, p_alert.title, p_alert.message, p_alert.data, p_alert.requires_action, p_alert.dedupe_key,
       null, null, null, walltrack.severity_rank(p_alert.severity) < walltrack.severity_rank(a.severity),
       walltrack.actor_or_user(null), 'event'
     )

@@ -45,7 +45,7 @@ as $$
         'check_event_cursor', 'check_keys', 'check_placeholder', 'check_readable', 'check_relay', 'check_results',
         'check_role', 'check_start', 'check_table', 'check_url', 'check_watchable', 'checked_apprise', 'checked_config',
         'checked_telegram', 'checked_webhook', 'choose_error', 'claim_dedupe_key', 'claim_deliveries', 'claim_each',
-        'claim_message', 'clear_faults', 'clip', 'clock_time', 'close_alert', 'close_alerts_of', 'close_gone_targets',
+        'claim_message', 'clear_faults', 'clip', 'clock_time', 'close_order_alert', 'close_alerts_of', 'close_gone_targets',
         'cluster_id', 'column_types', 'complete_alert', 'complete_alert_data', 'complete_order_alerts', 'cursor_origin',
         'delivery_item', 'derive_order_id', 'described_watches', 'digest_of', 'disable_target', 'drop_deliveries',
         'due_assignment', 'due_in_chat', 'due_time', 'enable_row_security', 'enable_target', 'end_expired_leases',

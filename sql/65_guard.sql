@@ -100,7 +100,7 @@ declare
   v_sqlstate pg_catalog.text;
   v_message pg_catalog.text;
   v_order_id pg_catalog.text;
-  v_is_as_written pg_catalog.bool;
+  v_is_unusual pg_catalog.bool;
   v_cancel pg_catalog.text;
 begin
   -- Written for the columns {{column_types}}
@@ -111,21 +111,20 @@ begin
   end if;
   -- The rest casts columns to the types that they had when the guard was written. A type that has changed since then may belong to
   -- another role: such a column is not evaluated.
-  v_is_as_written := {{has_same_types}};
-  if v_is_as_written then
-    if tg_op operator(pg_catalog.<>) 'DELETE'
-      and ({{new_is_exhausted}}) is not true
-      and ({{new_has_ended}}) is not true
-      and ({{old_is_exhausted}}) is not true
-      and (tg_op operator(pg_catalog.<>) 'UPDATE' or {{has_same_id}})
-    then
-      return null;
-    end if;
+  if tg_op operator(pg_catalog.<>) 'DELETE'
+    and {{has_same_types}}
+    and ({{new_is_exhausted}}) is not true
+    and ({{new_has_ended}}) is not true
+    and ({{old_is_exhausted}}) is not true
+    and (tg_op operator(pg_catalog.<>) 'UPDATE' or {{has_same_id}})
+  then
+    return null;
   end if;
 
   -- This write matters. From here on no error of alerting may reach it, nor a statement_timeout that alerting has used up ("others" does
   -- not include query_canceled and assert_failure).
-  if pg_catalog.current_setting('walltrack.canceled', true) operator(pg_catalog.<>) '' then
+  v_is_unusual := pg_catalog.current_setting('walltrack.is_unusual', true) operator(pg_catalog.<>) '';  -- nested or canceled
+  if v_is_unusual then
     begin
       perform walltrack.raise_cancel();
     exception
@@ -135,14 +134,14 @@ begin
   end if;
   v_began := pg_catalog.clock_timestamp();
   begin
-    if not v_is_as_written or not ({{has_same_other_types}}) then
+    if not ({{has_all_same_types}}) then
       raise exception 'the type of a column has changed since the guard was written' using errcode = '42804';
     end if;
     v_order_id := {{new_id}};
-    if tg_op operator(pg_catalog.=) 'DELETE'
+    if v_is_unusual
       or pg_catalog.pg_trigger_depth() operator(pg_catalog.>) 1
-      or pg_catalog.current_setting('walltrack.nested', true) operator(pg_catalog.<>) ''
-      or (tg_op operator(pg_catalog.=) 'UPDATE' and v_order_id operator(pg_catalog.<>) ({{old_id}}))
+      or tg_op operator(pg_catalog.=) 'DELETE'
+      or (tg_op operator(pg_catalog.=) 'UPDATE' and not {{has_same_id}})
     then
       v_action := nullif(walltrack.sync_unusual_write(
         {{table}}, {{columns}}, {{old_id}}, v_order_id, p_cancel_pattern => {{cancel_pattern}}, p_notify => {{notify}},
@@ -183,7 +182,8 @@ begin
       if v_sqlstate operator(pg_catalog.=) any (array['42703', '42804', '55000', 'WT008']) then
         perform walltrack.add_waiting(v_began);
         v_began := pg_catalog.clock_timestamp();
-        perform pg_catalog.set_config('walltrack.nested', 'yes', true) where pg_catalog.pg_trigger_depth() operator(pg_catalog.>) 1;
+        perform pg_catalog.set_config('walltrack.nested', 'yes', true), pg_catalog.set_config('walltrack.is_unusual', 'yes', true)
+        where pg_catalog.pg_trigger_depth() operator(pg_catalog.>) 1;
         v_action := coalesce(walltrack.sync_stored_order({{table}}, {{columns}}, v_order_id, {{cancel_pattern}}, {{notify}}), 'none');
       end if;
     exception when query_canceled or assert_failure or others then
@@ -206,7 +206,8 @@ begin
           v_order_id, tg_relid::pg_catalog.regclass, v_sqlstate
           using errcode = 'WT201';
       end;
-      perform pg_catalog.set_config('walltrack.canceled', pg_catalog.statement_timestamp()::pg_catalog.text, true)
+      perform pg_catalog.set_config('walltrack.canceled', pg_catalog.statement_timestamp()::pg_catalog.text, true),
+        pg_catalog.set_config('walltrack.is_unusual', 'yes', true)
       where v_cancel is not null;
     end if;
   end;
@@ -249,10 +250,18 @@ declare
       '%s operator(pg_catalog.=) any (array[''filled'', ''executed'', ''cancelled''])',
       walltrack.fact_expression(p_table, p_columns, 'status', 'new')
     ),
-    -- An order with an open alert may have got its attempts back. A comparison of bytes, as in unchanged_expression().
-    'has_same_id', case when walltrack.base_type(p_table, p_columns ->> 'order_id') is null then 'true' else format(
-      'pg_catalog.record_image_eq(row(new.%1$I), row(old.%1$I))', p_columns ->> 'order_id'
-    ) end,
+    -- An order with an open alert may have got its attempts back. As in unchanged_expression(), bytes decide, whatever the type.
+    'has_same_id', case
+      when walltrack.base_type(p_table, p_columns ->> 'order_id') is null then 'true'
+      else format(
+        case
+          when walltrack.base_type(p_table, p_columns ->> 'order_id') = any (array['uuid', 'int4', 'int8']::regtype[])
+            then '(new.%1$I operator(pg_catalog.=) old.%1$I)'
+          else 'pg_catalog.record_image_eq(row(new.%1$I), row(old.%1$I))'
+        end,
+        p_columns ->> 'order_id'
+      )
+    end,
     'new_facts', walltrack.sync_arguments(p_table, p_columns, 'new'),
     'new_id', walltrack.fact_expression(p_table, p_columns, 'order_id', 'new'),
     'old_id', walltrack.fact_expression(p_table, p_columns, 'order_id', 'old'),
@@ -268,10 +277,10 @@ declare
     'can_move', v_is_partitioned::text,
     -- An INSERT may be half of a move between partitions: its OLD is not what the order was.
     'is_write', case when v_is_partitioned then 'tg_op operator(pg_catalog.<>) ''INSERT''' else 'true' end,
-    'has_same_types', walltrack.types_unchanged_expression(p_table, p_columns, array['attempt_count', 'max_attempts', 'status']),
-    -- The columns that only sync_order() casts, one of which may be gone.
-    'has_same_other_types', walltrack.types_unchanged_expression(p_table, p_columns, array[
-      'order_id', 'order_type', 'last_error', 'token_address', 'token_symbol', 'position_id', 'side', 'amount_sol', 'is_simulated'
+    'has_same_types', walltrack.types_unchanged_expression(p_table, p_columns, array['attempt_count', 'max_attempts', 'status', 'order_id']),
+    'has_all_same_types', walltrack.types_unchanged_expression(p_table, p_columns, array[
+      'order_id', 'attempt_count', 'max_attempts', 'status', 'order_type', 'last_error', 'token_address', 'token_symbol', 'position_id',
+      'side', 'amount_sol', 'is_simulated'
     ])
   );
 begin

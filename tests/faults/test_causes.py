@@ -122,8 +122,8 @@ CAUSES = {
         "drop function walltrack.sync_order; drop function walltrack.sync_deleted_order", "42883", upgrade=True
     ),
     "open_alert() dropped": Cause("drop function walltrack.open_alert", "42883", upgrade=True, ends=False),
-    "close_alert() and open_alert() dropped": Cause(
-        "drop function walltrack.close_alert; drop function walltrack.open_alert", "42883", upgrade=True
+    "close_order_alert() and open_alert() dropped": Cause(
+        "drop function walltrack.close_order_alert; drop function walltrack.open_alert", "42883", upgrade=True
     ),
     "notify_event() dropped": Cause("drop function walltrack.notify_event", "42883", upgrade=True),
     "a function replaced by one that fails": Cause(

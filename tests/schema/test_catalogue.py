@@ -25,7 +25,7 @@ DEFINERS = {
     "tg_watched__truncated",
 }  # fmt: skip
 INHERITING = {
-    "build_event_detail", "choose_error", "close_alert", "limit_lock_wait", "notify_event", "one_line", "open_alert",
+    "build_event_detail", "choose_error", "close_order_alert", "limit_lock_wait", "notify_event", "one_line", "open_alert",
     "order_message", "order_outcome", "remaining_lock_wait", "repeat_alert", "waiting_totals",
 }  # fmt: skip
 """On the path of each failed order, where a search_path of their own would cost 1 us each: their callers have fixed it."""

@@ -392,7 +392,7 @@ def test_default_privileges_add_no_rights(empty_database_url: str) -> None:
             granted = superuser.execute(
                 "select p.proname from pg_proc as p where p.pronamespace = 'walltrack'::regnamespace "
                 "and has_function_privilege(%s, p.oid, 'execute') and p.proname = any (%s)",
-                (role, ["open_alert", "close_alert", "sync_order", "grant_access", "watch_orders", "tg_orders__guard"]),
+                (role, ["open_alert", "close_order_alert", "sync_order", "grant_access", "watch_orders", "tg_orders__guard"]),
             ).fetchall()
             assert granted == []
         finally:

@@ -117,7 +117,7 @@ def test_each_kind_of_role_has_only_its_rights(bot: Bot, as_role: Bot, role: str
         "truncate walltrack.alerts",
         "select walltrack.purge_alerts('0')",
         "select walltrack.open_alert('t', 'info', 't', '', '{}', false, null, null, null, null, 'x', 'event')",
-        "select walltrack.close_alert(null, 't', 'info', 't', '{}', false, null, 'x', 'y', 'event')",
+        "select walltrack.close_order_alert('k', 'x', 'event')",
         "select walltrack.unwatch_orders('walltrack.orders')",
         "select walltrack.grant_access(session_user::regrole, 'operator')",
     ):
