@@ -23,20 +23,20 @@ comment on function walltrack.build_event_detail(text, text, int, jsonb, text) i
 'The detail of an event: its alert at that moment.';
 
 
-create or replace function walltrack.notification_queue_share(p_bytes bigint) returns float8
+create or replace function walltrack.notification_queue_share(p_events bigint) returns float8
 language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- The smallest possible queue has 512 kB, the default one 8 GB. The setting exists since PostgreSQL 17.
-  return p_bytes / (coalesce(current_setting('max_notify_queue_pages', true), '1048576')::float8 * 8192);
+  -- The smallest possible queue has 64 pages, the default one 1048576. The setting exists since PostgreSQL 17.
+  return p_events / 2.0 / coalesce(current_setting('max_notify_queue_pages', true), '1048576')::float8;
 end
 $$;
 
 comment on function walltrack.notification_queue_share(bigint) is
-'The part of the notification queue that a number of bytes takes.';
+'The most that the notifications of a number of events take of the notification queue: half a page each.';
 
 
 create or replace function walltrack.notify_event(
@@ -58,7 +58,7 @@ volatile
 security invoker
 as $$
 -- PostgreSQL allows 7,999 bytes. In JSON a control character takes the most, 6 bytes, so 100 characters of type and id and 200 of title
--- and key take at most 3,895 bytes with the rest.
+-- and key take at most 3,895 bytes with the rest: half a page of the queue.
 declare
   v_payload text := format(
     '{"v": 1, "event_id": %s, "kind": "%s", "alert_id": "%s", "alert_type": %s, "severity": "%s", "status": "%s", '
@@ -68,24 +68,23 @@ declare
     coalesce(to_json(left(p_order_id, 100)), 'null'), to_json(left(p_title, 200)),
     to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
   );
-  v_xid text := pg_current_xact_id()::text || ':';
-  v_notified text := current_setting('walltrack.notified_bytes', true);
-  v_pending bigint := octet_length(v_payload) + 100;
+  v_free float8 := 0.5;
+  v_setting text;
 begin
-  -- A full notification queue makes COMMIT itself fail, which no handler can catch. The notifications of this transaction enter the
-  -- queue only at COMMIT, so their bytes are summed up in a setting under the transaction's id; any other value is ignored.
-  if v_notified <> '' then
-    if starts_with(v_notified, v_xid) and translate(v_notified, '0123456789', '') = ':' then
-      if p_notify = 'transaction' then
-        return false;
-      end if;
-      v_pending := v_pending + ('0' || substr(v_notified, length(v_xid) + 1, 15))::bigint;
+  if p_notify = 'transaction' then
+    if current_setting('walltrack.notified_in', true) = pg_current_xact_id()::text then
+      return false;
     end if;
+    v_setting := set_config('walltrack.notified_in', pg_current_xact_id()::text, true);
   end if;
-  if pg_notification_queue_usage()
-    <= (case when v_pending > 20000 then 0.5 - walltrack.notification_queue_share(v_pending) else 0.5 end)
-  then
-    return set_config('walltrack.notified_bytes', v_xid || v_pending, true) <> pg_notify('walltrack_alerts', v_payload)::text;
+  -- A full notification queue makes COMMIT itself fail, which no handler can catch. The notifications of this transaction enter the
+  -- queue only at COMMIT; those of its first millisecond fit into the other half of the smallest queue. PostgreSQL counts at least the
+  -- events of this transaction.
+  if p_at - now() > interval '1 ms' then
+    v_free := 0.5 - walltrack.notification_queue_share(pg_stat_get_xact_tuples_inserted('walltrack.alert_events'::regclass));
+  end if;
+  if pg_notification_queue_usage() <= v_free then
+    return pg_notify('walltrack_alerts', v_payload)::text = '';
   end if;
   -- Listeners read the event from the table.
   begin

@@ -19,25 +19,20 @@ begin
       new := walltrack.accept_update(old, new);
     end if;
   end if;
-  -- Most writes leave an active alert ...
-  if new.status operator(pg_catalog.=) 'active'
+  -- What nearly every write leaves: a valid alert that is active or resolved.
+  if (
+    case
+      when new.status operator(pg_catalog.=) 'active' then
+        pg_catalog.num_nonnulls(new.acknowledged_at, new.acknowledged_by, new.resolved_at, new.resolved_by, new.resolution)
+          operator(pg_catalog.=) 0
+      when new.status operator(pg_catalog.=) 'resolved' then
+        pg_catalog.num_nulls(new.resolved_at, new.resolved_by, new.resolution) operator(pg_catalog.=) 0
+        and new.snoozed_until is null and (new.acknowledged_at is null) operator(pg_catalog.=) (new.acknowledged_by is null)
+    end
+  )
     and new.severity operator(pg_catalog.=) any (array['info', 'warning', 'high', 'critical'])
     and new.occurrences operator(pg_catalog.>=) 1
     and pg_catalog.jsonb_typeof(new.data) operator(pg_catalog.=) 'object'
-    and pg_catalog.num_nonnulls(
-      new.acknowledged_at, new.acknowledged_by, new.resolved_at, new.resolved_by, new.resolution
-    ) operator(pg_catalog.=) 0
-  then
-    return new;
-  end if;
-  -- ... or a resolved one.
-  if new.status operator(pg_catalog.=) 'resolved'
-    and new.severity operator(pg_catalog.=) any (array['info', 'warning', 'high', 'critical'])
-    and new.occurrences operator(pg_catalog.>=) 1
-    and pg_catalog.jsonb_typeof(new.data) operator(pg_catalog.=) 'object'
-    and pg_catalog.num_nulls(new.resolved_at, new.resolved_by, new.resolution) operator(pg_catalog.=) 0
-    and pg_catalog.num_nonnulls(new.acknowledged_at, new.acknowledged_by) operator(pg_catalog.<>) 1
-    and new.snoozed_until is null
   then
     return new;
   end if;
