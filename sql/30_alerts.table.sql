@@ -55,9 +55,9 @@ do $$
 begin
   if to_regclass('walltrack.alerts_one_open_per_dedupe_key') is null then
     create unique index alerts_one_open_per_dedupe_key on walltrack.alerts (dedupe_key) where status <> 'resolved';
-    -- The open alert of a key has no resolved_at. No look-up says "status <> 'resolved'", or one that was planned while the table
-    -- was empty might walk all of the unique index for ever; the lists say is_open(status) for the same reason.
-    create index alerts_of_dedupe_key on walltrack.alerts (dedupe_key, resolved_at);
+    -- An alert is in one of these two. A look-up of the open alert of a key says "status <> 'resolved'". Other statements say
+    -- "resolved_at is null" or is_open(status), or one that was planned while the table was empty might walk all of the unique index.
+    create index alerts_of_dedupe_key on walltrack.alerts (dedupe_key, resolved_at) where resolved_at is not null;
     -- The lists, in the order in which they are read: the expressions of severity_rank() and is_open(), 35_texts.sql.
     create index alerts_open_in_order
     on walltrack.alerts (array_position(array['critical', 'high', 'warning', 'info'], severity), created_at, id)

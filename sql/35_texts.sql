@@ -134,7 +134,7 @@ language sql
 immutable
 security invoker
 as $$
-  -- The condition of the index alerts_open_in_order. Look-ups by dedupe key use "resolved_at is null" instead, see 30_alerts.table.sql.
+  -- The condition of the index alerts_open_in_order.
   select p_status operator(pg_catalog.=) any (array['active', 'acknowledged'])
 $$;
 

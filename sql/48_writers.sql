@@ -89,7 +89,7 @@ begin
   if p_severity_rises then
     update walltrack.alerts as a
     set status = 'active', acknowledged_at = null, acknowledged_by = null, snoozed_until = null, own_writes = a.own_writes + 1
-    where a.dedupe_key = p_dedupe_key and a.resolved_at is null;
+    where a.dedupe_key = p_dedupe_key and a.status <> 'resolved';
   end if;
   update walltrack.alerts as a
   set alert_type = p_alert_type,
@@ -107,7 +107,7 @@ begin
       notified_at = v_now,
       updated_at = v_now,
       own_writes = a.own_writes + 1
-  where a.dedupe_key = p_dedupe_key and a.resolved_at is null and (p_severity_rises is not null or a.severity = p_severity)
+  where a.dedupe_key = p_dedupe_key and a.status <> 'resolved' and (p_severity_rises is not null or a.severity = p_severity)
   returning a.id, a.status, a.occurrences into v_alert_id, v_status, v_occurrences;
   if v_alert_id is null then
     return null;
@@ -200,7 +200,7 @@ begin
   update walltrack.alerts as a
   set status = 'resolved', resolved_at = v_now, resolved_by = 'system', resolution = p_resolution,
       snoozed_until = null, updated_at = v_now, notified_at = v_now, own_writes = a.own_writes + 1
-  where a.dedupe_key = p_dedupe_key and a.resolved_at is null
+  where a.dedupe_key = p_dedupe_key and a.status <> 'resolved'
   returning a.id, a.alert_type, a.severity, a.title, a.data, a.requires_action, a.occurrences into v_alert;
   if not found then
     return null;

@@ -105,7 +105,7 @@ begin
 
   -- Two callers may both find no open alert: the unique index lets one insert, the other tries again and updates.
   for v_try in 1 .. 10 loop
-    select a.* into v_alert from walltrack.alerts as a where a.dedupe_key = v_key and a.resolved_at is null for update;
+    select a.* into v_alert from walltrack.alerts as a where a.dedupe_key = v_key and a.status <> 'resolved' for update;
     if not found then
       v_alert_id := walltrack.open_alert(
         v_alert_type, v_severity, v_title, v_message, v_data, coalesce(p_requires_action, false), v_key, null, null, null,
@@ -344,7 +344,7 @@ declare
 begin
   select a.id into v_alert_id
   from walltrack.alerts as a
-  where a.dedupe_key in (p_dedupe_key collate "default", walltrack.trim_to_null(p_dedupe_key) collate "default") and a.resolved_at is null
+  where a.dedupe_key in (p_dedupe_key collate "default", walltrack.trim_to_null(p_dedupe_key) collate "default") and a.status <> 'resolved'
   order by a.dedupe_key = p_dedupe_key desc  -- an order's key keeps the white space of its id
   limit 1;
   if v_alert_id is null then

@@ -192,17 +192,18 @@ begin
     end if;
   end if;
   if v_is_plain is not true then
-    -- The open alert, else the one that was resolved last.
-    select a.id, a.severity, a.title, a.message, a.data, a.resolved_at, a.resolved_by,
-      a.order_table, a.order_status, a.order_attempts, a.order_exhausted
-    into v_alert
-    from walltrack.alerts as a
-    where a.dedupe_key = v_key
-    order by a.resolved_at desc nulls first
-    limit 1;
+    -- The open alert, else the one that was resolved last, which matters only where the order is or was exhausted.
+    select a.* into v_alert from walltrack.alerts as a where a.dedupe_key = v_key and a.status <> 'resolved';
+    v_is_open := found;
+    if not v_is_open and (v_is_exhausted or p_was_exhausted) then
+      select a.* into v_alert
+      from walltrack.alerts as a
+      where a.dedupe_key = v_key and a.resolved_at is not null
+      order by a.resolved_at desc
+      limit 1;
+    end if;
     v_has_alert := found;
     if v_has_alert then
-      v_is_open := v_alert.resolved_at is null;
       v_former_status := case when p_is_write then p_former_status else v_alert.order_status end;
       if v_is_open and (
         v_outcome = 'filled'
@@ -322,7 +323,8 @@ begin
   if clock_timestamp() - now() > interval '20 ms' then
     v_limit := walltrack.limit_lock_wait();
   end if;
-  return exists (select from walltrack.alerts as a where a.dedupe_key = v_key);
+  return exists (select from walltrack.alerts as a where a.dedupe_key = v_key and a.status <> 'resolved')
+    or exists (select from walltrack.alerts as a where a.dedupe_key = v_key and a.resolved_at is not null);
 end
 $$;
 
@@ -350,13 +352,19 @@ begin
     v_limit := walltrack.limit_lock_wait();
   end if;
   if p_dry_run then
-    return (select 'resolved' from walltrack.alerts as a where a.dedupe_key = v_key and a.resolved_at is null);
+    return (select 'resolved' from walltrack.alerts as a where a.dedupe_key = v_key and a.status <> 'resolved');
   elsif walltrack.close_order_alert(v_key, 'Order deleted', p_notify) is not null then
     return 'resolved';
   elsif p_was_exhausted then
     -- An order that is inserted again with this id starts from here.
     return walltrack.record_order_state(
-      (select a.id from walltrack.alerts as a where a.dedupe_key = v_key order by a.resolved_at desc limit 1), 'deleted', 0, false
+      (
+        select a.id from walltrack.alerts as a
+        where a.dedupe_key = v_key and a.resolved_at is not null
+        order by a.resolved_at desc
+        limit 1
+      ),
+      'deleted', 0, false
     );
   end if;
   return null;

@@ -32,7 +32,7 @@ begin
   exception when lock_not_available then
     null;
   end;
-  select a.id into v_alert_id from walltrack.alerts as a where a.dedupe_key = p_key and a.resolved_at is null;
+  select a.id into v_alert_id from walltrack.alerts as a where a.dedupe_key = p_key and a.status <> 'resolved';
   if v_alert_id is not null or not starts_with(p_key, 'order_failed_') then
     return v_alert_id;
   end if;
@@ -42,7 +42,7 @@ begin
   exception when others then
     null;
   end;
-  return (select a.id from walltrack.alerts as a where a.dedupe_key = p_key and a.resolved_at is null);
+  return (select a.id from walltrack.alerts as a where a.dedupe_key = p_key and a.status <> 'resolved');
 end
 $$;
 

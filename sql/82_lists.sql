@@ -33,10 +33,13 @@ begin
     select n.id
     from (select distinct k.key from unnest(v_keys) as k (key)) as d
     cross join lateral (
-      select a.id from walltrack.alerts as a
-      where a.dedupe_key = d.key
-      order by a.resolved_at desc nulls first
-      limit 1000
+      select a.id from walltrack.alerts as a where a.dedupe_key = d.key and a.status <> 'resolved'
+      union all (
+        select a.id from walltrack.alerts as a
+        where a.dedupe_key = d.key and a.resolved_at is not null
+        order by a.resolved_at desc
+        limit 1000
+      )
     ) as n
   );
 end

@@ -33,10 +33,10 @@ as $$
 -- The resolve of an operator holds while the order stays exhausted, and the newest alert of the order is the record of it.
 begin
   return p_alert.resolved_by <> 'system'
+    and not exists (select from walltrack.alerts as a where a.dedupe_key = p_alert.dedupe_key and a.status <> 'resolved')
     and not exists (
       select from walltrack.alerts as a
-      where a.dedupe_key = p_alert.dedupe_key
-        and (a.resolved_at is null or (a.resolved_at, a.id) > (p_alert.resolved_at, p_alert.id))
+      where a.dedupe_key = p_alert.dedupe_key and (a.resolved_at, a.id) > (p_alert.resolved_at, p_alert.id)
     )
     and exists (
       select from walltrack.existing_watched_tables() as w
