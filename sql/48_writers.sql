@@ -2,7 +2,8 @@
 -- those of 50_lifecycle.sql.
 --
 -- The writers of the order path insert their events themselves. append_event() would take a row of alerts, which they need not read, and
--- costs each failed order another call.
+-- costs each failed order another call. They name the collation of dedupe_key, because a parameter has that of the other arguments, e.g.
+-- of session_user, with which no index on dedupe_key serves.
 
 create or replace function walltrack.open_alert(
     p_alert_type text,
@@ -89,7 +90,7 @@ begin
   if p_severity_rises then
     update walltrack.alerts as a
     set status = 'active', acknowledged_at = null, acknowledged_by = null, snoozed_until = null, own_writes = a.own_writes + 1
-    where a.dedupe_key = p_dedupe_key and a.status <> 'resolved';
+    where a.dedupe_key = p_dedupe_key collate "default" and a.status <> 'resolved';
   end if;
   update walltrack.alerts as a
   set alert_type = p_alert_type,
@@ -107,7 +108,7 @@ begin
       notified_at = v_now,
       updated_at = v_now,
       own_writes = a.own_writes + 1
-  where a.dedupe_key = p_dedupe_key and a.status <> 'resolved' and (p_severity_rises is not null or a.severity = p_severity)
+  where a.dedupe_key = p_dedupe_key collate "default" and a.status <> 'resolved' and (p_severity_rises is not null or a.severity = p_severity)
   returning a.id, a.status, a.occurrences into v_alert_id, v_status, v_occurrences;
   if v_alert_id is null then
     return null;
@@ -200,7 +201,7 @@ begin
   update walltrack.alerts as a
   set status = 'resolved', resolved_at = v_now, resolved_by = 'system', resolution = p_resolution,
       snoozed_until = null, updated_at = v_now, notified_at = v_now, own_writes = a.own_writes + 1
-  where a.dedupe_key = p_dedupe_key and a.status <> 'resolved'
+  where a.dedupe_key = p_dedupe_key collate "default" and a.status <> 'resolved'
   returning a.id, a.alert_type, a.severity, a.title, a.data, a.requires_action, a.occurrences into v_alert;
   if not found then
     return null;

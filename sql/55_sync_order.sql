@@ -156,7 +156,7 @@ declare
   v_outcome text := walltrack.order_outcome(p_status, v_is_exhausted, v_was_given_up);
   v_is_plain boolean := false;  -- the write alone says what to do
   v_fails_again boolean;
-  v_alert record;
+  v_alert walltrack.alerts;
   v_has_alert boolean;
   v_is_open boolean := false;
   v_is_held boolean;
