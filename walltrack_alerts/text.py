@@ -17,6 +17,11 @@ _PLAIN = {"…": "~", "·": "-", REPLACEMENT: "?"}
 _MARKS = 2  # accents on one letter; more of them reach into the lines above
 
 
+def counted(number: int, singular: str, plural: str = "") -> str:
+    """A number with its noun: '1 order', '2 orders'."""
+    return f"{number} {singular if number == 1 else plural or f'{singular}s'}"
+
+
 def _replace_unencodable(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error

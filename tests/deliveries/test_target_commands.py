@@ -129,8 +129,8 @@ def test_a_target_starts_at_a_given_time(database_url: str, db: psycopg.Connecti
         ((*HOOK, "--since", "banana"), "is not a time", 2),
         ((), "Give one of --webhook, --telegram, --apprise and --terminal", 2),
         ((*HOOK, "--terminal"), "--webhook and --terminal", 2),
-        ((*HOOK, "--token", "${T}"), "--token goes with --telegram", 2),
-        (("--terminal", "--secret", "${T}"), "--secret goes with --webhook", 2),
+        ((*HOOK, "--token", "${T}"), "--token is an option of --telegram", 2),
+        (("--terminal", "--secret", "${T}"), "--secret is an option of --webhook", 2),
     ],
 )
 def test_invalid_targets_are_refused(
@@ -185,7 +185,7 @@ def test_a_target_is_changed_and_keeps_the_rest(database_url: str, db: psycopg.C
     [
         ((), "nothing to change", 2),
         (("--telegram", "1"), "the kind cannot change", 2),
-        (("--token", "${T}"), "--token goes with --telegram", 2),
+        (("--token", "${T}"), "--token is an option of --telegram", 2),
         (("--clear", "secret"), "unknown filter 'secret'", 2),
         (("--webhook", "ftp://SECRET/"), "must begin with https:// or http://", 1),
         (("--min-gap", "3 s"), "for chats", 1),

@@ -9,6 +9,7 @@ import gradio as gr
 
 from walltrack_alerts.relay.targets import drop_deliveries, end_silence, replay_deliveries
 from walltrack_alerts.service import AlertService
+from walltrack_alerts.text import counted
 from walltrack_alerts.ui import params, sanitize, view
 from walltrack_alerts.ui.answers import encode, nonce_of
 from walltrack_alerts.ui.auth.access import READ_ONLY, Person
@@ -78,7 +79,7 @@ class DeliveryActions:
 
 
 def _counted(number: int) -> str:
-    return "1 delivery" if number == 1 else f"{number} deliveries"
+    return counted(number, "delivery", "deliveries")
 
 
 def _answer(event: gr.EventData, outcome: str, text: str, **more: str) -> str:
