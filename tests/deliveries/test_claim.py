@@ -111,7 +111,7 @@ def test_what_kills_every_relay_ends_as_a_dead_letter(desk: Desk, relay: Relay) 
     assert claim.kind == "acknowledged"
     assert desk.states(target) == ["dead", "sending"]
     (answer,) = desk.execute("select last_answer from walltrack.deliveries where state = 'dead'").fetchone() or ("",)
-    assert answer == "relay relay-1 did not say what became of it"
+    assert answer == "relay relay-1 did not report the outcome"
 
 
 @pytest.mark.parametrize("answer", ["acknowledge", "snooze", "resolve"])

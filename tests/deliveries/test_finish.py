@@ -171,7 +171,7 @@ def test_a_gone_target_is_disabled_and_raises_an_alert(desk: Desk, relay: Relay)
     relay.finish(claims[gone], outcome="gone", status=410, answer="gone")
     relay.finish(claims[other])
     row = desk.execute("select disabled_reason from walltrack.notification_targets where disabled_at is not null").fetchall()
-    assert row == [("the target answered 410 Gone",)]
+    assert row == [("the target returned 410 Gone",)]
     (claim,) = relay.deliver()
     assert claim.target_id == other and claim.item is not None
     assert claim.item["alert"]["alert_type"] == "notification_target_gone"

@@ -195,7 +195,7 @@ async def test_the_heartbeat_stops_while_something_is_wrong(database_url: str, b
         db.execute("update walltrack.notification_targets set cursor = walltrack.event_cursor()")
         add_delivery(db, target, alert, state="dead", failed_at="2026-01-01")
         line = await said.say("not well")
-        assert "dead letters: 1 failed too often" in line
+        assert "dead letters: 1 dead letter" in line
         before = len(sink.requests)
         await asyncio.sleep(0.3)
         assert len(sink.requests) <= before + 1  # one may have been on its way

@@ -233,7 +233,7 @@ def _facts(target: TargetState, config: dict[str, Any] | None) -> Iterator[tuple
     yield "unread events", target.unread
     yield "last success", format_local(target.last_success_at) if target.last_success_at else "never"
     yield "last failure", format_local(target.last_failure_at) if target.last_failure_at else None
-    yield "last answer", target.last_answer
+    yield "last response", target.last_answer
 
 
 def _text(value: object) -> str | None:

@@ -36,7 +36,7 @@ class DeliveryActions:
         """Send dead letters once more, with all attempts."""
 
         async def change(service: AlertService, ids: list[int], by: str) -> str:
-            return f"Replayed: {_counted(await replay_deliveries(service, ids, by))} on the way again."
+            return f"Replayed: {_counted(await replay_deliveries(service, ids, by))}."
 
         return await self._act(event, request, change)
 
@@ -65,10 +65,10 @@ class DeliveryActions:
             return _answer(event, "refused", READ_ONLY)
         by = person.name or params.string(getattr(event, "actor", None))
         if not by:
-            return _answer(event, "refused", "Say who you are first.")
+            return _answer(event, "refused", "Enter your name first.")
         ids = params.numbers(getattr(event, "ids", None), MOST_DEAD)
         if not ids:
-            return _answer(event, "refused", "This is no id.")
+            return _answer(event, "refused", "This is not an id.")
         try:
             async with asyncio.timeout(TIMEOUT):
                 said = await change(self._source.service(), ids, by)

@@ -138,7 +138,7 @@ class Hub:
     async def _serve(self, websocket: WebSocket) -> None:
         user = self._user_of(websocket.query_params.get("ticket", ""))
         if not is_same_origin(websocket, self._origins):
-            await _refuse(websocket, 403, "This page may not connect: it comes from another origin.")
+            await _refuse(websocket, 403, "Connection refused: the page comes from another origin.")
         elif user is None or not self._is(user, websocket):
             await _refuse(websocket, 401, "No valid ticket.")
         elif len(self._clients) >= MAX_CLIENTS or (user and self._pages_of(user) >= MAX_CLIENTS_OF_ONE):

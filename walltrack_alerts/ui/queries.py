@@ -204,7 +204,7 @@ class Queries:
             return {"unreachable": is_away(error), "problem": problem}
         if self._problem is not None:
             self._problem = None
-            log.warning("the panel has its database again")
+            log.warning("the panel reaches its database again")
         return answer
 
 
@@ -216,9 +216,9 @@ def is_away(error: Exception) -> bool:
 def explain(error: Exception) -> str:
     """The text for the page. A server's own text may name hosts and users and stays in the log."""
     if isinstance(error, DatabaseUnavailableError):
-        return "The database cannot be reached. Look at the status before you try again."
+        return "The database cannot be reached. Check the status before you try again."
     if isinstance(error, TimeoutError):
-        return f"The database did not answer within {TIMEOUT} s. Look at the status before you try again."
+        return f"The database did not respond within {TIMEOUT} s. Check the status before you try again."
     if isinstance(error, AlertsError):
         return str(error)
     return "Something unexpected went wrong; the log of the panel's server has the details."

@@ -164,7 +164,7 @@ def _delivery(entry: TimelineEntry, attempts: str) -> str:
     if entry.kind == "delivered" and attempts not in ("", "1"):
         return f"at attempt {attempts}"
     if entry.kind == "delivery_failed":
-        return f"{attempts} attempts; last answer: {sanitize.text(entry.detail.get('answer')) or 'none'}"
+        return f"{attempts} attempts; last response: {sanitize.text(entry.detail.get('answer')) or 'none'}"
     if entry.kind == "delivery_dropped":
         return f"by {sanitize.line(sanitize.text(entry.detail.get('dropped_by')), 100)}"
     return ""

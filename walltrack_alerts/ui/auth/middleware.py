@@ -83,7 +83,7 @@ class AccessMiddleware:
         """What is said instead of the app; None lets the request through."""
         hosts = connection.headers.getlist("host")
         if len(hosts) > 1 or not all(map(_is_host, filter(None, hosts))):
-            return PlainTextResponse("This is not the name of a host.", status_code=400)
+            return PlainTextResponse("Invalid Host header.", status_code=400)
         closed = self._access.closed(connection) or self._foreign(connection)
         if closed:
             return PlainTextResponse(closed, status_code=403)
@@ -92,7 +92,7 @@ class AccessMiddleware:
             return await self._login.answer(request) if route == "/login" else self._login.log_out(request)
         if self._access.who(connection) is None:
             return self._unknown(connection, route)
-        return None if _is_needed(connection, route) else PlainTextResponse("There is nothing here.", status_code=404)
+        return None if _is_needed(connection, route) else PlainTextResponse("Not found.", status_code=404)
 
     def _unknown(self, connection: HTTPConnection, route: str) -> Response:
         refusal = self._access.refusal(connection)

@@ -122,7 +122,8 @@ export function createDetail(panel) {
   // Says that the detail may be out of date, and repeats the banner, which a sheet covers.
   function showStaleNote() {
     if (!state.shown) return;
-    const words = state.reading.problem && `Not read again: ${state.reading.problem.replace(/\.$/, '')}. It may be out of date.`;
+    const words =
+      state.reading.problem && `Could not be refreshed: ${state.reading.problem.replace(/\.$/, '')}. It may be out of date.`;
     setText(state.shown.part.trouble, isSheet() && !panel.frame.banner.hidden ? panel.frame.banner.textContent : words);
   }
   on('tick', showStaleNote);

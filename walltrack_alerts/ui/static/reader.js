@@ -235,7 +235,7 @@ export function createReader(panel) {
   }
 
   function showReload() {
-    offerLink('The panel was changed on its server. What you see is out of date.', 'Load it again');
+    offerLink('The panel was updated on its server. What you see is out of date.', 'Reload');
     root.dataset.state = 'offline';
     panel.connection.showLive();
   }
