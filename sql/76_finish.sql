@@ -185,7 +185,7 @@ set jit = off
 set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
--- Planned anew each time: on PostgreSQL 15, a plan made for an empty table reads all of deliveries_pkey for an array of ids.
+-- Planned again for each call: on PostgreSQL 15, a plan made for an empty table reads all of deliveries_pkey for an array of ids.
 -- Longer than a screen: each part of its main statement that were a function of its own would read the results again, 3 of the 10 ms that
 -- 100 results take.
 declare

@@ -1,4 +1,4 @@
-"""Text for terminals and chats: untrusted text made safe to show; amounts, ages and times in few characters."""
+"""Text for terminals and chats: makes untrusted text safe to show; formats amounts, ages and times briefly."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def set_cells(text: str, width: int) -> str:
 
 
 def side_of(side: object, *, is_simulated: bool) -> str:
-    """'sell' or 'sim sell'. The mark stands here and not in the token's name, which anybody can choose."""
+    """'sell' or 'sim sell'. The mark is here and not in the token's name, which anyone can choose."""
     words = ["sim"] if is_simulated else []
     return " ".join([*words, *one_line(side or "").lower()[:8].split()])
 

@@ -66,8 +66,7 @@ def test_nothing_to_list_is_said(database_url: str) -> None:
 
 def test_dead_deliveries_are_replayed(database_url: str, db: psycopg.Connection, dead: list[int]) -> None:
     assert (
-        "2 dead letters would be sent again"
-        in run(database_url, "deliveries", "replay", "--target", "ops", "--dry-run").stdout
+        "2 dead letters would be sent again" in run(database_url, "deliveries", "replay", "--target", "ops", "--dry-run").stdout
     )
     assert [states(db)[each] for each in dead] == ["dead"] * 3
     assert "1 dead letter will be sent again" in run(database_url, "deliveries", "replay", str(dead[0])).stdout

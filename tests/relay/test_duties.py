@@ -246,11 +246,11 @@ async def test_secrets_of_the_heartbeat_stay_in_the_environment(database_url: st
 async def test_the_check_is_a_metric(database_url: str, bot: Bot) -> None:
     async with on_duty(database_url) as (duties, said):
         metrics = duties.metrics = RelayMetrics("1", list)
-        while metrics.registry.get_sample_value("walltrack_heartbeat_well") != 1:
+        while metrics.registry.get_sample_value("walltrack_heartbeat_ok") != 1:
             await asyncio.sleep(0.01)
         bot.execute("insert into walltrack.alert_faults (sqlstate, message) values ('XX000', 'x')")
         await said.say("not well: faults")
-        assert metrics.registry.get_sample_value("walltrack_heartbeat_well") == 0
+        assert metrics.registry.get_sample_value("walltrack_heartbeat_ok") == 0
 
 
 # The process

@@ -199,7 +199,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
         target = await target_state(service, name)
         try:
             return target, await target_config(service, target.target_id)
-        except PermissionDeniedError:  # only the owner of alerting and the relay may read the settings
+        except PermissionDeniedError:  # only the schema owner and the relay may read the settings
             return target, None
 
     target, config = ask(query)

@@ -1,4 +1,4 @@
-"""What a relay does beside deliveries: it reports itself, escalates, reconciles, purges, and pings a dead man's switch.
+"""What a relay does in addition to deliveries: it reports itself, escalates, reconciles, purges, and pings a dead man's switch.
 
 Every relay escalates: the database fires each step once. One relay at a time reconciles and purges, see walltrack.take_duty().
 """
@@ -88,11 +88,11 @@ class Duties:
         self._problems: list[str] | None = []
 
     def stop(self) -> None:
-        """Begin nothing anew; run() returns soon."""
+        """Start no further work; run() returns soon."""
         self._stopping.set()
 
     async def run(self) -> None:
-        """Do what is due until stop(). Failures are logged and the work is tried again."""
+        """Do what is due until stop(). Failures are logged, and the work is retried."""
         names = ("seen", "escalate", "check", "chores")
         connections = {name: Connection(self.dsn) for name in names}
         try:
@@ -108,7 +108,7 @@ class Duties:
                 await connection.close()
 
     def find_problem(self) -> str | None:
-        """What keeps the relay from working, for /healthz; None for nothing. From any thread."""
+        """The problem that keeps the relay from working, for /healthz, or None. Callable from any thread."""
         if self._seen_at is None:
             return "the database has not answered yet"
         silence = self._loop.time() - self._seen_at
@@ -125,7 +125,7 @@ class Duties:
                 await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def _once(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Do a piece of work. What goes wrong is said once, until it works again or something else goes wrong."""
+        """Do a piece of work. A failure is logged once, until the work succeeds or fails for another reason."""
         try:
             await work()
         except DatabaseUnavailableError:

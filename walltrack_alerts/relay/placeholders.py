@@ -1,4 +1,4 @@
-"""`${NAME}` in the settings of a target: the relay fills in its environment variables, and removes their values from texts."""
+"""`${NAME}` in the settings of a target: the relay fills in its environment variables, and redacts their values in texts."""
 
 from __future__ import annotations
 

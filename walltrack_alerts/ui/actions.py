@@ -1,4 +1,4 @@
-"""The events of the page: acknowledge, resolve, snooze, retry, cancel. Each answers with an outcome per alert."""
+"""The actions of the page: acknowledge, resolve, snooze, retry, cancel. Each returns one outcome per alert."""
 
 from __future__ import annotations
 

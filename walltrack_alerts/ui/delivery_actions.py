@@ -1,4 +1,4 @@
-"""The events of the view of targets: replay and drop dead letters, end a silence. Each answers with one outcome for all."""
+"""The actions of the view of targets: replay and drop dead letters, end a silence. Each returns one outcome for all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may do what in the panel. Each way of logging in is one Access, which is asked at every request and every action."""
+"""Who may do what in the panel. Each way of logging in is one Access, which is consulted at every request and every action."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Asked = Callable[[HTTPConnection], "Person | None"]
 
 
 class AccessError(UsageError):
-    """The panel would be open to the network, or a login is set up wrongly; the text says what to do."""
+    """The panel would be open to the network, or a login is misconfigured; the text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """The person behind a request. An empty name: there is no login, and the page asks for a name to act under."""
+    """The user of a request. An empty name means that there is no login, and the page asks for a name."""
 
     name: str
     role: Role = Role.OPERATOR
@@ -59,7 +59,7 @@ class Access:
         return "You are not logged in."
 
     def closed(self, connection: HTTPConnection) -> str:  # noqa: ARG002
-        """Why this request is refused whatever its login; '' when it is in order."""
+        """Why this request is refused regardless of its login; '' if it is not."""
         return ""
 
 
@@ -78,7 +78,7 @@ class GradioAccess(Access):
 class OpenAccess(Access):
     """No login: every visitor is an operator. For this machine only.
 
-    A page of a stranger can make its own host name point to this machine; what it then asks names that host, and is refused.
+    A malicious page can make its own host name point to this machine; what it then asks names that host, and is refused.
     """
 
     described = "for all users of this machine"
@@ -88,7 +88,7 @@ class OpenAccess(Access):
         self._hosts = {"localhost", *(host.lower() for host in hosts)}
 
     def closed(self, connection: HTTPConnection) -> str:
-        """Only names of this machine are answered."""
+        """Refuse host names other than those of this machine."""
         host = urlsplit(f"//{connection.headers.get('host', '')}").hostname or ""
         if host in self._hosts or host.endswith(".localhost") or _is_loopback_address(host):
             return ""
@@ -99,7 +99,7 @@ class OpenAccess(Access):
 
 
 class ProxyAccess(Access):
-    """A proxy logs people in and names them in a header, which only the proxy can send: `trusted` are its networks."""
+    """A proxy with a login sends the user in a header. `trusted` are the networks of the proxy; only it can send the header."""
 
     described = "for the users of a proxy"
 
@@ -146,7 +146,7 @@ def access_of(access: Access | Asked | None) -> Access:
 
 
 def check_exposure(host: str, access: Access) -> None:
-    """Refuse to listen where others reach a panel without a login (AccessError)."""
+    """Refuse to listen on a public address without a login (AccessError)."""
     if isinstance(access, OpenAccess) and not is_loopback(host):
         raise AccessError(
             f"The panel would listen on {host} without a login: anyone who reaches it could act on alerts and orders.\n"
@@ -168,7 +168,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_same_origin(connection: HTTPConnection, origins: Collection[str] = ()) -> bool:
-    """Whether the page that asks came from here: by its Origin, which no page can invent and a page of ours always sends."""
+    """Whether a request comes from a page of this panel, by its Origin header, which pages cannot forge."""
     if connection.headers.get("sec-fetch-site") == "same-origin":  # which no page can invent either, and no proxy can spoil
         return True
     origin = connection.headers.get("origin", "").lower()

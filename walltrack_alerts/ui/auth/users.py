@@ -1,4 +1,4 @@
-"""People who log in with a password: the users of a file, and their sessions."""
+"""Users with passwords, from a file, and their sessions."""
 
 from __future__ import annotations
 

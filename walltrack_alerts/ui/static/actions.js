@@ -1,4 +1,4 @@
-// Acknowledge, resolve, snooze, retry and cancel: an action shows at once; the database's answer confirms it or takes it back.
+// Acknowledge, resolve, snooze, retry and cancel: the page shows the effect of an action at once; the response of the database confirms or reverts it.
 
 import { isSnoozed, withPending } from './alerts.js';
 import { PATIENCE_MS, THANKS_MS } from './constants.js';

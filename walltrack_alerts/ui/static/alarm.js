@@ -1,5 +1,5 @@
-// Title, favicon, sound and browser notification, for an operator who looks elsewhere. Readings and WebSocket messages drive
-// them, never timers: timers sleep in hidden tabs.
+// Title, favicon, sound and browser notification, for an operator who looks elsewhere. They are driven by responses and WebSocket
+// messages, not by timers, because timers sleep in hidden tabs.
 
 import { add, draw, label, make, setText } from './dom.js';
 import { cut } from './format.js';

@@ -321,7 +321,7 @@ export function createCharts(panel) {
   }
 
   /**
-   * Shows a card anew if what it shows has changed.
+   * Redraws a card if its data has changed.
    * @param {ReturnType<typeof newCard>} card
    * @param {unknown[]} content
    * @param {string} none

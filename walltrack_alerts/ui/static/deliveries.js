@@ -1,4 +1,4 @@
-// Describes deliveries, targets and silences as text. No function here touches the page.
+// Describes deliveries, targets and silences as text. Pure functions.
 
 import { duration, plural } from './format.js';
 

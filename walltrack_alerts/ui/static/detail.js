@@ -1,4 +1,4 @@
-// The detail pane: beside the list, or a sheet over it where there is no room.
+// The detail pane: next to the list, or a sheet over it on narrow screens.
 
 import { describeSilence, statusOf, withPending } from './alerts.js';
 import { STATUS } from './constants.js';

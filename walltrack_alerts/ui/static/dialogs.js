@@ -1,4 +1,4 @@
-// Questions, asked in dialogs inside the page.
+// Modal dialogs.
 
 import { isSnoozed } from './alerts.js';
 import { NAME_KEY } from './constants.js';

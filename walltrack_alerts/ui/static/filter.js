@@ -1,4 +1,4 @@
-// Which alerts the list shows, and the query of the address that says so. Nothing here touches the page.
+// The filter of the list, and its representation in the query of the address. Pure functions.
 
 import { SEVERITIES } from './constants.js';
 

@@ -1,4 +1,4 @@
-// The view of targets: where alerts are delivered to, what failed for good, and what is silenced. It is read while it is shown.
+// The view of targets, dead letters and silences. It is refreshed while it is shown.
 
 import { PATIENCE_MS } from './constants.js';
 import { describeFilter, describeMatches, describeRelays, nameDeliveries, stateOf } from './deliveries.js';
