@@ -48,7 +48,7 @@ alter table walltrack.orders enable trigger user;
 update walltrack.alerts as a
 set created_at = pg_temp.stretched(created_at), last_seen_at = pg_temp.stretched(last_seen_at),
     updated_at = pg_temp.stretched(updated_at),
-    resolved_at = pg_temp.stretched(resolved_at);
+    resolved_at = least(pg_temp.stretched(resolved_at), now());
 -- Most were seen before they were resolved.
 update walltrack.alerts as a
 set acknowledged_at = a.created_at + (3 + abs(hashtext(a.id::text)) % 2400) * interval '1 s',

@@ -65,7 +65,7 @@ def test_dead_letters_are_replayed_and_dropped(serve: Serve, open_page: OpenPage
     page.locator(f"#alerts-panel-replay-{first}").click()
     confirm(page, "replay")
     page.locator("[data-dead='2']").wait_for()
-    expect(page.locator("#alerts-panel-toast")).to_contain_text("1 delivery on the way again")
+    expect(page.locator("#alerts-panel-toast")).to_contain_text("Replayed: 1 delivery")
     page.locator(f"#alerts-panel-drop-{second}").click()
     confirm(page, "drop")
     page.locator("[data-dead='1']").wait_for()
