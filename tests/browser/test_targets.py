@@ -121,7 +121,7 @@ def test_a_reader_sees_dead_letters_without_buttons(
         panel.close()
 
 
-def test_the_timeline_tells_who_was_reached(serve: Serve, open_page: OpenPage, bot: Bot, db: psycopg.Connection) -> None:
+def test_the_timeline_shows_deliveries(serve: Serve, open_page: OpenPage, bot: Bot, db: psycopg.Connection) -> None:
     add_targets(db)
     order = bot.create()
     bot.exhaust(order)

@@ -260,7 +260,7 @@ def test_a_later_step_hears_of_escalations_and_their_answers(desk: Desk, relay: 
     assert desk.finished(phone) == ["delivered"] * 3
 
 
-def test_a_later_step_hears_of_an_answer_in_the_same_batch(desk: Desk, relay: Relay) -> None:
+def test_a_step_target_gets_the_resolution_of_the_same_batch(desk: Desk, relay: Relay) -> None:
     phone = desk.webhook("phone", step=1)
     alert = desk.raise_alert()
     desk.escalate(alert, 1)

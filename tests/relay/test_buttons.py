@@ -140,7 +140,7 @@ async def test_a_press_on_an_unknown_message_is_answered(desk: Desk) -> None:
     assert desk.alert.is_active
 
 
-async def test_a_stranger_learns_and_changes_nothing(desk: Desk) -> None:
+async def test_an_unknown_user_learns_and_changes_nothing(desk: Desk) -> None:
     message = await desk.raise_alert()
     async with desk.polling():
         for button in ("Acknowledge", "Snooze", "Resolve"):

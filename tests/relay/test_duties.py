@@ -139,7 +139,7 @@ async def test_a_relay_reconciles_again_after_the_period(database_url: str, bot:
 
 
 @pytest.mark.parametrize("purge_after", ["90 days", None])
-async def test_a_relay_purges_if_it_is_told_to(database_url: str, bot: Bot, purge_after: str | None) -> None:
+async def test_a_relay_purges_if_configured(database_url: str, bot: Bot, purge_after: str | None) -> None:
     for days in (100, 80):
         order = bot.create("exit", status="failed", attempt_count=3)
         bot.fill(order)
