@@ -36,7 +36,7 @@ create table walltrack.deliveries (
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
 -- A lookup can use exactly one of these indexes, whatever the statistics say: a condition such as due_at > '-infinity' is true for each row
--- and stands only in the queries that its index is for.
+-- and is used only in the queries that its index is for.
 create unique index deliveries_are_made_once on walltrack.deliveries (event_id, target_id) where event_id > 0;
 create index deliveries_due on walltrack.deliveries (target_id, due_at, delivery_id) where state = 'pending' and due_at > '-infinity';
 create index deliveries_in_queue on walltrack.deliveries (alert_id, target_id, event_id) where state <> 'dead';

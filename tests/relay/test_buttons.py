@@ -303,7 +303,7 @@ async def test_a_press_fails_when_the_database_stays_away(desk: Desk, monkeypatc
     async with desk.polling():
         await until(lambda: desk.server.called("getUpdates"))
         async with away(desk):
-            assert "database does not answer" in await desk.answer(desk.server.press(message, "Acknowledge"))
+            assert "database does not respond" in await desk.answer(desk.server.press(message, "Acknowledge"))
         assert desk.alert.is_active
         assert "cknowledged" in await desk.answer(desk.server.press(message, "Acknowledge"))
     assert desk.alert.acknowledged_by == "ada"

@@ -72,7 +72,7 @@ SEEN = "select count(*) > 0 from walltrack.relays"
 
 async def test_a_relay_is_seen(database_url: str, db: psycopg.Connection) -> None:
     async with on_duty(database_url) as (duties, _):
-        assert duties.find_problem() in (None, "the database has not answered yet")
+        assert duties.find_problem() in (None, "the database has not responded yet")
         await until(db, SEEN)
         await until(db, "select seen_at > started_at from walltrack.relays")
         assert db.execute("select relay, pid, version <> '' from walltrack.relays").fetchall() == [("relay-1", os.getpid(), True)]
@@ -81,7 +81,7 @@ async def test_a_relay_is_seen(database_url: str, db: psycopg.Connection) -> Non
 
 async def test_a_relay_without_its_database_says_so(database_url: str) -> None:
     async with on_duty(f"{database_url} port=1") as (duties, lines):
-        assert duties.find_problem() == "the database has not answered yet"
+        assert duties.find_problem() == "the database has not responded yet"
     assert lines == []  # the loop says it
 
 
@@ -236,7 +236,7 @@ async def test_secrets_of_the_heartbeat_stay_in_the_environment(database_url: st
         on_duty(database_url, heartbeat_url=sink.url("/${HC_CHECK}"), environ={"HC_CHECK": secret}) as (_, said),
     ):
         assert [ping.path for ping in await pings(sink)] == [f"/{secret}"] * 2
-        await said.say("the heartbeat has failed: its service answered 500")
+        await said.say("the heartbeat has failed: its service returned 500")
         await pings(sink)
     assert len(said) == 1 and secret not in said[0]
     async with on_duty(database_url, heartbeat_url="http://127.0.0.1/${NOT_SET}") as (_, said):

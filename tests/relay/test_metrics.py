@@ -267,8 +267,8 @@ def test_metrics_that_this_version_does_not_know_are_left_out() -> None:
 def test_healthz_says_what_is_wrong() -> None:
     with serving(list) as (_, url):
         assert get(f"{url}/healthz") == "ok\n"
-    with serving(list, "the database has not answered for 60 s") as (_, url):
-        assert ask(f"{url}/healthz") == (503, "the database has not answered for 60 s\n")
+    with serving(list, "the database has not responded for 60 s") as (_, url):
+        assert ask(f"{url}/healthz") == (503, "the database has not responded for 60 s\n")
         assert ask(f"{url}/secret")[0] == 404
 
 

@@ -143,10 +143,10 @@ class _BotPoller:
         try:
             return await self._database.answer(target_id, reference, action, user, detail)
         except (DatabaseUnavailableError, DatabaseBusyError):
-            self._say("an answer was not stored, because the database does not answer")
-            return "failed", "The database does not answer. Try again in a minute, or use the panel."
+            self._say("a button press was not recorded, because the database does not respond")
+            return "failed", "The database does not respond. Try again in a minute, or use the panel."
         except AlertsError as error:
-            self._say(f"an answer was not stored: {error}")
+            self._say(f"a button press was not recorded: {error}")
             return "failed", "It failed. Use the panel; the log of the relay says why."
 
     async def _has_duty(self) -> bool:
@@ -194,7 +194,7 @@ class _Database:
                     await asyncio.sleep(_RETRY)
         except TimeoutError:
             pass
-        raise DatabaseUnavailableError("The database does not answer.")
+        raise DatabaseUnavailableError("The database does not respond.")
 
     async def close(self) -> None:
         await self._watching.close()

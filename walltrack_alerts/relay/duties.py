@@ -22,6 +22,7 @@ from walltrack_alerts.relay.log import Level, Log
 from walltrack_alerts.relay.metrics import RelayMetrics, Sample
 from walltrack_alerts.relay.queries import Connection
 from walltrack_alerts.retention import purge
+from walltrack_alerts.text import counted
 
 _BATCH = 100  # alerts that are locked at a time: order writes wait for them
 _MOST_BATCHES = 50
@@ -57,7 +58,7 @@ class Heartbeat:
         except SendError as error:
             raise AlertsError(placeholders.redact(str(error), placeholders.secrets_in(self.url, self.environ))) from None
         if not answer.is_success:
-            raise AlertsError(f"its service answered {answer.status}")
+            raise AlertsError(f"its service returned {answer.status}")
 
 
 class _StoppedError(AlertsError):
@@ -110,10 +111,10 @@ class Duties:
     def find_problem(self) -> str | None:
         """The problem that keeps the relay from working, for /healthz, or None. Callable from any thread."""
         if self._seen_at is None:
-            return "the database has not answered yet"
+            return "the database has not responded yet"
         silence = self._loop.time() - self._seen_at
         if silence > self.periods.seen + _SILENCE:
-            return f"the database has not answered for {silence:.0f} s"
+            return f"the database has not responded for {silence:.0f} s"
         return self.find_relay_problem()
 
     # ---- how ----
@@ -157,7 +158,9 @@ class Duties:
             if batch == 0 or self._stopping.is_set():
                 break
         if fired:
-            self.log.line(Level.INFO, "escalated", f"escalated {fired} alerts that no operator has answered", count=fired)
+            self.log.line(
+                Level.INFO, "escalated", f"escalated {counted(fired, 'alert')} that no operator has acknowledged", count=fired
+            )
 
     async def _check(self, connection: Connection) -> None:
         """Ask for the health of all, and ping if it is well."""

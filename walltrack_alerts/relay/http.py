@@ -134,7 +134,7 @@ class HttpClient:
             async with asyncio.timeout(timeouts.total):
                 return await self._exchange(request, allow_private, limit)
         except TimeoutError:
-            raise SendError(f"no complete answer within {timeouts.total:g} s") from None
+            raise SendError(f"no complete response within {timeouts.total:g} s") from None
         except PrivateAddressError as error:
             raise SendError(
                 f"{error}; the target does not allow private addresses (see --allow-private)", is_permanent=True
@@ -269,12 +269,12 @@ def _explain(error: Exception, timeouts: Timeouts) -> str:
         case httpcore2.ConnectTimeout():
             return f"no connection within {timeouts.connect:g} s"
         case httpcore2.TimeoutException():
-            return f"no answer within {timeouts.read:g} s"
+            return f"no response within {timeouts.read:g} s"
         case httpcore2.ConnectError():
             return f"no connection: {printable_line(str(error)) or 'refused'}"
         case httpcore2.RemoteProtocolError():
-            return f"not a valid HTTP answer: {printable_line(str(error))}"
-    return "the connection broke before the answer was complete"
+            return f"not a valid HTTP response: {printable_line(str(error))}"
+    return "the connection broke before the response was complete"
 
 
 def printable_line(text: str) -> str:

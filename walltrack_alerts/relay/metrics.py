@@ -105,7 +105,7 @@ class DatabaseCollector(Collector):
 
 
 def _up(*values: bool) -> GaugeMetricFamily:
-    family = GaugeMetricFamily("walltrack_database_up", "Whether the database answers this relay.")
+    family = GaugeMetricFamily("walltrack_database_up", "Whether this relay reaches the database.")
     for value in values:
         family.add_metric([], float(value))
     return family

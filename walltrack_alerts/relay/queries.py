@@ -74,7 +74,7 @@ class Connection:
             raise translate(error) from error
         except TimeoutError:
             await self.close()
-            raise DatabaseUnavailableError("The server does not answer.") from None
+            raise DatabaseUnavailableError("The server does not respond.") from None
         except BaseException:
             await self.close()
             raise

@@ -120,7 +120,7 @@ async def attempt(claim: Claim, context: Context) -> Result:
     except AlertsError as error:
         result = Result(Outcome.REFUSED, answer=str(error))
     except TimeoutError:
-        result = Result(Outcome.FAILED, answer=f"no answer within {LONGEST_ATTEMPT:.0f} s")
+        result = Result(Outcome.FAILED, answer=f"no response within {LONGEST_ATTEMPT:.0f} s")
     except Exception as error:  # noqa: BLE001 - a fault in one channel must not stop the others; its text may hold anything
         result = Result(Outcome.FAILED, answer=f"{type(error).__name__} in the channel {claim.target.kind}")
     return replace(result, answer=placeholders.redact(printable_line(result.answer), secrets)[:ANSWER_LENGTH])

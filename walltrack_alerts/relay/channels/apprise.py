@@ -100,7 +100,7 @@ def _result(result: AppriseResult) -> Result:
     if result.status is AppriseResultStatus.SUCCESS:
         return Result(Outcome.DELIVERED, answer="sent")
     if result.status is AppriseResultStatus.TIMEOUT:
-        return Result(Outcome.FAILED, answer=f"no answer within {_SECONDS:g} s; the message may have arrived")
+        return Result(Outcome.FAILED, answer=f"no response within {_SECONDS:g} s; the message may have arrived")
     return Result(Outcome.FAILED, answer=said or "Apprise could not send the message and does not say why")
 
 

@@ -11,7 +11,7 @@ export function createDetail(panel) {
   const { id, root, state, makeButton, props, on, age, serverNow } = panel;
 
   const pane = make('dialog', { className: 'wta-pane', ariaLabel: 'Selected alert', id: id('detail') });
-  const SHEET_BELOW = 900; // px of the panel itself: it may stand in a column of another app
+  const SHEET_BELOW = 900; // px of the panel itself, which may be in a column of another app
   const isSheet = () => root.clientWidth <= SHEET_BELOW;
 
   // As a sheet the dialog is modal: keyboard and screen readers cannot reach what lies under it.

@@ -66,7 +66,7 @@ export function parseQuery(query) {
 }
 
 /**
- * The address that shows a view of the panel; what else stands in its query stays.
+ * The address that shows a view of the panel; other parts of its query stay.
  * @param {string} href
  * @param {{ filter?: Filter, alert?: string | null, view?: string }} view
  */

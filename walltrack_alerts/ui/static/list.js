@@ -200,7 +200,7 @@ export function createList(panel) {
     if (to >= state.loaded.length - 5) panel.reader.readMore();
   }
 
-  // ---- what stands around the rows ----
+  // ---- around the rows ----
 
   const emptyTitle = make('b');
   const emptyText = make('span');
