@@ -1,6 +1,6 @@
 # make demo   run the demonstration   make test   the whole suite
 # make lint   every static check      make bench  the cost of alerting, in pairs
-# Each target sets itself up; it needs only Python 3.11 or newer, and `make lint` Node.js with npm.
+# Each target sets itself up. It needs Python 3.11 or newer; `make lint` and `make format` also need Node.js with npm.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,7 +10,7 @@ REV ?= HEAD
 COV ?= --cov --cov-report=term
 JOBS ?= -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test lint reference bench bench-compare soak soak-stream soak-deliveries screenshots clean
+.PHONY: demo test lint format reference bench bench-compare soak soak-stream soak-deliveries screenshots clean
 
 demo: $(VENV)/ready
 	$(BIN)/walltrack-alerts demo $(ARGS)
@@ -28,6 +28,11 @@ lint: $(VENV)/ready node_modules/ready
 	$(BIN)/squawk $(VENV)/upgrade.sql
 	node_modules/.bin/biome ci --error-on-warnings
 	node_modules/.bin/tsc
+
+format: $(VENV)/ready node_modules/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	node_modules/.bin/biome format --write
 
 # docs/api.md from the comments in a migrated database, docs/commands.md from the help of the commands
 reference: $(VENV)/ready

@@ -1,4 +1,4 @@
-"""Runs the revisions and then the files of sql/; the steps stand in walltrack_alerts.migrations."""
+"""Runs the revisions and then the files of sql/; walltrack_alerts.migrations defines the steps."""
 
 from alembic import context
 from walltrack_alerts import migrations

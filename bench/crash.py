@@ -319,7 +319,7 @@ def verify(url: str, load: Load) -> Verdict:
         _verify_record(verdict, record, states.pop(record.order, State()))
     for shared in load.shared:
         _verify_shared(verdict, shared, states.pop(shared.order, State()))
-    verdict.doubled.extend(f"order {order} is nobody's" for order in states)
+    verdict.doubled.extend(f"order {order} belongs to no writer" for order in states)
     return verdict
 
 

@@ -103,7 +103,7 @@ class Bench:
         return found
 
     def forget(self) -> None:
-        """Start the record anew."""
+        """Clear the record."""
         os.truncate(self.record, 0)
 
     def latency(self, rounds: int) -> list[float]:

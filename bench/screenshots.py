@@ -19,6 +19,7 @@ import psycopg
 from panel import chromium
 from PIL import Image
 from playwright.sync_api import Browser, Page
+from psycopg.types.json import Jsonb
 
 from walltrack_alerts import migrations
 from walltrack_alerts.embedded import embedded_server
@@ -47,7 +48,7 @@ alter table walltrack.orders enable trigger user;
 update walltrack.alerts as a
 set created_at = pg_temp.stretched(created_at), last_seen_at = pg_temp.stretched(last_seen_at),
     updated_at = pg_temp.stretched(updated_at),
-    resolved_at = pg_temp.stretched(resolved_at);
+    resolved_at = least(pg_temp.stretched(resolved_at), now());
 -- Most were seen before they were resolved.
 update walltrack.alerts as a
 set acknowledged_at = a.created_at + (3 + abs(hashtext(a.id::text)) % 2400) * interval '1 s',
@@ -69,6 +70,30 @@ with failed as (
 select id from again
 """
 ACKNOWLEDGED = "update walltrack.alerts set acknowledged_at = created_at + interval '4 min' where status = 'acknowledged'"
+TARGETS = """
+select walltrack.add_target('oncall', 'telegram',
+  '{"chat": "-1001234567890", "token": "${TG_TOKEN}", "allow": {"12345": "ada"}}', '{"min_severity": "high"}', p_by => 'ada');
+select walltrack.add_target('ops', 'webhook',
+  '{"url": "https://example.com/hooks/alerts", "secrets": ["${WT_SECRET}"]}', p_by => 'ada');
+select walltrack.add_target('team', 'apprise', '{"url": "slack://${SLACK_BOT_TOKEN}/#alerts"}', p_by => 'grace');
+select walltrack.relay_seen('relay-1', 'relay-1', 4242, '0.1.0');
+"""
+CLAIM = """
+select c.lease, c.deliveries, t.kind
+from walltrack.claim_deliveries(
+  'relay-1', (select jsonb_object_agg(n.target_id, 32) from walltrack.notification_targets as n where n.kind = any (%s))
+) as c
+join walltrack.notification_targets as t using (target_id)
+"""
+NEXT_ATTEMPT = """
+update walltrack.deliveries set due_at = now() where state = 'pending';
+update walltrack.chat_pace set next_message_at = now(), next_digest_at = now();
+"""
+SILENCE = """
+select walltrack.add_silence(
+  '{"error": "RPC node timed out"}', 'the provider is being repaired', now() + interval '90 min', 'grace'
+)
+"""
 FAILED = "update walltrack.orders set status = 'failed', attempt_count = 3, last_error = %s where id = %s"
 
 
@@ -97,6 +122,13 @@ def charts(page: Page) -> None:
     page.locator("#alerts-panel-chart-raised svg").hover()
 
 
+def targets(page: Page) -> None:
+    """Where alerts are delivered."""
+    page.locator("#alerts-panel-nav-targets").click()
+    page.locator("[data-view=targets]").wait_for()
+    page.locator("#alerts-panel-target-list li").first.wait_for()
+
+
 def confirming(page: Page) -> None:
     """About to cancel an order."""
     page.locator("li[data-severity=critical] .wta-row").last.click()
@@ -115,6 +147,10 @@ PICTURES = (
 )
 
 
+# With a dead letter, which adds a banner to each view.
+TARGETS_PICTURE = Picture("targets-light", 1360, 840, "light", targets)
+
+
 def history(url: str, seed: int) -> None:
     """Migrate, trade, and stretch the resulting alerts over a week."""
     migrations.upgrade(url)
@@ -129,6 +165,7 @@ def history(url: str, seed: int) -> None:
             "update walltrack.alerts set resolved_at = created_at + (600 + abs(hashtext(id::text)) % 20000) * interval '1 s' "
             "where resolved_by = 'ada' and created_at < now() - interval '6 hours'"
         )
+        connection.execute(TARGETS)
         # An alert whose order can still be cancelled because the worker has not given up.
         row = connection.execute(EXHAUSTED).fetchone()
         assert row is not None
@@ -137,6 +174,23 @@ def history(url: str, seed: int) -> None:
         for (alert_id,), who in zip(some, ("ada", "grace", "ada", "grace", "ada"), strict=False):
             connection.execute("select walltrack.acknowledge_alert(%s, %s)", (alert_id, who))
         connection.execute(ACKNOWLEDGED)
+        connection.execute("select walltrack.fan_out_events()")
+        deliver(connection, "telegram", "apprise")
+        connection.execute(SILENCE)
+
+
+def deliver(connection: psycopg.Connection, *kinds: str) -> None:
+    """Do what a relay does for these kinds of target. A webhook rejects one event until it is a dead letter."""
+    rejected: list[int] = []
+    while claims := connection.execute(CLAIM, (list(kinds),)).fetchall():
+        results = []
+        for lease, deliveries, kind in claims:
+            rejected = rejected or (deliveries if kind == "webhook" else [])
+            failed = {"outcome": "failed", "status": 500, "answer": "database is locked"}
+            delivered = {"outcome": "delivered", "status": 200, "answer": "ok"}
+            results.append({"lease": lease, "deliveries": deliveries} | (failed if deliveries == rejected else delivered))
+        connection.execute("select walltrack.finish_deliveries('relay-1', %s)", (Jsonb(results),))
+        connection.execute(NEXT_ATTEMPT)
 
 
 def take(browser: Browser, url: str, picture: Picture, folder: Path) -> None:
@@ -175,6 +229,9 @@ def main() -> None:
                 with chromium() as browser:
                     for picture in PICTURES:
                         take(browser, panel.url, picture, options.to)
+                    with psycopg.connect(url, autocommit=True) as connection:
+                        deliver(connection, "webhook")
+                    take(browser, panel.url, TARGETS_PICTURE, options.to)
             finally:
                 panel.close()
 

@@ -18,23 +18,23 @@ create table walltrack.watched_tables (
 
 -- At every upgrade:
 
-comment on table walltrack.watched_tables is 'The tables whose orders are guarded, one row per table.';
-comment on column walltrack.watched_tables.table_id is 'The table, or the root of a partitioned one.';
+comment on table walltrack.watched_tables is 'The orders tables that have a guard, one row per table.';
+comment on column walltrack.watched_tables.table_id is 'The table; for a partitioned table, its root.';
 comment on column walltrack.watched_tables.table_name is
 'The name of the table when watch_orders() was last called for it. A different table of this name is probably its successor, '
 'and health() reports that it is not watched.';
 comment on column walltrack.watched_tables.columns is
-'Fact of an order -> column of the table; a missing fact is read as NULL. The facts are the attributes of '
-'walltrack.order_facts and the columns that only operators read or change, e.g. locked_until.';
+'Fact of an order -> column of the table; a fact that is not listed is NULL. The facts are the attributes of '
+'walltrack.order_facts, and columns that only operators read or change, e.g. locked_until.';
 comment on column walltrack.watched_tables.column_types is
-'Fact -> type of its column when the guard was last written; a fact of columns that is missing here had no column then. By '
-'name, because a restored dump renumbers columns.';
+'Fact -> type of its column when the guard was last generated; a fact that is missing here had no column then. Columns are '
+'identified by name, because a restored dump renumbers them.';
 comment on column walltrack.watched_tables.cancel_pattern is
-'A cancel of an exhausted order whose last_error matches this regular expression was written by the retry worker when it gave '
-'up. It is not the decision of an operator: the alert stays open.';
+'If the last_error of an exhausted, cancelled order matches this regular expression, the retry worker cancelled it when it gave '
+'up. This is not the decision of an operator, so the alert stays open.';
 comment on column walltrack.watched_tables.order_actions is
-'Whether operators may retry and cancel the orders of the table from their alerts.';
+'Whether operators may retry and cancel orders of the table.';
 comment on column walltrack.watched_tables.notify is
-'What order writes notify: event (each event), transaction (the first event of a transaction) or off (listeners poll).';
+'When order writes notify listeners: event (each event), transaction (once per transaction) or off (listeners poll).';
 comment on column walltrack.watched_tables.watched_since is
 'When the table was first watched. Orders that the retry worker cancelled before that are history and raise no alerts.';

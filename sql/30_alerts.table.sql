@@ -1,4 +1,4 @@
--- The alerts: what needs an operator. The lifecycle is enforced by a trigger (63_check_lifecycle.sql), for every writer:
+-- The alerts: what needs an operator. The lifecycle is enforced by a trigger (63_check_lifecycle.sql), forevery writer:
 --
 --     active  -- acknowledge -->  acknowledged
 --     active | acknowledged  -- resolve -->  resolved, and nothing leaves resolved
@@ -55,8 +55,8 @@ do $$
 begin
   if to_regclass('walltrack.alerts_one_open_per_dedupe_key') is null then
     create unique index alerts_one_open_per_dedupe_key on walltrack.alerts (dedupe_key) where status <> 'resolved';
-    -- An alert is in one of these two. A look-up of the open alert of a key says "status <> 'resolved'". Other statements say
-    -- "resolved_at is null" or is_open(status), or one that was planned while the table was empty might walk all of the unique index.
+    -- An alert is in one of these two. A lookup of the open alert of a key says "status <> 'resolved'". Other statements say
+    -- "resolved_at is null" or is_open(status), or one that was planned while the table was empty might walk all of the unique index forever.
     create index alerts_of_dedupe_key on walltrack.alerts (dedupe_key, resolved_at) where resolved_at is not null;
     -- The lists, in the order in which they are read: the expressions of severity_rank() and is_open(), 35_texts.sql.
     create index alerts_open_in_order
@@ -76,18 +76,18 @@ begin
 end
 $$;
 
-comment on table walltrack.alerts is 'What needs an operator: at most one open alert (active or acknowledged) per dedupe_key.';
+comment on table walltrack.alerts is 'Problems that need an operator. At most one open alert (active or acknowledged) per dedupe_key.';
 comment on column walltrack.alerts.alert_type is 'The kind of problem, e.g. order_failed_permanently.';
 comment on column walltrack.alerts.severity is 'info, warning, high or critical.';
 comment on column walltrack.alerts.status is 'active, acknowledged or resolved; the first two are open.';
-comment on column walltrack.alerts.data is 'The facts of the alert for programs; for an order its id, token, attempts, error ...';
-comment on column walltrack.alerts.requires_action is 'Whether the problem needs an operator to go away.';
+comment on column walltrack.alerts.data is 'The facts of the alert, for programs. For an order: its id, token, attempts, error ...';
+comment on column walltrack.alerts.requires_action is 'Whether an operator has to act to solve the problem.';
 comment on column walltrack.alerts.dedupe_key is
-'What the alert is about; NULL never deduplicates. For an order: order_failed_<id>.';
+'What the alert is about; at most one open alert per key. NULL is never a duplicate. For an order: order_failed_<id>.';
 comment on column walltrack.alerts.occurrences is
-'How often the problem occurred while the alert was open, the first time included.';
+'How often the problem has occurred while the alert was open, including the first time.';
 comment on column walltrack.alerts.last_seen_at is 'When the problem last occurred.';
-comment on column walltrack.alerts.resolved_by is 'Who resolved it; system when the order write itself did.';
+comment on column walltrack.alerts.resolved_by is 'Who resolved it; system if an order write did.';
 comment on column walltrack.alerts.resolution is 'The outcome, e.g. Order filled, or the note of the operator who resolved it.';
 comment on column walltrack.alerts.notified_at is 'When the newest event of the alert was emitted.';
 comment on column walltrack.alerts.snoozed_until is 'An open alert is snoozed until this time.';
@@ -98,6 +98,6 @@ comment on column walltrack.alerts.order_status is
 comment on column walltrack.alerts.order_attempts is
 'For an order alert: attempt_count of the order when alerting last synchronized it.';
 comment on column walltrack.alerts.order_exhausted is
-'For an order alert: whether the order had used up its attempts then. The resolve of an operator holds only while that is so.';
+'For an order alert: whether the order had used up its attempts then. A resolution by an operator holds only as long as it has.';
 comment on column walltrack.alerts.own_writes is
-'How often alerting itself has written the row: a write that leaves the count unchanged is another program''s.';
+'How often alerting itself has written the row. A write that leaves the count unchanged comes from another program.';

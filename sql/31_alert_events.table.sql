@@ -89,12 +89,12 @@ end
 $$;
 
 comment on table walltrack.alert_events is 'What happened to each alert, written in the transaction of the change. Append-only.';
-comment on column walltrack.alert_events.xid is 'The writing transaction; by it readers find events that were committed late.';
-comment on column walltrack.alert_events.actor is 'Who did it: system for an order write, else the name that the caller gave.';
+comment on column walltrack.alert_events.xid is 'The transaction that wrote the event. Readers use it to find events that were committed late.';
+comment on column walltrack.alert_events.actor is 'Who did it: system for an order write, otherwise the name that the caller passed.';
 comment on column walltrack.alert_events.detail is
-'The alert at that moment: severity, status, occurrences, attempts, error, resolution; for a snooze also snoozed_until, null when '
+'The state of the alert at that moment: severity, status, occurrences, attempts, error, resolution; for a snooze also snoozed_until, null if '
 'the snooze was ended.';
 comment on function walltrack.tg_alert_events__append_only() is 'Refuses UPDATE of events (WT006).';
 comment on column walltrack.alert_events.cluster_id is
-'The cluster that assigned xid. In a restored dump it differs from the present one, and xid means nothing.';
-comment on function walltrack.cluster_id() is 'The identity of this cluster; a standby has the same, a restored dump another one.';
+'The cluster that assigned xid. If it is not the current one, as in a restored dump, xid is meaningless.';
+comment on function walltrack.cluster_id() is 'The identity of this cluster. A standby has the same one, a restored dump a different one.';

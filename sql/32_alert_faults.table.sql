@@ -13,6 +13,6 @@ create table walltrack.alert_faults (
 -- At every upgrade:
 
 comment on table walltrack.alert_faults is
-'Errors while raising or resolving the alert of an order; the order write itself was committed.';
+'Errors that alerting caught while it raised or resolved an alert. The order write itself succeeded.';
 comment on column walltrack.alert_faults.sqlstate is
 'The SQLSTATE of the caught error; WT007 for a notification that was skipped because the queue was more than half full.';

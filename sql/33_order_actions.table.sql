@@ -36,6 +36,6 @@ for each row execute function walltrack.tg_order_actions__append_only();
 
 comment on table walltrack.order_actions is 'Every retry and every cancel of an order from its alert. Append-only.';
 comment on column walltrack.order_actions.table_id is 'The watched table of the order.';
-comment on column walltrack.order_actions.actor is 'Who did it: the name that the caller gave.';
-comment on column walltrack.order_actions.reason is 'The reason of a cancel, as written to the order.';
+comment on column walltrack.order_actions.actor is 'Who did it: the name that the caller passed.';
+comment on column walltrack.order_actions.reason is 'The reason for a cancel, as written to the order.';
 comment on function walltrack.tg_order_actions__append_only() is 'Refuses UPDATE of order actions (WT006).';

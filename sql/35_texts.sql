@@ -1,4 +1,4 @@
--- Texts, numbers and times as alerts need them. Error texts and token symbols are untrusted: a value that cannot be parsed becomes
+-- Parsing and formatting of texts, numbers and times. Error texts and token symbols are untrusted: a value that cannot be parsed becomes
 -- NULL, and a long one is cut.
 --
 -- Here and below, an SQL function without a search_path is part of the path of each failed order or of the lists: PostgreSQL puts
@@ -161,7 +161,7 @@ as $$
 $$;
 
 comment on function walltrack.is_ringing(text, text, timestamptz) is
-'Whether an alert sounds the alarm of the panel: critical, not acknowledged and not snoozed.';
+'Whether an alert sounds the alarm of the panel: critical, active and not snoozed.';
 
 
 create or replace function walltrack.actor_or_user(p_by text) returns text

@@ -1,6 +1,6 @@
--- Where events are delivered to, and which ones. add_target() and the functions beside it write it (72_targets.sql).
+-- Where events are delivered to, and which ones. The functions of 72_targets.sql write it.
 --
--- No secret stands here: config holds placeholders such as ${WT_SECRET}, which the relay resolves from its environment when it sends.
+-- This table contains no secrets: config has placeholders such as ${WT_SECRET}, which the relay resolves from its environment when it sends.
 
 create table walltrack.notification_targets (
     target_id bigint generated always as identity primary key,
@@ -45,12 +45,12 @@ create table walltrack.notification_targets (
 
 -- At every upgrade:
 
-comment on table walltrack.notification_targets is 'Where the relay delivers events to, and which ones, one row per target.';
+comment on table walltrack.notification_targets is 'Targets: where the relay delivers events, and which ones.';
 comment on column walltrack.notification_targets.kind is 'webhook, telegram, apprise or terminal.';
 comment on column walltrack.notification_targets.address is
-'Where it is, for people: without the parts of a URL that may hold a secret.';
+'The address to display, without parts of a URL that may contain a secret.';
 comment on column walltrack.notification_targets.config is
-'What the relay needs to send, with ${VARIABLE} in place of secrets. Only the relay and the owner may read it.';
+'The settings that the relay needs to send, with ${VARIABLE} in place of secrets. Only relays and the owner may read them.';
 comment on column walltrack.notification_targets.min_severity is 'Less severe events are not delivered.';
 comment on column walltrack.notification_targets.kinds is 'The kinds of event to deliver; NULL for all.';
 comment on column walltrack.notification_targets.order_types is 'The order types to deliver, lower case; NULL for all.';
@@ -58,18 +58,18 @@ comment on column walltrack.notification_targets.tokens is 'The tokens to delive
 comment on column walltrack.notification_targets.alert_types is 'The types of alert to deliver; NULL for all.';
 comment on column walltrack.notification_targets.include_simulated is 'Whether the alerts of simulated orders are delivered.';
 comment on column walltrack.notification_targets.quiet_from is
-'Begin of the quiet hours in quiet_zone: what is not critical waits until quiet_until.';
+'Start of the quiet hours, in quiet_zone. Events that are not critical wait until quiet_until.';
 comment on column walltrack.notification_targets.step is
-'The step of escalation that the target subscribes to: 0 gets every event, a higher one only those of alerts that were escalated to '
-'this step or a later one.';
+'The escalation step of the target. 0: it gets every event. Higher: only events of alerts that were escalated to this step or '
+'a later one.';
 comment on column walltrack.notification_targets.min_gap is
-'The shortest time between two messages of a chat; NULL for a target that is no chat and gets each event at once.';
+'The shortest time between two messages to a chat; NULL for a target that is not a chat and gets each event at once.';
 comment on column walltrack.notification_targets.digest_every is
-'The shortest time between two digests of a chat; NULL for a chat that gets each message by itself.';
+'The shortest time between two digests to a chat; NULL for a chat without digests.';
 comment on column walltrack.notification_targets.cursor is
-'Its place in the event stream, see read_events(); NULL before the first read.';
-comment on column walltrack.notification_targets.read_at is 'When the cursor was taken.';
+'The position of the target in the event stream, see read_events(); NULL before the first read.';
+comment on column walltrack.notification_targets.read_at is 'When the cursor was last advanced.';
 comment on column walltrack.notification_targets.starts_at is 'Events before this time are not delivered.';
 comment on column walltrack.notification_targets.disabled_at is
-'Since when nothing is sent. Its deliveries wait until enable_target(); new events are not delivered.';
+'When the target was disabled. Its deliveries wait until enable_target(); new events are not delivered.';
 comment on column walltrack.notification_targets.changed_at is 'When set_target() last changed it.';

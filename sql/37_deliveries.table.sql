@@ -35,8 +35,8 @@ create table walltrack.deliveries (
     constraint deliveries_answers_are_short check (length(last_answer) <= 500)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
--- A look-up can use exactly one of these indexes, whatever the statistics say: a condition such as due_at > '-infinity' is true for each row
--- and stands only in the queries that its index is for.
+-- A lookup can use exactly one of these indexes, whatever the statistics say: a condition such as due_at > '-infinity' is true for each row
+-- and is used only in the queries that its index is for.
 create unique index deliveries_are_made_once on walltrack.deliveries (event_id, target_id) where event_id > 0;
 create index deliveries_due on walltrack.deliveries (target_id, due_at, delivery_id) where state = 'pending' and due_at > '-infinity';
 create index deliveries_in_queue on walltrack.deliveries (alert_id, target_id, event_id) where state <> 'dead';
@@ -56,16 +56,16 @@ create sequence walltrack.deliveries_lease_seq as bigint owned by walltrack.deli
 comment on table walltrack.deliveries is
 'Events on their way to targets, one row per event and target; finished ones are in finished_deliveries.';
 comment on column walltrack.deliveries.state is
-'waiting (behind an earlier event of the same alert), pending, sending, or dead (the last attempt failed; an operator replays or '
+'waiting (for an earlier event of the same alert), pending, sending, or dead (all attempts failed; an operator replays or '
 'drops it).';
 comment on column walltrack.deliveries.attempts is 'How often a relay has claimed it.';
-comment on column walltrack.deliveries.due_at is 'Not claimed before this time: the end of quiet hours, or the next attempt.';
+comment on column walltrack.deliveries.due_at is 'No relay claims it before this time: the end of quiet hours, or the next attempt.';
 comment on column walltrack.deliveries.lease is
-'The token of the claim: finish_deliveries() ignores a result with another one. All deliveries of one message share it.';
-comment on column walltrack.deliveries.lease_until is 'A relay that has not finished it by then is taken for dead.';
-comment on column walltrack.deliveries.relay is 'The relay that sends it.';
-comment on column walltrack.deliveries.last_status is 'The HTTP status of the last attempt; NULL where there was no answer.';
+'The fencing token of the claim: finish_deliveries() ignores results with another one. All deliveries of one message share it.';
+comment on column walltrack.deliveries.lease_until is 'When the claim expires: the delivery is then sent again.';
+comment on column walltrack.deliveries.relay is 'The relay that is sending it.';
+comment on column walltrack.deliveries.last_status is 'The HTTP status of the last attempt; NULL without a response.';
 comment on column walltrack.deliveries.last_answer is
-'The answer or the error of the last attempt, at most 500 characters, without secrets.';
+'The response or the error of the last attempt, at most 500 characters, without secrets.';
 comment on column walltrack.deliveries.tried_at is 'When the last attempt failed.';
 comment on column walltrack.deliveries.failed_at is 'When the last attempt of a dead delivery failed.';

@@ -1,4 +1,4 @@
--- What became of each delivery. A row moves here from deliveries, which stays small.
+-- Deliveries that are done. A row moves here from deliveries, so that deliveries stays small.
 
 create table walltrack.finished_deliveries (
     delivery_id bigint primary key,
@@ -20,7 +20,7 @@ create table walltrack.finished_deliveries (
     constraint finished_deliveries_only_sent_ones_have_a_digest check (digest_id is null or state = 'delivered')
 );
 
--- Each look-up can use exactly one of them, see deliveries.
+-- Each lookup can use exactly one of them, see deliveries.
 create unique index finished_deliveries_are_made_once on walltrack.finished_deliveries (event_id, target_id) where event_id > 0;
 create index finished_deliveries_of_target on walltrack.finished_deliveries (target_id, finished_at) where finished_at > '-infinity';
 create index finished_deliveries_of_alert on walltrack.finished_deliveries (alert_id);
@@ -28,10 +28,10 @@ create index finished_deliveries_of_alert on walltrack.finished_deliveries (aler
 -- At every upgrade:
 
 comment on table walltrack.finished_deliveries is
-'Deliveries that have arrived or will not be sent: delivered, dropped by an operator, cancelled, or silenced.';
+'Deliveries that are done: delivered, dropped by an operator, cancelled, or silenced.';
 comment on column walltrack.finished_deliveries.attempts is 'How often a relay had claimed it.';
-comment on column walltrack.finished_deliveries.finished_at is 'When the relay reported that it was delivered, or when it was given up.';
+comment on column walltrack.finished_deliveries.finished_at is 'When it was delivered, dropped, cancelled or silenced.';
 comment on column walltrack.finished_deliveries.finished_by is 'The operator who dropped it.';
 comment on column walltrack.finished_deliveries.reason is 'Why it was cancelled or silenced.';
 comment on column walltrack.finished_deliveries.digest_id is
-'The same for all deliveries that one message covered; NULL for a delivery with a message of its own.';
+'Identifies the message that covered several deliveries; NULL for a delivery with a message of its own.';

@@ -1,4 +1,4 @@
--- Which buttons of which messages were pressed, by whom: each works once.
+-- Which operator pressed which button of which message. Each button works once.
 
 create table walltrack.message_answers (
     target_id bigint not null,
@@ -16,5 +16,5 @@ create index message_answers_of_alert on walltrack.message_answers (alert_id);
 
 -- At every upgrade:
 
-comment on table walltrack.message_answers is 'The buttons that operators pressed in messages.';
-comment on column walltrack.message_answers.actor is 'The operator to whom the allow-list of the target maps the user of the service.';
+comment on table walltrack.message_answers is 'The buttons of messages that operators pressed.';
+comment on column walltrack.message_answers.actor is 'The operator, by the allow-list of the target.';

@@ -24,8 +24,8 @@ create index silences_by_end on walltrack.silences (ends_at) where ended_at is n
 -- At every upgrade:
 
 comment on table walltrack.silences is
-'Which alerts make no sound and no deliveries until a time. Every matcher that is given must match.';
+'Silences: alerts that match all of the given matchers are not delivered and make no sound until a time.';
 comment on column walltrack.silences.token is 'The address or the symbol of a token.';
-comment on column walltrack.silences.error is 'A part of the error, in any case.';
-comment on column walltrack.silences.ends_at is 'When it ends by itself, at the latest.';
+comment on column walltrack.silences.error is 'A part of the error, ignoring case.';
+comment on column walltrack.silences.ends_at is 'When it ends, unless an operator ends it early.';
 comment on column walltrack.silences.ended_at is 'When an operator ended it early.';

@@ -1,4 +1,4 @@
--- When an alert that no operator has answered is escalated. escalate_overdue() reads it.
+-- When an alert that no operator has acknowledged is escalated. escalate_overdue() reads it.
 
 create table walltrack.escalation_steps (
     severity text not null,
@@ -24,8 +24,8 @@ insert into walltrack.escalation_steps (severity, status, step, after, repeat_ev
 -- At every upgrade:
 
 comment on table walltrack.escalation_steps is
-'After how long an alert of a severity and status is escalated to which step, and how often that is repeated.';
+'The steps of escalation: after which time an alert of a severity and status reaches a step, and how often the step repeats.';
 comment on column walltrack.escalation_steps.step is
-'Targets subscribe to a step: those with a higher one hear of an alert only when it reaches that step.';
+'The number of the step. A target with a step gets an alert only once the alert reaches it.';
 comment on column walltrack.escalation_steps.after is 'The time since the alert became active, or since it was acknowledged.';
-comment on column walltrack.escalation_steps.repeats is 'How often the step is repeated at the most, after the first time.';
+comment on column walltrack.escalation_steps.repeats is 'The maximum number of repeats after the first time.';

@@ -1,4 +1,4 @@
--- The relay processes, as they report themselves every few seconds.
+-- The relay processes. Each reports every few seconds.
 
 create table walltrack.relays (
     relay text primary key,
@@ -12,6 +12,6 @@ create table walltrack.relays (
 
 -- At every upgrade:
 
-comment on table walltrack.relays is 'The relays that run or ran lately, one row per process.';
-comment on column walltrack.relays.relay is 'Its name, different for every process.';
-comment on column walltrack.relays.seen_at is 'When it last reported; health() misses it after two minutes.';
+comment on table walltrack.relays is 'The relay processes that are running or ran recently.';
+comment on column walltrack.relays.relay is 'The name of the process, unique.';
+comment on column walltrack.relays.seen_at is 'When it last reported. After two minutes, health() considers it stopped.';

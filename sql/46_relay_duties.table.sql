@@ -1,4 +1,4 @@
--- Work that one relay at a time does for all: a lease per duty, which the next relay takes over when it has expired.
+-- Periodic work that one relay at a time does for all. Each duty is a lease, which another relay takes over after it has expired.
 
 create table walltrack.relay_duties (
     duty text primary key,
@@ -9,4 +9,4 @@ create table walltrack.relay_duties (
 
 -- At every upgrade:
 
-comment on table walltrack.relay_duties is 'Which relay does what for all, e.g. reconcile, and until when it has the duty.';
+comment on table walltrack.relay_duties is 'Periodic work that one relay at a time does for all, e.g. reconcile: which relay has it, and until when.';

@@ -9,7 +9,7 @@ create table walltrack.chat_pace (
 
 -- At every upgrade:
 
-comment on table walltrack.chat_pace is 'When each chat may get its next message and its next digest.';
+comment on table walltrack.chat_pace is 'When each chat can get its next message and its next digest.';
 comment on column walltrack.chat_pace.next_message_at is
-'min_gap after the last message, or later where the service asked for more time.';
+'min_gap after the last message, or later if the service asked for it (Retry-After).';
 comment on column walltrack.chat_pace.next_digest_at is 'digest_every after the last digest, or min_gap after the last message.';

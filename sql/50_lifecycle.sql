@@ -249,7 +249,7 @@ end
 $$;
 
 comment on function walltrack.resolve_raised_alert(uuid, text, text) is
-'resolve_alert() for services that raise their own alerts: refuses order alerts (WT003).';
+'resolve_alert() for services that raise their own alerts. Refuses order alerts (WT003).';
 
 
 create or replace function walltrack.snooze_alert(p_alert_id uuid, p_until timestamptz, p_by text) returns walltrack.alerts

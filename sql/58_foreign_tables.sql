@@ -1,5 +1,5 @@
 -- Other roles may own a watched table and attach code to it: functions in its indexes, constraints and policies, and triggers. None of
--- that code may run with the rights of the owner of alerting. These functions check that first; where it could run, the table is not
+-- that code may run with the privileges of the schema owner. These functions check that first; where it could run, the table is not
 -- queried at all, and alerting knows only what its triggers see.
 
 create or replace function walltrack.can_hide_orders(p_table regclass) returns boolean
@@ -25,7 +25,7 @@ end
 $$;
 
 comment on function walltrack.can_hide_orders(regclass) is
-'Whether row level security may hide orders of a table from the owner of alerting: an order that is not found may still exist.';
+'Whether row level security may hide orders of a table from the schema owner: an order that is not found may still exist.';
 
 
 create or replace function walltrack.is_trusted(p_role oid) returns boolean
@@ -46,7 +46,7 @@ as $$
 $$;
 
 comment on function walltrack.is_trusted(oid) is
-'Whether code of a role may run with the rights of the owner of alerting: its own code, or that of a superuser.';
+'Whether code of a role may run with the privileges of the schema owner: its own code, or that of a superuser.';
 
 
 create or replace function walltrack.table_tree(p_table regclass) returns setof regclass
@@ -121,7 +121,7 @@ as $$
 $$;
 
 comment on function walltrack.can_run_foreign_code(regclass, boolean) is
-'Whether a query of a table (p_is_written: an UPDATE) could run code of another role with the rights of the owner of alerting.';
+'Whether a query of a table (p_is_written: an UPDATE) could run code of another role with the privileges of the schema owner.';
 
 
 create or replace function walltrack.has_foreign_owner(p_table regclass) returns boolean
@@ -138,7 +138,7 @@ as $$
 $$;
 
 comment on function walltrack.has_foreign_owner(regclass) is
-'Whether a table, or a part of it, belongs to a role whose code must not run with the rights of the owner of alerting.';
+'Whether a table, or a part of it, belongs to a role whose code must not run with the privileges of the schema owner.';
 
 
 create or replace function walltrack.read_refusal(p_table regclass) returns text
@@ -149,10 +149,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return case
-    when not has_table_privilege(p_table, 'select') then format('%s, which owns alerting, may not read it', current_user)
-    when walltrack.can_hide_orders(p_table) then format('row level security may hide orders from %s, which owns alerting', current_user)
+    when not has_table_privilege(p_table, 'select') then format('%s, the owner of schema walltrack, may not read it', current_user)
+    when walltrack.can_hide_orders(p_table) then format('row level security may hide orders from %s, the owner of schema walltrack', current_user)
     when walltrack.can_run_foreign_code(p_table, false) then format(
-      'a query would run functions of another role, which are attached to it, with the rights of %s, which owns alerting', current_user
+      'a query would run functions of another role, which are attached to it, with the privileges of %s, the owner of schema walltrack', current_user
     )
   end;
 end
@@ -198,10 +198,10 @@ set search_path = pg_catalog, pg_temp
 as $$
   select case
     when c.relowner::regrole::text <> quote_ident(current_user) then format(
-      'its triggers would run with the rights of %s, which owns alerting; the table belongs to %s', current_user, c.relowner::regrole
+      'its triggers would run with the privileges of %s, the owner of schema walltrack; the table belongs to %s', current_user, c.relowner::regrole
     )
     when walltrack.can_run_foreign_code(p_table, true) then format(
-      'triggers, types or functions of another role, which are attached to it, would run with the rights of %s, which owns alerting',
+      'triggers, types or functions of another role, which are attached to it, would run with the privileges of %s, the owner of schema walltrack',
       current_user
     )
   end

@@ -1,5 +1,5 @@
--- The register of what belongs to alerting, by name: the host may keep tables and functions of its own in the schema. Whatever grants,
--- revokes or drops uses it.
+-- The list of the objects of alerting, by name, because the host may keep tables and functions of its own in the schema. All code that
+-- grants, revokes or drops uses it.
 
 create or replace function walltrack.own_relations() returns setof regclass
 language sql

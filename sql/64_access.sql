@@ -164,7 +164,7 @@ end
 $$;
 
 comment on function walltrack.grant_access(regrole, text) is
-'Lets a role read alerts (reader, relay), act on them (operator) or raise its own (raiser), in addition to its other rights (WT003).';
+'Grants a role access: reader (read alerts), operator (act on them), raiser (raise its own) or relay (deliver them), in addition to what it has (WT003).';
 
 
 create or replace function walltrack.has_other_rights(p_role regrole) returns boolean
@@ -220,7 +220,7 @@ end
 $$;
 
 comment on function walltrack.revoke_access(regrole) is
-'Revokes every right on alerting from a role, and usage on the schema where grant_access() gave it (WT003).';
+'Revokes all access from a role, and usage on the schema if grant_access() granted it (WT003).';
 
 
 create or replace function walltrack.revoke_api_roles() returns void

@@ -157,7 +157,7 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '100ms'
 as $$
 -- PostgreSQL refuses to attach a partition that has triggers with the names of those of the table, before any trigger can tell why. The
--- names in the statement are known only from its text, which may stand in a function.
+-- names in the statement are known only from its text, which may be in a function.
 declare
   v_began timestamptz := clock_timestamp();
   v_context text;

@@ -212,7 +212,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 -- A NULL setting keeps its value when the table is watched already. Defaults: the column of a fact has the name of the fact, a cancel
--- with '^Max retries reached' is the retry worker's, operators may act on orders if the owner of alerting owns the table, each event
+-- with '^Max retries reached' is the retry worker's, operators may act on orders if the schema owner owns the table, each event
 -- notifies.
 declare
   v_watch walltrack.watched_tables := (select w from walltrack.watched_tables as w where w.table_id = p_table);
@@ -281,7 +281,7 @@ end
 $$;
 
 comment on function walltrack.unwatch_orders(regclass) is
-'Stops watching a table: drops its guard; its alerts stay as they are (WT004).';
+'Stops watching a table: drops its guard. Its alerts stay as they are (WT004).';
 
 
 create or replace function walltrack.watch_orders(
@@ -296,7 +296,7 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- CREATE TRIGGER waits for every writer of the table and blocks the next ones: call this alone in a transaction with a lock_timeout,
+-- CREATE TRIGGER waits forevery writer of the table and blocks the next ones: call this alone in a transaction with a lock_timeout,
 -- and retry.
 declare
   v_event text;

@@ -1,4 +1,4 @@
--- Why an order cannot be retried or cancelled: every rule for order actions stands here. The allowed transitions are those of the bot: a
+-- Why an order cannot be retried or cancelled: this file has every rule for order actions. The allowed transitions are those of the bot: a
 -- retry puts a failed order back to pending, due now, and makes a pending order due that has no next_retry_at, which the worker would
 -- never take; a cancel ends a pending or failed order. Everything else is refused, with a code for programs and a reason for a trader.
 
@@ -32,8 +32,8 @@ declare
 begin
   if not p_table.order_actions then
     return row(
-      'switched_off', format('order actions are switched off for %s', p_table.table_id),
-      'The owner of alerting can switch them on: watch_orders(..., p_order_actions => true).', false
+      'switched_off', format('order actions are disabled for %s', p_table.table_id),
+      'The owner of schema walltrack can enable them: watch_orders(..., p_order_actions => true).', false
     )::walltrack.order_refusal;
   elsif v_reason is not null then
     return row(

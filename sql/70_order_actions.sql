@@ -2,7 +2,7 @@
 -- changes nothing; its error has the code of the refusal as the name of its constraint. Lock order as everywhere: orders, then alerts.
 -- The guard updates the alert, as after any other write of the order.
 --
--- During an action, the triggers of the table run with the rights of the owner of alerting, so that role has to own the table too.
+-- During an action, the triggers of the table run with the privileges of the schema owner, so that role has to own the table too.
 
 create or replace function walltrack.alert_order_id(p_alert walltrack.alerts) returns text
 language plpgsql
@@ -87,9 +87,9 @@ end
 $$;
 
 comment on function walltrack.order_of_alert(uuid) is
-'The order of an alert as it is now: its mapped columns, by their names and by the names of their facts, e.g. attempt_count. '
-'is_locked: whether a worker holds it; is_due: whether its next_retry_at has come. refusals: for retry and cancel the code, reason, '
-'hint and is_final of the refusal, null where they are possible. NULL when there is no order.';
+'The current order of an alert: its mapped columns, by column name and by fact, e.g. attempt_count. '
+'is_locked: whether a worker has locked it. is_due: whether next_retry_at has passed. refusals: for retry and cancel, why they are '
+'refused (code, reason, hint, is_final), or null. NULL if there is no order.';
 
 
 create or replace function walltrack.trigger_search_path(p_table regclass) returns text
@@ -295,8 +295,8 @@ end
 $$;
 
 comment on function walltrack.retry_order(uuid, text) is
-'Puts the failed order of an alert back to pending, due now; its attempts stay counted and the alert open. Refused: WT011. No such '
-'alert: WT001.';
+'Puts the failed order of an alert back to pending, due now. Its attempts stay counted, and the alert stays open. Refused: WT011. No '
+'such alert: WT001.';
 
 
 create or replace function walltrack.cancel_order(p_alert_id uuid, p_reason text, p_by text) returns walltrack.alerts
@@ -318,5 +318,5 @@ end
 $$;
 
 comment on function walltrack.cancel_order(uuid, text, text) is
-'Cancels the pending or failed order of an alert, which resolves it; a blank reason is Manually cancelled. Refused: WT011. '
-'No such alert: WT001.';
+'Cancels the pending or failed order of an alert, which resolves the alert. A blank reason becomes Manually cancelled. Refused: '
+'WT011. No such alert: WT001.';

@@ -32,7 +32,7 @@ begin
 end
 $$;
 
-comment on function walltrack.readable_snapshot() is 'The transactions whose events can be read now.';
+comment on function walltrack.readable_snapshot() is 'The snapshot of the transactions whose events can be read now.';
 
 
 create or replace function walltrack.unused_xid(p_snapshot pg_snapshot) returns xid8
@@ -61,7 +61,7 @@ exception when numeric_value_out_of_range then
 end
 $$;
 
-comment on function walltrack.unused_xid(pg_snapshot) is 'An xid above the snapshot that no transaction has yet (WT009).';
+comment on function walltrack.unused_xid(pg_snapshot) is 'A transaction id above the snapshot that is not assigned yet (WT009).';
 
 
 create or replace function walltrack.cursor_origin() returns text
@@ -78,7 +78,7 @@ begin
 end
 $$;
 
-comment on function walltrack.cursor_origin() is 'How every cursor of this database begins: version, cluster, database.';
+comment on function walltrack.cursor_origin() is 'The beginning of every cursor of this database: version, cluster, database.';
 
 
 create or replace function walltrack.event_cursor() returns text
@@ -100,7 +100,7 @@ begin
 end
 $$;
 
-comment on function walltrack.event_cursor() is 'The cursor of now: read_events() after it gives what is committed from here on.';
+comment on function walltrack.event_cursor() is 'The current cursor: read_events() after it returns the events that are committed from now on.';
 
 
 create or replace function walltrack.parse_event_cursor(
@@ -187,7 +187,7 @@ end
 $$;
 
 comment on function walltrack.check_event_cursor(text) is
-'Refuses a cursor that does not belong to this database or whose events it has lost (WT009, WT010, WT012).';
+'Raises an error for a cursor that does not belong to this database, or whose events this database has lost (WT009, WT010, WT012).';
 
 
 create or replace function walltrack.late_events(
@@ -238,8 +238,8 @@ end
 $$;
 
 comment on function walltrack.late_events(pg_snapshot, xid8, pg_snapshot, bigint, bigint, int) is
-'The ids between p_late_id and p_seen_id whose transactions the snapshot p_seen did not see yet and p_until does; of each transaction at '
-'most p_limit.';
+'The event ids between p_late_id and p_seen_id whose transactions are visible in the snapshot p_until, but not in p_seen; at most '
+'p_limit of each transaction.';
 
 
 create or replace function walltrack.read_events(p_after text default null, p_limit int default 1000)
@@ -329,4 +329,4 @@ end
 $$;
 
 comment on function walltrack.read_events(text, int) is
-'The events after a cursor, each with the cursor to go on from; null reads from the beginning (WT009, WT010, WT012).';
+'The events after a cursor, each with the cursor to continue from. NULL reads from the beginning (WT009, WT010, WT012).';

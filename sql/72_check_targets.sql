@@ -1,4 +1,4 @@
--- What add_target() and set_target() accept: the configuration and the filters. No message quotes what may be a secret.
+-- Validates the configuration and the filters of a target. No message quotes a value that may be a secret.
 
 create or replace function walltrack.refuse_target(p_message text, p_hint text default null) returns void
 language plpgsql
@@ -97,7 +97,7 @@ begin
   perform walltrack.check_keys(p_config, array['url', 'secrets', 'allow_private'], 'configuration of a webhook');
   perform walltrack.check_url(p_config -> 'url', 'https|http', 'URL of a webhook');
   if p_config ->> 'url' ~ '^[^/]*//[^/?#]*@' then
-    perform walltrack.refuse_target('the URL of a webhook must not hold a user or a password', 'Sign with a secret instead.');
+    perform walltrack.refuse_target('the URL of a webhook must not contain a user or a password', 'Sign with a secret instead.');
   end if;
   if jsonb_typeof(v_secrets) <> 'array' or jsonb_typeof(v_allow_private) <> 'boolean' then
     perform walltrack.refuse_target('the secrets of a webhook are a list, and allow_private is true or false');
@@ -121,7 +121,7 @@ declare
 begin
   perform walltrack.check_keys(p_config, array['chat', 'token', 'api_url', 'allow'], 'configuration of a Telegram chat');
   if (p_config ->> 'chat' ~ '^(-?[0-9]{1,20}|@[A-Za-z0-9_]{1,64})$') is not true then
-    perform walltrack.refuse_target('a Telegram chat is a number or a @name', 'The chat of a group is a negative number.');
+    perform walltrack.refuse_target('a Telegram chat is a number or an @name', 'The chat of a group is a negative number.');
   end if;
   perform walltrack.check_placeholder(p_config -> 'token', 'token of a Telegram bot');
   if p_config -> 'api_url' is not null then

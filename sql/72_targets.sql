@@ -91,7 +91,7 @@ end
 $$;
 
 comment on function walltrack.add_target(text, text, jsonb, jsonb, timestamptz, text) is
-'Adds a target that gets the events from now on, or from p_since on (WT013). p_filters: min_severity, kinds, order_types, tokens, '
+'Adds a target that gets events from now on, or from p_since on (WT013). p_filters: min_severity, kinds, order_types, tokens, '
 'alert_types, include_simulated, quiet {from, until, zone}, step, and for chats min_gap and digest_every.';
 
 
@@ -203,7 +203,7 @@ begin
 end
 $$;
 
-comment on function walltrack.remove_target(text) is 'Removes a target with its deliveries, finished ones included (WT014).';
+comment on function walltrack.remove_target(text) is 'Removes a target with its deliveries, including finished ones (WT014).';
 
 
 create or replace function walltrack.disable_target(p_name text, p_reason text, p_by text default null)
@@ -232,7 +232,7 @@ end
 $$;
 
 comment on function walltrack.disable_target(text, text, text) is
-'Stops sending to a target: its deliveries wait, and new events are not delivered. Already disabled: unchanged, with a NOTICE (WT014).';
+'Disables a target: its deliveries wait, and new events are not delivered. If it is already disabled: unchanged, with a NOTICE (WT014).';
 
 
 create or replace function walltrack.enable_target(p_name text, p_since timestamptz default null)

@@ -84,7 +84,7 @@ end
 $$;
 
 comment on function walltrack.end_silence(bigint, text) is
-'Ends a silence early. Already over: unchanged, with a NOTICE. No such silence: WT003.';
+'Ends a silence early. If it has already ended: unchanged, with a NOTICE. No such silence: WT003.';
 
 
 create or replace function walltrack.silence_of(p_alert walltrack.alerts) returns walltrack.silences
@@ -112,7 +112,7 @@ end
 $$;
 
 comment on function walltrack.silence_of(walltrack.alerts) is
-'The silence that mutes an alert now, of several the one that ends last; NULL where it is not muted.';
+'The active silence of an alert; of several, the one that ends last; NULL if there is none.';
 
 
 create or replace view walltrack.active_silences
@@ -123,4 +123,4 @@ from walltrack.silences as s
 where s.ended_at is null and s.ends_at > now()
 order by s.ends_at asc, s.silence_id asc;
 
-comment on view walltrack.active_silences is 'The silences that are in force, the next one to end first.';
+comment on view walltrack.active_silences is 'The active silences, the next one to end first.';

@@ -72,7 +72,7 @@ end
 $$;
 
 comment on function walltrack.yield_heads(bigint[], uuid[]) is
-'Lets the head of a queue wait, unless it is being sent, where an earlier event has come back to the queue.';
+'Makes the head of a queue wait, unless it is being sent, if an earlier event has come back to the queue.';
 
 
 create or replace function walltrack.hold_queues(
@@ -169,7 +169,7 @@ begin
 end
 $$;
 
-comment on function walltrack.was_told(bigint, uuid) is 'Whether a target was told of an alert, or will be.';
+comment on function walltrack.was_told(bigint, uuid) is 'Whether a target was notified of an alert, or will be.';
 
 
 create or replace function walltrack.pass_quiet_hours(p_target_id bigint, p_alert_ids uuid[], p_now timestamptz) returns void
@@ -367,6 +367,6 @@ end
 $$;
 
 comment on function walltrack.fan_out_events(int) is
-'Makes deliveries of the next events, at most p_limit for each enabled target that no other relay is reading for. Returns a row for each '
-'target with events: how many were read, how many deliveries they made, whether more are left, and what is wrong with the database, e.g. '
+'Creates the deliveries of the next events, at most p_limit for each enabled target that no other relay is reading for. Returns a row for each '
+'target with events: how many were read, how many deliveries were created, whether there are more, and a problem with the database, e.g. '
 'that it was restored from a dump.';

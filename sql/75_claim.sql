@@ -13,7 +13,7 @@ as $$
 declare
   v_seconds float8 := (array[5, 30, 120, 600, 1800, 3600, 7200, 14400]::float8[])[greatest(p_attempts, 1)];
 begin
-  -- Jitter, so that what failed together is not tried again together.
+  -- Jitter, so that deliveries that failed together are not retried together.
   return make_interval(secs => v_seconds * (0.8 + 0.4 * random()));
 end
 $$;
@@ -77,8 +77,8 @@ end
 $$;
 
 comment on function walltrack.knows_alert(bigint, uuid) is
-'Whether an answer to an alert means something to a target: it was told of the alert, or it gets every event. The page of a later step may '
-'have been cancelled, and then its answer must not ring either.';
+'Whether a target should get the acknowledgement of an alert: it was notified of the alert, or it gets every event. The escalation to a later '
+'step may have been cancelled; then its acknowledgement is not sent either.';
 
 
 create or replace function walltrack.leave_out_unsent(p_delivery_ids bigint[]) returns bigint[]
@@ -104,7 +104,7 @@ begin
         when a.id is null or e.event_id is null then 'the alert was deleted'
         when s.silence_id is not null
           then format('silenced by %s until %s: %s', s.created_by, walltrack.format_utc(s.ends_at), s.reason)
-        when e.kind <> 'escalated' then 'the target was told nothing of the alert before'
+        when e.kind <> 'escalated' then 'the target was not notified of the alert before'
         else format('the alert was %s before the escalation was sent', case when a.status = 'active' then 'snoozed' else a.status end)
       end as reason
     from walltrack.deliveries as d
@@ -132,8 +132,8 @@ end
 $$;
 
 comment on function walltrack.leave_out_unsent(bigint[]) is
-'Finishes those of some deliveries that are silenced, whose alert is gone, and escalations that were answered, with the answers to them; '
-'returns the others, in their order. The caller has locked them.';
+'Finishes, of the given deliveries, those that are silenced, those of deleted alerts, and escalations that were acknowledged in time, with '
+'their acknowledgements; returns the others, in order. The caller has locked them.';
 
 
 create or replace function walltrack.readable_data(p_data jsonb) returns jsonb
@@ -196,7 +196,7 @@ end
 $$;
 
 comment on function walltrack.delivery_item(walltrack.alert_events, walltrack.alerts, int, jsonb) is
-'What the relay sends about an event: the event, its alert as it is now, and an id that is the same for every attempt.';
+'What the relay sends about an event: the event, its alert as it is now, and an id that is the same forevery attempt.';
 
 
 create or replace function walltrack.end_expired_leases(p_limit int) returns void
@@ -238,12 +238,12 @@ begin
   into v_ids, v_targets, v_alerts
   from walltrack.deliveries as d
   where d.delivery_id = any (v_ids) and d.lease <> all (v_leases);
-  -- What kills each relay that sends it ends as a dead letter, too.
+  -- A message that kills each relay that sends it becomes a dead letter, too.
   update walltrack.deliveries as d
   set state = case when walltrack.retry_delay(d.attempts) is null then 'dead' else 'waiting' end,
       failed_at = case when walltrack.retry_delay(d.attempts) is null then clock_timestamp() end,
       lease = null, lease_until = null, relay = null, tried_at = clock_timestamp(), last_status = null,
-      last_answer = format('relay %s did not say what became of it', d.relay)
+      last_answer = format('relay %s did not report the outcome', d.relay)
   where d.delivery_id = any (v_ids);
   perform walltrack.settle_queues(v_targets, v_alerts);
 end

@@ -93,7 +93,7 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
 -- One message at a time, min_gap apart. A new alert goes alone; where several wait and the last digest or message is not long ago, one digest
--- covers them all. An edit of an earlier message rings no bell: edits go one by one when nothing new may go.
+-- covers them all. An edit of an earlier message makes no sound: edits go one by one when nothing new may go.
 declare
   v_now timestamptz := clock_timestamp();
   v_pace walltrack.chat_pace;
@@ -304,6 +304,6 @@ end
 $$;
 
 comment on function walltrack.claim_deliveries(text, jsonb, interval, int) is
-'Leases what is due to a relay, at most p_limit messages, one row each: the token that finish_deliveries() asks for, the target, the '
-'deliveries that the message covers, and what it says, an event (item) or a digest. p_capacity: target_id -> how many messages the relay can '
+'Leases due deliveries to a relay, at most p_limit messages, one row each: the fencing token for finish_deliveries(), the target, the '
+'deliveries that the message covers, and its content: an event (item) or a digest. p_capacity: target_id -> how many messages the relay can '
 'send to it now (WT003).';

@@ -1,4 +1,4 @@
--- What became of what a relay has sent. The lease is the fencing token: a relay that was taken for dead changes nothing any more.
+-- Records the outcome of what a relay has sent. The lease is the fencing token: a relay whose lease has expired changes nothing.
 
 create or replace function walltrack.lock_targets_of(p_results jsonb) returns void
 language plpgsql
@@ -138,7 +138,7 @@ end
 $$;
 
 comment on function walltrack.record_messages(bigint[], jsonb) is
-'Remembers the messages about single alerts, so that they can be edited and answered.';
+'Records the messages about single alerts, so that they can be edited and their buttons pressed.';
 
 
 create or replace function walltrack.close_gone_targets(p_target_ids bigint[], p_answer text) returns void
@@ -153,14 +153,14 @@ declare
 begin
   for v_target in
     update walltrack.notification_targets as t
-    set disabled_at = now(), disabled_reason = 'the target answered 410 Gone'
+    set disabled_at = now(), disabled_reason = 'the target returned 410 Gone'
     where t.target_id = any (p_target_ids) and t.disabled_at is null
     returning t.*
   loop
     perform walltrack.raise_alert(
       'notification_target_gone', 'warning', format('Notification target %s is gone', v_target.name),
       format(
-        '%s answered 410 Gone, so nothing is sent to it any more. Correct it and run: walltrack-alerts targets enable %s',
+        '%s returned 410 Gone, so nothing is sent to it any more. Correct it, then run: walltrack-alerts targets enable %s',
         v_target.address, v_target.name
       ),
       jsonb_strip_nulls(jsonb_build_object('target', v_target.name, 'address', v_target.address, 'answer', p_answer)), true,
@@ -170,7 +170,7 @@ begin
 end
 $$;
 
-comment on function walltrack.close_gone_targets(bigint[], text) is 'Disables targets that are gone for good, and raises an alert for each.';
+comment on function walltrack.close_gone_targets(bigint[], text) is 'Disables targets that returned 410 Gone, and raises an alert for each.';
 
 
 create or replace function walltrack.finish_deliveries(p_relay text, p_results jsonb)
@@ -185,7 +185,7 @@ set jit = off
 set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
--- Planned anew each time: on PostgreSQL 15, a plan made for an empty table reads all of deliveries_pkey for an array of ids.
+-- Planned again for each call: on PostgreSQL 15, a plan made for an empty table reads all of deliveries_pkey for an array of ids.
 -- Longer than a screen: each part of its main statement that were a function of its own would read the results again, 3 of the 10 ms that
 -- 100 results take.
 declare
@@ -266,8 +266,8 @@ end
 $$;
 
 comment on function walltrack.finish_deliveries(text, jsonb) is
-'Records what became of what a relay has sent. p_results: [{lease, deliveries, outcome: delivered, failed, refused, gone or released, status, answer, '
-'retry_after (seconds), reference, closed}]. Results of deliveries that the relay does not hold any more are ignored. Returns the others: '
+'Records the outcome of what a relay has sent. p_results: [{lease, deliveries, outcome: delivered, failed, refused, gone or released, status, answer, '
+'retry_after (seconds), reference, closed}]. Results of deliveries whose lease the relay has lost are ignored. Returns the others: '
 'delivered, pending with the time of the next attempt, or dead (WT003).';
 
 
@@ -295,7 +295,7 @@ begin
     where not exists (select from walltrack.deliveries as d where d.delivery_id = p.delivery_id and d.state = 'dead' offset 0)
   );
   if v_other is not null then
-    raise exception 'delivery % is no dead letter', v_other
+    raise exception 'delivery % is not a dead letter', v_other
       using errcode = 'WT014', hint = 'It may have been replayed or dropped already; look at walltrack.undelivered.';
   end if;
 end
@@ -343,7 +343,7 @@ end
 $$;
 
 comment on function walltrack.replay_deliveries(bigint[], text) is
-'Sends dead letters once more, with all attempts; returns how many. Where one of them is not dead, nothing is changed (WT014).';
+'Replays dead letters, with all attempts; returns how many. If one of them is not a dead letter, nothing is changed (WT014).';
 
 
 create or replace function walltrack.drop_deliveries(p_delivery_ids bigint[], p_by text) returns int
@@ -373,4 +373,4 @@ end
 $$;
 
 comment on function walltrack.drop_deliveries(bigint[], text) is
-'Gives up dead letters for good; returns how many. Where one of them is not dead, nothing is changed (WT014).';
+'Drops dead letters; returns how many. If one of them is not a dead letter, nothing is changed (WT014).';

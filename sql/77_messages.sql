@@ -1,4 +1,4 @@
--- Answers from messages: the relay passes on which button of which message a user of the service has pressed.
+-- Button presses: the relay reports which user of a service has pressed which button of which message.
 
 create or replace function walltrack.clock_time(p_time timestamptz) returns text
 language plpgsql
@@ -75,7 +75,7 @@ declare
   v_alert walltrack.alerts;
 begin
   if v_actor is null then
-    return query select 'refused', 'you are not on the list of those who may answer here';
+    return query select 'refused', 'you are not on the allow-list of this chat';
     return;
   end if;
   if p_action not in ('acknowledge', 'snooze', 'resolve') or p_action = 'resolve' and walltrack.trim_to_null(p_detail) is null then
@@ -89,7 +89,7 @@ begin
   for update;
   select a.* into v_alert from walltrack.alerts as a where a.id = v_message.alert_id for update;
   if v_alert.id is null then
-    return query select 'unknown', 'this alert is no longer known';
+    return query select 'unknown', 'this alert no longer exists';
     return;
   end if;
   select a.* into v_answer
@@ -100,7 +100,7 @@ begin
     return;
   end if;
   if v_message.sent_at < now() - interval '1 hour' then
-    return query select 'expired', 'buttons work for an hour: answer in the panel';
+    return query select 'expired', 'buttons work for an hour: use the panel';
     return;
   end if;
   insert into walltrack.message_answers (target_id, reference, action, alert_id, actor)
@@ -110,6 +110,6 @@ end
 $$;
 
 comment on function walltrack.answer_message(bigint, text, text, text, text) is
-'Answers an alert from a message: acknowledge, snooze (for an hour) or resolve (p_detail is the reason), in the name that the allow-list of '
-'the target gives to the user. Each button works once and for an hour. Returns the outcome (done, unchanged, refused, expired, used, '
+'Handles a button press in a message: acknowledge, snooze (for an hour) or resolve (p_detail is the reason), as the operator to whom the '
+'allow-list of the target maps the user. Each button works once, within an hour. Returns the outcome (done, unchanged, refused, expired, used, '
 'unknown) and a text for the user.';

@@ -1,7 +1,7 @@
--- Escalation: an alert that stays unanswered rings again, in steps.
+-- Escalation: an alert that stays unacknowledged is notified again, in steps.
 --
 -- walltrack.escalation_steps says after which time a step fires and how often it repeats. Which of them have fired is read from the events,
--- so nothing else has to be kept in step with the life of an alert. An alert begins to ring with the newest of these events:
+-- so nothing else has to be kept in step with the life of an alert. The time of an alert starts with the newest of these events:
 --
 --   raised                     it was opened
 --   escalated, without a step  its severity rose
@@ -11,8 +11,8 @@
 --
 -- From then on a step is due at the times start + after + k * repeat_every, and fires for the latest of them that has passed, unless it
 -- has fired for that one already: what a stopped relay missed does not pile up. An alert whose first event is not 'raised' comes from an
--- older table: it rings from that event, its steps do not repeat, and without any event it does not ring. So the installation pages no
--- operator for old alerts.
+-- older table: its time starts with that event, its steps do not repeat, and without any event it is not escalated. So the installation notifies no
+-- operator of old alerts.
 
 create or replace function walltrack.check_escalation_step(
     p_severity text,
@@ -77,7 +77,7 @@ end
 $$;
 
 comment on function walltrack.set_escalation_step(text, text, int, interval, interval, int) is
-'Adds or changes a step: after which time it fires for an alert that stays active or acknowledged, and how often it repeats (WT003).';
+'Adds or changes an escalation step: the time after which it fires for an alert that stays active or acknowledged, and its repeats (WT003).';
 
 
 create or replace function walltrack.remove_escalation_step(p_severity text, p_status text, p_step int) returns boolean
@@ -93,7 +93,7 @@ begin
 end
 $$;
 
-comment on function walltrack.remove_escalation_step(text, text, int) is 'Removes a step; returns whether there was one.';
+comment on function walltrack.remove_escalation_step(text, text, int) is 'Removes an escalation step; returns whether it existed.';
 
 
 create or replace function walltrack.overdue_escalations(p_alert_ids uuid[] default null)
@@ -107,7 +107,7 @@ set enable_seqscan = off
 set jit = off
 set plan_cache_mode = force_custom_plan
 as $$
--- NULL: of all open alerts, which are read by their index; each costs one or two look-ups in its newest events.
+-- NULL: of all open alerts, which are read by their index; each costs one or two lookups in its newest events.
 begin
   return query
   select a.id, a.status, s.step, k.repeat
@@ -264,5 +264,5 @@ end
 $$;
 
 comment on function walltrack.escalate_overdue(int) is
-'Fires every escalation step that is due, of at most p_limit alerts, and returns how many fired. Safe to call at any time and from many '
-'sessions; the relay calls it every few seconds, and pg_cron can.';
+'Fires the escalation steps that are due, of at most p_limit alerts; returns how many fired. Safe to call at any time and from many '
+'sessions. The relay calls it every few seconds; pg_cron can, too.';

@@ -1,4 +1,4 @@
--- What relays report about themselves, and the duties of which each has one relay at a time.
+-- What relays report about themselves, and the duties that one relay at a time has.
 
 create or replace function walltrack.relay_seen(p_relay text, p_host text, p_pid int, p_version text) returns void
 language plpgsql
@@ -19,7 +19,7 @@ end
 $$;
 
 comment on function walltrack.relay_seen(text, text, int, text) is
-'Records that a relay runs; forgets those that have not been seen for a day (WT003).';
+'Records that a relay is running; deletes relays that have not been seen for a day (WT003).';
 
 
 create or replace function walltrack.relay_stopped(p_relay text) returns void
@@ -58,4 +58,4 @@ end
 $$;
 
 comment on function walltrack.take_duty(text, text, interval) is
-'Whether a relay has a duty from now on for a time: it had it, no other relay has it, or the time of another one is over (WT003).';
+'Assigns a duty to a relay for a time, unless another relay has it; returns whether the relay has it now (WT003).';

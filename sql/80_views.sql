@@ -26,7 +26,7 @@ as $$
 $$;
 
 comment on function walltrack.open_alert_states() is
-'What is counted of the open alerts, read by their index whatever the statistics say.';
+'Severity, status and snooze of the open alerts, for counting; read by index, whatever the statistics.';
 
 
 create or replace view walltrack.alert_counts
@@ -42,7 +42,7 @@ left join walltrack.open_alert_states() as a on s.severity = a.severity
 group by s.severity
 order by walltrack.severity_rank(s.severity);
 
-comment on view walltrack.alert_counts is 'How many alerts are open, one row per severity, all four always, critical first.';
+comment on view walltrack.alert_counts is 'The number of open alerts, always one row for each of the four severities, critical first.';
 
 
 create or replace view walltrack.alert_summary
@@ -68,7 +68,7 @@ from (
 ) as o;
 
 comment on view walltrack.alert_summary is
-'One row: the number of open alerts that are awake, by severity and status, the number of snoozed ones, and when the next of them wakes.';
+'One row: the number of open alerts that are not snoozed, by severity and status, the number of snoozed ones, and the end of the next snooze.';
 
 
 create or replace view walltrack.alert_timeline
@@ -118,7 +118,7 @@ inner join walltrack.notification_targets as t on d.target_id = t.target_id
 where d.failed_at is not null;
 
 comment on view walltrack.alert_timeline is
-'What happened to each alert, what operators did to its order, and what became of its deliveries (the actor is the target).';
+'The history of each alert: its events, actions on its order, and its deliveries (their actor is the target).';
 
 
 create or replace function walltrack.alerts_since(p_since timestamptz) returns setof walltrack.alerts

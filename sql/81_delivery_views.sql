@@ -15,7 +15,7 @@ as $$
   left join lateral (select o.severity, o.title from walltrack.alerts as o where o.id = d.alert_id offset 0) as a on true
 $$;
 
-comment on function walltrack.events_of_deliveries() is 'What the deliveries are about that are not finished.';
+comment on function walltrack.events_of_deliveries() is 'The events of unfinished deliveries, with their alerts.';
 
 
 create or replace view walltrack.undelivered
@@ -41,7 +41,7 @@ select
         when d.state = 'dead' then format('it failed %s times', d.attempts)
         when t.disabled_at is not null then 'the target is disabled: ' || t.disabled_reason
         when d.state = 'sending' then format('%s is sending it', d.relay)
-        when d.state = 'waiting' then 'an earlier event of the same alert goes first'
+        when d.state = 'waiting' then 'an earlier event of the same alert is not delivered yet'
         when d.due_at > now() and d.attempts > 0 then 'the last attempt failed; the next one is at ' || walltrack.format_utc(d.due_at)
         when d.due_at > now() then 'quiet hours until ' || walltrack.format_utc(d.due_at)
         when not exists (
@@ -58,7 +58,7 @@ left join walltrack.events_of_deliveries() as e on d.delivery_id = e.delivery_id
 left join walltrack.chat_pace as c on d.target_id = c.target_id;
 
 comment on view walltrack.undelivered is
-'What has not arrived at its target, and why: one row per event and target. target_states shows how many events are not read yet.';
+'Undelivered events, one row per event and target, with the reason. target_states has the number of events that are not read yet.';
 
 
 create or replace function walltrack.unread_events_of(p_cursor text, p_since timestamptz) returns bigint
@@ -79,7 +79,7 @@ as $$
 $$;
 
 comment on function walltrack.unread_events_of(text, timestamptz) is
-'How many events come after a cursor and a time; at most 10,000 are counted.';
+'The number of events after a cursor and a time; at most 10,000 are counted.';
 
 
 create or replace function walltrack.last_success_of(p_target_id bigint) returns timestamptz
@@ -140,5 +140,5 @@ left join waiting as w on t.target_id = w.target_id
 order by t.name;
 
 comment on view walltrack.target_states is
-'One row per target: whether it is enabled, what waits (pending) and is dead, when it last worked, the last failure of what is not delivered '
-'yet, and how many events it has not read (at most 10,000 are counted).';
+'The state of each target: whether it is enabled, its pending deliveries and dead letters, its last success, the last failure of an undelivered '
+'event, and the number of unread events (at most 10,000 are counted).';

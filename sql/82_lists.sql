@@ -1,4 +1,4 @@
--- Lists of alerts, page by page: a page begins after a place, and an index leads there, however many alerts there are.
+-- Lists of alerts, page by page (keyset pagination): a page starts after a position, which is found by index.
 --
 -- A list has two sections: open alerts, critical first, then oldest first (index alerts_open_in_order), and resolved alerts, newest
 -- resolution first (index alerts_resolved_in_order). The conditions are part of the text of the query, so that each list is planned
@@ -46,7 +46,7 @@ end
 $$;
 
 comment on function walltrack.find_named_alerts(text) is
-'The alerts whose id, dedupe key or order id a text of 8 to 1,000 characters is; of each key the newest 1,000.';
+'The alerts with this id, dedupe key or order id, for a text of 8 to 1,000 characters; the newest 1,000 of each key.';
 
 
 create or replace function walltrack.text_condition(p_text text) returns text
@@ -77,7 +77,7 @@ end
 $$;
 
 comment on function walltrack.text_condition(text) is
-'The condition that an alert a contains a text, in any case; NULL for a blank text.';
+'The SQL condition that the alert a contains a text, ignoring case; NULL for a blank text.';
 
 
 create or replace function walltrack.alert_condition(
@@ -128,7 +128,7 @@ end
 $$;
 
 comment on function walltrack.alert_condition(text[], text, text, boolean, text, uuid[]) is
-'A filter of alerts as the text of a condition on a; named alerts, if there are any, take the place of the text (WT003).';
+'The filters of a list as an SQL condition on a. If p_named is not empty, it replaces the text search (WT003).';
 
 
 create or replace function walltrack.list_place(p_alert walltrack.alerts) returns text
@@ -151,7 +151,7 @@ begin
 end
 $$;
 
-comment on function walltrack.list_place(walltrack.alerts) is 'The place of an alert in the lists, for p_after of list_alerts().';
+comment on function walltrack.list_place(walltrack.alerts) is 'The position of an alert in the lists, for p_after of list_alerts().';
 
 
 create or replace function walltrack.parse_list_place(
@@ -194,7 +194,7 @@ end
 $$;
 
 comment on function walltrack.parse_list_place(text, text) is
-'The parts of a place in the list of a status, as list_place() wrote them; NULLs for no place (WT009).';
+'The parts of a position that list_place() returned; NULLs for the start of the list (WT009).';
 
 
 create or replace function walltrack.open_page_query(p_rank int, p_at timestamptz, p_id uuid, p_condition text, p_limit int) returns text
@@ -218,7 +218,7 @@ as $$
 $$;
 
 comment on function walltrack.open_page_query(int, timestamptz, uuid, text, int) is
-'The query of the open alerts after a place that fulfil a condition.';
+'The query for a page of open alerts after a position, with a condition.';
 
 
 create or replace function walltrack.resolved_page_query(
@@ -253,7 +253,7 @@ as $$
 $$;
 
 comment on function walltrack.resolved_page_query(timestamptz, uuid, uuid[], text, int, int) is
-'The query of the resolved alerts after a place that fulfil a condition, among the next p_scanned.';
+'The query for a page of resolved alerts after a position, with a condition, among the next p_scanned.';
 
 
 create or replace function walltrack.list_alerts(
@@ -369,4 +369,4 @@ end
 $$;
 
 comment on function walltrack.changed_alerts(uuid[], text[], text, text, boolean, text) is
-'Those of some alerts that match a filter, in list order: the rows that a page has to refresh.';
+'Of the given alerts, those that match a filter, in list order: the rows that the panel has to refresh.';

@@ -1,4 +1,4 @@
--- The data of the charts: one function per chart, for every role that may read alerts. Each takes a number of days and the time zone of
+-- The data of the charts: one function per chart, forevery role that may read alerts. Each takes a number of days and the time zone of
 -- the viewer, returns every bucket of that time including empty ones, and reads by index only what happened since then: its cost does
 -- not depend on older alerts.
 
@@ -91,7 +91,7 @@ end
 $$;
 
 comment on function walltrack.chart_raised(int, text) is
-'How many alerts were raised, per hour (beyond 3 days: per day) and severity (WT003).';
+'The number of alerts raised, by severity, per hour (per day beyond 3 days) (WT003).';
 
 
 create or replace function walltrack.chart_open(p_days int, p_timezone text)
@@ -148,7 +148,7 @@ end
 $$;
 
 comment on function walltrack.chart_open(int, text) is
-'How many alerts were open, by severity: each hour (beyond 7 days: each 6 hours), at the bounds of days, and now (WT003).';
+'The number of open alerts, by severity, each hour (every 6 hours beyond 7 days), at the start of each day, and now (WT003).';
 
 
 create or replace function walltrack.chart_response(p_days int, p_timezone text)
@@ -202,7 +202,7 @@ end
 $$;
 
 comment on function walltrack.chart_response(int, text) is
-'Seconds to acknowledge and to resolve, median and p95 per hour (beyond 3 days: per day); NULL for an empty bucket (WT003).';
+'Seconds to acknowledge and to resolve: median and p95 per hour (per day beyond 3 days); NULL for an empty bucket (WT003).';
 
 
 create or replace function walltrack.chart_tokens(p_days int, p_timezone text)

@@ -211,4 +211,4 @@ as $$
 $$;
 
 comment on function walltrack.relay_metrics() is
-'What the relay exports to Prometheus: name, labels and value of each sample. walltrack_alerts/relay/metrics.py describes the names.';
+'The samples that the relay exports to Prometheus. walltrack_alerts/relay/metrics.py describes them.';

@@ -186,7 +186,7 @@ begin
 end
 $$;
 
-comment on function walltrack.known_faults() is 'The faults that a reconciliation that starts now can heal.';
+comment on function walltrack.known_faults() is 'The faults that a reconciliation can heal if it starts now.';
 
 
 create or replace function walltrack.clear_faults(p_known bigint[]) returns void
@@ -221,7 +221,7 @@ end
 $$;
 
 comment on function walltrack.clear_faults(bigint[]) is
-'Deletes those of the known faults that a reconciliation of every watched table has healed.';
+'Deletes those of the given faults that a reconciliation of every watched table has healed.';
 
 
 create or replace function walltrack.reconcile_orders(
@@ -262,7 +262,7 @@ end
 $$;
 
 comment on function walltrack.reconcile_orders(boolean) is
-'Makes alerts agree with orders: raises missing alerts and resolves those of ended orders; returns how many. Idempotent.';
+'Makes alerts agree with orders: raises missing alerts and resolves those of finished orders; returns how many. Idempotent.';
 
 
 create or replace function walltrack.tg_watched__truncated() returns trigger

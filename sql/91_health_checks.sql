@@ -1,7 +1,7 @@
 -- The parts of health(). Each returns its rows of name, ok, found and advice; ok is NULL where something is impossible here.
 --
 -- The reader may lack the rights to follow an advice: every command stands beside the role that can run it. health() calls the
--- checks with the rights of the owner of alerting, so current_user is the owner and p_reader the role that asked.
+-- checks with the privileges of the schema owner, so current_user is the owner and p_reader the role that asked.
 
 create or replace function walltrack.run_instruction(p_reader regrole, p_actor regrole, p_command text) returns text
 language plpgsql
@@ -246,7 +246,7 @@ as $$
 $$;
 
 comment on function walltrack.ownership_instruction(regrole, regclass, regrole) is
-'How the reader gets a table to belong to the owner of alerting, as a clause.';
+'How the reader can make the schema owner the owner of a table, as a clause.';
 
 
 create or replace function walltrack.health_of_order_actions(p_reader regrole)
@@ -261,7 +261,7 @@ as $$
     false,
     coalesce(
       walltrack.table_action_refusal(g.table_id),
-      format('%s, which owns alerting, may not read and update the table', current_user)
+      format('%s, the owner of schema walltrack, may not read and update the table', current_user)
     ),
     walltrack.format_sentence(
       case
@@ -271,7 +271,7 @@ as $$
         when g.table_owner <> quote_ident(current_user)::regrole
           then walltrack.ownership_instruction(p_reader, g.table_id, g.table_owner)
         else 'drop what other roles have attached to the table'
-      end || ', or switch them off: ' || walltrack.run_instruction(
+      end || ', or disable them: ' || walltrack.run_instruction(
         p_reader, quote_ident(current_user)::regrole, format('select %s, p_order_actions => false)', g.watch_call)
       )
     )
@@ -285,7 +285,7 @@ as $$
 $$;
 
 comment on function walltrack.health_of_order_actions(regrole) is
-'Watched tables whose orders cannot be retried or cancelled although order actions are switched on.';
+'Watched tables whose orders cannot be retried or cancelled although order actions are enabled.';
 
 
 create or replace function walltrack.health_of_orders(p_reader regrole)
@@ -343,7 +343,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select
     'following ALTER TABLE',
-    -- NULL: the owner of alerting cannot have it.
+    -- NULL: the schema owner cannot have it.
     case when t.evtenabled is not null then t.evtenabled in ('O', 'A') when o.rolsuper then false end,
     case
       when t.evtenabled in ('O', 'A') then 'in place and enabled'
@@ -364,7 +364,7 @@ as $$
 $$;
 
 comment on function walltrack.health_of_event_trigger(regrole) is
-'Whether the guards follow ALTER TABLE; ok is NULL where the owner of alerting may not create event triggers.';
+'Whether the guards follow ALTER TABLE; ok is NULL if the schema owner may not create event triggers.';
 
 
 create or replace function walltrack.health_of_schema(p_reader regrole)

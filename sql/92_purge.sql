@@ -1,5 +1,5 @@
--- Retention: deletes alerts that were resolved long ago, with their events and order actions. It never deletes an open alert, nor the one
--- that keeps the resolve of an operator in force, nor one of which an enabled target has not been told all. The reconciler deletes healed
+-- Retention: deletes alerts that were resolved long ago, with their events and order actions. It never deletes an open alert, nor one
+-- that records a resolution in force, nor one with an event that an enabled target has not read. The reconciler deletes healed
 -- faults.
 --
 -- It skips locked rows, and order writes lock only open alerts, so neither waits for the other. `walltrack-alerts purge` commits after
@@ -30,7 +30,7 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- The resolve of an operator holds while the order stays exhausted, and the newest alert of the order is the record of it.
+-- A resolution by an operator holds while the order stays exhausted, and the newest alert of the order is the record of it.
 begin
   return p_alert.resolved_by <> 'system'
     and not exists (select from walltrack.alerts as a where a.dedupe_key = p_alert.dedupe_key and a.status <> 'resolved')
@@ -52,7 +52,7 @@ end
 $$;
 
 comment on function walltrack.is_resolve_in_force(walltrack.alerts) is
-'Whether a resolved alert is the newest of an order that is still exhausted: without it, the resolve of an operator would not hold.';
+'Whether a resolved alert is the newest of an order that is still exhausted: without it, a resolution by an operator would not hold.';
 
 
 create or replace function walltrack.undelivered_alerts(p_alert_ids uuid[]) returns setof uuid
@@ -144,7 +144,7 @@ end
 $$;
 
 comment on function walltrack.purge_batch(timestamptz, timestamptz, uuid, int, boolean) is
-'Deletes the unneeded alerts among the next p_limit that were resolved before a time; returns where it stopped and how many.';
+'Deletes alerts that are no longer needed, among the next p_limit that were resolved before a time; returns where it stopped and how many.';
 
 
 create or replace function walltrack.purge_delivery_history(p_before timestamptz, p_limit int) returns int
@@ -183,7 +183,7 @@ end
 $$;
 
 comment on function walltrack.purge_delivery_history(timestamptz, int) is
-'Deletes what became of deliveries before a time, at least 30 days ago, whose alerts are deleted, and old messages and silences; '
+'Deletes finished deliveries of deleted alerts that are older than a time, at least 30 days, and old messages and silences; '
 'returns how many deliveries.';
 
 

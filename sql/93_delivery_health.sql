@@ -1,4 +1,4 @@
--- The parts of health() about deliveries: whether events reach operators.
+-- The checks of health() for deliveries: whether events reach operators.
 
 create or replace function walltrack.format_age(p_since timestamptz) returns text
 language sql
@@ -15,7 +15,7 @@ as $$
   from (select greatest(extract(epoch from clock_timestamp() - p_since), 0)::bigint as seconds) as s
 $$;
 
-comment on function walltrack.format_age(timestamptz) is 'The time since then, for messages: in whole units, e.g. 34 min.';
+comment on function walltrack.format_age(timestamptz) is 'The time since a moment, for messages, in whole units, e.g. 34 min.';
 
 
 create or replace function walltrack.health_of_relays() returns table (name text, ok boolean, found text, advice text)
@@ -28,8 +28,8 @@ as $$
     'relay',
     t.names is null or coalesce(r.seen_at > clock_timestamp() - interval '2 minutes', false),
     case
-      when t.names is null then 'no target is enabled: events are delivered nowhere'
-      when r.seen_at is null then format('no relay runs: nothing is delivered to %s', t.names)
+      when t.names is null then 'no target is enabled, so no relay is needed'
+      when r.seen_at is null then format('no relay is running: nothing is delivered to %s', t.names)
       when r.seen_at > clock_timestamp() - interval '2 minutes'
         then format('%s seen in the last 2 minutes, the last one %s ago', r.running, walltrack.format_age(r.seen_at))
       else format('no relay has been seen for %s: nothing is delivered to %s', walltrack.format_age(r.seen_at), t.names)
@@ -82,7 +82,7 @@ as $$
 $$;
 
 comment on function walltrack.failing_targets() is
-'Enabled targets at which attempts have failed, and none has succeeded, for 10 minutes; with the answer to the last attempt.';
+'Enabled targets for which attempts have failed and none has succeeded for 10 minutes, with the last response.';
 
 
 create or replace function walltrack.health_of_targets(p_reader regrole)
@@ -94,25 +94,25 @@ set search_path = pg_catalog, pg_temp
 as $$
   select
     'target ' || f.name, false,
-    format('%s undelivered, the oldest for %s; last answer: ', f.undelivered, walltrack.format_age(f.oldest_at))
+    format('%s undelivered, the oldest for %s; last response: ', f.undelivered, walltrack.format_age(f.oldest_at))
     || walltrack.clip(concat_ws(' ', f.last_status, f.last_answer), 200),
     walltrack.format_sentence(
-      'correct what the answer names', walltrack.run_instruction(p_reader, o.role, 'walltrack-alerts targets test ' || f.name)
-    ) || ' The relay tries again by itself.'
+      'correct the cause that the response gives', walltrack.run_instruction(p_reader, o.role, 'walltrack-alerts targets test ' || f.name)
+    ) || ' The relay retries automatically.'
   from walltrack.failing_targets() as f
   cross join (select quote_ident(current_user)::regrole as role) as o
   union all
   select
     'target ' || t.name, false, format('disabled %s ago: %s', walltrack.format_age(t.disabled_at), t.disabled_reason),
     walltrack.format_sentence(walltrack.run_instruction(p_reader, o.role, 'walltrack-alerts targets enable ' || t.name))
-    || ' Where the receiver is gone for good: `walltrack-alerts targets remove ' || t.name || '`.'
+    || ' If the receiver is gone for good: `walltrack-alerts targets remove ' || t.name || '`.'
   from walltrack.notification_targets as t
   cross join (select quote_ident(current_user)::regrole as role) as o
   where t.disabled_reason like '%410 Gone'
 $$;
 
 comment on function walltrack.health_of_targets(regrole) is
-'Targets at which nothing arrives, and those that were disabled because their receiver is gone.';
+'Targets that fail, and those that were disabled because their receiver is gone.';
 
 
 create or replace function walltrack.health_of_dead_letters(p_reader regrole)
@@ -128,7 +128,8 @@ as $$
     case
       when d.number = 0 then 'none'
       else format(
-        '%s failed too often, the first %s ago, at %s; last answer: %s', d.number, walltrack.format_age(d.first_at), d.names,
+        '%s for %s, the first %s ago; last response: %s',
+        case d.number when 1 then '1 dead letter' else format('%s dead letters', d.number) end, d.names, walltrack.format_age(d.first_at),
         walltrack.clip(coalesce(d.answer, 'none'), 200)
       )
     end,
@@ -144,7 +145,7 @@ as $$
         else quote_ident(current_user)::regrole
       end,
       'walltrack-alerts deliveries replay --target ' || case when d.targets = 1 then d.names else 'NAME' end
-    ) || ', or `drop` for those that are not needed any more.'
+    ) || ', or `drop` for those that are no longer needed.'
   from (
     select
       count(*) as number, min(l.failed_at) as first_at, count(distinct t.name) as targets, string_agg(distinct t.name, ', ' order by t.name) as names,
@@ -189,7 +190,7 @@ as $$
 $$;
 
 comment on function walltrack.health_of_progress() is
-'Whether running relays make progress: no event unread for two minutes, no due delivery unsent for five.';
+'Whether relays make progress: no event unread for two minutes, no due delivery unsent for five.';
 
 
 create or replace function walltrack.health_of_deliveries(p_reader regrole)

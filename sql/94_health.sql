@@ -86,5 +86,5 @@ end
 $$;
 
 comment on function walltrack.health() is
-'Whether alerting works: one row for each check, with what was found and what the reader can do where it is not ok. ok is NULL '
-'where something is not possible here.';
+'Whether alerting works: one row for each check, with what was found and, if it is not ok, what the calling role can do. ok is '
+'NULL if the check does not apply.';

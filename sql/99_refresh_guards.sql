@@ -1,4 +1,4 @@
--- An upgrade rewrites the guards of all watched tables. They also read facts that are new in this version, where the tables have columns
+-- An upgrade regenerates the guards of all watched tables. They also read facts that are new in this version, where the tables have columns
 -- with the names of the facts. Rows of dropped tables are deleted.
 
 do $$

@@ -1,4 +1,4 @@
-"""Database-native alerting for trading systems on PostgreSQL: the order write itself raises the alarm."""
+"""Alerts for failed trading orders, raised by PostgreSQL itself in the transaction of the order write."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Database:
 
 @contextmanager
 def open_database(settings: Settings | None = None) -> Iterator[Database]:
-    """The database of the settings; if none is named, the embedded server, which runs until its last user leaves."""
+    """The database of the settings; by default the embedded server, which runs until its last user leaves."""
     settings = settings or Settings.load()
     if settings.database_url is not None:
         dsn = as_libpq(settings.database_url.get_secret_value())
@@ -110,7 +110,7 @@ def _parameters(dsn: str) -> dict[str, Any]:
 
 
 def connect(dsn: str, *, autocommit: bool = True) -> psycopg.Connection:
-    """A connection with fixed formats of text and time, whatever the database, the role or the environment sets.
+    """A connection with fixed formats of text and time, independent of settings of the database, the role and the environment.
 
     It prepares no statements, which would not survive a transaction pooler.
     """

@@ -1,4 +1,4 @@
-"""The enumerations of alerts and events; apart from the models, so that `--help` does not load pydantic."""
+"""The enumerations of alerts and events; in a module of their own, so that `--help` does not load pydantic."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class AlertStatus(StrEnum):
 
 
 class NoticeCode(StrEnum):
-    """The SQLSTATE of a NOTICE: a call changed nothing, or something beside what it was asked to. sql/README.md explains each."""
+    """The SQLSTATE of a NOTICE: a call changed nothing, or more than it was asked to. sql/README.md explains each."""
 
     ALREADY_ACKNOWLEDGED = "WT101"
     ALREADY_RESOLVED = "WT102"
@@ -36,7 +36,7 @@ class NoticeCode(StrEnum):
 
 
 class EventKind(StrEnum):
-    """What happened to an alert."""
+    """The kind of an event of an alert."""
 
     RAISED = "raised"
     REPEATED = "repeated"

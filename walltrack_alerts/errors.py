@@ -10,7 +10,7 @@ class AlertsError(Exception):
 
 
 class UsageError(AlertsError):
-    """Options or variables that cannot be used; a command ends with exit code 2."""
+    """Invalid options or environment variables; a command ends with exit code 2."""
 
 
 class AlertNotFoundError(AlertsError):
@@ -26,11 +26,11 @@ class InvalidAlertError(AlertsError):
 
 
 class UnwatchableTableError(AlertsError):
-    """The table lacks a column that every table of orders needs (WT004)."""
+    """The table lacks a column that every orders table needs (WT004)."""
 
 
 class AdoptionError(AlertsError):
-    """The older alerts table does not fit; nothing was changed (WT005)."""
+    """The older alerts table is incompatible; nothing was changed (WT005)."""
 
 
 class AppendOnlyError(AlertsError):
@@ -52,7 +52,7 @@ class ForeignCursorError(AlertsError):
 class OrderActionRefusedError(AlertsError):
     """The order cannot be retried or cancelled as it is now; the text says why, nothing was changed (WT011).
 
-    `code` says it to programs, e.g. 'locked'; sql/README.md lists the codes.
+    `code` identifies the reason, e.g. 'locked'; sql/README.md lists the codes.
     """
 
     def __init__(self, text: str, code: str = "") -> None:
@@ -65,11 +65,11 @@ class LostEventsError(ForeignCursorError):
 
 
 class InvalidTargetError(AlertsError):
-    """A notification target cannot be as it is described; nothing was changed (WT013)."""
+    """A target is invalid; nothing was changed (WT013)."""
 
 
 class UnknownTargetError(AlertsError):
-    """No notification target has this name, or no dead letter this id (WT014)."""
+    """No target has this name, or no dead letter has this id (WT014)."""
 
 
 class ListenError(AlertsError):
@@ -89,7 +89,7 @@ class ConnectionStringError(DatabaseUnavailableError, UsageError):
 
 
 class EmbeddedUnavailableError(AlertsError):
-    """No database is named and the embedded PostgreSQL is not installed."""
+    """No database is configured, and the embedded PostgreSQL is not installed."""
 
 
 class EmbeddedStartError(AlertsError):

@@ -189,7 +189,7 @@ class Session:
         self.results = []
         self.answer = self.loop.create_future()
         # A cancel request would not help: it needs a server that answers.
-        timer = self.loop.call_later(seconds, self._fail, DatabaseUnavailableError("The server does not answer."))
+        timer = self.loop.call_later(seconds, self._fail, DatabaseUnavailableError("The server does not respond."))
         try:
             send(self.connection.pgconn)
             self._send()

@@ -75,7 +75,7 @@ class AlertService:
         await self.close()
 
     async def close(self) -> None:
-        """Close the pool after its running statements, whose connections it would lose otherwise. Later calls fail."""
+        """Close the pool after its running statements have finished. Later calls fail."""
         self._closed = True
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=CLOSING_SECONDS)
@@ -116,9 +116,10 @@ class AlertService:
         )
 
     async def snooze_alert(self, alert_id: UUID | str, until: datetime | None, by: str) -> Alert:
-        """Keep an open alert quiet until an aware time within a year; None wakes it. A notice names another whose snooze it was.
+        """Snooze an open alert until an aware time within a year; None ends the snooze.
 
-        Raises AlertTransitionError for a resolved alert, InvalidAlertError for any other time.
+        A notice names the other operator whose snooze was replaced or ended. Raises AlertTransitionError for a resolved alert,
+        InvalidAlertError for any other time.
         """
         if until is not None and until.tzinfo is None:
             raise InvalidAlertError("the end of a snooze needs a time zone")

@@ -1,4 +1,4 @@
-"""Text for terminals and chats: untrusted text made safe to show; amounts, ages and times in few characters."""
+"""Text for terminals and chats: makes untrusted text safe to show; formats amounts, ages and times briefly."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ UNENCODABLE = "walltrack_alerts.unencodable"
 _BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and signs without a visible form
 _PLAIN = {"…": "~", "·": "-", REPLACEMENT: "?"}
 _MARKS = 2  # accents on one letter; more of them reach into the lines above
+
+
+def counted(number: int, singular: str, plural: str = "") -> str:
+    """A number with its noun: '1 order', '2 orders'."""
+    return f"{number} {singular if number == 1 else plural or f'{singular}s'}"
 
 
 def _replace_unencodable(error: UnicodeError) -> tuple[str, int]:
@@ -77,7 +82,7 @@ def set_cells(text: str, width: int) -> str:
 
 
 def side_of(side: object, *, is_simulated: bool) -> str:
-    """'sell' or 'sim sell'. The mark stands here and not in the token's name, which anybody can choose."""
+    """'sell' or 'sim sell'. The mark is here and not in the token's name, which anyone can choose."""
     words = ["sim"] if is_simulated else []
     return " ".join([*words, *one_line(side or "").lower()[:8].split()])
 

@@ -1,4 +1,4 @@
-"""Guards tables of orders and removes the guards: the plan, and its execution without blocking writers for long."""
+"""Watches and unwatches orders tables: the plan, and its execution without blocking writers for long."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def watch(
     notify: str | None = None,
     dry_run: bool = False,
 ) -> WatchPlan:
-    """Guard a table; settings that are None keep their value or get their default (UnwatchableTableError, nothing changed)."""
+    """Watch a table; settings that are None keep their value or get their default (UnwatchableTableError, nothing changed)."""
     try:
         with connect(dsn) as connection:
             _refuse_other_roles(connection)
@@ -141,7 +141,7 @@ def watch(
 
 
 def unwatch(dsn: str, table: str, *, dry_run: bool = False) -> Unwatched:
-    """Remove the guard from a table; its alerts stay (UnwatchableTableError, nothing changed)."""
+    """Stop watching a table; its alerts stay (UnwatchableTableError, nothing changed)."""
     try:
         with connect(dsn) as connection:
             _refuse_other_roles(connection)
@@ -162,7 +162,7 @@ def unwatch(dsn: str, table: str, *, dry_run: bool = False) -> Unwatched:
 
 
 def _refuse_other_roles(connection: psycopg.Connection) -> None:
-    """Refuse any role but the owner of alerting: the guard runs with the rights of the role that creates it."""
+    """Refuse any role but the schema owner: the guard runs with the privileges of the role that creates it."""
     owner = _value(connection, _FOREIGN)
     if owner is not None:
         raise PermissionDeniedError(

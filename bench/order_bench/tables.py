@@ -48,7 +48,7 @@ create trigger resolve_alert after update on {table} for each row execute functi
 
 
 class Guard(enum.Enum):
-    """What stands on a table besides the host's own triggers."""
+    """The triggers of a table in addition to the host's own."""
 
     NONE = enum.auto()
     TEXTBOOK = enum.auto()

@@ -130,7 +130,7 @@ def test_a_missing_order_is_refused(bot: Bot) -> None:
 def test_order_actions_can_be_switched_off(bot: Bot, what: str) -> None:
     order = failed(bot)
     bot.execute("select walltrack.watch_orders('walltrack.orders', p_order_actions => false)")
-    refused(bot, bot.alert(order), what, "switched_off", "order actions are switched off for walltrack.orders")
+    refused(bot, bot.alert(order), what, "switched_off", "order actions are disabled for walltrack.orders")
     assert (refusal(bot, bot.alert(order), what) or {})["is_final"] is False
     bot.execute("select walltrack.watch_orders('walltrack.orders', p_order_actions => true)")
     assert cancel(bot, bot.alert(order)).status == "resolved"

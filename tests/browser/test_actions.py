@@ -76,7 +76,7 @@ def test_a_snoozed_alert_leaves_the_tiles_and_wakes_by_itself(serve: Serve, open
     local = until.astimezone(ZoneInfo("America/New_York"))
     assert (local.hour, local.minute) == (9, 0)
     page.locator("#alerts-panel-snooze").click()
-    page.get_by_role("button", name="Wake now").click()
+    page.get_by_role("button", name="End the snooze").click()
     badge(page, critical=1, snoozed=0)
 
     bot.call("snooze_alert", alert.id, datetime.now(UTC) + timedelta(seconds=4), "grace")
@@ -134,7 +134,7 @@ def test_a_bulk_action_asks_with_the_count_in_the_question(serve: Serve, open_pa
     page.get_by_label("Select all alerts of the list").check()
     page.locator("#alerts-panel-bulk-resolve").click()
     confirm(page, "Resolve 4 alerts")  # without a note the dialog sends nothing
-    page.get_by_label("How did it end?").fill("all sold")
+    page.get_by_label("How were they solved?").fill("all sold")
     confirm(page, "Resolve 4 alerts")
     badge(page, unresolved=0, snoozed=0, checked=0)
     assert {alert.resolution for alert in bot.alerts()} == {"all sold"}
@@ -171,7 +171,7 @@ def test_a_bulk_action_stops_when_the_server_does_not_answer(
         page.locator("#alerts-panel-bulk-acknowledge").click()
         confirm(page, "Acknowledge 150 alerts")
         if away == "server":
-            expect(toast).to_contain_text("No answer from the panel's server.")
+            expect(toast).to_contain_text("The panel's server did not respond.")
             page.unroute_all(behavior="ignoreErrors")  # what is held goes on
         done = 100 if away == "server" else 0
         expect(toast).to_contain_text(f"Acknowledged: {done} of 150.")
@@ -198,17 +198,17 @@ def test_replacing_or_ending_a_snooze_names_who_set_it(serve: Serve, open_page: 
     expect(said).to_contain_text("Snoozed. eve had snoozed it until ")
     expect(said).to_contain_text(f"{until.astimezone(ZoneInfo('Asia/Tokyo')):%H:%M:%S}.")
     page.locator("#alerts-panel-snooze").click()
-    page.get_by_role("button", name="Wake now").click()
-    expect(said).to_have_text("Awake again.")  # the snooze was ada's own
+    page.get_by_role("button", name="End the snooze").click()
+    expect(said).to_have_text("Snooze ended.")  # the snooze was ada's own
     badge(page, snoozed=0)
 
     bot.call("snooze_alert", alerts[1], until, "eve")
     badge(page, snoozed=1)
     page.get_by_label("Select all alerts of the list").check()
     page.locator("#alerts-panel-bulk-snooze").click()
-    page.get_by_role("dialog", name="Snooze 2 alerts").get_by_role("button", name="Wake now").click()
+    page.get_by_role("dialog", name="Snooze 2 alerts").get_by_role("button", name="End the snooze").click()
     expect(page.locator("#alerts-panel-toast[data-outcome=done]")).to_contain_text(
-        "Awake again: 2 of 2. eve had snoozed it until"
+        "Snooze ended: 2 of 2. eve had snoozed it until"
     )
     badge(page, snoozed=0, checked=0)
 
@@ -225,7 +225,8 @@ def test_a_host_triggers_warning_is_not_taken_for_a_conflict(serve: Serve, open_
     select(page, bot.alert(order).id)
     page.locator("#alerts-panel-retry").click()
     confirm(page, "Retry the order")
-    expect(page.locator("#alerts-panel-said[data-outcome=done]")).to_have_text("The order is pending again: the bot will try it.")
+    said = page.locator("#alerts-panel-said[data-outcome=done]")
+    expect(said).to_have_text("The order is pending again, and the bot will retry it.")
 
 
 def test_an_order_is_retried_and_cancelled(serve: Serve, open_page: OpenPage, bot: Bot) -> None:

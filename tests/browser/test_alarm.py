@@ -263,7 +263,7 @@ def test_the_test_button_shows_what_the_browser_allows(serve: Serve, open_page: 
     page.locator("#alerts-panel-bell").click()
     box = page.locator("#alerts-panel-bell-box")
     page.locator("#alerts-panel-bell-test").click()
-    expect(box).to_contain_text("Switch one on first.")
+    expect(box).to_contain_text("Turn one on first.")
     expect(box).to_contain_text("Your browser will ask")
     page.locator("#alerts-panel-bell-notification").check()
     page.wait_for_function("window.asked === 1")
@@ -284,7 +284,7 @@ def test_the_test_button_shows_what_the_browser_allows(serve: Serve, open_page: 
     forbidden = opened(open_page, url, permission="denied")
     forbidden.locator("#alerts-panel-bell").click()
     expect(forbidden.locator("#alerts-panel-bell-notification")).to_be_disabled()
-    expect(forbidden.locator("#alerts-panel-bell-box")).to_contain_text("Your browser forbids it")
+    expect(forbidden.locator("#alerts-panel-bell-box")).to_contain_text("Your browser blocks notifications")
 
 
 def test_an_embedded_panel_leaves_the_tab_alone(database_url: str, open_page: OpenPage, bot: Bot) -> None:

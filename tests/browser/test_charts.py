@@ -197,8 +197,8 @@ def test_without_alerts_each_chart_says_so(serve: Serve, open_page: OpenPage) ->
         ("open", "No alert was open in the last 30 days."),
         ("acknowledge", "No alert was acknowledged in the last 30 days."),
         ("resolve", "No alert was resolved in the last 30 days."),
-        ("tokens", "No order failed for good in the last 30 days."),
-        ("errors", "No order failed for good in the last 30 days."),
+        ("tokens", "No order failed permanently in the last 30 days."),
+        ("errors", "No order failed permanently in the last 30 days."),
     ):
         card = page.locator(f"#alerts-panel-chart-{name}[data-some=false]")
         expect(card).to_contain_text(text)

@@ -84,7 +84,7 @@ def test_the_detail_shows_the_current_order(serve: Serve, open_page: OpenPage, b
     page.locator("#alerts-panel-detail[data-status=resolved]").wait_for()
     expect(now).to_contain_text("Not possible: the order was filled")
     bot.delete(order)
-    expect(now).to_contain_text("not there any more")
+    expect(now).to_contain_text("no longer exists")
 
 
 def test_only_valid_addresses_link_to_an_explorer(serve: Serve, open_page: OpenPage, bot: Bot) -> None:

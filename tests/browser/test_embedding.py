@@ -84,7 +84,7 @@ def test_the_panel_works_in_a_tab_of_another_gradio_app(database_url: str, open_
         reader.get_by_role("tab", name="Alerts").click()
         select(reader, bot.alert(order).id)
         live(reader)
-        expect(reader.locator("#alerts-panel-detail")).to_contain_text("You can look, but not act")
+        expect(reader.locator("#alerts-panel-detail")).to_contain_text("You have read-only access")
         expect(reader.locator("#alerts-panel-resolve")).to_be_hidden()
 
 
@@ -108,7 +108,7 @@ def test_the_panel_works_below_a_path_of_a_fastapi_app(database_url: str, open_p
         reader = open_page(f"{url}/enter/other-secret")
         select(reader, bot.alert(order).id)
         live(reader)
-        expect(reader.locator("#alerts-panel-detail")).to_contain_text("You can look, but not act")
+        expect(reader.locator("#alerts-panel-detail")).to_contain_text("You have read-only access")
         expect(reader.locator("#alerts-panel-resolve")).to_be_hidden()
 
 

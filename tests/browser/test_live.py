@@ -97,7 +97,7 @@ def test_another_panel_at_the_address_asks_for_a_reload(open_page: OpenPage, dat
     page.locator("[data-live=reconnecting]").wait_for()
     panel = launch_panel(database_url, port=port, block=False, operator="ada")  # its parts have other numbers
     try:
-        page.locator("#alerts-panel-banner").get_by_role("link", name="Load it again").click()
+        page.locator("#alerts-panel-banner").get_by_role("link", name="Reload").click()
         live(page)
         expect(page.locator("#alerts-panel-banner")).to_be_hidden()
     finally:
@@ -111,7 +111,7 @@ def test_a_live_page_that_cannot_read_asks_for_a_reload(serve: Serve, open_page:
     page.route("**/component_server**", lambda route: route.fulfill(status=500))
     bot.exhaust(bot.create("exit"))
     page.locator("[data-state=offline]").wait_for()
-    link = page.locator("#alerts-panel-banner").get_by_role("link", name="Load it again")
+    link = page.locator("#alerts-panel-banner").get_by_role("link", name="Reload")
     link.wait_for()
     page.unroute("**/component_server**")
     badge(page, critical=1)  # a panel that answers late is still the same panel
@@ -122,7 +122,7 @@ def test_a_live_page_that_cannot_read_asks_for_a_reload(serve: Serve, open_page:
 def test_without_websockets_the_page_says_that_it_polls(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     page = open_page(serve(refresh_seconds=1), before=deaf)
     page.locator("[data-live=polling]").wait_for()
-    expect(page.locator("#alerts-panel-live")).to_have_text("reading every 1 s")
+    expect(page.locator("#alerts-panel-live")).to_have_text("polling every 1 s")
     bot.exhaust(bot.create("exit"))
     badge(page, critical=1)
 
@@ -154,7 +154,7 @@ def test_a_reader_sees_why_actions_are_unavailable(open_page: OpenPage, database
         page = open_page(panel.url)
         live(page)
         detail = select(page, bot.alert(order).id)
-        expect(page.locator("#alerts-panel-read-only")).to_contain_text("You can look, but not act")
+        expect(page.locator("#alerts-panel-read-only")).to_contain_text("You have read-only access")
         for button in ("acknowledge", "snooze", "resolve", "retry", "cancel", "note"):
             expect(detail.locator(f"#alerts-panel-{button}")).to_be_hidden()
         expect(page.locator("#alerts-panel-list .wta-tick-box")).to_be_hidden()
@@ -170,7 +170,7 @@ def test_the_page_shows_health_problems_with_their_advice(serve: Serve, open_pag
     bot.execute("alter table walltrack.orders disable trigger user")
     page = open_page(serve())
     illness = page.locator("#alerts-panel-illness")
-    expect(illness).to_contain_text("Alerting needs help")
+    expect(illness).to_contain_text("Alerting has a problem")
     illness.locator("summary").click()
     expect(illness.locator(".wta-advice").first).to_be_visible()
     expect(page.locator("#alerts-panel-empty")).to_contain_text("some may be missing")

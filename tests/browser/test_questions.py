@@ -79,12 +79,12 @@ def test_one_ticked_alert_is_treated_like_several(serve: Serve, open_page: OpenP
     badge(page, acknowledged=1, checked=0)
     page.get_by_label("Select critical alert WIF").check()
     page.keyboard.press("r")
-    page.get_by_label("How did it end?").fill("sold WIF")
+    page.get_by_label("How were they solved?").fill("sold WIF")
     page.get_by_role("button", name="Resolve 1 alert").click()
     badge(page, unresolved=2, checked=0, shown=2)
     page.get_by_label("Select all alerts of the list").check()
     page.keyboard.press("r")
-    expect(page.get_by_label("How did it end?")).to_have_value("")
+    expect(page.get_by_label("How were they solved?")).to_have_value("")
 
 
 def test_a_tick_survives_other_actions(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
@@ -110,13 +110,13 @@ def test_a_draft_note_is_offered_only_for_its_alerts(serve: Serve, open_page: Op
     with psycopg.connect(database_url) as holder:
         holder.execute("select 1 from walltrack.alerts where id = %s for update", (bot.alert(orders[1]).id,))
         page.keyboard.press("r")
-        page.get_by_label("How did it end?").fill("both sold")
+        page.get_by_label("How were they solved?").fill("both sold")
         page.get_by_role("button", name="Resolve 2 alerts").click()
         expect(page.locator("#alerts-panel-toast")).to_contain_text("Resolved: 1 of 2.")
     badge(page, unresolved=2, checked=1)
     page.get_by_label("Select critical alert PEPE").check()
     page.keyboard.press("r")
-    expect(page.get_by_label("How did it end?")).to_have_value("")
+    expect(page.get_by_label("How were they solved?")).to_have_value("")
     page.keyboard.press("Escape")
     page.get_by_label("Select critical alert PEPE").uncheck()
     page.keyboard.press("a")
@@ -124,7 +124,7 @@ def test_a_draft_note_is_offered_only_for_its_alerts(serve: Serve, open_page: Op
     badge(page, acknowledged=1, checked=0)
     page.get_by_label("Select critical alert BONK").check()
     page.keyboard.press("r")
-    expect(page.get_by_label("How did it end?")).to_have_value("both sold")
+    expect(page.get_by_label("How were they solved?")).to_have_value("both sold")
 
 
 def test_without_storage_the_page_asks_for_the_name_once(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
@@ -169,7 +169,7 @@ def test_selecting_text_past_the_edge_keeps_the_dialog_open(serve: Serve, open_p
     live(page)
     page.get_by_label("Select all alerts of the list").check()
     page.keyboard.press("r")
-    note = page.get_by_label("How did it end?")
+    note = page.get_by_label("How were they solved?")
     note.fill("all sold")
     box = note.bounding_box()
     assert box is not None
@@ -200,7 +200,7 @@ def test_an_action_on_a_waiting_alert_is_sent_or_reported(serve: Serve, open_pag
         expect(page.locator("#alerts-panel-said[data-outcome=refused]")).to_contain_text("Nothing was sent.")
         page.get_by_label("Select critical alert WIF").check()
         page.locator("#alerts-panel-bulk-resolve").click()
-        page.get_by_label("How did it end?").fill("all sold")
+        page.get_by_label("How were they solved?").fill("all sold")
         page.get_by_role("button", name="Resolve 1 alert").click()
         page.locator("[data-pending='2']").wait_for()
     answered(page)

@@ -214,12 +214,12 @@ def test_failed_actions_stay_selected_with_their_note(serve: Serve, open_page: O
     with psycopg.connect(database_url) as holder:
         holder.execute("select 1 from walltrack.alerts where id = %s for update", (bot.alert(orders[1]).id,))
         page.keyboard.press("r")
-        page.get_by_label("How did it end?").fill("all sold")
+        page.get_by_label("How were they solved?").fill("all sold")
         page.get_by_role("button", name="Resolve 2 alerts").click()
         expect(page.locator("#alerts-panel-toast")).to_contain_text("Resolved: 1 of 2.")
     badge(page, checked=1)
     page.keyboard.press("r")
-    expect(page.get_by_label("How did it end?")).to_have_value("all sold")
+    expect(page.get_by_label("How were they solved?")).to_have_value("all sold")
     page.get_by_role("button", name="Resolve 1 alert").click()
     badge(page, unresolved=0, checked=0)
     assert {bot.alert(order).resolution for order in orders} == {"all sold"}

@@ -40,7 +40,7 @@ def test_without_targets_the_view_says_how_to_add_one(serve: Serve, open_page: O
     show(page, 0, 0)
     assert "view=targets" in page.url
     expect(page.locator("#alerts-panel-target-list")).to_contain_text("walltrack-alerts targets add")
-    expect(page.locator("#alerts-panel-target-list")).to_contain_text("No relay runs")
+    expect(page.locator("#alerts-panel-target-list")).to_contain_text("No relay is running")
     page.reload()
     page.locator("[data-view=targets][data-targets='0']").wait_for()
 
@@ -65,7 +65,7 @@ def test_dead_letters_are_replayed_and_dropped(serve: Serve, open_page: OpenPage
     page.locator(f"#alerts-panel-replay-{first}").click()
     confirm(page, "replay")
     page.locator("[data-dead='2']").wait_for()
-    expect(page.locator("#alerts-panel-toast")).to_contain_text("1 delivery on the way again")
+    expect(page.locator("#alerts-panel-toast")).to_contain_text("Replayed: 1 delivery")
     page.locator(f"#alerts-panel-drop-{second}").click()
     confirm(page, "drop")
     page.locator("[data-dead='1']").wait_for()
@@ -94,7 +94,7 @@ def test_all_dead_letters_are_replayed_at_once(serve: Serve, open_page: OpenPage
     page.locator("#alerts-panel-replay-all").click()
     confirm(page, "replay")
     page.locator("[data-dead='0']").wait_for()
-    expect(page.locator("#alerts-panel-dead-letters")).to_contain_text("Nothing has failed for good")
+    expect(page.locator("#alerts-panel-dead-letters")).to_contain_text("No dead letters")
 
 
 def test_a_reader_sees_dead_letters_without_buttons(
@@ -121,7 +121,7 @@ def test_a_reader_sees_dead_letters_without_buttons(
         panel.close()
 
 
-def test_the_timeline_tells_who_was_reached(serve: Serve, open_page: OpenPage, bot: Bot, db: psycopg.Connection) -> None:
+def test_the_timeline_shows_deliveries(serve: Serve, open_page: OpenPage, bot: Bot, db: psycopg.Connection) -> None:
     add_targets(db)
     order = bot.create()
     bot.exhaust(order)

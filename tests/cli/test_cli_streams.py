@@ -63,7 +63,7 @@ def test_every_command_has_examples() -> None:
 def test_help_prints_brackets_literally() -> None:
     texts, _ = helps()
     words = [" ".join(text.replace("│", " ").split()) for text in texts]
-    for default in ("Default: the cursor of the cursor file, else now.", "[default: (your login name)]", "[default: open]"):
+    for default in ("Default: the cursor in the cursor file, else now.", "[default: (your login name)]", "[default: open]"):
         assert any(default in text for text in words)
     assert not any("<list" in text.replace("<list[int]>", "") for text in words)  # fills half of a terminal
 

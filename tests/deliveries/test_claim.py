@@ -98,7 +98,7 @@ def test_the_lease_of_a_killed_relay_expires(desk: Desk, relay: Relay, other_rel
     assert lost.item is not None and again.item["webhook_id"] == lost.item["webhook_id"]
 
 
-def test_what_kills_every_relay_ends_as_a_dead_letter(desk: Desk, relay: Relay) -> None:
+def test_a_message_that_kills_every_relay_becomes_a_dead_letter(desk: Desk, relay: Relay) -> None:
     target = desk.webhook()
     alert = desk.raise_alert()
     desk.acknowledge(alert)
@@ -111,7 +111,7 @@ def test_what_kills_every_relay_ends_as_a_dead_letter(desk: Desk, relay: Relay) 
     assert claim.kind == "acknowledged"
     assert desk.states(target) == ["dead", "sending"]
     (answer,) = desk.execute("select last_answer from walltrack.deliveries where state = 'dead'").fetchone() or ("",)
-    assert answer == "relay relay-1 did not say what became of it"
+    assert answer == "relay relay-1 did not report the outcome"
 
 
 @pytest.mark.parametrize("answer", ["acknowledge", "snooze", "resolve"])

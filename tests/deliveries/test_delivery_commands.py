@@ -58,19 +58,18 @@ def test_the_list_says_what_has_not_arrived_and_why(database_url: str, db: psyco
 
 
 def test_nothing_to_list_is_said(database_url: str) -> None:
-    assert "everything has arrived" in run(database_url, "deliveries", "list").stderr
-    assert "No dead deliveries" in run(database_url, "deliveries", "list", "--dead").stderr
+    assert "Everything has been delivered" in run(database_url, "deliveries", "list").stderr
+    assert "No dead letters" in run(database_url, "deliveries", "list", "--dead").stderr
     for command in ("list", "replay", "drop"):
         assert "no target 'nope'" in run(database_url, "deliveries", command, "--target", "nope", expect=1).stderr
 
 
 def test_dead_deliveries_are_replayed(database_url: str, db: psycopg.Connection, dead: list[int]) -> None:
     assert (
-        "2 dead deliveries would be sent again"
-        in run(database_url, "deliveries", "replay", "--target", "ops", "--dry-run").stdout
+        "2 dead letters would be sent again" in run(database_url, "deliveries", "replay", "--target", "ops", "--dry-run").stdout
     )
     assert [states(db)[each] for each in dead] == ["dead"] * 3
-    assert "1 dead delivery will be sent again" in run(database_url, "deliveries", "replay", str(dead[0])).stdout
+    assert "1 dead letter will be sent again" in run(database_url, "deliveries", "replay", str(dead[0])).stdout
     assert [states(db)[each] for each in dead] == ["pending", "dead", "dead"]
     done = json.loads(run(database_url, "deliveries", "replay", "--all", "--json").stdout)
     assert done == {"deliveries": 2, "dry_run": False} and "dead" not in states(db).values()
@@ -136,7 +135,7 @@ def test_invalid_silences_are_refused(
 
 def test_unknown_silences_are_named(database_url: str) -> None:
     assert "7" in run(database_url, "silences", "end", "7", expect=1).stderr
-    assert "No silences are in force" in run(database_url, "silences", "list").stderr
+    assert "No silences are active" in run(database_url, "silences", "list").stderr
 
 
 def steps(db: psycopg.Connection) -> set[tuple[object, ...]]:

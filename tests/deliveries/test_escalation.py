@@ -234,7 +234,7 @@ def test_a_rise_of_the_severity_starts_the_ringing_again(bot: Bot) -> None:
     assert fired(bot, high) == [(1, 0), (1, 0)]
 
 
-def test_a_further_failed_attempt_does_not_start_anew(bot: Bot, alert: Alert) -> None:
+def test_a_further_failed_attempt_does_not_restart_the_steps(bot: Bot, alert: Alert) -> None:
     later(bot, 4)
     bot.fail(alert.data["order_id"])
     later(bot, 2)
@@ -332,7 +332,7 @@ def test_a_call_is_bounded_and_takes_the_most_urgent_first(bot: Bot) -> None:
 
 @pytest.mark.parametrize("answer", ["acknowledge_alert(%s, 'ada')", "resolve_alert(%s, 'sold', 'ada')",
                                     "snooze_alert(%s, now() + interval '1 hour', 'ada')"])  # fmt: skip
-def test_an_answer_under_way_is_waited_for(database_url: str, bot: Bot, alert: Alert, answer: str) -> None:
+def test_escalation_skips_an_alert_that_is_being_acknowledged(database_url: str, bot: Bot, alert: Alert, answer: str) -> None:
     """Escalation neither blocks on the alert nor fires; after a rollback it fires, after the commit it never does."""
     later(bot, 6)
     with psycopg.connect(database_url) as operator:
@@ -344,7 +344,7 @@ def test_an_answer_under_way_is_waited_for(database_url: str, bot: Bot, alert: A
     assert fired(bot, alert) == []
 
 
-def test_an_answer_that_was_rolled_back_does_not_end_the_ringing(database_url: str, bot: Bot, alert: Alert) -> None:
+def test_a_rolled_back_acknowledgement_does_not_end_the_escalation(database_url: str, bot: Bot, alert: Alert) -> None:
     later(bot, 6)
     with psycopg.connect(database_url) as operator:
         operator.execute("select walltrack.acknowledge_alert(%s, 'ada')", (alert.id,))

@@ -59,7 +59,7 @@ def test_a_later_step_reaches_earlier_targets_as_well(bot: Bot, desk: Desk, rela
     assert told(relay) == [(first, "escalated"), (second, "escalated")]
 
 
-def test_a_forgotten_acknowledgement_is_told_to_all(bot: Bot, desk: Desk, relay: Relay) -> None:
+def test_a_forgotten_acknowledgement_is_escalated_to_all_targets(bot: Bot, desk: Desk, relay: Relay) -> None:
     hook, phone = desk.webhook("hook"), desk.webhook("phone", step=1)
     alert = desk.raise_alert("a", "critical")
     desk.acknowledge(alert)
@@ -96,7 +96,7 @@ def test_a_cancelled_page_is_not_followed_by_its_answer(
     assert desk.finished(phone) == ["cancelled"] * 2 and desk.states(phone) == []
 
 
-def test_a_page_that_rings_again_is_sent_with_the_answer_before_it(bot: Bot, desk: Desk, relay: Relay) -> None:
+def test_a_repeated_escalation_follows_the_acknowledgement_before_it(bot: Bot, desk: Desk, relay: Relay) -> None:
     hook = desk.webhook("phone", step=1)
     alert = desk.raise_alert("a", "critical")
     come_due(bot)

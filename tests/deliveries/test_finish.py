@@ -110,7 +110,7 @@ def test_a_failure_holds_back_its_alert_and_no_other(desk: Desk, relay: Relay) -
     assert only.kind == "raised" and only.alert_id != claim.alert_id
 
 
-def test_replayed_dead_letters_go_ahead_of_what_waits(desk: Desk, relay: Relay) -> None:
+def test_replayed_dead_letters_precede_waiting_deliveries(desk: Desk, relay: Relay) -> None:
     desk.webhook()
     claim = one_claim(desk, relay)
     desk.raise_alert()
@@ -128,7 +128,7 @@ def test_replayed_dead_letters_go_ahead_of_what_waits(desk: Desk, relay: Relay) 
     assert kinds == ["raised", "repeated"]
 
 
-def test_a_replay_waits_for_what_is_being_sent(desk: Desk, relay: Relay) -> None:
+def test_a_replay_waits_for_a_delivery_being_sent(desk: Desk, relay: Relay) -> None:
     desk.webhook()
     claim = one_claim(desk, relay)
     desk.raise_alert()
@@ -171,7 +171,7 @@ def test_a_gone_target_is_disabled_and_raises_an_alert(desk: Desk, relay: Relay)
     relay.finish(claims[gone], outcome="gone", status=410, answer="gone")
     relay.finish(claims[other])
     row = desk.execute("select disabled_reason from walltrack.notification_targets where disabled_at is not null").fetchall()
-    assert row == [("the target answered 410 Gone",)]
+    assert row == [("the target returned 410 Gone",)]
     (claim,) = relay.deliver()
     assert claim.target_id == other and claim.item is not None
     assert claim.item["alert"]["alert_type"] == "notification_target_gone"

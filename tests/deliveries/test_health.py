@@ -23,14 +23,14 @@ def only(checks: list[Check]) -> Check:
 
 def test_without_targets_no_relay_is_missed(bot: Bot) -> None:
     assert ill(bot) == []
-    assert health(bot)["relay"].found == "no target is enabled: events are delivered nowhere"
+    assert health(bot)["relay"].found == "no target is enabled, so no relay is needed"
 
 
 def test_targets_need_a_relay(bot: Bot) -> None:
     add_target(bot.connection, "phone")
     add_target(bot.connection, "hook")
     check = only(ill(bot))
-    assert (check.name, check.found) == ("relay", "no relay runs: nothing is delivered to hook, phone")
+    assert (check.name, check.found) == ("relay", "no relay is running: nothing is delivered to hook, phone")
     assert "`walltrack-alerts relay`" in check.advice
     add_relay(bot.connection, seen_at=ago(bot.connection, seconds=119))
     assert ill(bot) == [] and health(bot)["relay"].found.startswith("1 seen in the last 2 minutes")
@@ -55,7 +55,7 @@ def test_failing_targets_are_named_with_their_last_answer(bot: Bot, alert: Alert
     )
     check = only(ill(bot))
     assert check.name == "target phone"
-    assert check.found.startswith("1 undelivered, the oldest for 34 min; last answer: 503 no")
+    assert check.found.startswith("1 undelivered, the oldest for 34 min; last response: 503 no")
     assert "`walltrack-alerts targets test phone`" in check.advice
     add_finished(db, target, alert.id, newest_event(db, alert) + 1)
     assert ill(bot) == []  # something else has arrived: the target works
@@ -86,7 +86,7 @@ def test_dead_letters_wait_for_a_decision(bot: Bot, alert: Alert) -> None:
     )
     check = only(ill(bot))
     assert (check.name, check.found) == (
-        "dead letters", "1 failed too often, the first 3 days ago, at phone; last answer: 400 chat not found"
+        "dead letters", "1 dead letter for phone, the first 3 days ago; last response: 400 chat not found"
     )  # fmt: skip
     for command in ("deliveries list --dead", "deliveries replay --target phone"):
         assert f"`walltrack-alerts {command}`" in check.advice
@@ -147,11 +147,11 @@ def test_doctor_names_what_is_not_delivered_and_what_to_do(database_url: str, bo
     )
     said = " ".join(run(database_url, "doctor", expect=1).stdout.split())
     for part in (
-        "FAIL relay: no relay runs: nothing is delivered to phone",
+        "FAIL relay: no relay is running: nothing is delivered to phone",
         "`walltrack-alerts relay`",
-        "FAIL target phone: 1 undelivered, the oldest for 60 min; last answer: 503 busy",
+        "FAIL target phone: 1 undelivered, the oldest for 60 min; last response: 503 busy",
         "`walltrack-alerts targets test phone`",
-        "FAIL dead letters: 1 failed too often",
+        "FAIL dead letters: 1 dead letter",
         "`walltrack-alerts deliveries replay --target phone`",
     ):
         assert part in said

@@ -78,7 +78,7 @@ def test_disabled_targets_hold_nothing(bot: Bot) -> None:
     assert purge(bot) == 1
 
 
-def test_cursors_of_another_database_hold_what_is_read_again(bot: Bot, resolved: Alert) -> None:
+def test_events_read_again_after_a_restore_are_not_purged(bot: Bot, resolved: Alert) -> None:
     (cursor,) = bot.execute("select regexp_replace(walltrack.event_cursor(), '^c1/[^/]*/', 'c1/1/')").fetchone() or ("",)
     target = add_target(bot.connection, "hook", cursor=cursor)
     assert purge(bot) == 0  # the relay reads the last ten minutes before the restore again

@@ -55,7 +55,7 @@ def test_a_silenced_delivery_says_why(desk: Desk, relay: Relay, bot: Bot) -> Non
     assert reason.startswith("silenced by ada until ") and reason.endswith(": node maintenance")
 
 
-def test_what_follows_a_silence_is_delivered(desk: Desk, relay: Relay, bot: Bot) -> None:
+def test_events_after_a_silence_are_delivered(desk: Desk, relay: Relay, bot: Bot) -> None:
     target = desk.webhook()
     number = silence(desk, token="BONK")
     order = bot.create("exit")

@@ -103,12 +103,12 @@ def test_a_target_starts_at_a_given_time(database_url: str, db: psycopg.Connecti
     [
         (("--webhook", "https://example.com/", "--secret", "whsec_SECRET"), "'${WT_SECRET}', not the secret itself", 2),
         (("--webhook", "https://example.com/", "--secret", ""), "not the secret itself", 2),
-        (("--webhook", "https://ada:SECRET@example.com/"), "must not hold a user or a password", 1),
+        (("--webhook", "https://ada:SECRET@example.com/"), "must not contain a user or a password", 1),
         (("--webhook", "ftp://example.com/SECRET"), "must begin with https:// or http://", 1),
         (("--webhook", "example.com/SECRET"), "must begin with https:// or http://", 1),
         (("--telegram", "-1001234", "--token", "123:SECRET"), "not the secret itself", 2),
         (("--telegram", "-1001234"), "token of a Telegram bot must be a placeholder", 1),
-        (("--telegram", "my chat", "--token", "${T}"), "a number or a @name", 1),
+        (("--telegram", "my chat", "--token", "${T}"), "a number or an @name", 1),
         ((*CHAT, "--allow", "ada"), "12345=ada", 2),
         ((*CHAT, "--allow", "ada=12345"), "12345=ada", 2),
         (("--apprise", "mailto://ada:SECRET@example.com"), "password", 1),
@@ -129,8 +129,8 @@ def test_a_target_starts_at_a_given_time(database_url: str, db: psycopg.Connecti
         ((*HOOK, "--since", "banana"), "is not a time", 2),
         ((), "Give one of --webhook, --telegram, --apprise and --terminal", 2),
         ((*HOOK, "--terminal"), "--webhook and --terminal", 2),
-        ((*HOOK, "--token", "${T}"), "--token goes with --telegram", 2),
-        (("--terminal", "--secret", "${T}"), "--secret goes with --webhook", 2),
+        ((*HOOK, "--token", "${T}"), "--token is an option of --telegram", 2),
+        (("--terminal", "--secret", "${T}"), "--secret is an option of --webhook", 2),
     ],
 )
 def test_invalid_targets_are_refused(
@@ -185,7 +185,7 @@ def test_a_target_is_changed_and_keeps_the_rest(database_url: str, db: psycopg.C
     [
         ((), "nothing to change", 2),
         (("--telegram", "1"), "the kind cannot change", 2),
-        (("--token", "${T}"), "--token goes with --telegram", 2),
+        (("--token", "${T}"), "--token is an option of --telegram", 2),
         (("--clear", "secret"), "unknown filter 'secret'", 2),
         (("--webhook", "ftp://SECRET/"), "must begin with https:// or http://", 1),
         (("--min-gap", "3 s"), "for chats", 1),

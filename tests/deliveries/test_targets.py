@@ -56,13 +56,13 @@ def test_targets_of_every_kind_are_added(desk: Desk, kind: str, config: dict[str
         ("webhook", {"url": "ftp://hooks.example/"}, "must begin with https:// or http://"),
         ("webhook", {"url": "https://"}, "must begin with"),
         ("webhook", {"url": "https://ho st/"}, "without white space"),
-        ("webhook", {"url": "https://u:p@hooks.example/"}, "must not hold a user or a password"),
+        ("webhook", {"url": "https://u:p@hooks.example/"}, "must not contain a user or a password"),
         ("webhook", {"url": "https://h/", "secrets": ["whsec_literal"]}, "must be a placeholder"),
         ("webhook", {"url": "https://h/", "secrets": "${A}"}, "a list"),
         ("webhook", {"url": "https://h/", "verify": False}, "unknown key in the configuration of a webhook: verify"),
         ("webhook", [], "must be a JSON object"),
         ("telegram", {"chat": "-100", "token": "123:literal"}, "must be a placeholder"),
-        ("telegram", {"chat": "my chat", "token": "${T}"}, "a number or a @name"),
+        ("telegram", {"chat": "my chat", "token": "${T}"}, "a number or an @name"),
         ("telegram", {"chat": "1", "token": "${T}", "allow": {"ada": "ada"}}, "must map the ids of users"),
         ("telegram", {"chat": "1", "token": "${T}", "allow": {"1": " "}}, "must map the ids of users"),
         ("apprise", {"url": "mailto://ada:geheim@example.com"}, "must be a placeholder"),
@@ -260,7 +260,7 @@ def test_a_later_step_hears_of_escalations_and_their_answers(desk: Desk, relay: 
     assert desk.finished(phone) == ["delivered"] * 3
 
 
-def test_a_later_step_hears_of_an_answer_in_the_same_batch(desk: Desk, relay: Relay) -> None:
+def test_a_step_target_gets_the_resolution_of_the_same_batch(desk: Desk, relay: Relay) -> None:
     phone = desk.webhook("phone", step=1)
     alert = desk.raise_alert()
     desk.escalate(alert, 1)

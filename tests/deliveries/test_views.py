@@ -22,7 +22,7 @@ def test_undelivered_says_why(desk: Desk, relay: Relay) -> None:
     desk.raise_alert()
     desk.raise_alert()
     relay.fan_out()
-    waits = "an earlier event of the same alert goes first"
+    waits = "an earlier event of the same alert is not delivered yet"
     assert reasons(desk) == ["no relay is running", waits]
     relay.connection.execute("select walltrack.relay_seen('relay-1', 'host', 1, '1.0')")
     assert reasons(desk) == ["it is due", waits]

@@ -41,7 +41,7 @@ def assert_watched_as_one(bot: Bot) -> None:
 
 
 @pytest.mark.parametrize("attach", [ATTACH, IN_A_FUNCTION])
-def test_attaching_a_watched_table_tells_what_to_do(bot: Bot, heard: list[str], attach: str) -> None:
+def test_attaching_a_watched_table_shows_what_to_do(bot: Bot, heard: list[str], attach: str) -> None:
     bot.execute("select walltrack.watch_orders('public.trades')")
     with pytest.raises(psycopg.errors.DuplicateObject):
         bot.execute(attach)
@@ -84,7 +84,7 @@ def test_watching_a_table_takes_over_its_watched_partitions(bot: Bot, heard: lis
 
 
 @pytest.mark.parametrize("function", ["watch_orders", "unwatch_orders"])
-def test_a_partition_of_a_watched_table_is_no_table_of_its_own(bot: Bot, function: str) -> None:
+def test_a_partition_of_a_watched_table_is_not_watched_itself(bot: Bot, function: str) -> None:
     """It would overwrite the guard of the table."""
     bot.execute("select walltrack.watch_orders('public.trades')")
     with pytest.raises(psycopg.Error, match="first is watched as a partition of") as refused:

@@ -85,7 +85,7 @@ def test_ids_may_shift(bot: Bot, change: str) -> None:
     assert_alerts_are_of_their_orders(bot)
 
 
-def test_the_alert_of_an_order_that_got_its_attempts_back_goes_with_its_id(bot: Bot) -> None:
+def test_a_changed_id_resolves_the_alert_after_attempts_were_reset(bot: Bot) -> None:
     bot.execute(TABLE)
     insert(bot, 1, "failed", "of the first")
     bot.execute("update public.trades set attempt_count = 0")
@@ -95,7 +95,7 @@ def test_the_alert_of_an_order_that_got_its_attempts_back_goes_with_its_id(bot: 
     assert_alerts_are_of_their_orders(bot)
 
 
-def test_an_id_that_another_order_takes_in_the_same_transaction_gets_its_alert(bot: Bot) -> None:
+def test_an_id_taken_by_another_order_gets_its_alert(bot: Bot) -> None:
     bot.execute(TABLE)
     insert(bot, 1, "failed", "of the first")
     insert(bot, 2, "failed again", "of the second")

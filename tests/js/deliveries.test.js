@@ -34,12 +34,12 @@ test('without a relay the view says what follows', () => {
   const targets = [{ enabled: true }];
   assert.equal(describeRelays({ relays: 1, relaySeen: 0, targets }, 9), '1 relay running');
   assert.equal(describeRelays({ relays: 3, relaySeen: 0, targets }, 9), '3 relays running');
-  assert.equal(describeRelays({ relays: 0, relaySeen: null, targets }, 9), 'No relay runs: nothing is delivered.');
+  assert.equal(describeRelays({ relays: 0, relaySeen: null, targets }, 9), 'No relay is running: nothing is delivered.');
   assert.equal(
     describeRelays({ relays: 0, relaySeen: 0, targets }, 300e3),
     'No relay has been seen for 5m 00s: nothing is delivered.',
   );
-  assert.equal(describeRelays({ relays: 0, relaySeen: null, targets: [{ enabled: false }] }, 9), 'No relay runs.');
+  assert.equal(describeRelays({ relays: 0, relaySeen: null, targets: [{ enabled: false }] }, 9), 'No relay is running.');
 });
 
 test('a disabled target is not called failing', () => {
@@ -56,7 +56,7 @@ test('a filter is told in words', () => {
 
 test('of many deliveries only the first are named', () => {
   const letter = (title) => ({ title, target: 'hook', event: 'raised' });
-  assert.equal(nameDeliveries([letter('A'), letter('')]), 'A (raised) to hook; an alert that is gone (raised) to hook');
+  assert.equal(nameDeliveries([letter('A'), letter('')]), 'A (raised) to hook; a deleted alert (raised) to hook');
   assert.ok(nameDeliveries(['A', 'B', 'C', 'D', 'E'].map(letter)).endsWith('C (raised) to hook; and 2 more'));
 });
 

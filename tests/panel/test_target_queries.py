@@ -72,7 +72,7 @@ async def test_the_timeline_says_where_an_alert_was_delivered(database_url: str,
         timeline = (await ask(Queries(Source(service)), "detail", id=str(bot.alert(order).id)))["timeline"]
     told = {entry["kind"]: (entry["actor"], entry["status"], entry["text"]) for entry in timeline}
     assert told["delivered"] == ("telegram-ada", None, "")
-    assert told["delivery failed"] == ("hook", 500, "9 attempts; last answer: 500 Internal Server Error")
+    assert told["delivery failed"] == ("hook", 500, "9 attempts; last response: 500 Internal Server Error")
 
 
 async def test_silenced_alerts_are_marked_and_do_not_call(database_url: str, db: psycopg.Connection, bot: Bot) -> None:

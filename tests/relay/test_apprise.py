@@ -108,7 +108,7 @@ async def test_a_timeout_is_a_failure_that_may_have_arrived(service: Service, mo
     service.release.clear()
     result = await send(f"json://{service.address}/", item())
     service.release.set()
-    assert result == Result(Outcome.FAILED, answer="no answer within 0.2 s; the message may have arrived")
+    assert result == Result(Outcome.FAILED, answer="no response within 0.2 s; the message may have arrived")
 
 
 async def test_apprise_does_not_wait_between_two_messages(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

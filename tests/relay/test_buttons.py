@@ -140,7 +140,7 @@ async def test_a_press_on_an_unknown_message_is_answered(desk: Desk) -> None:
     assert desk.alert.is_active
 
 
-async def test_a_stranger_learns_and_changes_nothing(desk: Desk) -> None:
+async def test_an_unknown_user_learns_and_changes_nothing(desk: Desk) -> None:
     message = await desk.raise_alert()
     async with desk.polling():
         for button in ("Acknowledge", "Snooze", "Resolve"):
@@ -303,7 +303,7 @@ async def test_a_press_fails_when_the_database_stays_away(desk: Desk, monkeypatc
     async with desk.polling():
         await until(lambda: desk.server.called("getUpdates"))
         async with away(desk):
-            assert "database does not answer" in await desk.answer(desk.server.press(message, "Acknowledge"))
+            assert "database does not respond" in await desk.answer(desk.server.press(message, "Acknowledge"))
         assert desk.alert.is_active
         assert "cknowledged" in await desk.answer(desk.server.press(message, "Acknowledge"))
     assert desk.alert.acknowledged_by == "ada"

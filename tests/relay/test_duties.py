@@ -72,7 +72,7 @@ SEEN = "select count(*) > 0 from walltrack.relays"
 
 async def test_a_relay_is_seen(database_url: str, db: psycopg.Connection) -> None:
     async with on_duty(database_url) as (duties, _):
-        assert duties.find_problem() in (None, "the database has not answered yet")
+        assert duties.find_problem() in (None, "the database has not responded yet")
         await until(db, SEEN)
         await until(db, "select seen_at > started_at from walltrack.relays")
         assert db.execute("select relay, pid, version <> '' from walltrack.relays").fetchall() == [("relay-1", os.getpid(), True)]
@@ -81,7 +81,7 @@ async def test_a_relay_is_seen(database_url: str, db: psycopg.Connection) -> Non
 
 async def test_a_relay_without_its_database_says_so(database_url: str) -> None:
     async with on_duty(f"{database_url} port=1") as (duties, lines):
-        assert duties.find_problem() == "the database has not answered yet"
+        assert duties.find_problem() == "the database has not responded yet"
     assert lines == []  # the loop says it
 
 
@@ -139,7 +139,7 @@ async def test_a_relay_reconciles_again_after_the_period(database_url: str, bot:
 
 
 @pytest.mark.parametrize("purge_after", ["90 days", None])
-async def test_a_relay_purges_if_it_is_told_to(database_url: str, bot: Bot, purge_after: str | None) -> None:
+async def test_a_relay_purges_if_configured(database_url: str, bot: Bot, purge_after: str | None) -> None:
     for days in (100, 80):
         order = bot.create("exit", status="failed", attempt_count=3)
         bot.fill(order)
@@ -195,7 +195,7 @@ async def test_the_heartbeat_stops_while_something_is_wrong(database_url: str, b
         db.execute("update walltrack.notification_targets set cursor = walltrack.event_cursor()")
         add_delivery(db, target, alert, state="dead", failed_at="2026-01-01")
         line = await said.say("not well")
-        assert "dead letters: 1 failed too often" in line
+        assert "dead letters: 1 dead letter" in line
         before = len(sink.requests)
         await asyncio.sleep(0.3)
         assert len(sink.requests) <= before + 1  # one may have been on its way
@@ -236,7 +236,7 @@ async def test_secrets_of_the_heartbeat_stay_in_the_environment(database_url: st
         on_duty(database_url, heartbeat_url=sink.url("/${HC_CHECK}"), environ={"HC_CHECK": secret}) as (_, said),
     ):
         assert [ping.path for ping in await pings(sink)] == [f"/{secret}"] * 2
-        await said.say("the heartbeat has failed: its service answered 500")
+        await said.say("the heartbeat has failed: its service returned 500")
         await pings(sink)
     assert len(said) == 1 and secret not in said[0]
     async with on_duty(database_url, heartbeat_url="http://127.0.0.1/${NOT_SET}") as (_, said):
@@ -246,11 +246,11 @@ async def test_secrets_of_the_heartbeat_stay_in_the_environment(database_url: st
 async def test_the_check_is_a_metric(database_url: str, bot: Bot) -> None:
     async with on_duty(database_url) as (duties, said):
         metrics = duties.metrics = RelayMetrics("1", list)
-        while metrics.registry.get_sample_value("walltrack_heartbeat_well") != 1:
+        while metrics.registry.get_sample_value("walltrack_heartbeat_ok") != 1:
             await asyncio.sleep(0.01)
         bot.execute("insert into walltrack.alert_faults (sqlstate, message) values ('XX000', 'x')")
         await said.say("not well: faults")
-        assert metrics.registry.get_sample_value("walltrack_heartbeat_well") == 0
+        assert metrics.registry.get_sample_value("walltrack_heartbeat_ok") == 0
 
 
 # The process

@@ -45,11 +45,11 @@ async def test_a_connection_that_its_server_closed_is_not_used_again() -> None:
 @pytest.mark.parametrize(
     ("fault", "text"),
     [
-        ("hang", "no answer within 0.3 s"),
+        ("hang", "no response within 0.3 s"),
         ("cut", "not a valid HTTP answer"),
-        ("trickle", "no complete answer within 0.6 s"),
+        ("trickle", "no complete response within 0.6 s"),
         ("malformed", "not a valid HTTP answer"),
-        ("close", "not a valid HTTP answer: Server disconnected without sending a response."),
+        ("close", "not a valid HTTP response: Server disconnected without sending a response."),
     ],
 )
 async def test_a_receiver_that_misbehaves_ends_the_attempt(fault: str, text: str) -> None:

@@ -107,7 +107,7 @@ def test_updates_say_what_happened_and_who_did_it() -> None:
     assert all(message(each).is_silent for each in (acknowledged(), resolved(), snoozed))
 
 
-def test_a_page_says_that_the_alert_is_still_open_or_failed_again() -> None:
+def test_an_escalation_says_still_open_or_failed_again() -> None:
     page = message(item("escalated", detail={"step": 1, "repeat": 2}))
     assert "STILL OPEN \u00b7 CRITICAL" in page.title
     assert "Escalation: step 1, repeat 2" in page.text

@@ -200,7 +200,7 @@ def test_faults_relays_and_silences_are_counted(bot: Bot) -> None:
     assert (found["relays", ""], found["active_silences", ""]) == (1, 1)
 
 
-def test_texts_of_strangers_are_no_labels(busy: Bot) -> None:
+def test_untrusted_texts_do_not_become_labels(busy: Bot) -> None:
     for number in range(20):
         rung(busy, token_symbol=f"RUG{number}", last_error=f"stranger {number}")
     text = json.dumps([each.labels for each in database_samples(busy.connection)])  # type: ignore[misc]
@@ -237,7 +237,7 @@ async def test_metrics_come_from_the_database_at_each_scrape(busy: Bot, database
     assert "process_resident_memory_bytes" in text
 
 
-async def test_a_database_that_is_away_is_a_figure_too(database_url: str) -> None:
+async def test_an_unreachable_database_is_exported_as_a_metric(database_url: str) -> None:
     async with metrics_reader(database_url + " port=1") as read:
         with serving(read) as (_, url):
             text = await asyncio.to_thread(get, f"{url}/metrics")
@@ -267,8 +267,8 @@ def test_metrics_that_this_version_does_not_know_are_left_out() -> None:
 def test_healthz_says_what_is_wrong() -> None:
     with serving(list) as (_, url):
         assert get(f"{url}/healthz") == "ok\n"
-    with serving(list, "the database has not answered for 60 s") as (_, url):
-        assert ask(f"{url}/healthz") == (503, "the database has not answered for 60 s\n")
+    with serving(list, "the database has not responded for 60 s") as (_, url):
+        assert ask(f"{url}/healthz") == (503, "the database has not responded for 60 s\n")
         assert ask(f"{url}/secret")[0] == 404
 
 

@@ -60,7 +60,7 @@ def test_escaped_quotes_do_not_hide_a_secret() -> None:
 
 
 @pytest.mark.parametrize("secret", ['a@b"c,d%e', "<a&b'c>", "k\u00e4se  brot", "S3cr3t/Value+0123"])
-def test_answers_that_spell_a_secret_in_their_way_do_not_show_it(secret: str) -> None:
+def test_differently_encoded_secrets_in_responses_are_redacted(secret: str) -> None:
     url = quote(secret, safe="/%:@!$&'()*+,;=~?")  # as parse_url() sends it
     for shown in (url, html.escape(secret), html.escape(secret, quote=False), " ".join(secret.split())):
         assert redact(f"no page /{shown} here", [secret]) == "no page /*** here"

@@ -93,7 +93,7 @@ async def test_retry_after_decides_when_to_try_again(db: psycopg.Connection, dat
         assert "failed: 429 slow down; again at" in await running.says("429")
 
 
-async def test_a_receiver_that_is_gone_is_told_nothing_more(db: psycopg.Connection, database_url: str, bot: Bot) -> None:
+async def test_a_gone_receiver_gets_no_further_events(db: psycopg.Connection, database_url: str, bot: Bot) -> None:
     async with running_sink(lambda _: answer(410)) as sink, running_relay(database_url) as running:
         add_target(db, "ops", sink.url())
         bot.exhaust(bot.create())
@@ -339,4 +339,4 @@ async def test_slow_answers_end_as_failures(db: psycopg.Connection, database_url
     ):
         add_target(db, "ops", sink.url())
         bot.exhaust(bot.create())
-        assert "failed: no complete answer within 0.3 s; again at" in await running.says("no complete answer")
+        assert "failed: no complete response within 0.3 s; again at" in await running.says("no complete answer")

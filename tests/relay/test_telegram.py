@@ -93,7 +93,7 @@ async def test_a_further_failure_edits_and_keeps_the_buttons(server: BotServer, 
     assert len(server.buttons(101)) == 3
 
 
-async def test_a_page_is_a_new_message_that_takes_over_the_buttons(server: BotServer, chat: Chat) -> None:
+async def test_an_escalation_is_a_new_message_with_the_buttons(server: BotServer, chat: Chat) -> None:
     sent = await chat.send(item())
     page = await chat.send(item("escalated"), sent.reference)
     assert page.reference == "102"
@@ -138,7 +138,7 @@ async def test_an_unchanged_message_counts_as_delivered(server: BotServer, chat:
 
 
 @pytest.mark.parametrize("description", ["message to edit not found", "message can't be edited", "MESSAGE_ID_INVALID"])
-async def test_a_message_that_cannot_be_edited_is_sent_anew(server: BotServer, chat: Chat, description: str) -> None:
+async def test_a_message_that_cannot_be_edited_is_sent_again(server: BotServer, chat: Chat, description: str) -> None:
     server.faults["editMessageText"] += [Refused(400, f"Bad Request: {description}")]
     assert (await chat.send(resolved(), "77")).reference == "101"
     assert server.message(101)["disable_notification"] is True

@@ -33,7 +33,7 @@ def forward_calls(texts: dict[str, str]) -> set[tuple[str, str]]:
     return forward
 
 
-def test_no_function_calls_one_that_stands_below() -> None:
+def test_functions_call_only_functions_above_them() -> None:
     texts = {path.name: path.read_text() for path in SQL}
     assert len(texts) > 30
     assert forward_calls(texts) == set()

@@ -171,7 +171,7 @@ def test_deliveries_are_for_relays_and_operators(bot: Bot, as_role: Bot, role: s
             as_role.execute(statement)
 
 
-def test_an_upgrade_renews_what_was_granted_before(bot: Bot, as_role: Bot, role: str) -> None:
+def test_an_upgrade_extends_earlier_grants_to_new_objects(bot: Bot, as_role: Bot, role: str) -> None:
     """An earlier version knew neither targets nor silences."""
     bot.execute("select walltrack.grant_access(%s, 'operator')", (role,))
     bot.execute(

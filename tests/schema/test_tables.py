@@ -130,7 +130,7 @@ def test_hidden_orders_do_not_count_as_deleted(hidden: tuple[Bot, Bot]) -> None:
     (check,) = [check for check in ill(owner) if check.name == "orders of trade.orders"]
     follow(host, check.advice)
     assert ill(owner) == []
-    with pytest.raises(psycopg.Error, match="order actions are switched off"):  # the triggers are the host's
+    with pytest.raises(psycopg.Error, match="order actions are disabled"):  # the triggers are the host's
         owner.call("retry_order", only(owner).id, "ada")
     host.execute("alter table trade.orders disable trigger user; delete from trade.orders")
     assert reconcile(owner) == (0, 1)

@@ -191,7 +191,7 @@ def test_the_command_deletes_and_reports(database_url: str, bot: Bot) -> None:
     resolve(bot, held)
     age(bot)
     dry = run(database_url, "purge", "--older-than", "90 days", "--dry-run").stdout
-    assert "1 resolved alerts would be deleted, 1 kept" in dry and len(bot.alerts()) == 2
+    assert "1 resolved alert would be deleted, 1 kept" in dry and len(bot.alerts()) == 2
     done = json.loads(run(database_url, "purge", "--older-than", "90 days", "--json").stdout)
     assert done == {"scanned": 2, "purged": 1, "kept": 1, "dry_run": False}
     assert "0 resolved alerts deleted, 1 kept" in run(database_url, "purge", "--older-than", "90 days").stdout

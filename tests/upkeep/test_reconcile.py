@@ -106,7 +106,7 @@ def test_one_unhealable_order_does_not_block_the_others(bot: Bot, database_url: 
         good, bad = bot.create(status="failed", attempt_count=3), bot.create(status="failed", attempt_count=3)
     bot.execute(f"alter table walltrack.alerts add constraint bad check (dedupe_key <> 'order_failed_{bad}')")
     text = run(database_url, "reconcile", expect=1)
-    assert "1 could not be healed" in text.stderr
+    assert "1 order could not be healed" in text.stderr
     assert bot.alert(good).is_open and bot.alerts(bad) == []
     assert [code for code, _ in bot.faults()] == ["23514"]
     bot.execute("alter table walltrack.alerts drop constraint bad")
@@ -117,9 +117,9 @@ def test_one_unhealable_order_does_not_block_the_others(bot: Bot, database_url: 
 def test_the_command_reports_what_it_healed(bot: Bot, database_url: str) -> None:
     with replica(bot):
         bot.create(status="failed", attempt_count=3)
-    assert "1 alerts would be raised" in run(database_url, "reconcile", "--dry-run").stdout
+    assert "1 alert would be raised" in run(database_url, "reconcile", "--dry-run").stdout
     assert bot.alerts() == []
-    assert "1 orders checked: 1 alerts raised, 0 resolved" in run(database_url, "reconcile").stdout
+    assert "1 order checked: 1 alert raised, 0 resolved" in run(database_url, "reconcile").stdout
     assert len(bot.alerts()) == 1
 
 

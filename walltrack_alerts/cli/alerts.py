@@ -48,7 +48,7 @@ alerts = typer.Typer(
 )
 orders = typer.Typer(
     name="orders",
-    help="Act on the order of an alert. Every action is recorded with its actor; a refusal gives the reason.",
+    help="Retry or cancel the order of an alert. Every action is recorded with its actor.",
     no_args_is_help=True,
     epilog=examples("orders retry 4f1c2a9b", "orders cancel 4f1c2a9b --reason 'the moment has passed'"),
 )
@@ -63,14 +63,14 @@ def _login_name() -> str:
 
 
 AlertId = Annotated[
-    str, typer.Argument(metavar="ID", parser=as_alert_id, help="The alert's id, or its first characters, at least 4.")
+    str, typer.Argument(metavar="ID", parser=as_alert_id, help="The id of the alert, or at least its first 4 characters.")
 ]
 By = Annotated[
     str,
     typer.Option(
         "--by",
         metavar="NAME",
-        help="Who acts; recorded with the action.",
+        help="Your name, which is recorded with the action.",
         default_factory=_login_name,
         show_default="your login name",
     ),
@@ -103,7 +103,7 @@ def list_alerts(
     ] = "open",
     search: Annotated[
         str,
-        typer.Option(metavar="TEXT", help="Only alerts with this text in token, id, error or title; exact ids match by index."),
+        typer.Option(metavar="TEXT", help="Only alerts with this text in their token, id, error or title."),
     ] = "",
     limit: Annotated[int, typer.Option(metavar="NUMBER", help="At most this many alerts.", min=1)] = 100,
     as_json: AsJson = False,
@@ -144,7 +144,7 @@ def list_alerts(
 
 @alerts.command(epilog=examples("alerts show 4f1c2a9b", "alerts show 4f1c2a9b --json | jq .data"))
 def show(alert_id: AlertId, as_json: AsJson = False) -> None:
-    """Show one alert: its message, its data, and the history of the alert and its order."""
+    """Show one alert: its message, its data, and the history of the alert, its order and its deliveries."""
 
     async def query(service: AlertService) -> tuple[Alert, list[TimelineEntry]]:
         alert = await service.find_alert(alert_id)
@@ -219,7 +219,7 @@ def _delivery_text(entry: TimelineEntry) -> str:
 @alerts.command("acknowledge", hidden=True, epilog=examples("alerts acknowledge 4f1c2a9b"))
 @alerts.command(epilog=examples("alerts ack 4f1c2a9b", "alerts ack 4f1c2a9b --by ada"))
 def ack(alert_id: AlertId, by: By, as_json: AsJson = False) -> None:
-    """Acknowledge an active alert: you take care of it. `alerts acknowledge` is the same command."""
+    """Acknowledge an active alert: you are taking care of it. `alerts acknowledge` is the same command."""
 
     async def query(service: AlertService) -> Alert:
         return await service.acknowledge_alert((await service.find_alert(alert_id)).id, by)
@@ -255,12 +255,12 @@ def snooze(
         typer.Option(
             parser=future_time,
             metavar="TIME",
-            help="The end, e.g. 18:00 or 2026-01-31T09:00, in your time zone unless it names another.",
+            help="The end, e.g. 18:00 or 2026-01-31T09:00, in your time zone unless it contains another.",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Keep an open alert quiet for a while. It wakes at the end of that time, or at once when its severity rises."""
+    """Snooze an open alert. The snooze ends after the given time, or at once if the severity rises."""
     if (how_long is None) == (until is None):
         raise typer.BadParameter("Give either --for or --until, e.g. --for '15 min' or --until 18:00.")
 
@@ -284,7 +284,7 @@ def wake(alert_id: AlertId, by: By, as_json: AsJson = False) -> None:
 
 @orders.command(epilog=examples("orders retry 4f1c2a9b"))
 def retry(alert_id: AlertId, by: By, as_json: AsJson = False) -> None:
-    """Put the failed order of an alert back to pending for another try; the alert stays open until the order is filled."""
+    """Put the failed order of an alert back to pending, for another attempt. The alert stays open until the order is filled."""
 
     async def query(service: AlertService) -> Alert:
         return await service.retry_order((await service.find_alert(alert_id)).id, by)
@@ -297,12 +297,12 @@ def cancel(
     alert_id: AlertId,
     by: By,
     reason: Annotated[
-        str, typer.Option("--reason", "-m", metavar="TEXT", help="The reason, stored in the order.")
+        str, typer.Option("--reason", "-m", metavar="TEXT", help="The reason, which is stored in the order.")
     ] = "Manually cancelled",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Cancel the pending or failed order of an alert permanently, which resolves the alert."""
+    """Cancel the pending or failed order of an alert for good, which resolves the alert."""
     alert = ask(lambda service: service.find_alert(alert_id))
     if not yes:
         is_simulated = alert.data.get("is_simulated") is True

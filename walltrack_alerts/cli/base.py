@@ -71,7 +71,7 @@ class Commands(TyperGroup):
 
 
 def _prepare_streams() -> None:
-    """Replace characters that the encoding of a stream lacks, and discard the output to streams that are closed."""
+    """Replace characters that the encoding of a stream lacks, and discard output to closed streams."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -102,7 +102,7 @@ def examples(*commands: str) -> str:
 
 @contextmanager
 def the_database(*, quiet: bool = False, listening: bool = False) -> Iterator[Database]:
-    """The database in use, which one line on standard error names; errors of the package end the command with exit code 1."""
+    """The database in use, printed in one line on standard error. Errors of the package end the command with exit code 1."""
     with errors():
         from walltrack_alerts.database import open_database
 
@@ -114,7 +114,7 @@ def the_database(*, quiet: bool = False, listening: bool = False) -> Iterator[Da
 
 @contextmanager
 def errors() -> Iterator[None]:
-    """Errors of the package end the command: exit code 1, or 2 for wrong usage, or 0 where the reader has closed the pipe."""
+    """Turn errors of the package into exit codes: 1, or 2 for wrong usage, or 0 if the reader has closed the pipe."""
     import psycopg
 
     try:
@@ -167,7 +167,7 @@ def print_json(value: object) -> None:
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
-    """Print one fact per line after its name; a terminal wraps long facts beside their names."""
+    """Print one fact per line after its name; a terminal wraps long facts next to their names."""
     from rich.table import Table
 
     known = [(printable(name), printable(value)) for name, value in facts if value is not None]

@@ -11,22 +11,23 @@ from walltrack_alerts.cli.base import AsJson, ask, confirm, err, errors, example
 from walltrack_alerts.cli.tables import Column, age, print_rows
 from walltrack_alerts.cli.values import delivery_id
 from walltrack_alerts.errors import UnknownTargetError, UsageError
+from walltrack_alerts.text import counted
 
 if TYPE_CHECKING:
     from walltrack_alerts.relay.targets import Delivery
 
 deliveries = typer.Typer(
     name="deliveries",
-    help="List the deliveries that have not arrived. Send dead ones again, or drop them.",
+    help="List undelivered events. Replay or drop dead letters.",
     no_args_is_help=True,
     epilog=examples("deliveries list", "deliveries list --dead", "deliveries replay --target ops", "deliveries drop 1207 1208"),
 )
 
 Ids = Annotated[
-    list[int] | None, typer.Argument(metavar="ID", parser=delivery_id, help="The ids of dead deliveries, see `deliveries list`.")
+    list[int] | None, typer.Argument(metavar="ID", parser=delivery_id, help="The ids of dead letters, see `deliveries list`.")
 ]
-OfTarget = Annotated[str | None, typer.Option("--target", metavar="NAME", help="All dead deliveries of this target.")]
-OfAll = Annotated[bool, typer.Option("--all", help="All dead deliveries.")]
+OfTarget = Annotated[str | None, typer.Option("--target", metavar="NAME", help="All dead letters of this target.")]
+OfAll = Annotated[bool, typer.Option("--all", help="All dead letters.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Count; change nothing.")]
 
 
@@ -39,7 +40,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Count; change nothing."
     ),
 )
 def list_deliveries(
-    dead: Annotated[bool, typer.Option("--dead", help="Only those that the relay no longer tries.")] = False,
+    dead: Annotated[bool, typer.Option("--dead", help="Only dead letters, which the relay no longer retries.")] = False,
     target: Annotated[str | None, typer.Option(metavar="NAME", help="Only those of this target.")] = None,
     limit: Annotated[int, typer.Option(metavar="NUMBER", help="At most this many deliveries.", min=1)] = 100,
     as_json: AsJson = False,
@@ -55,7 +56,7 @@ def list_deliveries(
         for delivery in found:
             print_json(delivery)
     elif not found:
-        err.print("No dead deliveries." if dead else "Nothing waits: everything has arrived.")
+        err.print("No dead letters." if dead else "Everything has been delivered.")
     else:
         columns = (
             Column("id", justify="right"), Column("target", 14), Column("alert", 8), Column("event", 12), Column("state", 7),
@@ -78,7 +79,7 @@ def _row(delivery: Delivery) -> tuple[object, ...]:
 def replay(
     by: By, ids: Ids = None, target: OfTarget = None, every: OfAll = False, dry_run: DryRun = False, as_json: AsJson = False
 ) -> None:
-    """Send dead deliveries again, with as many attempts as new ones."""
+    """Send dead letters again, with as many attempts as new deliveries."""
     from walltrack_alerts.relay.targets import replay_deliveries
 
     chosen = _chosen(ids, target, every=every)
@@ -98,7 +99,7 @@ def drop(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Give dead deliveries up. They stay in the history of their alerts, with the name of the operator."""
+    """Drop dead letters. They stay in the history of their alerts, with the name of the operator."""
     from walltrack_alerts.relay.targets import drop_deliveries
 
     chosen = _chosen(ids, target, every=every)
@@ -114,7 +115,7 @@ def drop(
 
 
 def _chosen(ids: list[int] | None, target: str | None, *, every: bool) -> list[int]:
-    """The ids of the chosen dead deliveries (UsageError unless they are chosen in exactly one way, UnknownTargetError)."""
+    """The ids of the chosen dead letters (UsageError unless they are chosen in exactly one way, UnknownTargetError)."""
     from walltrack_alerts.relay.targets import undelivered
 
     with errors():
@@ -140,4 +141,4 @@ def _print_count(done: int, what: str, *, dry_run: bool, as_json: bool, will: st
 
 
 def _count(number: int) -> str:
-    return f"{number} dead {'delivery' if number == 1 else 'deliveries'}"
+    return counted(number, "dead letter")

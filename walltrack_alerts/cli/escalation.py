@@ -1,4 +1,4 @@
-"""`escalation ...`: when an alert that no operator answers rings again."""
+"""`escalation ...`: when an alert that no operator acknowledges is notified again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 escalation = typer.Typer(
     name="escalation",
-    help="Set when an alert that no operator answers rings again. Targets subscribe to a step with `targets add --step`.",
+    help="Set when an alert that no operator acknowledges is escalated. Targets subscribe to a step with `targets add --step`.",
     no_args_is_help=True,
     epilog=examples(
         "escalation list",
@@ -44,7 +44,7 @@ def list_steps(as_json: AsJson = False) -> None:
         for step in found:
             print_json(step)
     elif not found:
-        err.print("No steps: nothing escalates.")
+        err.print("No steps: alerts are not escalated.")
     else:
         columns = (
             Column("severity"), Column("status"), Column("step", justify="right"), Column("after", justify="right"),
@@ -70,15 +70,15 @@ def list_steps(as_json: AsJson = False) -> None:
 def set_step(
     severity: Severity,
     step: Step,
-    after: Annotated[str, typer.Option(metavar="INTERVAL", parser=interval, help="The time without an answer, e.g. '5 min'.")],
+    after: Annotated[str, typer.Option(metavar="INTERVAL", parser=interval, help="The time in this status, e.g. '5 min'.")],
     status: Status = "active",
     every: Annotated[
-        str | None, typer.Option(metavar="INTERVAL", parser=interval, help="Repeat the step in this interval, e.g. '15 min'.")
+        str | None, typer.Option(metavar="INTERVAL", parser=interval, help="Repeat the step at this interval, e.g. '15 min'.")
     ] = None,
-    times: Annotated[int | None, typer.Option(metavar="NUMBER", help="At most this many repeats.", min=1)] = None,
+    times: Annotated[int | None, typer.Option(metavar="NUMBER", help="The maximum number of repeats.", min=1)] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add a step, or change one. It applies to alerts that are open already, too."""
+    """Add or change a step. It also applies to alerts that are already open."""
     from walltrack_alerts.relay.targets import set_escalation_step
 
     with errors():
@@ -97,7 +97,7 @@ def remove_step(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed; change nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove a step: targets with this --step no longer get escalations from it."""
+    """Remove a step. Targets with this --step get no more escalations from it."""
     from walltrack_alerts.relay.targets import escalation_step, remove_escalation_step
 
     found = ask(lambda service: escalation_step(service, severity, status, step))

@@ -21,12 +21,17 @@ def listen(
     after: Annotated[
         str | None,
         typer.Option(
-            help="The start: a cursor, beginning or now. Default: the cursor of the cursor file, else now.", metavar="CURSOR"
+            help="The start: a cursor, beginning or now. Default: the cursor in the cursor file, else now.",
+            metavar="CURSOR",
         ),
     ] = None,
     cursor_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Store the cursor here after each event; a restart resumes from it.", dir_okay=False),
+        typer.Option(
+            metavar="FILE",
+            help="Store the cursor in this file after each event; resume from it.",
+            dir_okay=False,
+        ),
     ] = None,
     execute: Annotated[
         str | None,
@@ -46,7 +51,7 @@ def listen(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the events of all alerts: first those since the cursor, then new ones as they happen, until Ctrl-C."""
+    """Print the events of all alerts until Ctrl-C: first those since the cursor, then new ones as they happen."""
     import asyncio
 
     from walltrack_alerts.cli.event_line import event_line

@@ -21,19 +21,19 @@ def relay(
         int | None,
         typer.Option(
             metavar="PORT",
-            help="Serve Prometheus metrics on /metrics and the state on /healthz, on this port.",
+            help="Serve Prometheus metrics on /metrics and a health check on /healthz, on this port.",
             min=0,
             max=65535,
         ),
     ] = None,
     metrics_host: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="The address of that port; default 127.0.0.1.")
+        str | None, typer.Option(metavar="ADDRESS", help="The address for --metrics-port; default 127.0.0.1.")
     ] = None,
     heartbeat_url: Annotated[
         str | None,
         typer.Option(
             metavar="URL",
-            help="Request this URL every minute while all is well, for a service that calls you when the requests stop. "
+            help="Request this URL every minute while all is well, for a service that notifies you when the requests stop. "
             "${NAME} stands for an environment variable.",
         ),
     ] = None,
@@ -42,15 +42,15 @@ def relay(
         typer.Option(
             metavar="INTERVAL",
             parser=_age,
-            help="Delete alerts that were resolved this long ago, once a day; off for never. Default '365 days'.",
+            help="Once a day, delete alerts that were resolved this long ago; off for never. Default '365 days'.",
         ),
     ] = None,
     json_logs: Annotated[bool, typer.Option("--json-logs", help="Log JSON, one object per line.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Log each delivery, not only those that fail.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Also log successful deliveries.")] = False,
 ) -> None:
-    """Deliver events to the targets. Ctrl-C or SIGTERM ends it once the messages in flight have arrived.
+    """Deliver events to the targets until Ctrl-C or SIGTERM, which lets messages in flight finish.
 
-    It also escalates alerts that no operator answers, reconciles every hour, and purges once a day.
+    The relay also escalates alerts that no operator acknowledges, reconciles every hour, and purges once a day.
     """
     import asyncio
 

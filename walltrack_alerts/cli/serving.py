@@ -30,7 +30,7 @@ Host = Annotated[str, typer.Option(metavar="HOST", help="The address to listen o
 Port = Annotated[int, typer.Option(metavar="PORT", help="The port of the panel; 0 picks a free one.", min=0, max=65535)]
 Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the panel in the browser.")]
 AuthFilePath = Annotated[Path, typer.Argument(metavar="FILE", help="The file of users.", dir_okay=False)]
-UserName = Annotated[str, typer.Argument(metavar="NAME", help="The login name; it is recorded with each action of the user.")]
+UserName = Annotated[str, typer.Argument(metavar="NAME", help="The login name, which is recorded with each action of the user.")]
 
 
 def demo(
@@ -40,7 +40,7 @@ def demo(
         float,
         typer.Option(metavar="NUMBER", help="The speed of the bot; 10 is ten times as fast.", min=0.1, max=100, callback=finite),
     ] = 1.0,
-    seed: Annotated[int, typer.Option(metavar="NUMBER", help="The seed of the bot; the same seed trades the same orders.")] = 7,
+    seed: Annotated[int, typer.Option(metavar="NUMBER", help="The seed of the bot; the same seed makes the same trades.")] = 7,
     duration: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Stop after this many seconds.", min=1, callback=finite)
     ] = None,
@@ -59,11 +59,11 @@ def demo(
 def panel(
     host: Annotated[
         str | None,
-        typer.Option(metavar="HOST", help="The address to listen on; 127.0.0.1 serves this machine only, and is the default."),
+        typer.Option(metavar="HOST", help="The address to listen on; 127.0.0.1, the default, serves this machine only."),
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option(metavar="PORT", help="The port of the panel; 0 picks a free one, the default is 7860.", min=0, max=65535),
+        typer.Option(metavar="PORT", help="The port of the panel; 0 picks a free one; default 7860.", min=0, max=65535),
     ] = None,
     auth_file: Annotated[
         Path | None,
@@ -72,24 +72,25 @@ def panel(
         ),
     ] = None,
     trusted_header: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The header in which a proxy with its own login names the user.")
+        str | None, typer.Option(metavar="NAME", help="The header with the user, set by a proxy that has its own login.")
     ] = None,
     role_header: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The header in which that proxy names the role: operator, else read-only.")
+        str | None,
+        typer.Option(metavar="NAME", help="The header with the role, set by that proxy: operator, else read-only."),
     ] = None,
     trusted_proxy: Annotated[
         list[str] | None,
-        typer.Option(metavar="CIDR", help="A proxy whose headers about users and client addresses the panel trusts; repeatable."),
+        typer.Option(metavar="CIDR", help="A proxy whose headers the panel trusts, for users and client addresses; repeatable."),
     ] = None,
     root_path: Annotated[
         str | None,
         typer.Option(
-            metavar="PREFIX", help="A prefix that a proxy leaves in the path, e.g. /alerts; not for a proxy that removes it."
+            metavar="PREFIX", help="A prefix that a proxy leaves in the path, e.g. /alerts. Not needed if the proxy strips it."
         ),
     ] = None,
     origin: Annotated[
         list[str] | None,
-        typer.Option(metavar="URL", help="The panel's origin in browsers, where a proxy changes the Host header; repeatable."),
+        typer.Option(metavar="URL", help="The panel's origin in browsers, if a proxy changes the Host header; repeatable."),
     ] = None,
     order_actions: Annotated[
         bool | None,
@@ -100,10 +101,10 @@ def panel(
     ] = None,
     browser: Browser = False,
 ) -> None:
-    """Serve the panel: live alerts and their details, acknowledge, resolve, snooze, and the order of an alert.
+    """Serve the web panel: live alerts with their orders, charts, and the state of deliveries.
 
     Without a login the panel serves this machine only, and its users are operators.
-    Environment variables set the same options: WALLTRACK_PANEL_HOST and so on.
+    Each option has an environment variable, e.g. WALLTRACK_PANEL_HOST.
     """
     with errors():
         from walltrack_alerts.ui import PanelSettings
@@ -142,7 +143,7 @@ def add_panel_user(
     role: Annotated[Role, typer.Option(metavar="ROLE", help="operator (acts on alerts and orders) or reader (read-only).")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation before replacing a password.")] = False,
 ) -> None:
-    """Add a user, or replace the password and role of one. A prompt or the first line of standard input gives the password."""
+    """Add a user, or replace the password and role of one. Reads the password from a prompt or from standard input."""
     with errors():
         if passwords.has_user(file, name) and not yes:
             if not sys.stdin.isatty():
@@ -155,7 +156,7 @@ def add_panel_user(
         else:
             password = sys.stdin.readline().rstrip("\r\n")
         is_new = passwords.add_user(file, name, role, password)
-        say(f"{'Added' if is_new else 'Updated'} {name} in {file} as {role}; a running panel applies it at once.")
+        say(f"{'Added' if is_new else 'Updated'} {name} in {file} as {role}; a running panel applies the change at once.")
 
 
 @users.command("remove", epilog=examples("panel-user remove users ada"))

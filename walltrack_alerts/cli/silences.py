@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 silences = typer.Typer(
     name="silences",
-    help="Mute alerts that match a rule: nothing is delivered and nothing sounds, but every alert is recorded and shown.",
+    help="Mute alerts that match a rule: they are recorded and shown, but not delivered, and the panel makes no sound.",
     no_args_is_help=True,
     epilog=examples(
         "silences add --error 'RPC node timed out' --for '2 h' --reason 'the provider is being repaired'",
@@ -40,7 +40,9 @@ def add(
     by: By,
     reason: Annotated[str, typer.Option("--reason", "-m", metavar="TEXT", help="The reason, which the panel shows.")],
     token: Annotated[str | None, typer.Option(metavar="TOKEN", help="Alerts of this token, by symbol or address.")] = None,
-    error: Annotated[str | None, typer.Option(metavar="TEXT", help="Alerts with this text in their error, in any case.")] = None,
+    error: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Alerts with this text in their error, ignoring case.")
+    ] = None,
     order_type: Annotated[
         str | None, typer.Option(metavar="TYPE", help="Alerts of orders of this type, e.g. entry or exit.")
     ] = None,
@@ -59,12 +61,12 @@ def add(
         typer.Option(
             parser=future_time,
             metavar="TIME",
-            help="The end, e.g. 18:00 or 2026-01-31T09:00, in your time zone unless it names another.",
+            help="The end, e.g. 18:00 or 2026-01-31T09:00, in your time zone unless it contains another.",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Mute the alerts that match all given matchers until a time."""
+    """Mute the alerts that match all of the given matchers, until a time."""
     from walltrack_alerts.relay.targets import add_silence
 
     given = {"token": token, "error": error, "order_type": order_type, "severity": severity, "alert_type": alert_type}
@@ -79,9 +81,9 @@ def add(
 
 @silences.command("list", epilog=examples("silences list", "silences list --all --json"))
 def list_silences(
-    every: Annotated[bool, typer.Option("--all", help="Those that have ended, too.")] = False, as_json: AsJson = False
+    every: Annotated[bool, typer.Option("--all", help="Include silences that have ended.")] = False, as_json: AsJson = False
 ) -> None:
-    """List the silences in force; the one that ends first comes first."""
+    """List the active silences, the next one to end first."""
     from walltrack_alerts.relay.targets import silences as query
 
     found = ask(lambda service: query(service, ended=every))
@@ -89,7 +91,7 @@ def list_silences(
         for silence in found:
             print_json(silence)
     elif not found:
-        err.print("No silences." if every else "No silences are in force.")
+        err.print("No silences." if every else "No silences are active.")
     else:
         columns = (Column("id", justify="right"), Column("ends", 16), Column("by", 12), Column("matches", 30), Column("reason"))
         print_rows(columns, [(s.silence_id, _end(s), s.created_by, _matchers(s), s.reason) for s in found])
@@ -101,7 +103,7 @@ def end(
     by: By,
     as_json: AsJson = False,
 ) -> None:
-    """End a silence now. What it has muted is not delivered later."""
+    """End a silence now. Events that it has muted are not delivered later."""
     from walltrack_alerts.relay.targets import end_silence
 
     _print_silence(ask(lambda service: end_silence(service, silence_id, by)), as_json)

@@ -20,14 +20,15 @@ class TargetOptions:
     """What was given on the command line; None stands for an option that was not."""
 
     webhook: Annotated[
-        str | None, typer.Option(metavar="URL", help="A webhook: each event is posted to this URL, signed by Standard Webhooks.")
+        str | None,
+        typer.Option(metavar="URL", help="A webhook: each event is posted to this URL, signed (Standard Webhooks)."),
     ] = None
     telegram: Annotated[
-        str | None, typer.Option(metavar="CHAT", help="A Telegram chat by its id: a message per alert, with buttons.")
+        str | None, typer.Option(metavar="CHAT", help="A Telegram chat, by its id: one message per alert, with buttons.")
     ] = None
     apprise: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="A service of Apprise by its URL: ntfy, Slack, Discord, mail and many more."),
+        typer.Option(metavar="URL", help="An Apprise URL: Slack, Discord, ntfy, mail and many more."),
     ] = None
     terminal: Annotated[bool, typer.Option("--terminal", help="One line per event in the terminal of the relay.")] = False
     secret: Annotated[
@@ -35,7 +36,7 @@ class TargetOptions:
         typer.Option(
             parser=placeholder,
             metavar="'${NAME}'",
-            help="Webhook: the variable with the signing secret, whsec_ and base64; repeat it to replace a secret.",
+            help="Webhook: the variable with the signing secret (whsec_ and base64); repeatable, to rotate secrets.",
         ),
     ] = None
     allow_private: Annotated[
@@ -51,14 +52,14 @@ class TargetOptions:
         typer.Option(parser=placeholder, metavar="'${NAME}'", help="Telegram: the variable with the bot's token."),
     ] = None
     api_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Telegram: another server of the Bot API than https://api.telegram.org.")
+        str | None, typer.Option(metavar="URL", help="Telegram: the Bot API server; default https://api.telegram.org.")
     ] = None
     allow: Annotated[
         list[str] | None,
         typer.Option(
             parser=allowed_user,
             metavar="ID=NAME",
-            help="Telegram: the id of a user who may press buttons, and the operator that the user is; repeatable.",
+            help="Telegram: a user who may press buttons, and the operator name that is recorded; repeatable.",
         ),
     ] = None
     min_severity: Annotated[
@@ -66,29 +67,33 @@ class TargetOptions:
     ] = None
     kinds: Annotated[
         str | None,
-        typer.Option(parser=words, metavar="LIST", help=f"Only these kinds of events, with commas: {', '.join(EventKind)}."),
+        typer.Option(
+            parser=words, metavar="LIST", help=f"Only these kinds of event (a list with commas): {', '.join(EventKind)}."
+        ),
     ] = None
     order_types: Annotated[
         str | None,
-        typer.Option(parser=words, metavar="LIST", help="Only alerts of orders of these types, with commas, e.g. exit."),
+        typer.Option(parser=words, metavar="LIST", help="Only alerts of these order types (a list with commas), e.g. exit."),
     ] = None
     tokens: Annotated[
         str | None,
-        typer.Option(parser=words, metavar="LIST", help="Only alerts of these tokens, by symbol or address, with commas."),
+        typer.Option(
+            parser=words, metavar="LIST", help="Only alerts of these tokens, by symbol or address (a list with commas)."
+        ),
     ] = None
     alert_types: Annotated[
         str | None,
         typer.Option(
-            parser=words, metavar="LIST", help="Only alerts of these types, with commas, e.g. order_failed_permanently."
+            parser=words, metavar="LIST", help="Only alerts of these types (a list with commas), e.g. order_failed_permanently."
         ),
     ] = None
     simulated: Annotated[
-        bool | None, typer.Option("--simulated/--no-simulated", help="Alerts of simulated orders, too.", show_default=False)
+        bool | None, typer.Option("--simulated/--no-simulated", help="Include alerts of simulated orders.", show_default=False)
     ] = None
     step: Annotated[
         int | None,
         typer.Option(
-            metavar="NUMBER", help="Only alerts that have escalated to this step, see `escalation list`; 0 means all.", min=0
+            metavar="NUMBER", help="Only alerts that were escalated to this step, see `escalation list`; 0 means all.", min=0
         ),
     ] = None
     quiet: Annotated[
@@ -96,7 +101,7 @@ class TargetOptions:
         typer.Option(
             parser=quiet_hours,
             metavar="'HOURS ZONE'",
-            help="Hold back everything that is not critical, e.g. '22:00-07:00 Europe/Berlin'.",
+            help="Quiet hours: deliver only critical events, and the others afterwards, e.g. '22:00-07:00 Europe/Berlin'.",
         ),
     ] = None
     min_gap: Annotated[
@@ -108,7 +113,7 @@ class TargetOptions:
         typer.Option(
             parser=interval,
             metavar="INTERVAL",
-            help="Chats: in a storm, one summary in this time; default 30 s.",
+            help="Chats: the shortest time between two digests in an alert storm; default 30 s.",
         ),
     ] = None
 
@@ -149,7 +154,7 @@ class TargetOptions:
         for option, value in options.items():
             if value is not None and option not in _KEYS[kind]:
                 owner = next(each for each, own in _KEYS.items() if option in own)
-                raise UsageError(f"--{option} goes with --{owner}, not with --{kind}")
+                raise UsageError(f"--{option} is an option of --{owner}, not of --{kind}")
         settings = {key: options.get(option, self.given_kinds.get(option)) for option, key in _KEYS[kind].items()}
         return {key: value for key, value in settings.items() if value is not None}
 

@@ -28,7 +28,7 @@ from walltrack_alerts.cli.tables import Column, age, print_rows
 from walltrack_alerts.cli.target_options import TargetOptions, with_target_options
 from walltrack_alerts.cli.values import past_time, words
 from walltrack_alerts.errors import PermissionDeniedError, UsageError
-from walltrack_alerts.text import format_local, one_line
+from walltrack_alerts.text import counted, format_local, one_line
 
 if TYPE_CHECKING:
     from walltrack_alerts.relay.targets import TargetState
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 targets = typer.Typer(
     name="targets",
-    help="Manage the targets that the relay delivers alerts to: webhooks, Telegram chats, any service of Apprise, a terminal.",
+    help="Manage the targets of the relay: webhooks, Telegram chats, Apprise services, a terminal.",
     no_args_is_help=True,
     epilog=examples(
         "targets add ops --webhook https://example.com/hooks/alerts --secret '${WT_SECRET}'",
@@ -74,10 +74,10 @@ Since = Annotated[
 )
 @with_target_options
 def add(name: Name, by: By, given: TargetOptions, since: Since = None, as_json: AsJson = False) -> None:
-    """Add a target: one of --webhook, --telegram, --apprise and --terminal. Without filters it gets all but simulated orders.
+    """Add a target: one of --webhook, --telegram, --apprise and --terminal. By default it gets all but simulated orders.
 
-    Secrets stay in the environment of the relay: name their variable by a
-    placeholder, '${NAME}' in single quotes. A URL may contain placeholders, too.
+    Secrets stay in the environment of the relay: give a placeholder for the
+    variable, '${NAME}' in single quotes. A URL may contain placeholders, too.
     """
     from walltrack_alerts.relay.targets import add_target
 
@@ -92,7 +92,7 @@ def add(name: Name, by: By, given: TargetOptions, since: Since = None, as_json: 
     if not as_json:
         _say_variables(config)
         if kind == "webhook" and not config.get("secrets"):
-            say("Its requests are not signed: without --secret the receiver cannot tell them from forged ones.")
+            say("Its requests are not signed: without --secret, the receiver cannot distinguish them from forged ones.")
 
 
 @targets.command(
@@ -110,13 +110,13 @@ def set_options(
     by: By,
     given: TargetOptions,
     clear: Annotated[
-        str | None, typer.Option(metavar="LIST", help=f"Remove these filters, with commas: {', '.join(FILTERS)}.")
+        str | None, typer.Option(metavar="LIST", help=f"Remove these filters (a list with commas): {', '.join(FILTERS)}.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change a target; what is not given stays. Its deliveries stay, and those that have failed are tried again at once.
+    """Change a target; settings that are not given stay. Pending deliveries stay, and failed ones are retried at once.
 
-    --secret and --allow replace all that there were. The name and the kind of a target cannot change.
+    --secret and --allow replace the whole list. The name and the kind of a target cannot change.
     """
     from walltrack_alerts.relay.targets import set_target, target_state
 
@@ -199,7 +199,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
         target = await target_state(service, name)
         try:
             return target, await target_config(service, target.target_id)
-        except PermissionDeniedError:  # only the owner of alerting and the relay may read the settings
+        except PermissionDeniedError:  # only the schema owner and the relay may read the settings
             return target, None
 
     target, config = ask(query)
@@ -233,7 +233,7 @@ def _facts(target: TargetState, config: dict[str, Any] | None) -> Iterator[tuple
     yield "unread events", target.unread
     yield "last success", format_local(target.last_success_at) if target.last_success_at else "never"
     yield "last failure", format_local(target.last_failure_at) if target.last_failure_at else None
-    yield "last answer", target.last_answer
+    yield "last response", target.last_answer
 
 
 def _text(value: object) -> str | None:
@@ -251,9 +251,9 @@ def _text(value: object) -> str | None:
 
 @targets.command("test", epilog=examples("targets test ops", "targets test ops --json"))
 def send_test(name: Name, as_json: AsJson = False) -> None:
-    """Send a test event to a target from this process and show the answer. Exit code 1 if it does not arrive.
+    """Send a test event to a target from this process, and show the response. Exit code 1 if it is not delivered.
 
-    Filters do not apply. The variables that the target names must be set here. The event leaves no trace in the database.
+    Filters do not apply. The variables of the target must be set here. The event is not recorded in the database.
     """
     from walltrack_alerts.relay.settings import RelaySettings
     from walltrack_alerts.relay.trial import send_trial
@@ -272,7 +272,7 @@ def send_test(name: Name, as_json: AsJson = False) -> None:
         else:
             say(f"{name} has not received the test event: it failed{status} after {trial.seconds:.2f} s.")
         if trial.answer:
-            say(Text.assemble(("Answer: ", "dim"), one_line(trial.answer)))
+            say(Text.assemble(("Response: ", "dim"), one_line(trial.answer)))
     if not trial.is_delivered:
         raise typer.Exit(1)
 
@@ -281,10 +281,10 @@ def send_test(name: Name, as_json: AsJson = False) -> None:
 def disable(
     name: Name,
     by: By,
-    reason: Annotated[str, typer.Option("--reason", "-m", metavar="TEXT", help="The reason, which the list shows.")],
+    reason: Annotated[str, typer.Option("--reason", "-m", metavar="TEXT", help="The reason, which `targets list` shows.")],
     as_json: AsJson = False,
 ) -> None:
-    """Deliver nothing to a target until it is enabled. Deliveries that wait for it stay."""
+    """Pause a target until it is enabled. Its pending deliveries stay."""
     from walltrack_alerts.relay.targets import disable_target
 
     _print_target(ask(lambda service: disable_target(service, name, reason, by)), as_json, "disabled")
@@ -292,7 +292,7 @@ def disable(
 
 @targets.command(epilog=examples("targets enable ops", "targets enable ops --since 2026-01-31T09:00"))
 def enable(name: Name, since: Since = None, as_json: AsJson = False) -> None:
-    """Deliver to a target again: what waited for it, and the events from now on or from a given time on."""
+    """Resume a target: deliver its pending deliveries, and events from now on or from a given time on."""
     from walltrack_alerts.relay.targets import enable_target
 
     _print_target(ask(lambda service: enable_target(service, name, since)), as_json, "enabled")
@@ -305,11 +305,11 @@ def remove(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed; change nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove a target with its deliveries, those that still wait included. `targets disable` keeps them."""
+    """Remove a target with its deliveries, including pending ones. `targets disable` keeps them."""
     from walltrack_alerts.relay.targets import remove_target, target_state
 
     target = ask(lambda service: target_state(service, name))
-    waiting = f"{target.pending} pending and {target.dead} dead deliveries"
+    waiting = f"{counted(target.pending, 'pending delivery', 'pending deliveries')} and {counted(target.dead, 'dead letter')}"
     if not dry_run:
         if not yes:
             with errors():

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from walltrack_alerts.cli.base import AsJson, confirm, err, is_terminal, out, print_facts, print_json, say, the_database
 from walltrack_alerts.cli.values import columns_of_facts, interval
-from walltrack_alerts.text import printable
+from walltrack_alerts.text import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def migrate(as_json: AsJson = False) -> None:
-    """Create or upgrade schema walltrack and guard walltrack.orders. A second run changes nothing."""
+    """Create or upgrade schema walltrack, and watch walltrack.orders. Running it again changes nothing."""
     from walltrack_alerts import migrations
 
     with the_database() as database:
@@ -37,7 +37,7 @@ def migrate(as_json: AsJson = False) -> None:
 def downgrade(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Uninstall alerting: its tables with their rows, its functions, the guards and the rights of roles. Orders stay."""
+    """Uninstall alerting: drop its tables, functions and guards, and revoke the privileges of roles. Orders stay."""
     from walltrack_alerts import migrations
 
     with the_database() as database:
@@ -53,17 +53,18 @@ def downgrade(
 
 def _confirm_deletion(installed: Installed) -> None:
     """Continue only if the operator confirms; without a terminal --yes is required."""
-    alerts = f"{installed.alerts} alerts ({installed.open_alerts} open)"
+    alerts = f"{counted(installed.alerts, 'alert')} ({installed.open_alerts} open)"
     kept = f"The older table walltrack.alerts stays, with {alerts}." if installed.adopted else ""
-    deleted = f"{installed.events} events" if installed.adopted else f"{alerts} and {installed.events} events"
-    say(f"This deletes {deleted}, the history of order actions, and all rights on alerting. {kept}".rstrip())
+    events = counted(installed.events, "event")
+    deleted = events if installed.adopted else f"{alerts} and {events}"
+    say(f"This deletes {deleted}, the history of order actions, and all privileges on alerting. {kept}".rstrip())
     watched = ", ".join(installed.watched)
-    say(f"Failed orders of {watched} will raise no alerts; the orders stay." if watched else "No table of orders is watched.")
+    say(f"Failed orders of {watched} will raise no alerts; the orders stay." if watched else "No orders table is watched.")
     confirm("Continue?")
 
 
 TableName = Annotated[
-    str, typer.Argument(metavar="TABLE", help="The table of orders, named as in SQL: public.trades, '\"Trades\"'.")
+    str, typer.Argument(metavar="TABLE", help="The orders table, named as in SQL: public.trades, '\"Trades\"'.")
 ]
 
 
@@ -73,34 +74,34 @@ def watch(
         list[str] | None,
         typer.Option(
             metavar="FACT=COLUMN",
-            help="The column of an order fact, if its name differs: attempt_count=retry_count; repeatable.",
+            help="Read an order fact from a column of another name, e.g. attempt_count=retry_count; repeatable.",
         ),
     ] = None,
     cancel_pattern: Annotated[
         str | None,
         typer.Option(
             metavar="REGEX",
-            help="A cancel whose last_error matches is the retry worker giving up; default '^Max retries reached'.",
+            help="A cancelled order whose last_error matches was given up by the retry worker; default '^Max retries reached'.",
         ),
     ] = None,
     order_actions: Annotated[
         bool | None,
         typer.Option(
             "--order-actions/--no-order-actions",
-            help="Whether operators may retry and cancel its orders; default: yes, where alerting may.",
+            help="Let operators retry and cancel its orders; default: yes, if the schema owner owns the table.",
         ),
     ] = None,
     notify: Annotated[
         Literal["event", "transaction", "off"] | None,
         typer.Option(
             metavar="HOW",
-            help="Notify every event (event, the default), the first event of a transaction (transaction), or none (off).",
+            help="Notify listeners of each event (event, the default), once per transaction (transaction), or not at all (off).",
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; change and lock nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Guard a table of orders: its writes raise, update and resolve alerts. Orders that have already failed get their alerts.
+    """Watch an orders table: its writes raise, update and resolve alerts. Orders that have already failed get alerts at once.
 
     Repeated for the same table, it changes the given settings and restores missing triggers.
     """
@@ -121,9 +122,9 @@ def watch(
         say(f"{plan.table} {'would be' if dry_run else 'is'} watched{again}.")
         print_facts(_watch_facts(plan, dry_run))
         if done:
-            say(f"{done.scanned} orders checked: {done.raised} alerts raised, {done.resolved} resolved.")
+            say(f"{counted(done.scanned, 'order')} checked: {counted(done.raised, 'alert')} raised, {done.resolved} resolved.")
     if done and done.failed:
-        err.print(f"{done.failed} could not be healed; walltrack.alert_faults has the errors.", style="bold red")
+        err.print(f"{counted(done.failed, 'order')} could not be healed; see walltrack.alert_faults.", style="bold red")
         raise typer.Exit(1)
 
 
@@ -144,7 +145,7 @@ def unwatch(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; change and lock nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove the guard from a table: its orders raise no more alerts. Its open alerts stay until an operator resolves them."""
+    """Stop watching an orders table. Its open alerts stay until an operator resolves them."""
     from walltrack_alerts.watching import unwatch as release
 
     with the_database() as database:
@@ -165,7 +166,7 @@ def reconcile(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count; change nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare every order with its alert: raise missing alerts, resolve those of ended orders, clear healed faults."""
+    """Compare every order with its alert: raise missing alerts, resolve those of finished orders, clear healed faults."""
     from rich.progress import Progress
 
     from walltrack_alerts.reconciler import reconcile as heal
@@ -177,9 +178,10 @@ def reconcile(
         print_json({**asdict(done), "dry_run": dry_run})
     else:
         would = "would be " if dry_run else ""
-        say(f"{done.scanned} orders checked: {done.raised} alerts {would}raised, {done.resolved} {would}resolved.")
+        raised = counted(done.raised, "alert")
+        say(f"{counted(done.scanned, 'order')} checked: {raised} {would}raised, {done.resolved} {would}resolved.")
     if done.failed:
-        err.print(f"{done.failed} could not be healed; walltrack.alert_faults has the errors.", style="bold red")
+        err.print(f"{counted(done.failed, 'order')} could not be healed; see walltrack.alert_faults.", style="bold red")
         raise typer.Exit(1)
 
 
@@ -191,7 +193,7 @@ def purge(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count; change nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete alerts that were resolved long ago, with their events. Alerts that are open, or hold a resolution in force, stay."""
+    """Delete alerts that were resolved long ago, with their events. Open alerts, and alerts that are still needed, stay."""
     from rich.progress import Progress
 
     from walltrack_alerts.retention import purge as delete_old
@@ -205,15 +207,15 @@ def purge(
         print_json({**asdict(done), "dry_run": dry_run})
     else:
         kept = (
-            f", {done.kept} kept: their orders still wait, a target has not received them, or another session holds them"
+            f", {done.kept} kept: their order is still exhausted, a target has not received them, or they are locked"
             if done.kept
             else ""
         )
-        say(f"{done.purged} resolved alerts {'would be ' if dry_run else ''}deleted{kept}.")
+        say(f"{counted(done.purged, 'resolved alert')} {'would be ' if dry_run else ''}deleted{kept}.")
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check whether alerting works, and advise what to do where it does not. Exit code 1 if a check fails.
+    """Check whether alerting works, and show how to fix what does not. Exit code 1 if a check fails.
 
     'n/a' marks a check that does not apply here.
     """

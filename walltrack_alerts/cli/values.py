@@ -1,4 +1,4 @@
-"""Values of options as people write them: intervals, times, ids. A refusal shows examples and ends with exit code 2."""
+"""Parses the values of options: intervals, times, ids. An error shows examples and ends with exit code 2."""
 
 from __future__ import annotations
 

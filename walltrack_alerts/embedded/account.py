@@ -1,4 +1,4 @@
-"""The account that runs the embedded server: our own, and an unprivileged one where we are root."""
+"""The account that runs the embedded server: our own, and an unprivileged one if we are root."""
 
 from __future__ import annotations
 

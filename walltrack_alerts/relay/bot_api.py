@@ -1,4 +1,4 @@
-"""The Bot API of Telegram: calls of its methods over HTTP. No text that leaves this module holds the token of the bot."""
+"""The Bot API of Telegram: calls of its methods over HTTP. No text that leaves this module contains the token of the bot."""
 
 from __future__ import annotations
 

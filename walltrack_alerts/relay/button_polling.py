@@ -1,4 +1,4 @@
-"""Receives button presses and replies from Telegram by long polling: no port is open, and one relay polls for each bot."""
+"""Receives button presses and replies from Telegram by long polling. One relay at a time polls for each bot."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _CONFLICT = 409
 
 
 class ButtonPoller:
-    """Polls for all bots that have a target with an allow-list. The updates of the other bots are left to other programs."""
+    """Polls for all bots that have a target with an allow-list. Other bots are left to other programs."""
 
     def __init__(self, dsn: str, relay: str, context: Context, log: Log) -> None:
         self._database = _Database(dsn, relay)
@@ -125,7 +125,7 @@ class _BotPoller:
         self._offset = max((update["update_id"] + 1 for update in updates), default=self._offset)
 
     async def _handle(self, update: Mapping[str, Any]) -> None:
-        """Handle one update. One that cannot be handled must not come back for ever."""
+        """Handle one update. One that cannot be handled must not come back forever."""
         try:
             await self.bot.handle(update)
         except Exception as error:  # noqa: BLE001 - an update may hold anything
@@ -143,10 +143,10 @@ class _BotPoller:
         try:
             return await self._database.answer(target_id, reference, action, user, detail)
         except (DatabaseUnavailableError, DatabaseBusyError):
-            self._say("an answer was not stored, because the database does not answer")
-            return "failed", "The database does not answer. Try again in a minute, or use the panel."
+            self._say("a button press was not recorded, because the database does not respond")
+            return "failed", "The database does not respond. Try again in a minute, or use the panel."
         except AlertsError as error:
-            self._say(f"an answer was not stored: {error}")
+            self._say(f"a button press was not recorded: {error}")
             return "failed", "It failed. Use the panel; the log of the relay says why."
 
     async def _has_duty(self) -> bool:
@@ -194,7 +194,7 @@ class _Database:
                     await asyncio.sleep(_RETRY)
         except TimeoutError:
             pass
-        raise DatabaseUnavailableError("The database does not answer.")
+        raise DatabaseUnavailableError("The database does not respond.")
 
     async def close(self) -> None:
         await self._watching.close()

@@ -1,7 +1,7 @@
-"""The buttons of Telegram messages: what they look like, and what a press does.
+"""The buttons of Telegram messages, and what a press does.
 
-The data of a button names its target and its action; the message in which it stands names the alert. The database decides whether
-a press counts: the user is on the allow-list of the target, the message is fresh, and the button was not used before.
+The data of a button contains its target and its action; its message identifies the alert. The database decides whether a press
+counts: the user is on the allow-list of the target, the message is fresh, and the button was not used before.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Bot:
         return text
 
     async def _ask(self, target: Target, message: Json) -> None:
-        """Ask for a reason in words. The question carries all that is needed to use the answer, also after a restart."""
+        """Ask for a reason in words. The question contains all that is needed to handle the reply."""
         params = {
             "chat_id": message["chat"]["id"],
             "text": f"Why is it resolved? Reply to this message. [{target.target_id}:{message['message_id']}]",
@@ -129,15 +129,15 @@ class Bot:
         await self._try("editMessageReplyMarkup", params)
 
     async def _try(self, method: str, params: Json) -> None:
-        """A call for the eye only: the answer has been stored, and a failure here changes nothing."""
+        """A cosmetic call: the press has been recorded, and a failure here changes nothing."""
         with suppress(BotApiError, SendError):
             await self._api.call(method, params)
 
 
 def _is_of(target: Target, message: Json) -> bool:
-    """Whether a message stands in the chat of a target: ids of messages are unique in their chat only.
+    """Whether a message is in the chat of a target: message ids are unique only within a chat.
 
-    A group has another id since it became a supergroup, which the target may not know.
+    A group that became a supergroup has another id, which the target may not know.
     """
     chat, named = message.get("chat") or {}, str(target.config.get("chat"))
     if named.startswith("@"):

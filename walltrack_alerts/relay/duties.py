@@ -1,4 +1,4 @@
-"""What a relay does beside deliveries: it reports itself, escalates, reconciles, purges, and pings a dead man's switch.
+"""What a relay does in addition to deliveries: it reports itself, escalates, reconciles, purges, and pings a dead man's switch.
 
 Every relay escalates: the database fires each step once. One relay at a time reconciles and purges, see walltrack.take_duty().
 """
@@ -22,6 +22,7 @@ from walltrack_alerts.relay.log import Level, Log
 from walltrack_alerts.relay.metrics import RelayMetrics, Sample
 from walltrack_alerts.relay.queries import Connection
 from walltrack_alerts.retention import purge
+from walltrack_alerts.text import counted
 
 _BATCH = 100  # alerts that are locked at a time: order writes wait for them
 _MOST_BATCHES = 50
@@ -57,7 +58,7 @@ class Heartbeat:
         except SendError as error:
             raise AlertsError(placeholders.redact(str(error), placeholders.secrets_in(self.url, self.environ))) from None
         if not answer.is_success:
-            raise AlertsError(f"its service answered {answer.status}")
+            raise AlertsError(f"its service returned {answer.status}")
 
 
 class _StoppedError(AlertsError):
@@ -88,11 +89,11 @@ class Duties:
         self._problems: list[str] | None = []
 
     def stop(self) -> None:
-        """Begin nothing anew; run() returns soon."""
+        """Start no further work; run() returns soon."""
         self._stopping.set()
 
     async def run(self) -> None:
-        """Do what is due until stop(). Failures are logged and the work is tried again."""
+        """Do what is due until stop(). Failures are logged, and the work is retried."""
         names = ("seen", "escalate", "check", "chores")
         connections = {name: Connection(self.dsn) for name in names}
         try:
@@ -108,12 +109,12 @@ class Duties:
                 await connection.close()
 
     def find_problem(self) -> str | None:
-        """What keeps the relay from working, for /healthz; None for nothing. From any thread."""
+        """The problem that keeps the relay from working, for /healthz, or None. Callable from any thread."""
         if self._seen_at is None:
-            return "the database has not answered yet"
+            return "the database has not responded yet"
         silence = self._loop.time() - self._seen_at
         if silence > self.periods.seen + _SILENCE:
-            return f"the database has not answered for {silence:.0f} s"
+            return f"the database has not responded for {silence:.0f} s"
         return self.find_relay_problem()
 
     # ---- how ----
@@ -125,7 +126,7 @@ class Duties:
                 await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def _once(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Do a piece of work. What goes wrong is said once, until it works again or something else goes wrong."""
+        """Do a piece of work. A failure is logged once, until the work succeeds or fails for another reason."""
         try:
             await work()
         except DatabaseUnavailableError:
@@ -157,7 +158,9 @@ class Duties:
             if batch == 0 or self._stopping.is_set():
                 break
         if fired:
-            self.log.line(Level.INFO, "escalated", f"escalated {fired} alerts that no operator has answered", count=fired)
+            self.log.line(
+                Level.INFO, "escalated", f"escalated {counted(fired, 'alert')} that no operator has acknowledged", count=fired
+            )
 
     async def _check(self, connection: Connection) -> None:
         """Ask for the health of all, and ping if it is well."""

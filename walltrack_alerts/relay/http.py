@@ -1,4 +1,4 @@
-"""The HTTP client of the relay: no redirects, no proxies, short timeouts, bounded answers, checked addresses."""
+"""The HTTP client of the relay: no redirects, no proxies, short timeouts, bounded responses, checked addresses."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _Key = tuple[bytes, bytes, int, bool]  # scheme, host and port of the origin, an
 
 
 class SendError(AlertsError):
-    """No answer was received. `is_permanent`: an attempt without a change of the configuration will fail, too."""
+    """No response was received. `is_permanent`: a retry with the same configuration will fail, too."""
 
     def __init__(self, text: str, *, is_permanent: bool = False) -> None:
         self.is_permanent = is_permanent
@@ -38,7 +38,7 @@ class SendError(AlertsError):
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds: for the name, for the connection with its TLS handshake, between two pieces of the answer, for all of it."""
+    """Seconds: for the name, for the connection with its TLS handshake, between two parts of the response, for all of it."""
 
     lookup: float = 5.0
     connect: float = 5.0
@@ -48,7 +48,7 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer: status, the beginning of the body, Retry-After in seconds from now, Location of a redirect."""
+    """An HTTP response: status, the beginning of the body, Retry-After in seconds from now, Location of a redirect."""
 
     status: int
     body: bytes
@@ -106,7 +106,7 @@ class HttpClient:
         timeouts: Timeouts | None = None,
         limit: int = 4096,
     ) -> Answer:
-        """POST a body; of the answer at most `limit` bytes are read (SendError)."""
+        """POST a body; at most `limit` bytes of the response are read (SendError)."""
         return await self.request("POST", url, body, headers, allow_private=allow_private, timeouts=timeouts, limit=limit)
 
     async def request(
@@ -120,7 +120,7 @@ class HttpClient:
         timeouts: Timeouts | None = None,
         limit: int = 4096,
     ) -> Answer:
-        """Send a request; of the answer at most `limit` bytes are read (SendError)."""
+        """Send a request; at most `limit` bytes of the response are read (SendError)."""
         timeouts = timeouts or self._timeouts
         target = parse_url(url)
         request = httpcore2.Request(
@@ -134,7 +134,7 @@ class HttpClient:
             async with asyncio.timeout(timeouts.total):
                 return await self._exchange(request, allow_private, limit)
         except TimeoutError:
-            raise SendError(f"no complete answer within {timeouts.total:g} s") from None
+            raise SendError(f"no complete response within {timeouts.total:g} s") from None
         except PrivateAddressError as error:
             raise SendError(
                 f"{error}; the target does not allow private addresses (see --allow-private)", is_permanent=True
@@ -147,7 +147,7 @@ class HttpClient:
             raise SendError(_explain(error, timeouts)) from None
 
     async def _exchange(self, request: httpcore2.Request, allow_private: bool, limit: int) -> Answer:
-        """One request and its answer; the connection is kept if all of the answer was read."""
+        """One request and its response; the connection is kept if all of the response was read."""
         origin = request.url.origin
         key = (origin.scheme, origin.host, origin.port, allow_private)
         connection = await self._connection(origin, key)
@@ -222,7 +222,7 @@ def _ascii_host(host: str) -> bytes:
 
 
 def parse_retry_after(value: str, now: datetime) -> float | None:
-    """Seconds from now, of a number of seconds or of an HTTP date; None where it is neither."""
+    """Seconds from now, from a number of seconds or an HTTP date; None if it is neither."""
     value = value.strip()
     if re.fullmatch(r"\d{1,9}", value, re.ASCII):
         return float(value)
@@ -264,17 +264,17 @@ def _answer(response: httpcore2.Response, body: bytes) -> Answer:
 
 
 def _explain(error: Exception, timeouts: Timeouts) -> str:
-    """What went wrong, for the operator."""
+    """An explanation of the error for the operator."""
     match error:
         case httpcore2.ConnectTimeout():
             return f"no connection within {timeouts.connect:g} s"
         case httpcore2.TimeoutException():
-            return f"no answer within {timeouts.read:g} s"
+            return f"no response within {timeouts.read:g} s"
         case httpcore2.ConnectError():
             return f"no connection: {printable_line(str(error)) or 'refused'}"
         case httpcore2.RemoteProtocolError():
-            return f"not a valid HTTP answer: {printable_line(str(error))}"
-    return "the connection broke before the answer was complete"
+            return f"not a valid HTTP response: {printable_line(str(error))}"
+    return "the connection broke before the response was complete"
 
 
 def printable_line(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The log of the relay: one line per failed delivery and per change of state, for people or as JSON, without secrets."""
+"""The log of the relay: one line per failed delivery and per change of state, as text or JSON, without secrets."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Log:
         self._write = write
 
     def line(self, level: Level, event: str, text: str, **fields: Any) -> None:  # noqa: ANN401 - any JSON value
-        """Write a line: a sentence for people, or the name of the event with its fields for programs."""
+        """Write a line: a sentence, or with JSON the name of the event and its fields."""
         if level is Level.DETAIL and not self._verbose:
             return
         now = datetime.now(UTC)
@@ -50,7 +50,7 @@ class Log:
         self._write(redact(line, self.secrets))
 
     def fault(self, where: str, error: BaseException) -> None:
-        """An error that no code expects: its type and place, not its text, which may hold anything."""
+        """An error that no code expects: its type and position, not its text, which may contain anything."""
         frames = traceback.extract_tb(error.__traceback__)
         place = f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else "unknown place"
         self.line(Level.ERROR, "fault", f"{where}: {type(error).__name__} at {place}", where=where, place=place)

@@ -1,4 +1,4 @@
-"""The relay: wakes up, lets the database make and hand out deliveries, sends them concurrently, reports what came of it.
+"""The relay: wakes up, lets the database create and hand out deliveries, sends them concurrently, reports the results.
 
 Three tasks with a connection each: events become deliveries, deliveries are claimed and sent, results are reported. No
 transaction is open while a message is on its way, and each task continues by itself when the database comes back.
@@ -64,9 +64,9 @@ def new_name() -> str:
 
 @dataclass(slots=True)
 class _Lane:
-    """The messages of one target: more at a time while it answers, fewer while it does not.
+    """The messages of one target: more at a time while it responds, fewer while it does not.
 
-    So targets that hang do not take up all slots of the relay.
+    Targets that hang therefore do not occupy all slots of the relay.
     """
 
     most: int
@@ -122,13 +122,13 @@ class Relay:
         self._worked_at: dict[str, float] = {}
 
     def stop(self) -> None:
-        """Claim nothing anew; run() returns when the messages in flight are sent and reported."""
+        """Claim nothing more; run() returns when the messages in flight are sent and reported."""
         self._stopping.set()
         for event in (self._news, self._work, self._reported):
             event.set()
 
     def find_problem(self) -> str | None:
-        """What keeps the relay from delivering, for /healthz; None for nothing. From any thread."""
+        """The problem that keeps the relay from delivering, for /healthz, or None. Callable from any thread."""
         idle = max(monotonic() - self._worked_at.get(task, self._began_at) for task in ("fan-out", "claim"))
         return f"nothing has been delivered for {idle:.0f} s" if idle > _SILENCE else None
 
@@ -221,7 +221,7 @@ class Relay:
         return True
 
     def _capacity(self) -> dict[int, int]:
-        """How many messages to claim for each target; an equal share where there is no room for all."""
+        """How many messages to claim for each target; an equal share if there is not enough room."""
         wanted = {target_id: room for target_id in self.targets if (room := self._lanes[target_id].room)}
         room = (1 + _AHEAD) * self.limits.total - sum(lane.in_flight + len(lane.waiting) for lane in self._lanes.values())
         if sum(wanted.values()) > room:
@@ -230,7 +230,7 @@ class Relay:
         return wanted
 
     def _start_sending(self) -> None:
-        """Send what waits, as far as the limits allow: first to the targets with the fewest messages in flight."""
+        """Send waiting messages, as far as the limits allow: first to the targets with the fewest messages in flight."""
         while len(self._sending) < self.limits.total and not self._stopping.is_set():
             lane = min((lane for lane in self._lanes.values() if lane.is_open), key=lambda lane: lane.in_flight, default=None)
             if lane is None:

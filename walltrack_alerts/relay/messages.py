@@ -1,4 +1,4 @@
-"""The messages of chats: one alert, or a digest of many. The first line says what matters, for a lock screen at night."""
+"""The messages of chats: one alert, or a digest of many. The first line has the essentials, for a lock screen at night."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MARKS = {"critical": "\U0001f534", "high": "\U0001f7e0", "warning": "\U0001f7e1"
 _STATE_MARKS = {"resolved": "\u2705", "acknowledged": "\U0001f440", "snoozed": "\U0001f4a4"}
 
 _SYMBOL, _ACTOR, _NAME, _TITLE, _ERROR, _GROUP_ERROR = 24, 24, 60, 200, 500, 120
-"""Longest texts of strangers, in characters. All of a message together are far under the 4,096 of Telegram."""
+"""Maximum lengths of untrusted texts, in characters. A message stays far below Telegram's limit of 4,096."""
 _GROUPS = 10
 
 
@@ -97,7 +97,7 @@ def alert_url(panel_url: str | None, alert_id: str) -> str | None:
 
 
 def panel_address(panel_url: str | None) -> str | None:
-    """The address of the panel; None where there is none."""
+    """The address of the panel, or None."""
     if not panel_url:
         return None
     parts = urlsplit(panel_url.strip())
@@ -158,7 +158,7 @@ def _subject(alert: Json, facts: Json) -> Iterator[Span]:
 
 
 def _token(symbol: object) -> Span:
-    """A symbol, in quotes where it has blanks: it must not pose as the words that follow."""
+    """A symbol, in quotes if it has blanks: it must not be mistaken for the words that follow."""
     text = inert(symbol, _SYMBOL).replace('"', "'")
     return Span(f'"{text}"' if " " in text else text, Look.FOREIGN)
 
@@ -269,7 +269,7 @@ def _time(value: object) -> datetime | None:
 
 
 def _moment(at: datetime | None, now: datetime) -> str:
-    """03:12 UTC, with the date where it is another day."""
+    """03:12 UTC, with the date if it is another day."""
     if at is None or at.year == 9999:
         return "further notice"
     at = at.astimezone(UTC)

@@ -76,7 +76,7 @@ DATABASE_METRICS: Mapping[str, Described] = {
 
 
 class DatabaseCollector(Collector):
-    """The metrics of the database. While it does not answer there is only walltrack_database_up, with the value 0."""
+    """The metrics of the database. While it does not respond, there is only walltrack_database_up, with the value 0."""
 
     def __init__(self, read: Callable[[], Sequence[Sample]]) -> None:
         """`read` asks the database; it raises AlertsError or TimeoutError."""
@@ -105,7 +105,7 @@ class DatabaseCollector(Collector):
 
 
 def _up(*values: bool) -> GaugeMetricFamily:
-    family = GaugeMetricFamily("walltrack_database_up", "Whether the database answers this relay.")
+    family = GaugeMetricFamily("walltrack_database_up", "Whether this relay reaches the database.")
     for value in values:
         family.add_metric([], float(value))
     return family
@@ -133,7 +133,7 @@ class RelayMetrics:
             registry=self.registry,
         )
         self._well = Gauge(
-            "walltrack_heartbeat_well",
+            "walltrack_heartbeat_ok",
             "Whether database, stream, deliveries and health were well at the last check: the condition of the heartbeat.",
             registry=self.registry,
         )
@@ -154,7 +154,7 @@ class RelayMetrics:
 def served(metrics: RelayMetrics, host: str, port: int, find_problem: Callable[[], str | None]) -> Iterator[int]:
     """Serve /metrics and /healthz in threads of their own; yields the port, a free one for 0 (OSError).
 
-    `find_problem` says what keeps the relay from working, None for nothing; /healthz then answers 503.
+    `find_problem` returns the problem that keeps the relay from working, or None; /healthz then answers 503.
     """
     server, thread = start_http_server(port, host, metrics.registry)
     server.set_app(_routes(metrics.registry, find_problem))

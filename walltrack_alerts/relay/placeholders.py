@@ -1,4 +1,4 @@
-"""`${NAME}` in the settings of a target: the relay fills in its environment variables, and removes their values from texts."""
+"""`${NAME}` in the settings of a target: the relay fills in its environment variables, and redacts their values in texts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus
 from walltrack_alerts.errors import AlertsError
 
 HIDDEN = "***"
-"""What stands for a secret in a redacted text."""
+"""The replacement of a secret in a redacted text."""
 
 PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 """A placeholder; its group is the name of the variable."""

@@ -35,7 +35,7 @@ class FannedOut(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """What became of a delivery after a result; `due_at` is the next attempt of a pending one."""
+    """The state of a delivery after a result; `due_at` is the next attempt of a pending one."""
 
     delivery_id: int
     state: str
@@ -44,7 +44,7 @@ class Finished(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A claim and what came of it, for finish_deliveries()."""
+    """A claim and its result, for finish_deliveries()."""
 
     claim: Claim
     result: Result
@@ -74,7 +74,7 @@ class Connection:
             raise translate(error) from error
         except TimeoutError:
             await self.close()
-            raise DatabaseUnavailableError("The server does not answer.") from None
+            raise DatabaseUnavailableError("The server does not respond.") from None
         except BaseException:
             await self.close()
             raise
@@ -151,7 +151,7 @@ async def finish_deliveries(connection: Connection, relay: str, reports: Iterabl
 async def answer_message(
     connection: Connection, target_id: int, reference: str, action: str, user: str, detail: str | None
 ) -> tuple[str, str]:
-    """Do what a user of a chat answered to a message; the outcome, and the text for the user."""
+    """Handle a button press; returns the outcome and the text for the user."""
     query: LiteralString = "select outcome, said from walltrack.answer_message(%s, %s, %s, %s, %s)"
     [(outcome, said)] = await connection.call(query, (target_id, reference, action, user, detail))
     return outcome, said
@@ -180,7 +180,7 @@ async def take_duty(connection: Connection, duty: str, relay: str, period: timed
 
 
 async def failed_checks(connection: Connection) -> list[str]:
-    """What health() finds wrong, one text for each failed check."""
+    """The failed checks of health(), one text for each."""
     rows = await connection.call("select h.name, h.found from walltrack.health() as h where h.ok is false")
     return [f"{name}: {found}" for name, found in rows]
 

@@ -38,7 +38,7 @@ class Look(StrEnum):
     PLAIN = "plain"
     STRONG = "strong"
     FOREIGN = "foreign"
-    """The text of a stranger."""
+    """Untrusted text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ Line = tuple[Span, ...]
 
 
 def foreign(value: object, length: int) -> Span:
-    """A stranger's text as one line of at most `length` characters."""
+    """Untrusted text as one line of at most `length` characters."""
     return Span(inert(value, length), Look.FOREIGN)
 
 

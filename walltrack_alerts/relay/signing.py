@@ -1,4 +1,4 @@
-"""Signatures of webhooks as Standard Webhooks defines them (version 1, HMAC-SHA256)."""
+"""Webhook signatures according to Standard Webhooks (version 1, HMAC-SHA256)."""
 
 from __future__ import annotations
 

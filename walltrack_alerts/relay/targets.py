@@ -63,7 +63,7 @@ class TargetState(_Row):
 
     @property
     def is_failing(self) -> bool:
-        """Whether its last attempt failed, and what failed has not arrived since."""
+        """Whether its last attempt failed and the event is still undelivered."""
         return self.last_failure_at is not None and (self.last_success_at is None or self.last_failure_at > self.last_success_at)
 
 
@@ -170,7 +170,7 @@ async def add_target(
 async def set_target(
     service: AlertService, target: TargetState, config: Mapping[str, Any], filters: Mapping[str, Any], by: str
 ) -> TargetState:
-    """Change the given settings and filters of a target; None takes a filter away (InvalidTargetError, nothing changed)."""
+    """Change the given settings and filters of a target; None removes a filter (InvalidTargetError, nothing changed)."""
     if target.kind == "apprise" and "url" in config:
         _check_apprise_url(str(config["url"]))
     await service.rows(
@@ -214,7 +214,7 @@ async def target_state(service: AlertService, name: str) -> TargetState:
 
 
 async def target_config(service: AlertService, target_id: int) -> dict[str, Any]:
-    """The settings of a target, with placeholders; only the owner of alerting and the relay may read them."""
+    """The settings of a target, with placeholders; only the schema owner and the relay may read them."""
     rows = await service.rows("select config from walltrack.notification_targets where target_id = :id", id=target_id)
     config: dict[str, Any] = rows[0]["config"] if rows else {}
     return config
@@ -238,7 +238,7 @@ async def remove_target(service: AlertService, name: str) -> None:
 
 
 async def undelivered(service: AlertService, *, dead: bool, target: str | None, limit: int | None) -> list[Delivery]:
-    """What has not arrived, oldest first; `dead` leaves only what the relay no longer tries (UnknownTargetError)."""
+    """Undelivered events, oldest first; with `dead`, only dead letters (UnknownTargetError)."""
     rows = await service.rows(
         "select u.*, coalesce(nullif(a.data ->> 'token_symbol', ''), a.data ->> 'token') as token "
         "from walltrack.undelivered as u left join walltrack.alerts as a on a.id = u.alert_id "
@@ -263,17 +263,17 @@ async def relay_state(service: AlertService) -> RelayState:
 
 
 async def replay_deliveries(service: AlertService, ids: Sequence[int], by: str) -> int:
-    """Send dead deliveries again, with as many attempts as new ones; returns how many (UnknownTargetError, nothing changed)."""
+    """Replay dead letters, with as many attempts as new deliveries; returns how many (UnknownTargetError, nothing changed)."""
     return await _count(service, "select walltrack.replay_deliveries(cast(:ids as bigint[]), :by) as done", ids, by)
 
 
 async def drop_deliveries(service: AlertService, ids: Sequence[int], by: str) -> int:
-    """Give dead deliveries up; returns how many (UnknownTargetError, nothing changed)."""
+    """Drop dead letters; returns how many (UnknownTargetError, nothing changed)."""
     return await _count(service, "select walltrack.drop_deliveries(cast(:ids as bigint[]), :by) as done", ids, by)
 
 
 async def silences(service: AlertService, *, ended: bool) -> list[Silence]:
-    """The silences in force, or all of them; the one that ends first comes first."""
+    """The active silences, or all of them; the next one to end first."""
     view = "silences" if ended else "active_silences"
     return [Silence(**row) for row in await service.rows(f"select * from walltrack.{view} order by ends_at, silence_id")]  # noqa: S608
 
@@ -291,7 +291,7 @@ async def silences_of(service: AlertService, alert_ids: Sequence[UUID]) -> dict[
 async def add_silence(
     service: AlertService, matchers: Mapping[str, str], reason: str, until: datetime | None, how_long: str | None, by: str
 ) -> Silence:
-    """Mute what matches all matchers, until a time or for an interval of PostgreSQL (InvalidTargetError)."""
+    """Mute alerts that match all matchers, until a time or for an interval of PostgreSQL (InvalidTargetError)."""
     rows = await service.rows(
         "select * from walltrack.add_silence(cast(:matchers as jsonb), :reason, "
         "coalesce(cast(:until as timestamptz), now() + cast(:how_long as interval)), :by)",
@@ -305,7 +305,7 @@ async def add_silence(
 
 
 async def end_silence(service: AlertService, silence_id: int, by: str) -> Silence:
-    """End a silence now; what it muted is not delivered later (UnknownTargetError)."""
+    """End a silence now; events that it muted are not delivered later (UnknownTargetError)."""
     rows = await service.rows("select * from walltrack.end_silence(:id, :by)", id=silence_id, by=by)
     return Silence(**rows[0])
 

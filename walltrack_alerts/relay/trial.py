@@ -1,4 +1,4 @@
-"""A test event for one target, sent from this process: the event stream and the deliveries know nothing of it."""
+"""A test event for one target, sent from this process. It is not recorded in the database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from walltrack_alerts.service import AlertService
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What came of a test event: the outcome, the HTTP status, the answer without secrets, how long it took in seconds."""
+    """The result of a test event: the outcome, the HTTP status, the response without secrets, the duration in seconds."""
 
     outcome: str
     status: int | None

@@ -1,4 +1,4 @@
-"""The events of the page: acknowledge, resolve, snooze, retry, cancel. Each answers with an outcome per alert."""
+"""The actions of the page: acknowledge, resolve, snooze, retry, cancel. Each returns one outcome per alert."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Actions:
         """active or acknowledged -> resolved, with a note."""
         words = params.string(getattr(event, "note", None), 2000)
         if not words:
-            return _refuse(event, "Write a note first: how did it end?")
+            return _refuse(event, "Write a note first: how was it solved?")
 
         async def transition(service: AlertService, alert_id: UUID, by: str) -> view.Json:
             alert = await service.resolve_alert(alert_id, words, by)
@@ -130,7 +130,7 @@ class Actions:
 
     async def _act_on_order(self, event: gr.EventData, request: gr.Request, transition: Transition) -> str:
         if not self._order_actions:
-            return _refuse(event, "Order actions are switched off in this panel.")
+            return _refuse(event, "Order actions are disabled in this panel.")
         answer = await self._act(event, request, transition, most=1)
         for alert_id in params.uuids(getattr(event, "ids", None))[:1]:
             self._touch(alert_id)
@@ -151,10 +151,10 @@ class Actions:
             return _refuse(event, READ_ONLY)
         by = person.name or params.string(getattr(event, "actor", None))
         if not by:
-            return _refuse(event, "Say who you are first.")
+            return _refuse(event, "Enter your name first.")
         ids = params.uuids(getattr(event, "ids", None))
         if not ids or len(ids) > most:
-            return _refuse(event, f"At most {most} at a time, these are {len(ids)}." if ids else "This is no alert id.")
+            return _refuse(event, f"At most {most} at a time, these are {len(ids)}." if ids else "This is not an alert id.")
         return encode({"nonce": nonce_of(event), "outcomes": await self._outcomes(ids, by, transition, bulk)})
 
     async def _outcomes(self, ids: list[UUID], by: str, transition: Transition, bulk: BulkTransition | None) -> list[view.Json]:

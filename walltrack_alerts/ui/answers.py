@@ -1,4 +1,4 @@
-"""Answers to the events of the page."""
+"""The encoding of responses to the page."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from walltrack_alerts.ui.view import Json
 
 
 def nonce_of(event: gr.EventData) -> str:
-    """What the page knows the answer by."""
+    """The nonce by which the page recognises the response."""
     return params.string(getattr(event, "nonce", None))
 
 
 def encode(answer: Json) -> str:
-    """The answer as a string, because Gradio looks into dicts for files to serve; without '<', because it warns of '<script'."""
+    """The answer as a string, because Gradio searches dicts for files to serve; without '<', as Gradio warns of '<script'."""
     return json.dumps(answer).replace("<", "\\u003c")

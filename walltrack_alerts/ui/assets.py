@@ -21,7 +21,7 @@ MODULES_ROUTE = f"{FILE_ROUTE}{FOLDER.as_posix()}/"
 """Below the root of the app."""
 
 MODULES_CACHE = "private, max-age=86400"
-"""The bootstrap fetches them anew when their version has changed."""
+"""The bootstrap fetches them again when their version has changed."""
 
 MODULES = tuple(sorted(path.name for path in FOLDER.glob("*.js")))
 
@@ -29,7 +29,7 @@ STYLE = "".join((FOLDER / name).read_text(encoding="utf-8") for name in ("panel.
 
 _BOOTSTRAP = """
 // Gradio runs this once per panel. Its addresses of files have no place for a version, and the browser may hold modules of
-// another one: unless it has loaded this version before, every module is fetched anew before main.js imports them.
+// another one: unless it has loaded this version before, every module is fetched again before main.js imports them.
 const folder = new URL(props.modules_path, document.baseURI).href;
 const key = 'walltrack-alerts.modules';
 const version = folder + props.modules_version;

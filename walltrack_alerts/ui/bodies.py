@@ -1,4 +1,4 @@
-"""Bodies of requests, read only as far and as long as a page of ours could need."""
+"""Request bodies, with limits on size and time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BODY_SECONDS = 20.0
 
 
 class BodyError(Exception):
-    """A body that is not read on; its text is for who sent it."""
+    """A rejected body; the text is for the client."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)

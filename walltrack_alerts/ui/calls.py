@@ -1,4 +1,4 @@
-"""What the page calls: the server functions and the events of its one component, and nothing else of Gradio's."""
+"""Restricts Gradio's API to what the page calls: the server functions and events of its one component."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Calls:
         return cls(server_functions(blocks), frozenset(blocks.fns))
 
     def checked(self, route: str, body: bytes) -> bytes:
-        """The call as Gradio is given it, which takes much on trust (BodyError)."""
+        """The validated call to pass to Gradio, which trusts its input (BodyError)."""
         try:
             asked = json.loads(body)
         except (ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""The answers for the charts page: plain numbers, times in milliseconds, and labels that the page only has to place."""
+"""The data of the charts for the page: plain numbers, times in milliseconds, and labels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DAYS = (7, 1, 30)
 
 
 async def read_charts(service: AlertService, days: object, timezone: object) -> dict[str, Any]:
-    """Every chart for the last `days` in an IANA time zone; in UTC where the database does not know the zone."""
+    """Every chart for the last `days` in an IANA time zone; in UTC if the database does not know the zone."""
     length = next((each for each in DAYS if each == days), DAYS[0])
     zone = timezone if isinstance(timezone, str) and 0 < len(timezone) <= 64 else "UTC"
     try:

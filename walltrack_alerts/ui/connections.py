@@ -1,4 +1,4 @@
-"""Connections that ask for nothing: what begins a request and never ends it must not use up the files of this process."""
+"""Limits on slow connections: requests that never end must not use up the file descriptors of this process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_WAITING = 200
 
 
 class PatientProtocol(H11Protocol):
-    """uvicorn's own, with an end to its patience: without it a request may take forever to begin."""
+    """uvicorn's protocol with a time limit for headers, which uvicorn does not have."""
 
     waiting: ClassVar[dict[PatientProtocol, asyncio.TimerHandle]]
     """Connections without a request, the longest first, of one server."""
@@ -63,6 +63,6 @@ class PatientProtocol(H11Protocol):
             timer.cancel()
 
     def give_up(self) -> None:
-        """Close the connection without an answer."""
+        """Close the connection without a response."""
         self._stop()
         self.transport.abort()

@@ -1,4 +1,4 @@
-"""The events of the view of targets: replay and drop dead letters, end a silence. Each answers with one outcome for all."""
+"""The actions of the view of targets: replay and drop dead letters, end a silence. Each returns one outcome for all."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import gradio as gr
 
 from walltrack_alerts.relay.targets import drop_deliveries, end_silence, replay_deliveries
 from walltrack_alerts.service import AlertService
+from walltrack_alerts.text import counted
 from walltrack_alerts.ui import params, sanitize, view
 from walltrack_alerts.ui.answers import encode, nonce_of
 from walltrack_alerts.ui.auth.access import READ_ONLY, Person
@@ -35,7 +36,7 @@ class DeliveryActions:
         """Send dead letters once more, with all attempts."""
 
         async def change(service: AlertService, ids: list[int], by: str) -> str:
-            return f"Replayed: {_counted(await replay_deliveries(service, ids, by))} on the way again."
+            return f"Replayed: {_counted(await replay_deliveries(service, ids, by))}."
 
         return await self._act(event, request, change)
 
@@ -64,10 +65,10 @@ class DeliveryActions:
             return _answer(event, "refused", READ_ONLY)
         by = person.name or params.string(getattr(event, "actor", None))
         if not by:
-            return _answer(event, "refused", "Say who you are first.")
+            return _answer(event, "refused", "Enter your name first.")
         ids = params.numbers(getattr(event, "ids", None), MOST_DEAD)
         if not ids:
-            return _answer(event, "refused", "This is no id.")
+            return _answer(event, "refused", "This is not an id.")
         try:
             async with asyncio.timeout(TIMEOUT):
                 said = await change(self._source.service(), ids, by)
@@ -78,7 +79,7 @@ class DeliveryActions:
 
 
 def _counted(number: int) -> str:
-    return "1 delivery" if number == 1 else f"{number} deliveries"
+    return counted(number, "delivery", "deliveries")
 
 
 def _answer(event: gr.EventData, outcome: str, text: str, **more: str) -> str:

@@ -1,4 +1,4 @@
-"""Pages of a block explorer that the panel links to. Only a click goes there."""
+"""Links to a block explorer. The page never loads anything from it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PLACEHOLDERS = {"token": "token", "transaction": "signature"}
 
 
 def check_explorer(name: str, template: str) -> str:
-    """A template that leads to a web page and to nothing else (ValueError)."""
+    """Accept only templates of https:// addresses (ValueError)."""
     place = _PLACEHOLDERS.get(name)
     if place is None:
         raise ValueError(f"explorer: {name!r} is not one of {', '.join(EXPLORER)}")

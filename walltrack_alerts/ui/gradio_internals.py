@@ -1,4 +1,4 @@
-"""The only module that reaches into Gradio where it promises nothing; static/gradio.js is its counterpart in the browser.
+"""The only module that relies on undocumented parts of Gradio; static/gradio.js is its counterpart in the browser.
 
 tests/panel/test_gradio_requests.py fails when Gradio changes any of this.
 """

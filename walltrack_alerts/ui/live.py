@@ -102,7 +102,7 @@ class Hub:
         return f"{value}.{self._sign(value)}"
 
     def _user_of(self, ticket: str) -> str | None:
-        """Who a ticket was given to; None when it is false or over."""
+        """The user of a ticket; None if it is invalid or expired."""
         value, _, signature = ticket.rpartition(".")
         if not hmac.compare_digest(self._sign(value).encode(), signature.encode()):
             return None
@@ -119,7 +119,7 @@ class Hub:
         return self.path
 
     def touch(self, alert_id: UUID | str) -> None:
-        """Tell the pages to look at an alert again; from any thread."""
+        """Tell the pages to read an alert again; callable from any thread."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._note, str(alert_id))
 
@@ -138,7 +138,7 @@ class Hub:
     async def _serve(self, websocket: WebSocket) -> None:
         user = self._user_of(websocket.query_params.get("ticket", ""))
         if not is_same_origin(websocket, self._origins):
-            await _refuse(websocket, 403, "This page may not connect: it comes from another origin.")
+            await _refuse(websocket, 403, "Connection refused: the page comes from another origin.")
         elif user is None or not self._is(user, websocket):
             await _refuse(websocket, 401, "No valid ticket.")
         elif len(self._clients) >= MAX_CLIENTS or (user and self._pages_of(user) >= MAX_CLIENTS_OF_ONE):
@@ -213,7 +213,7 @@ class Hub:
             self._tasks = [loop.create_task(work, name="walltrack_alerts live hub") for work in (self._listen(), self._spread())]
 
     async def _listen(self) -> None:
-        """Until cancelled. Whatever ends the stream becomes a state, and it is started again where it stopped."""
+        """Listen until cancelled. When the stream ends, the state changes, and the stream is resumed where it stopped."""
         while True:
             try:
                 async with aclosing(listen(self._dsn, self._cursor, timing=TIMING, on_state=self._hear)) as events:
@@ -253,7 +253,7 @@ class Hub:
         self._news.set()
 
     async def _spread(self) -> None:
-        """Tell the pages what was noted, in bunches, until cancelled."""
+        """Tell the pages about changes, in batches, until cancelled."""
         while True:
             await self._news.wait()
             await asyncio.sleep(COALESCE_SECONDS)

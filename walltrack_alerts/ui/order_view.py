@@ -1,4 +1,4 @@
-"""The order of an alert for the page. What an operator can do with it, and what it waits for, the database says."""
+"""The order of an alert for the page. The database decides which actions are possible."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _refusal(refusal: dict[str, Any] | None) -> view.Json | None:
 
 
 def _facts(row: dict[str, Any], *, is_locked: bool, is_due: bool) -> list[view.Json]:
-    """What matters now; `at` marks a time whose distance the page counts."""
+    """The most relevant facts; `at` marks a time that the page shows as relative."""
     facts: list[view.Json] = []
 
     def fact(label: str, text: str = "", at: datetime | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The page of Gradio, for whatever place it is served at: its root is where the browser found it, its scripts are its own."""
+"""Rewrites Gradio's page: its root is the address in the browser, and it loads only its own scripts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def policy(nonce: str) -> str:
 
 
 def route_of(scope: Scope) -> str:
-    """The path below the place where the panel is mounted."""
+    """The path below the mount point of the panel."""
     path, root = scope["path"], scope.get("root_path", "")
     return (path.removeprefix(root) if root and path.startswith(root + "/") else path) or "/"
 

@@ -1,7 +1,7 @@
 """create_alerts_panel(): one gr.HTML whose script loads the modules of static/, reads snapshots and sends actions.
 
 Queries are server functions: these are not queued, show no progress and fail silently, so the script itself can say that the
-database or the server is away. Actions are events: only these know who is logged in. Text of strangers travels as JSON and is
+database or the server is away. Actions are events: only these know who is logged in. Untrusted text travels as JSON and is
 placed with textContent; no template ever sees it.
 """
 
@@ -129,7 +129,7 @@ class _Live:
         return login | {"live_path": self._hub.attach(app), "ticket": self._hub.ticket(person.name)}
 
     def touch(self, alert_id: UUID) -> None:
-        """Make every page read the alert again: a change of its order writes no event."""
+        """Make every page read the alert again, because a change of its order writes no event."""
         if self._hub is not None:
             self._hub.touch(alert_id)
 

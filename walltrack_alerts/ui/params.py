@@ -1,4 +1,4 @@
-"""Parameters of requests, validated: a user may change the page, so nothing it sends is trusted."""
+"""Validates the parameters of requests: the page is under the control of the user, so nothing it sends is trusted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server functions of the page: they only read, are not queued, and answer every failure with a text.
+"""The server functions of the page. They only read, are not queued, and return every failure as a text.
 
 They answer with JSON as a string: FastAPI would look at every value of an object, which costs more than reading it.
 """
@@ -91,7 +91,7 @@ class Queries:
             return await self._text(asked, request, self._detail)
 
         async def health(asked: object, request: gr.Request | None = None) -> str:
-            """What is wrong with alerting itself."""
+            """The failed checks of alerting itself."""
             return await self._text(asked, request, self._health)
 
         async def charts(asked: object, request: gr.Request | None = None) -> str:
@@ -99,7 +99,7 @@ class Queries:
             return await self._text(asked, request, self._charts)
 
         async def targets(asked: object, request: gr.Request | None = None) -> str:
-            """The targets of deliveries, what is dead, and the silences."""
+            """The targets, the dead letters and the silences."""
             return await self._text(asked, request, self._targets)
 
         self.functions: list[Callable[..., Awaitable[str]]] = [known, snapshot, read_page, detail, health, charts, targets]
@@ -141,7 +141,7 @@ class Queries:
         return view.summary(numbers, await self._median_seconds(numbers)) | {"at": at}
 
     async def _silences_of(self, alerts: list[Alert]) -> dict[UUID, Silence]:
-        """What mutes the open ones among these alerts."""
+        """The silences of the open ones among these alerts."""
         ids = [alert.id for alert in alerts if alert.is_open]
         return await silences_of(self._source.service(), ids) if ids else {}
 
@@ -204,21 +204,21 @@ class Queries:
             return {"unreachable": is_away(error), "problem": problem}
         if self._problem is not None:
             self._problem = None
-            log.warning("the panel has its database again")
+            log.warning("the panel reaches its database again")
         return answer
 
 
 def is_away(error: Exception) -> bool:
-    """Whether it is the database that does not answer."""
+    """Whether the error means that the database does not respond."""
     return isinstance(error, DatabaseUnavailableError | TimeoutError)
 
 
 def explain(error: Exception) -> str:
     """The text for the page. A server's own text may name hosts and users and stays in the log."""
     if isinstance(error, DatabaseUnavailableError):
-        return "The database cannot be reached. Look at the status before you try again."
+        return "The database cannot be reached. Check the status before you try again."
     if isinstance(error, TimeoutError):
-        return f"The database did not answer within {TIMEOUT} s. Look at the status before you try again."
+        return f"The database did not respond within {TIMEOUT} s. Check the status before you try again."
     if isinstance(error, AlertsError):
         return str(error)
     return "Something unexpected went wrong; the log of the panel's server has the details."

@@ -1,4 +1,4 @@
-"""Text from outside, made safe to show: invisible characters are written out, long text is cut."""
+"""Makes untrusted text safe to show: invisible characters are written out, long text is truncated."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def text(value: object) -> str:
 
 
 def visible(value: str) -> str:
-    """Invisible characters, and those that reverse text, written as ⟨U+202E⟩: a token must not pose as another one."""
+    """Invisible characters, and those that reverse text, written as ⟨U+202E⟩: a token must not be mistaken for another one."""
     if value.isascii() and value.isprintable():
         return value
     shown: list[str] = []
@@ -46,7 +46,7 @@ def visible(value: str) -> str:
 
 
 def number(value: object) -> str:
-    """A number as people write it: 0.000000142 rather than 1.42e-07, and without the zeros a numeric column adds."""
+    """A number in plain notation: 0.000000142 rather than 1.42e-07, and without the zeros a numeric column adds."""
     if isinstance(value, float) and math.isfinite(value):
         value = f"{Decimal(repr(value)):f}"
     shown = text(value)
@@ -69,12 +69,12 @@ def short(address: str) -> str:
 
 
 def address(value: object) -> str:
-    """A Solana address as it stands in a link; empty when it is none."""
+    """A Solana address for a link; empty if the text is not one."""
     return _base58(value, _ADDRESS_LENGTH)
 
 
 def signature(value: object) -> str:
-    """A transaction's signature as it stands in a link; empty when it is none."""
+    """A transaction's signature for a link; empty if the text is not one."""
     return _base58(value, _SIGNATURE_LENGTH)
 
 

@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 
 
 class SingleFlight:
-    """Every caller gets an answer whose read began after the call, with as few reads as that allows.
+    """Every caller gets the result of a read that began after the call, with as few reads as possible.
 
     Callers that arrive during a read wait for it to end; then one of them reads for all. The read runs within that caller's
     request, so nothing is left behind when the request ends.

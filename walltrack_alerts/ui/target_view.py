@@ -1,4 +1,4 @@
-"""Targets, dead letters and silences as the page gets them: plain texts and numbers, and no settings of a target."""
+"""Targets, dead letters and silences for the page: plain text and numbers, without the settings of targets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MATCHERS = {"order_type": "order type", "alert_type": "alert type"}
 
 
 async def read_targets(service: AlertService) -> view.Json:
-    """What the view of targets shows."""
+    """The data of the view of targets."""
     states = await target_states(service)
     dead = await undelivered(service, dead=True, target=None, limit=MOST_DEAD)
     relays = await relay_state(service)
@@ -30,7 +30,7 @@ async def read_targets(service: AlertService) -> view.Json:
 
 
 def _target(state: TargetState) -> view.Json:
-    """One target; `failing` is the last error of what has not arrived yet."""
+    """One target; `failing` is the last error of an undelivered event."""
     return {
         "name": state.name,
         "kind": state.kind,
@@ -66,7 +66,7 @@ def _dead(delivery: Delivery) -> view.Json:
 
 
 def _silence(silence: Silence) -> view.Json:
-    """`matches` are pairs of what has to match and with what."""
+    """`matches` are pairs of a matcher and its value."""
     return {
         "id": silence.silence_id,
         "matches": [[MATCHERS.get(name, name), _line(value, 200)] for name, value in silence.matchers.items()],

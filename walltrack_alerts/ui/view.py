@@ -1,4 +1,4 @@
-"""Alerts as the page gets them: plain texts and numbers that it only has to place."""
+"""Alerts for the page: plain text and numbers."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def ms(at: datetime) -> int:
 
 
 def _place(alert: Alert) -> list[int]:
-    """Where the alert stands in a list; ids decide between equals. Microseconds since 1970 fit a number of the page."""
+    """The sort key of the alert in a list; ids break ties. Microseconds since 1970 fit a JavaScript number."""
     if alert.resolved_at is not None:
         return [1, 0, -_us(alert.resolved_at)]
     return [0, _RANK[alert.severity], _us(alert.created_at)]
@@ -147,7 +147,7 @@ def _facts(alert: Alert) -> list[list[str]]:
 
 
 def _entry(entry: TimelineEntry) -> str:
-    """What the timeline says beside the kind, who and when."""
+    """The text of a timeline entry."""
     detail = entry.detail
     attempts, error = sanitize.text(detail.get("attempts")), sanitize.text(detail.get("error"))
     if entry.kind == "resolved":
@@ -160,11 +160,11 @@ def _entry(entry: TimelineEntry) -> str:
 
 
 def _delivery(entry: TimelineEntry, attempts: str) -> str:
-    """What the timeline says beside the target of a delivery; empty for other entries."""
+    """The text of a timeline entry of a delivery; empty for other entries."""
     if entry.kind == "delivered" and attempts not in ("", "1"):
         return f"at attempt {attempts}"
     if entry.kind == "delivery_failed":
-        return f"{attempts} attempts; last answer: {sanitize.text(entry.detail.get('answer')) or 'none'}"
+        return f"{attempts} attempts; last response: {sanitize.text(entry.detail.get('answer')) or 'none'}"
     if entry.kind == "delivery_dropped":
         return f"by {sanitize.line(sanitize.text(entry.detail.get('dropped_by')), 100)}"
     return ""

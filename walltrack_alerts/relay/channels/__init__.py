@@ -1,4 +1,4 @@
-"""Channels: one per kind of target. A channel sends one claim and says what came of it."""
+"""Channels: one per kind of target. A channel sends one claim and returns the result."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ LONGEST_ATTEMPT = 30.0  # seconds; half of a lease
 
 
 class Outcome(StrEnum):
-    """What came of one attempt. The database decides what follows from it."""
+    """The outcome of one attempt. The database decides what follows from it."""
 
     DELIVERED = "delivered"
     FAILED = "failed"
     REFUSED = "refused"
-    """Only the operator can mend it: a private address, a missing variable, a message that the service does not accept."""
+    """Only the operator can fix it: a private address, a missing variable, a message that the service does not accept."""
     GONE = "gone"
-    """The receiver wants no further deliveries (410)."""
+    """The receiver is gone (410)."""
     RELEASED = "released"
     """Not sent, e.g. because the relay stops: this was no attempt."""
 
@@ -46,7 +46,7 @@ class Target:
         return placeholders.variables(self.config)
 
     def secrets(self, environ: Mapping[str, str]) -> tuple[str, ...]:
-        """The values of these variables, which no text may show."""
+        """The values of these variables, which must not appear in any text."""
         return tuple(environ[name] for name in self.variables if environ.get(name))
 
 
@@ -66,9 +66,9 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of sending a claim; `retry_after` in seconds, `reference` names the sent message at its service.
+    """The result of sending a claim. `retry_after` is in seconds; `reference` is the id of the sent message at its service.
 
-    `is_closed`: that message accepts no answers any more.
+    `is_closed`: the buttons of that message are gone.
     """
 
     outcome: Outcome
@@ -103,14 +103,14 @@ _MODULES = {"webhook": "webhook", "telegram": "telegram", "apprise": "apprise", 
 def channel_for(target: Target, context: Context) -> Channel:
     """The channel of a target: `open_channel(target, context)` of its module, which is imported only when it is needed."""
     if target.kind not in _MODULES:
-        raise AlertsError(f"This version of the relay knows no targets of kind {target.kind}.")
+        raise AlertsError(f"This version of the relay does not support targets of kind {target.kind}.")
     module = import_module(f"walltrack_alerts.relay.channels.{_MODULES[target.kind]}")
     channel: Channel = module.open_channel(target, context)
     return channel
 
 
 async def attempt(claim: Claim, context: Context) -> Result:
-    """Send a claim once. Never raises an error of a channel; the answer is one printable line without secrets of the target."""
+    """Send a claim once. Never raises an error of a channel; the response is one printable line without secrets of the target."""
     secrets = claim.target.secrets(context.environ)
     try:
         async with asyncio.timeout(LONGEST_ATTEMPT):
@@ -120,7 +120,7 @@ async def attempt(claim: Claim, context: Context) -> Result:
     except AlertsError as error:
         result = Result(Outcome.REFUSED, answer=str(error))
     except TimeoutError:
-        result = Result(Outcome.FAILED, answer=f"no answer within {LONGEST_ATTEMPT:.0f} s")
+        result = Result(Outcome.FAILED, answer=f"no response within {LONGEST_ATTEMPT:.0f} s")
     except Exception as error:  # noqa: BLE001 - a fault in one channel must not stop the others; its text may hold anything
         result = Result(Outcome.FAILED, answer=f"{type(error).__name__} in the channel {claim.target.kind}")
     return replace(result, answer=placeholders.redact(printable_line(result.answer), secrets)[:ANSWER_LENGTH])

@@ -1,4 +1,4 @@
-"""Apprise: mail, push and the many chat services that it knows. Every service gets the plain text, which is inert in all of them.
+"""Apprise: mail, push, and many chat services. Every service gets plain text, which is inert in all of them.
 
 Apprise blocks, so it runs in threads. Its own retries and its throttle are off: the database decides when to try again. A timeout
 means that Apprise has stopped waiting; the message may arrive later and is sent again, at least once.
@@ -51,7 +51,7 @@ def open_channel(target: Target, context: Context) -> AppriseChannel:
 
 
 def is_known_service(url: str) -> bool:
-    """Whether Apprise has the service that a URL begins with; true where a placeholder hides it, or if it is no URL."""
+    """Whether Apprise has the service that a URL begins with; true if a placeholder hides it, or if it is not a URL."""
     from apprise.manager_plugins import NotificationManager
 
     scheme, separator, _ = url.strip().lower().partition("://")
@@ -60,7 +60,7 @@ def is_known_service(url: str) -> bool:
 
 
 def literal_secrets(url: str) -> list[str]:
-    """The names of the parts of a URL that Apprise takes for secrets and that are no placeholders; none if it cannot tell."""
+    """The names of the parts of a URL that Apprise considers secret and that are not placeholders; none if it cannot tell."""
     from apprise import Apprise
 
     service = Apprise.instantiate(PLACEHOLDER.sub(_FILLED, url), asset=_asset())
@@ -93,14 +93,14 @@ def _notify(url: str, message: Message, kind: str) -> Result:
 
 
 def _result(result: AppriseResult) -> Result:
-    """Apprise hides the status of HTTP, but says what it was in its warnings."""
+    """Apprise hides the HTTP status, but mentions it in its warnings."""
     from apprise import AppriseResultStatus
 
     said = "; ".join(dict.fromkeys(entry.message for entry in result.logs()))
     if result.status is AppriseResultStatus.SUCCESS:
         return Result(Outcome.DELIVERED, answer="sent")
     if result.status is AppriseResultStatus.TIMEOUT:
-        return Result(Outcome.FAILED, answer=f"no answer within {_SECONDS:g} s; the message may have arrived")
+        return Result(Outcome.FAILED, answer=f"no response within {_SECONDS:g} s; the message may have arrived")
     return Result(Outcome.FAILED, answer=said or "Apprise could not send the message and does not say why")
 
 

@@ -1,4 +1,4 @@
-"""Telegram: one message per alert, edited when the alert changes, with buttons for the users whom the target allows."""
+"""Telegram: one message per alert, edited when the alert changes, with buttons for the users on the target's allow-list."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Telegram:
         return str(number) if isinstance(number, int) else None
 
     async def _edit(self, reference: str, message: Message, buttons: list[Any]) -> bool:
-        """Edit a message; False where it cannot be edited, e.g. because it was deleted or is too old."""
+        """Edit a message; False if it cannot be edited, e.g. because it was deleted or is too old."""
         params = {"message_id": int(reference), **_content(message), **_markup(buttons)}
         try:
             await self._api.call("editMessageText", {"chat_id": self._chat, **params})
@@ -80,7 +80,7 @@ class Telegram:
         return True
 
     async def _remove_buttons(self, reference: str) -> None:
-        """Leave buttons only on the newest message. The newest has been sent, so a failure here fails nothing."""
+        """Leave buttons only on the newest message. The newest one has been sent, so a failure here does no harm."""
         params = {"chat_id": self._chat, "message_id": int(reference)}
         with suppress(BotApiError, SendError):
             await self._api.call("editMessageReplyMarkup", params, timeouts=_BRIEF)
@@ -96,7 +96,7 @@ def _content(message: Message) -> dict[str, Any]:
 
 
 def _markup(buttons: list[Any]) -> dict[str, Any]:
-    """No buttons at all where the list is empty: an edit without them removes them."""
+    """An empty list means no buttons: an edit without buttons removes them."""
     return {"reply_markup": {"inline_keyboard": buttons}} if buttons else {}
 
 

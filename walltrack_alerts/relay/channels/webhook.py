@@ -1,4 +1,4 @@
-"""Webhooks: one signed POST per event, as Standard Webhooks defines it."""
+"""Webhooks: one signed POST per event, according to Standard Webhooks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may do what in the panel. Each way of logging in is one Access, which is asked at every request and every action."""
+"""Who may do what in the panel. Each way of logging in is one Access, which is consulted at every request and every action."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from walltrack_alerts.ui.auth import addresses
 from walltrack_alerts.ui.auth.addresses import LOOPBACK, Network
 from walltrack_alerts.ui.gradio_internals import user_of_login
 
-READ_ONLY = "You may look but not act: your role is reader. Ask a person with the role operator."
+READ_ONLY = "You have read-only access. Ask the administrator of this panel for the operator role."
 
 Asked = Callable[[HTTPConnection], "Person | None"]
 
 
 class AccessError(UsageError):
-    """The panel would be open to the network, or a login is set up wrongly; the text says what to do."""
+    """The panel would be open to the network, or a login is misconfigured; the text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """The person behind a request. An empty name: there is no login, and the page asks for a name to act under."""
+    """The user of a request. An empty name means that there is no login, and the page asks for a name."""
 
     name: str
     role: Role = Role.OPERATOR
@@ -44,7 +44,7 @@ class Access:
     logout_path = ""
     """Where to log out, below the root of the panel; '' where the panel has no login of its own."""
 
-    described = "which leaves the login to what stands in front of it"
+    described = "with the login of the app around it"
     """Half a sentence about who may use it, after 'the panel'."""
 
     def __init__(self, who: Asked) -> None:
@@ -59,7 +59,7 @@ class Access:
         return "You are not logged in."
 
     def closed(self, connection: HTTPConnection) -> str:  # noqa: ARG002
-        """Why this request is refused whatever its login; '' when it is in order."""
+        """Why this request is refused regardless of its login; '' if it is not."""
         return ""
 
 
@@ -78,30 +78,30 @@ class GradioAccess(Access):
 class OpenAccess(Access):
     """No login: every visitor is an operator. For this machine only.
 
-    A page of a stranger can make its own host name point to this machine; what it then asks names that host, and is refused.
+    A malicious page can make its own host name point to this machine; what it then asks names that host, and is refused.
     """
 
-    described = "for everybody on this machine"
+    described = "for all users of this machine"
 
     def __init__(self, *hosts: str) -> None:
         super().__init__(lambda _: Person(""))
         self._hosts = {"localhost", *(host.lower() for host in hosts)}
 
     def closed(self, connection: HTTPConnection) -> str:
-        """Only names of this machine are answered."""
+        """Refuse host names other than those of this machine."""
         host = urlsplit(f"//{connection.headers.get('host', '')}").hostname or ""
         if host in self._hosts or host.endswith(".localhost") or _is_loopback_address(host):
             return ""
         return (
-            "This panel has no login and answers only on this machine, as localhost or 127.0.0.1.\n"
-            "To reach it by another name start it with --auth-file, or with --trusted-header behind a proxy that logs in."
+            "This panel has no login and is available only on this machine, as localhost or 127.0.0.1.\n"
+            "To make it available under another name, start it with --auth-file, or with --trusted-header behind a login proxy."
         )
 
 
 class ProxyAccess(Access):
-    """A proxy logs people in and names them in a header, which only the proxy can send: `trusted` are its networks."""
+    """A proxy with a login sends the user in a header. `trusted` are the networks of the proxy; only it can send the header."""
 
-    described = "for whom a proxy names"
+    described = "for the users of a proxy"
 
     def __init__(self, header: str, *, role_header: str | None = None, trusted: Sequence[str] = LOOPBACK) -> None:
         super().__init__(self._of_header)
@@ -114,8 +114,8 @@ class ProxyAccess(Access):
     def refusal(self, connection: HTTPConnection) -> str:
         """Either the request did not come through the proxy, or the proxy named no user."""
         if not self._is_trusted(connection):
-            return "This panel is reached through its login proxy only, not directly."
-        return f"The proxy in front of this panel did not say who you are: exactly one header {self._header} is needed."
+            return "This panel is available only through its login proxy."
+        return f"The proxy in front of this panel did not send your name: exactly one header {self._header} is required."
 
     def _of_header(self, connection: HTTPConnection) -> Person | None:
         name = self._value(connection, self._header) if self._is_trusted(connection) else ""
@@ -146,13 +146,13 @@ def access_of(access: Access | Asked | None) -> Access:
 
 
 def check_exposure(host: str, access: Access) -> None:
-    """Refuse to listen where others reach a panel without a login (AccessError)."""
+    """Refuse to listen on a public address without a login (AccessError)."""
     if isinstance(access, OpenAccess) and not is_loopback(host):
         raise AccessError(
-            f"The panel would listen on {host} without a login: whoever reaches it could act on alerts and orders.\n"
-            "Either let people log in:  --auth-file FILE  (made by walltrack-alerts panel-user add FILE NAME --role operator)\n"
-            "or let a proxy do it:      --trusted-header X-Forwarded-User --trusted-proxy ADDRESS\n"
-            "or stay on this machine:   --host 127.0.0.1"
+            f"The panel would listen on {host} without a login: anyone who reaches it could act on alerts and orders.\n"
+            "Either add a login:      --auth-file FILE  (see walltrack-alerts panel-user add FILE NAME --role operator)\n"
+            "or use a proxy's login:  --trusted-header X-Forwarded-User --trusted-proxy ADDRESS\n"
+            "or stay on this machine: --host 127.0.0.1"
         )
 
 
@@ -168,7 +168,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_same_origin(connection: HTTPConnection, origins: Collection[str] = ()) -> bool:
-    """Whether the page that asks came from here: by its Origin, which no page can invent and a page of ours always sends."""
+    """Whether a request comes from a page of this panel, by its Origin header, which pages cannot forge."""
     if connection.headers.get("sec-fetch-site") == "same-origin":  # which no page can invent either, and no proxy can spoil
         return True
     origin = connection.headers.get("origin", "").lower()

@@ -1,4 +1,4 @@
-"""Where a request comes from: the peer, or what proxies that are trusted say of theirs."""
+"""The address of a client: the peer, or the address that trusted proxies report."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class Login:
         peer = addresses.peer(request)
         if not self._warned and "x-forwarded-for" in request.headers and not addresses.is_in(peer, self.access.trusted):
             self._warned = True
-            log.warning("all who come through %s count as one; if that is your proxy: --trusted-proxy %s", peer, peer)
+            log.warning("all clients of %s count as one; if it is your proxy, pass --trusted-proxy %s", peer, peer)
         return addresses.origin(request, self.access.trusted)
 
 
@@ -113,11 +113,11 @@ async def _form(request: Request) -> tuple[str, str]:
     """The name and the password (BodyError)."""
     body = await read_body(request.receive, MAX_FORM_BYTES)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
-        raise BodyError(415, "That was no login.")
+        raise BodyError(415, "This is not a login request.")
     try:
         form = parse_qs(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=10)
     except ValueError as error:
-        raise BodyError(400, "That was no login.") from error
+        raise BodyError(400, "This is not a login request.") from error
     name, password = (form.get(each, [""])[0] for each in ("username", "password"))
     return name.strip(), password
 

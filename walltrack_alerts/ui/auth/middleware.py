@@ -1,4 +1,4 @@
-"""The middleware in front of a panel: it passes requests of people its Access knows, to routes that the page needs."""
+"""The middleware in front of a panel: passes on authenticated requests to routes that the page needs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _TAKEN_AWAY = {b"origin", b"x-forwarded-host", b"x-forwarded-proto", b"x-gradio-
 
 
 class AccessMiddleware:
-    """Answers every other request itself, WebSockets included."""
+    """Handles every other request itself, including WebSockets."""
 
     def __init__(self, app: ASGIApp, access: Access, *, calls: Calls, origins: Collection[str] = ()) -> None:
         self._app = app
@@ -80,10 +80,10 @@ class AccessMiddleware:
         await self._app({**scope, "headers": headers, "query_string": b""}, receive, send)
 
     async def _answer(self, connection: HTTPConnection, route: str, receive: Receive) -> Response | None:
-        """What is said instead of the app; None lets the request through."""
+        """The response instead of the app's; None lets the request through."""
         hosts = connection.headers.getlist("host")
         if len(hosts) > 1 or not all(map(_is_host, filter(None, hosts))):
-            return PlainTextResponse("This is not the name of a host.", status_code=400)
+            return PlainTextResponse("Invalid Host header.", status_code=400)
         closed = self._access.closed(connection) or self._foreign(connection)
         if closed:
             return PlainTextResponse(closed, status_code=403)
@@ -92,7 +92,7 @@ class AccessMiddleware:
             return await self._login.answer(request) if route == "/login" else self._login.log_out(request)
         if self._access.who(connection) is None:
             return self._unknown(connection, route)
-        return None if _is_needed(connection, route) else PlainTextResponse("There is nothing here.", status_code=404)
+        return None if _is_needed(connection, route) else PlainTextResponse("Not found.", status_code=404)
 
     def _unknown(self, connection: HTTPConnection, route: str) -> Response:
         refusal = self._access.refusal(connection)

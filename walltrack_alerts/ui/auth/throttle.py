@@ -1,4 +1,4 @@
-"""How often a password may be guessed: per address, per user name and per device that has logged in before.
+"""Limits password guessing: per address, per user name, and per device that has logged in before.
 
 Guessing cannot lock a user out: on a device or an address from which the user has logged in before, only guesses from there
 count (the device cookies of OWASP). Everything is kept in this process.
@@ -24,7 +24,7 @@ Key = tuple[str, str]
 
 @dataclass(slots=True)
 class Throttle:
-    """Counts guesses; each as wrong until it turns out to be right, so that many at once are no more than one by one."""
+    """Counts guesses. Each counts as wrong until it turns out to be right, so concurrent guesses gain nothing."""
 
     _guesses: dict[Key, deque[float]] = field(default_factory=dict)
     """When the last wrong ones were, the least recently guessed first."""

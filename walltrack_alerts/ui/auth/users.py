@@ -1,4 +1,4 @@
-"""People who log in with a password: the users of a file, and their sessions."""
+"""Users with passwords, from a file, and their sessions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PasswordAccess(Access):
     """
 
     logout_path = "/logout"
-    described = "for the users of a file"
+    described = "with a login for the users of a file"
 
     def __init__(self, file: Path | str | AuthFile, *, trusted: Sequence[str] = ()) -> None:
         self.trusted = trusted_networks(trusted)

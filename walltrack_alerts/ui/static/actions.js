@@ -1,4 +1,4 @@
-// Acknowledge, resolve, snooze, retry and cancel: an action shows at once; the database's answer confirms it or takes it back.
+// Acknowledge, resolve, snooze, retry and cancel: the page shows the effect of an action at once; the response of the database confirms or reverts it.
 
 import { isSnoozed, withPending } from './alerts.js';
 import { PATIENCE_MS, THANKS_MS } from './constants.js';
@@ -25,7 +25,7 @@ export function createActions(panel) {
       readOnly: make(
         'p',
         { className: 'wta-muted', id: id('read-only') },
-        'You can look, but not act: ask the administrator of this panel for the operator role.',
+        'You have read-only access. Ask the administrator of this panel for the operator role.',
       ),
       buttons: make('div', 'wta-buttons'),
       actions: make('div', 'wta-actions'),
@@ -44,7 +44,7 @@ export function createActions(panel) {
       rows: 2,
       maxLength: 2000,
     });
-    note.placeholder = 'How did it end? A note is needed to resolve.';
+    note.placeholder = 'How was it solved? Required to resolve.';
     note.value = state.drafts.get(alertId) ?? '';
     note.addEventListener('input', () => {
       state.drafts.set(alertId, note.value);
@@ -62,8 +62,8 @@ export function createActions(panel) {
     acknowledge: 'Acknowledged.',
     resolve: 'Resolved.',
     snooze: 'Snoozed.',
-    wake: 'Awake again.',
-    retry: 'The order is pending again: the bot will try it.',
+    wake: 'Snooze ended.',
+    retry: 'The order is pending again, and the bot will retry it.',
     cancel: 'The order is cancelled.',
   };
 
@@ -140,7 +140,7 @@ export function createActions(panel) {
     const alone = ids.length === 1 ? ids[0] : null;
     let { note, ticked = false } = more;
     if (alone && !ticked && isPending(alone)) {
-      showOutcome(alone, 'refused', 'Still waiting for the last answer. Nothing was sent.');
+      showOutcome(alone, 'refused', 'Still waiting for the previous action. Nothing was sent.');
       return;
     }
     if (kind === 'resolve' && note === undefined && state.shown && state.shown.alertId === alone) {
@@ -149,7 +149,7 @@ export function createActions(panel) {
       if (!note) {
         field.setAttribute('aria-invalid', 'true');
         field.focus();
-        showFailure(alone, 'refused', 'Write a note first: how did it end?');
+        showFailure(alone, 'refused', 'Write a note first: how was it solved?');
         return;
       }
     }
@@ -210,7 +210,7 @@ export function createActions(panel) {
       if (!state.pending.delete(nonce)) return;
       state.overdue.set(nonce, action);
       showPending();
-      showFailure(alone, 'failed', "No answer from the panel's server. Look at the status before you try again.");
+      showFailure(alone, 'failed', "The panel's server did not respond. Check the status before you try again.");
     }, PATIENCE_MS);
   }
 

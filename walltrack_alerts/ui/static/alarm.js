@@ -1,5 +1,5 @@
-// Title, favicon, sound and browser notification, for an operator who looks elsewhere. Readings and WebSocket messages drive
-// them, never timers: timers sleep in hidden tabs.
+// Title, favicon, sound and browser notification, for an operator who looks elsewhere. They are driven by responses and WebSocket
+// messages, not by timers, because timers sleep in hidden tabs.
 
 import { add, draw, label, make, setText } from './dom.js';
 import { cut } from './format.js';
@@ -189,9 +189,9 @@ export function createAlarm(panel) {
     () => {
       const [sound, notification] = [wants.sound(), wants.notification()];
       if (sound) playSound();
-      if (notification) notify('Test', 'So a new critical alert calls you.', `${props.panel_id}-test`);
+      if (notification) notify('Test', 'This is how a new critical alert notifies you.', `${props.panel_id}-test`);
       const sent = [sound && 'a sound', notification && 'a notification'].filter(Boolean).join(' and ');
-      setText(bellSaid, sent ? `Sent: ${sent}.` : 'Switch one on first.');
+      setText(bellSaid, sent ? `Sent: ${sent}.` : 'Turn one on first.');
     },
     'bell-test',
   );
@@ -208,10 +208,9 @@ export function createAlarm(panel) {
 
   const PERMISSIONS = {
     granted: '',
-    default: 'Your browser will ask whether this page may.',
-    denied:
-      'Your browser forbids it for this page. Allow notifications in the settings of this site, left of the address, and reload.',
-    missing: 'This browser shows notifications only to pages of https:// or of this machine.',
+    default: 'Your browser will ask for permission.',
+    denied: 'Your browser blocks notifications from this page. Allow them in the site settings, next to the address, and reload.',
+    missing: 'This browser allows notifications only on https:// pages and on this machine.',
   };
 
   function showBell() {
@@ -221,11 +220,11 @@ export function createAlarm(panel) {
     notificationChoice.box.disabled = may === 'missing' || may === 'denied';
     setText(notificationChoice.note, PERMISSIONS[may]);
     const asleep = wants.sound() && audio()?.state === 'suspended';
-    setText(soundChoice.note, asleep ? 'Your browser lets this page sound once you have clicked in it.' : '');
+    setText(soundChoice.note, asleep ? 'Your browser allows sound once you have clicked in this page.' : '');
     for (const { note } of [soundChoice, notificationChoice]) note.hidden = !note.textContent;
     const some = wants.sound() || wants.notification();
     bell.dataset.alarm = asleep ? 'asleep' : some ? 'on' : 'off';
-    bell.title = asleep ? 'Click: the sound waits for a click in this page' : some ? 'New critical alerts call you' : 'Silent';
+    bell.title = asleep ? 'Click anywhere in this page to enable the sound' : some ? 'New critical alerts notify you' : 'Silent';
   }
 
   /** @param {boolean} open */

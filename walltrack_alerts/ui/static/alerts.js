@@ -1,4 +1,4 @@
-// Rules about alerts as the page holds them: order, merging of pages, status. Nothing here touches the page.
+// Pure functions on alerts: order, merging of pages, status.
 
 import { clock } from './format.js';
 

@@ -1,4 +1,4 @@
-// The numbers of the charts. Nothing here touches the page.
+// The numbers of the charts. Pure functions.
 
 /** @typedef {import('./types.js').Bucket} Bucket */
 

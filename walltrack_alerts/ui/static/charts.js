@@ -60,7 +60,7 @@ function describePlots({ paintAreas, paintBars, paintTimes }) {
     step: roundStep,
     highest: (/** @type {Bucket} */ { values }) => total(values),
     hasValues: (/** @type {Bucket[]} */ buckets) => sumOf(buckets) > 0,
-    footer: (/** @type {Bucket} */ { values }) => `${total(values)} in all`,
+    footer: (/** @type {Bucket} */ { values }) => `${total(values)} in total`,
   };
   return [
     {
@@ -321,7 +321,7 @@ export function createCharts(panel) {
   }
 
   /**
-   * Shows a card anew if what it shows has changed.
+   * Redraws a card if its data has changed.
    * @param {ReturnType<typeof newCard>} card
    * @param {unknown[]} content
    * @param {string} none
@@ -348,7 +348,9 @@ export function createCharts(panel) {
     }
     for (const card of listCards) {
       const failures = data[card.list.name];
-      refresh(card, [failures, data.days], `No order failed for good in the last ${range}.`, () => showFailures(card, failures));
+      refresh(card, [failures, data.days], `No order failed permanently in the last ${range}.`, () =>
+        showFailures(card, failures),
+      );
     }
     for (const button of /** @type {HTMLButtonElement[]} */ ([...ranges.children]))
       button.setAttribute('aria-pressed', String(Number(button.dataset.days) === data.days));

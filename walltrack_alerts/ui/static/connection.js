@@ -21,7 +21,7 @@ export function createConnection(panel) {
       connecting: 'connecting',
       stale: `stale since ${clock(since)}`,
       reconnecting: 'reconnecting',
-      polling: `reading every ${Math.round(props.refresh_ms / 1000) || 1} s`,
+      polling: `polling every ${Math.round(props.refresh_ms / 1000) || 1} s`,
       'signed-out': 'signed out',
     };
     const failing = !['live', 'loading'].includes(root.dataset.state ?? '');

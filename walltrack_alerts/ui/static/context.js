@@ -1,4 +1,4 @@
-// What every part of a panel shares: its element, state, events, ids and clock.
+// The context that all parts of a panel share: its element, state, events, ids and clock.
 
 import { NAME_KEY } from './constants.js';
 import * as dom from './dom.js';

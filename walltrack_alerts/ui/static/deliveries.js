@@ -1,4 +1,4 @@
-// Describes deliveries, targets and silences as text. No function here touches the page.
+// Describes deliveries, targets and silences as text. Pure functions.
 
 import { duration, plural } from './format.js';
 
@@ -31,7 +31,7 @@ export const describeDelivery = (entry) => (Object.hasOwn(ENDINGS, entry.kind) ?
  */
 export function describeRelays({ relays, relaySeen, targets }, now) {
   if (relays) return `${plural(relays, 'relay')} running`;
-  const none = relaySeen === null ? 'No relay runs' : `No relay has been seen for ${duration(now - relaySeen)}`;
+  const none = relaySeen === null ? 'No relay is running' : `No relay has been seen for ${duration(now - relaySeen)}`;
   return targets.some((each) => each.enabled) ? `${none}: nothing is delivered.` : `${none}.`;
 }
 
@@ -55,7 +55,7 @@ export function describeFilter({ severity, step }) {
  * @param {Pick<DeadLetter, 'target' | 'title' | 'event'>[]} dead
  */
 export function nameDeliveries(dead) {
-  const names = dead.slice(0, 3).map(({ target, title, event }) => `${title || 'an alert that is gone'} (${event}) to ${target}`);
+  const names = dead.slice(0, 3).map(({ target, title, event }) => `${title || 'a deleted alert'} (${event}) to ${target}`);
   const rest = dead.length - names.length;
   return names.join('; ') + (rest > 0 ? `; and ${rest} more` : '');
 }

@@ -1,4 +1,4 @@
-// The detail pane: beside the list, or a sheet over it where there is no room.
+// The detail pane: next to the list, or a sheet over it on narrow screens.
 
 import { describeSilence, statusOf, withPending } from './alerts.js';
 import { STATUS } from './constants.js';
@@ -11,7 +11,7 @@ export function createDetail(panel) {
   const { id, root, state, makeButton, props, on, age, serverNow } = panel;
 
   const pane = make('dialog', { className: 'wta-pane', ariaLabel: 'Selected alert', id: id('detail') });
-  const SHEET_BELOW = 900; // px of the panel itself: it may stand in a column of another app
+  const SHEET_BELOW = 900; // px of the panel itself, which may be in a column of another app
   const isSheet = () => root.clientWidth <= SHEET_BELOW;
 
   // As a sheet the dialog is modal: keyboard and screen readers cannot reach what lies under it.
@@ -122,7 +122,8 @@ export function createDetail(panel) {
   // Says that the detail may be out of date, and repeats the banner, which a sheet covers.
   function showStaleNote() {
     if (!state.shown) return;
-    const words = state.reading.problem && `Not read again: ${state.reading.problem.replace(/\.$/, '')}. It may be out of date.`;
+    const words =
+      state.reading.problem && `Could not be refreshed: ${state.reading.problem.replace(/\.$/, '')}. It may be out of date.`;
     setText(state.shown.part.trouble, isSheet() && !panel.frame.banner.hidden ? panel.frame.banner.textContent : words);
   }
   on('tick', showStaleNote);

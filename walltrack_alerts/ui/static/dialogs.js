@@ -1,4 +1,4 @@
-// Questions, asked in dialogs inside the page.
+// Modal dialogs.
 
 import { isSnoozed } from './alerts.js';
 import { NAME_KEY } from './constants.js';
@@ -147,7 +147,7 @@ export function createDialogs(panel) {
       choices.append(add(button, make('span', '', text), make('small', '', aside)));
     };
     for (const [index, [text, until]] of SNOOZES.entries()) choice(text, '', until, `snooze-${index + 1}`);
-    if (!only || isSnoozed(only, serverNow())) choice('Wake now', 'no snooze', () => null, 'snooze-wake');
+    if (!only || isSnoozed(only, serverNow())) choice('End the snooze', 'now', () => null, 'snooze-wake');
     choices.addEventListener('keydown', (event) => {
       const buttons = /** @type {HTMLElement[]} */ ([...choices.children]);
       const at = buttons.indexOf(/** @type {HTMLElement} */ (document.activeElement));
@@ -164,7 +164,7 @@ export function createDialogs(panel) {
       title: what,
       body: [
         ...(ids.length > 1 ? [describeAlerts(ids)] : []),
-        make('p', 'wta-muted', 'It leaves the tiles and comes back by itself; at once when its severity rises.'),
+        make('p', 'wta-muted', 'It is not counted in the tiles until the snooze ends or its severity rises.'),
         choices,
       ],
     });
@@ -190,7 +190,7 @@ export function createDialogs(panel) {
       const { input, nodes } = newField(
         make('textarea', 'wta-input'),
         'dialog-note',
-        'How did it end? The note is kept with each of them.',
+        'How were they solved? The note is stored with each alert.',
         before,
       );
       input.rows = 3;
@@ -235,11 +235,11 @@ export function createDialogs(panel) {
     let reason = null;
     if (kind === 'retry') {
       const stake = alert.simulated ? 'It is simulated: no funds are at risk.' : 'It trades real money.';
-      will(`The order goes back to pending, and the bot tries it again at its next turn. ${stake}`);
-      will('The count of attempts stays: if it fails once more, this alert counts it.');
+      will(`The order goes back to pending, and the bot retries it at its next poll. ${stake}`);
+      will('The attempts stay counted. If the order fails again, this alert is updated.');
       will('The alert stays open until the order is filled.');
     } else {
-      will('The order becomes cancelled. That is final: the bot will never try it again.');
+      will('The order is cancelled for good: the bot will never retry it.');
       will('The alert is resolved.');
       if (isExit) will(alert.simulated ? 'The simulated position stays open.' : 'The position stays open. Close it by hand.');
       const { input, nodes } = newField(

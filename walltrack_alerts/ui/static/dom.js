@@ -1,4 +1,4 @@
-// Building and updating elements. Symbols, errors and names come from strangers: they are only ever placed as textContent,
+// Building and updating elements. Symbols, errors and names are untrusted: they are only ever set as textContent,
 // values or data-* attributes.
 
 /**

@@ -1,4 +1,4 @@
-// What the parts of a panel tell each other: types.d.ts lists the events.
+// Events between the parts of a panel; types.d.ts lists them.
 
 /** @returns {import('./types.js').EventBus} */
 export function createEvents() {

@@ -17,7 +17,7 @@ export function createFacts(panel) {
 
   const BASE58 = /^[1-9A-HJ-NP-Za-km-z]{32,88}$/;
   const PLACEHOLDER = /\{\w+\}/;
-  const NO_ORDER = 'The order is not there any more, or this alert is about none.';
+  const NO_ORDER = 'The order no longer exists, or this alert is not about an order.';
 
   /** @param {import('./dom.js').Properties<'pre'>} properties */
   const newJson = (properties) => make('pre', { className: 'wta-json', tabIndex: 0, role: 'region', ...properties });
@@ -153,7 +153,7 @@ export function createFacts(panel) {
   /** @param {TimelineEntry} entry */
   function nameOf({ kind, until }) {
     if (kind !== 'snoozed') return kind;
-    return until ? `snoozed until ${clock(until, { seconds: false })}` : 'woken';
+    return until ? `snoozed until ${clock(until, { seconds: false })}` : 'snooze ended';
   }
 
   /** @param {TimelineEntry} entry */

@@ -1,4 +1,4 @@
-// Which alerts the list shows, and the query of the address that says so. Nothing here touches the page.
+// The filter of the list, and its representation in the query of the address. Pure functions.
 
 import { SEVERITIES } from './constants.js';
 
@@ -66,7 +66,7 @@ export function parseQuery(query) {
 }
 
 /**
- * The address that shows a view of the panel; what else stands in its query stays.
+ * The address that shows a view of the panel; other parts of its query stay.
  * @param {string} href
  * @param {{ filter?: Filter, alert?: string | null, view?: string }} view
  */

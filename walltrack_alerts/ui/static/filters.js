@@ -1,4 +1,4 @@
-// The filter bar, and the address that remembers its choices.
+// The filter bar, whose state is kept in the address.
 
 import { SEVERITIES } from './constants.js';
 import { add, make, setText } from './dom.js';

@@ -1,4 +1,4 @@
-// Numbers, times and words as people read them. Nothing here touches the page.
+// Formats numbers, times and words. Pure functions.
 
 /**
  * @param {number} count

@@ -35,7 +35,7 @@ export function createFrame(panel) {
     panel.list.showEmpty();
     if (!ill.length) return;
     const more = ill.length > 1 ? ` (and ${ill.length - 1} more)` : '';
-    setText(healthSummary, `Alerting needs help: ${ill[0].found}${more}`);
+    setText(healthSummary, `Alerting has a problem: ${ill[0].found}${more}`);
     const key = JSON.stringify(ill);
     if (healthBanner.dataset.key === key) return;
     healthBanner.dataset.key = key;
@@ -130,7 +130,7 @@ export function createFrame(panel) {
     whoButton.hidden = state.role === null || (state.role === 'reader' && !name);
     setText(whoButton, state.role === 'reader' ? `${name} · read only` : name || 'Your name');
     logOut.hidden = !state.logoutPath;
-    whoButton.title = state.user === '' ? 'The name that is kept with what you do. Click to change it.' : 'Signed in';
+    whoButton.title = state.user === '' ? 'The name that is recorded with your actions. Click to change it.' : 'Signed in';
   });
 
   const person = make('div', 'wta-person', whoButton, logOut);

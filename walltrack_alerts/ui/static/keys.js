@@ -1,4 +1,4 @@
-// The keyboard. Every function can be reached by it; no key acts while a person is typing.
+// Keyboard shortcuts. No shortcut acts while the user is typing.
 
 /** @param {import('./types.js').Panel} panel */
 export function createKeys(panel) {

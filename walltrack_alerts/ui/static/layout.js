@@ -7,7 +7,7 @@ export function createLayout(panel) {
   const { root } = panel;
 
   function fit() {
-    // What stands above, in the app around or as a banner, takes from the height that is left in the window.
+    // The app around the panel and banners reduce the height that is left in the window.
     main.style.setProperty('--wta-top', `${Math.round(main.getBoundingClientRect().top + window.scrollY)}px`);
   }
 

@@ -200,7 +200,7 @@ export function createList(panel) {
     if (to >= state.loaded.length - 5) panel.reader.readMore();
   }
 
-  // ---- what stands around the rows ----
+  // ---- around the rows ----
 
   const emptyTitle = make('b');
   const emptyText = make('span');
@@ -221,14 +221,14 @@ export function createList(panel) {
     const only = state.filter.severities.length === 1 ? `${state.filter.severities[0]} ` : '';
     setText(emptyTitle, filtered ? `No ${only}alerts here` : 'No open alerts');
     const all = Number(root.dataset.ill)
-      ? 'But alerting itself needs help: some may be missing.'
-      : 'New ones appear here by themselves.';
+      ? 'But alerting itself has a problem, so some may be missing.'
+      : 'New alerts appear here automatically.';
     setText(emptyText, filtered ? 'Nothing matches this filter.' : all);
     emptyClear.hidden = !filtered;
     more.hidden = state.next === null;
   }
 
-  const more = make('div', { className: 'wta-more', id: id('more'), hidden: true }, 'Reading more …');
+  const more = make('div', { className: 'wta-more', id: id('more'), hidden: true }, 'Loading more …');
   const watcher = new IntersectionObserver(
     (seen) => {
       if (seen.some((each) => each.isIntersecting)) panel.reader.readMore();

@@ -1,4 +1,4 @@
-// Reading: which server functions are called, and what their answers change.
+// Reads from the server and applies the responses to the state.
 
 import { comparePlaces, createNewcomers, mergeFirstPage, mergeFurtherPage, nextPageLimit } from './alerts.js';
 import { PATIENCE_MS } from './constants.js';
@@ -169,7 +169,7 @@ export function createReader(panel) {
   }
 
   function lookForMore() {
-    // The observer reports changes only; observing anew makes it look again.
+    // The observer reports changes only; observing again makes it report the current state.
     panel.list.watcher.unobserve(panel.list.more);
     if (state.next !== null) panel.list.watcher.observe(panel.list.more);
   }
@@ -235,7 +235,7 @@ export function createReader(panel) {
   }
 
   function showReload() {
-    offerLink('The panel was changed on its server. What you see is out of date.', 'Load it again');
+    offerLink('The panel was updated on its server. What you see is out of date.', 'Reload');
     root.dataset.state = 'offline';
     panel.connection.showLive();
   }

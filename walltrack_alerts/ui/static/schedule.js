@@ -1,4 +1,4 @@
-// When the panel reads by itself: at intervals, and when a hidden tab is shown again.
+// Periodic refreshes: at intervals, and when a hidden tab is shown again.
 
 const HEALTH_MS = 60000;
 const ORDER_MS = 3000; // how often the order in the detail is read

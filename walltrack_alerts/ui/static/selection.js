@@ -1,4 +1,4 @@
-// Ticked rows, and the actions on all of them.
+// Selected rows, and bulk actions.
 
 import { make, setText } from './dom.js';
 import { capital } from './format.js';

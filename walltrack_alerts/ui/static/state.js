@@ -1,4 +1,4 @@
-// Everything a panel knows, in one place. Each part of the panel reads it; comments name what changes it.
+// The state of a panel, in one place.
 
 import { NO_FILTER } from './filter.js';
 

@@ -1,4 +1,4 @@
-// What the browser remembers between visits. It may forbid storage; then it remembers nothing.
+// Local storage, which the browser may forbid.
 
 export const storage = {
   /** @param {string} key */

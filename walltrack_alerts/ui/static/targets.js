@@ -1,4 +1,4 @@
-// The view of targets: where alerts are delivered to, what failed for good, and what is silenced. It is read while it is shown.
+// The view of targets, dead letters and silences. It is refreshed while it is shown.
 
 import { PATIENCE_MS } from './constants.js';
 import { describeFilter, describeMatches, describeRelays, nameDeliveries, stateOf } from './deliveries.js';
@@ -53,7 +53,7 @@ export function createTargets(panel) {
 
   const command = make('code', '', 'walltrack-alerts targets add NAME --webhook URL');
   add(targets.nothing, 'No targets yet. Add one: ', command);
-  setText(dead.nothing, 'Nothing has failed for good.');
+  setText(dead.nothing, 'No dead letters.');
   setText(silences.nothing, 'No alert is silenced.');
 
   const replayAll = makeButton('wta-button', 'Replay all …', () => askReplay(view.data?.dead ?? []), 'replay-all');
@@ -79,7 +79,7 @@ export function createTargets(panel) {
       item.append(add(why, age(target.disabled ?? 0, ' ago'), target.reason && `: ${target.reason}`));
     }
     const waiting = [String(target.pending)];
-    if (target.unread) waiting.push(`${plural(target.unread, 'event')} not read yet`);
+    if (target.unread) waiting.push(`${plural(target.unread, 'event')} unread`);
     const pending = fact('Pending', waiting.join(' · '));
     if (target.oldest !== null) add(/** @type {Element} */ (pending.lastElementChild), ' · oldest ', age(target.oldest));
     const letters = fact('Dead letters', String(target.dead));
@@ -88,7 +88,7 @@ export function createTargets(panel) {
     add(item, make('dl', '', fact('Last success', success), pending, letters, fact('Receives', describeFilter(target))));
     if (target.failure !== null) {
       const error = make('p', 'wta-target-error', 'Last error ');
-      item.append(add(error, age(target.failure, ' ago'), `: ${target.answer || 'no answer'}`));
+      item.append(add(error, age(target.failure, ' ago'), `: ${target.answer || 'no response'}`));
     }
     return item;
   }
@@ -97,7 +97,7 @@ export function createTargets(panel) {
   function newDead(letter) {
     const item = make('li', 'wta-dead');
     item.dataset.delivery = String(letter.id);
-    const name = letter.title || 'The alert is gone';
+    const name = letter.title || 'Deleted alert';
     const open = makeButton('wta-link', name, () => openAlert(letter.alert), `dead-${letter.id}`);
     const chip = make('span', 'wta-chip', letter.severity);
     chip.dataset.severity = letter.severity;
@@ -110,7 +110,7 @@ export function createTargets(panel) {
     return add(
       item,
       make('div', 'wta-dead-what', make('span', 'wta-dead-name', chip, letter.title ? open : name), what),
-      make('span', 'wta-dead-answer', letter.answer || 'no answer'),
+      make('span', 'wta-dead-answer', letter.answer || 'no response'),
       make('span', 'wta-box-buttons', replay, drop),
     );
   }
@@ -232,7 +232,11 @@ export function createTargets(panel) {
       title: `Replay ${what}?`,
       body: [
         make('p', 'wta-them', nameDeliveries(letters)),
-        make('p', 'wta-muted', `With as many attempts as new ones.${view.data?.relays ? '' : ' They wait until a relay runs.'}`),
+        make(
+          'p',
+          'wta-muted',
+          `They get as many attempts as new deliveries.${view.data?.relays ? '' : ' They wait until a relay is running.'}`,
+        ),
       ],
       confirm: `Replay ${what}`,
       onConfirm: () => change('replay_deliveries', letters),
@@ -247,7 +251,11 @@ export function createTargets(panel) {
       title: `Drop ${what}?`,
       body: [
         make('p', 'wta-them', nameDeliveries(letters)),
-        make('p', 'wta-muted', 'That is final: what is dropped is never sent. The timeline of the alert says who dropped it.'),
+        make(
+          'p',
+          'wta-muted',
+          'This is final: dropped deliveries are never sent. The timeline of each alert shows who dropped them.',
+        ),
       ],
       confirm: `Drop ${what}`,
       danger: true,
@@ -262,7 +270,11 @@ export function createTargets(panel) {
       title: 'End this silence?',
       body: [
         make('p', 'wta-them', describeMatches(silence.matches)),
-        make('p', 'wta-muted', 'Its alerts sound and are delivered again. What was silenced is not delivered later.'),
+        make(
+          'p',
+          'wta-muted',
+          'Its alerts make sound and are delivered again. Events that were silenced are not delivered later.',
+        ),
       ],
       confirm: 'End the silence',
       onConfirm: () => change('end_silence', [silence]),
@@ -289,7 +301,7 @@ export function createTargets(panel) {
     panel.gradio.send(kind, { nonce, ids: items.map((each) => each.id), actor: panel.ownName() });
     setTimeout(() => {
       if (view.changes.has(nonce))
-        settle(nonce, 'failed', "No answer from the panel's server. Look at the list before you try again.");
+        settle(nonce, 'failed', "The panel's server did not respond. Check the list before you try again.");
     }, PATIENCE_MS);
   }
 

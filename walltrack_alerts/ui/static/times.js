@@ -1,4 +1,4 @@
-// How the charts write times, in the zone that their days begin in. Nothing here touches the page.
+// Formats times for the charts, in the viewer's time zone. Pure functions.
 
 /** @param {{ timezone: string, days: number }} range */
 export function createTimes({ timezone, days }) {
