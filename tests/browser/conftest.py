@@ -18,9 +18,9 @@ PATIENCE = 30_000
 OpenPage = Callable[..., Page]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Debian's chromium, or playwright's; ends with the module, because it holds the thread's event loop."""
+    """Debian's chromium, or playwright's; ends with this folder's tests, because it holds the thread's event loop."""
     flags = [
         "--disable-gpu",
         "--disable-background-networking",
