@@ -10,6 +10,9 @@ REV ?= HEAD
 COV ?= --cov --cov-report=term
 JOBS ?= -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
+# Where it is set, each worker and each command of the tests would compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint format reference bench bench-compare soak soak-stream soak-deliveries screenshots clean
 
 demo: $(VENV)/ready

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Dialog, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, Dialog, Error, Page, Request, expect, sync_playwright
 
-from walltrack_alerts.ui import launch_panel
+from tests.support.home_page import HomePage
+from walltrack_alerts.ui import PanelStartError, RunningPanel, launch_panel
 
 PATIENCE = 30_000
 """Milliseconds; a busy machine is slow, not wrong."""
@@ -18,9 +19,9 @@ PATIENCE = 30_000
 OpenPage = Callable[..., Page]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Debian's chromium, or playwright's; ends with the module, because it holds the thread's event loop."""
+    """Debian's chromium, or playwright's; ends with this folder's tests, because it holds the thread's event loop."""
     flags = [
         "--disable-gpu",
         "--disable-background-networking",
@@ -39,30 +40,57 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="package")
+def home(browser: Browser) -> Iterator[HomePage]:
+    home = HomePage(browser)
+    yield home
+    home.close()
+
+
+def watch(page: Page, origin: str, trouble: list[str]) -> Callable[[], None]:
+    """Note script errors, dialogs and requests to other machines; returns what ends it."""
+
+    def fail(error: Error) -> None:
+        trouble.append(f"script error: {error}")
+
+    def refuse(dialog: Dialog) -> None:
+        trouble.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def request(request: Request) -> None:
+        if not request.url.startswith((origin, "data:", "blob:")):
+            trouble.append(f"request to {request.url}")
+
+    page.on("pageerror", fail)
+    page.on("dialog", refuse)
+    page.on("request", request)
+
+    def end() -> None:
+        page.remove_listener("pageerror", fail)
+        page.remove_listener("dialog", refuse)
+        page.remove_listener("request", request)
+
+    return end
+
+
 @pytest.fixture
-def open_page(browser: Browser) -> Iterator[OpenPage]:
-    """Open a URL and wait for a live panel; a page must not fail or contact another machine."""
+def open_page(browser: Browser, home: HomePage) -> Iterator[OpenPage]:
+    """Open a URL and wait for a live panel; a page must not fail or contact another machine.
+
+    It is the page that stays if the URL is at its address, otherwise, or with anything special, a browser context of its own.
+    """
     contexts = []
     trouble: list[str] = []
+    watching = []
 
     def open_page(url: str, *, live: bool = True, before: Callable[[Page], None] | None = None, **options: object) -> Page:
-        context = browser.new_context(**options)  # type: ignore[arg-type]  # options of playwright's own
-        contexts.append(context)
-        context.set_default_timeout(PATIENCE)
-        page = context.new_page()
-        origin = "/".join(url.split("/")[:3])
-
-        def refuse(dialog: Dialog) -> None:
-            trouble.append(f"dialog: {dialog.message}")
-            dialog.dismiss()
-
-        def watch(request: Request) -> None:
-            if not request.url.startswith((origin, "data:", "blob:")):
-                trouble.append(f"request to {request.url}")
-
-        page.on("pageerror", lambda error: trouble.append(f"script error: {error}"))
-        page.on("dialog", refuse)
-        page.on("request", watch)
+        if home.has(url) and before is None and not options and not home.is_lent:
+            page = home.lend()
+        else:
+            contexts.append(browser.new_context(**options))  # type: ignore[arg-type]  # options of playwright's own
+            page = contexts[-1].new_page()
+        page.context.set_default_timeout(PATIENCE)
+        watching.append(watch(page, "/".join(url.split("/")[:3]), trouble))
         if before is not None:
             before(page)
         page.goto(url)
@@ -71,20 +99,28 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
         return page
 
     yield open_page
+    for end in watching:
+        end()
     for context in contexts:
         context.close()
+    home.take_back()
     assert not trouble
 
 
 @pytest.fixture
-def serve(database_url: str) -> Iterator[Callable[..., str]]:
-    """Serve the panel of the test's database; returns its URL."""
-    panels = []
+def serve(database_url: str, home: HomePage) -> Iterator[Callable[..., str]]:
+    """Serve the panel of the test's database, the first one at the address of the page that stays; returns its URL."""
+    panels: list[RunningPanel] = []
+
+    def launch(port: int, refresh_seconds: float, operator: str | None) -> RunningPanel:
+        return launch_panel(database_url, port=port, block=False, operator=operator, refresh_seconds=refresh_seconds)
 
     def serve(refresh_seconds: float = 0.3, operator: str | None = "ada") -> str:
-        panel = launch_panel(database_url, port=0, block=False, operator=operator, refresh_seconds=refresh_seconds)
-        panels.append(panel)
-        return panel.url
+        try:
+            panels.append(launch(0 if panels else home.port, refresh_seconds, operator))
+        except PanelStartError:  # some connection has taken the port
+            panels.append(launch(0, refresh_seconds, operator))
+        return panels[-1].url
 
     yield serve
     for panel in panels:

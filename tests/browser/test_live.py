@@ -76,14 +76,19 @@ def test_the_page_continues_after_a_panel_restart(open_page: OpenPage, bot: Bot,
         page.locator("#alerts-panel-note").fill("half a no")
         page.evaluate("window.same = true")
     page.locator("[data-state=offline][data-live=reconnecting]").wait_for()
+    expect(page.locator("#alerts-panel-banner")).to_contain_text("server cannot be reached")
+    page.locator("#alerts-panel-acknowledge").click()
+    expect(page.locator("#alerts-panel-said")).to_contain_text("Nothing was sent")
     bot.exhaust(bot.create("exit"))
     with separate_panel(database_url, port):
-        live(page)
+        page.locator("[data-state=live][data-live=live]").wait_for()
         badge(page, critical=2)
         bot.exhaust(bot.create("exit"))
         badge(page, critical=3)
         expect(page.locator("#alerts-panel-note")).to_have_value("half a no")
         assert page.evaluate("window.same") is True  # not reloaded
+        page.locator("#alerts-panel-acknowledge").click()
+        badge(page, acknowledged=1)
 
 
 @pytest.mark.parametrize("refresh_seconds", [0.3, NEVER])

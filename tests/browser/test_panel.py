@@ -16,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from tests.browser.conftest import OpenPage
 from tests.support.bot import Bot
 from tests.support.page import badge, deaf, row, select
-from tests.support.panel_servers import free_port, separate_panel
+from tests.support.panel_servers import free_port
 from walltrack_alerts import AlertStatus
 from walltrack_alerts.ui import PanelStartError, create_alerts_panel, launch_panel
 
@@ -176,25 +176,6 @@ def test_a_missing_schema_shows_what_to_do(empty_database_url: str, open_page: O
         expect(page.locator("#alerts-panel-banner")).to_contain_text("walltrack-alerts migrate")
     finally:
         panel.close()
-
-
-def test_the_page_reconnects_to_a_restarted_server(database_url: str, open_page: OpenPage, bot: Bot) -> None:
-    order = bot.create()
-    bot.exhaust(order)
-    port = free_port()
-    with separate_panel(database_url, port) as url:
-        page = open_page(url)
-        select(page, bot.alert(order).id)
-        page.locator("#alerts-panel-note").fill("half a no")
-    page.locator("[data-state=offline]").wait_for()
-    expect(page.locator("#alerts-panel-banner")).to_contain_text("server cannot be reached")
-    page.locator("#alerts-panel-acknowledge").click()
-    expect(page.locator("#alerts-panel-said")).to_contain_text("Nothing was sent")
-    with separate_panel(database_url, port):
-        page.locator("[data-state=live]").wait_for()
-        expect(page.locator("#alerts-panel-note")).to_have_value("half a no")
-        page.locator("#alerts-panel-acknowledge").click()
-        badge(page, acknowledged=1)
 
 
 def test_the_panel_works_in_a_tab_of_another_app(database_url: str, open_page: OpenPage, bot: Bot) -> None:

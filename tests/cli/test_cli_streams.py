@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests.support.bot import Bot
-from tests.support.commands import COMMAND
+from tests.support.commands import COMMAND, run
 from tests.support.terminal import run_in_terminal
 
 pytestmark = pytest.mark.own_server
@@ -40,6 +41,7 @@ print(len(asked), *sorted(slow & loaded), file=sys.stderr)
 """
 
 
+@cache
 def helps(*arguments: str) -> tuple[list[str], list[str]]:
     """The texts of all helps (of the first one with an argument), and which slow packages are loaded then."""
     done = subprocess.run([sys.executable, "-c", HELP, *arguments], check=True, capture_output=True, text=True, timeout=60)
@@ -69,14 +71,9 @@ def test_help_prints_brackets_literally() -> None:
 
 
 def run_encoded(url: str, encoding: str, *arguments: str, expect: int = 0) -> tuple[str, str]:
-    """Standard output and standard error of a process with this encoding."""
-    done = subprocess.run(
-        [*COMMAND, *arguments], check=False, capture_output=True, timeout=60,
-        env={**os.environ, "WALLTRACK_DATABASE_URL": url, "PYTHONIOENCODING": encoding},
-    )  # fmt: skip
-    out, err = done.stdout.decode(encoding), done.stderr.decode(encoding)
-    assert done.returncode == expect and "Traceback" not in err, err
-    return out, err
+    """Standard output and standard error, where both have this encoding."""
+    done = run(url, *arguments, expect=expect, encoding=encoding)
+    return done.stdout_bytes.decode(encoding), done.stderr_bytes.decode(encoding)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "ISO-8859-1", "cp1252"])

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -19,6 +17,7 @@ from tests.support.faults import (
     order_row,
     states,
 )
+from tests.support.folders import temporary_folder
 from tests.support.streams import Consumer
 from walltrack_alerts import Check, migrations
 from walltrack_alerts.embedded import embedded_server, is_available
@@ -32,8 +31,7 @@ def tight_server() -> Iterator[str]:
     """A server with the smallest possible notification queue, and with prepared transactions."""
     if not is_available():
         pytest.skip("needs the embedded PostgreSQL")
-    folder = Path(tempfile.mkdtemp(prefix="wt-", dir="/tmp"))  # short enough for a Unix socket
-    folder.chmod(0o755)
+    folder = temporary_folder()
     try:
         with embedded_server(folder / "pg") as url, psycopg.connect(url, autocommit=True) as connection:
             connection.execute("alter system set fsync = off")

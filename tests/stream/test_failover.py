@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from tests.support.folders import temporary_folder
 from tests.support.streams import RAISE, Consumer, ids, page_through, read
 from walltrack_alerts import embedded, migrations
 from walltrack_alerts.embedded.server import Cluster
@@ -81,8 +81,7 @@ class Node:
 
 @pytest.fixture
 def primary() -> Iterator[Node]:
-    folder = Path(tempfile.mkdtemp(prefix="wt-", dir="/tmp"))  # short enough for a Unix socket
-    folder.chmod(0o777)
+    folder = temporary_folder(0o777)
     node = Node(folder / "a")
     with embedded.embedded_server(node.folder):
         node.execute(*(f"alter system set {setting}" for setting in SETTINGS))

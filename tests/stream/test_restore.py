@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +11,7 @@ import psycopg
 import pytest
 
 from tests.support.commands import run_process
+from tests.support.folders import temporary_folder
 from tests.support.streams import RAISE, ids, page_through, read
 from walltrack_alerts import embedded, migrations
 from walltrack_alerts.embedded.server import Cluster
@@ -21,8 +21,7 @@ pytestmark = pytest.mark.own_server
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="wt-", dir="/tmp"))  # short enough for a Unix socket
-    folder.chmod(0o777)
+    folder = temporary_folder(0o777)
     yield folder
     shutil.rmtree(folder)
 

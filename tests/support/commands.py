@@ -15,9 +15,9 @@ from walltrack_alerts.cli import app
 COMMAND = [str(Path(sys.executable).with_name("walltrack-alerts"))]
 
 
-def run(url: str, *arguments: str, expect: int = 0) -> Result:
+def run(url: str, *arguments: str, expect: int = 0, encoding: str = "utf-8") -> Result:
     """Run a command in this process, because starting one takes longer than most commands; `listen` needs a process."""
-    done = CliRunner().invoke(app, arguments, env={"WALLTRACK_DATABASE_URL": url, "NO_COLOR": "1"})
+    done = CliRunner(charset=encoding).invoke(app, arguments, env={"WALLTRACK_DATABASE_URL": url, "NO_COLOR": "1"})
     assert done.exit_code == expect, done.stdout + done.stderr
     assert done.exception is None or isinstance(done.exception, SystemExit)
     return done

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from tests.support.folders import temporary_folder
 from walltrack_alerts.embedded import embedded_server
 
 IMAGE = os.environ.get("WALLTRACK_TEST_IMAGE", "postgres:18")
@@ -31,8 +30,7 @@ def served(kind: str) -> Iterator[str]:
         with PostgresContainer(IMAGE, driver=None) as container:
             yield container.get_connection_url()
     else:
-        folder = Path(tempfile.mkdtemp(prefix="wt-", dir="/tmp"))  # short enough for a Unix socket
-        folder.chmod(0o755)
+        folder = temporary_folder()
         try:
             with embedded_server(folder / "pg") as url:
                 with psycopg.connect(url, autocommit=True) as connection:
@@ -49,7 +47,9 @@ def new_database(server_url: str, template: str | None = None) -> Iterator[str]:
     name = f"wt_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server_url, autocommit=True) as admin:
         admin.execute(
-            sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template or "template0"))
+            sql.SQL("create database {} template {} strategy file_copy").format(
+                sql.Identifier(name), sql.Identifier(template or "template0")
+            )
         )
     try:
         yield make_conninfo(server_url, dbname=name)

@@ -1,4 +1,4 @@
-"""The hub of live views."""
+"""The hub of live views. Gradio is imported where it is needed: the process that only distributes tests loads this, too."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvicorn
-from fastapi import FastAPI
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from walltrack_alerts.ui.live import Hub
+if TYPE_CHECKING:
+    from walltrack_alerts.ui.live import Hub
 
 RAISE = "select (walltrack.raise_alert('test', 'high', 'a title', 'a message', '{}', true, %s)).id"
 
@@ -32,6 +32,8 @@ class Site:
     """A web server that serves only a hub."""
 
     def __init__(self, hub: Hub, port: int = 0) -> None:
+        from fastapi import FastAPI
+
         self.hub = hub
         app = FastAPI()
         self.path = hub.attach(app)
@@ -80,6 +82,8 @@ def serving(hub: Hub, port: int = 0) -> Iterator[Site]:
 
 @pytest.fixture
 def site(database_url: str) -> Iterator[Site]:
+    from walltrack_alerts.ui.live import Hub
+
     with serving(Hub(database_url)) as site:
         yield site
 

@@ -35,6 +35,17 @@ _FINGERPRINT = (
     + " union all select 'steps', coalesce(string_agg(s::text, ' ' order by s), '') from walltrack.escalation_steps as s"
     + " union all select 'version', coalesce(string_agg(version_num, ' '), '') from walltrack.alerts_version"
 )
+# One statement, without triggers and the order of foreign keys; identities begin anew.
+_EMPTY = sql.SQL("; ").join(
+    [
+        sql.SQL("set session_replication_role = replica"),
+        *(sql.SQL("delete from {}").format(sql.Identifier("walltrack", name)) for name in ROWS),
+        sql.SQL(
+            "select setval(s.seqrelid, 1, false) from pg_sequence as s join pg_depend as d on d.objid = s.seqrelid "
+            "where d.classid = 'pg_class'::regclass and d.deptype = 'i' and d.refobjid = any ({}::regclass[])"
+        ).format([f"walltrack.{name}" for name in ROWS]),
+    ]
+)
 _SESSIONS = """
 select (select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()
     and backend_type = 'client backend')
@@ -82,15 +93,7 @@ class Lender:
                 (others,) = connection.execute(_SESSIONS).fetchone() or (1,)
                 if others or _fingerprint(connection) != fingerprint or _size(connection) > size + MOST_GROWTH:
                     return False
-                connection.execute("set session_replication_role = replica")  # no trigger, no order of foreign keys
-                for name in ROWS:
-                    table = sql.Identifier("walltrack", name)
-                    connection.execute(sql.SQL("delete from {}").format(table))
-                    connection.execute(
-                        "select setval(s.name, 1, false) from (select pg_get_serial_sequence(%s, a.attname) as name "
-                        "from pg_attribute as a where a.attrelid = %s::regclass and a.attidentity <> '') as s",
-                        (f"walltrack.{name}", f"walltrack.{name}"),
-                    )
+                connection.execute(_EMPTY)
                 return True
         except psycopg.Error:
             return False

@@ -1,4 +1,4 @@
-"""Panels that a test launches, and their clients."""
+"""Panels that a test launches, and their clients. Gradio is imported where it is needed, as in hubs.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import argon2
 import httpx
@@ -18,12 +18,10 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from walltrack_alerts import passwords
-from walltrack_alerts.ui import (
-    Access,
-    Role,
-)
-from walltrack_alerts.ui.auth.middleware import AccessMiddleware
-from walltrack_alerts.ui.calls import Calls
+from walltrack_alerts.passwords import Role
+
+if TYPE_CHECKING:
+    from walltrack_alerts.ui import Access
 
 PATIENCE = 60
 """Seconds; a busy machine is slow, not wrong."""
@@ -35,6 +33,9 @@ Launch = Callable[..., str]
 @pytest.fixture
 def guarded() -> Iterator[Launch]:
     """Serve a minimal app behind the panel's guard; returns its URL."""
+    from walltrack_alerts.ui.auth.middleware import AccessMiddleware
+    from walltrack_alerts.ui.calls import Calls
+
     with ExitStack() as stack:
 
         def guarded(access: Access, **options: object) -> str:

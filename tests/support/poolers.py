@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +13,8 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from tests.support.folders import temporary_folder
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 
@@ -24,8 +25,7 @@ def pooled(database_url: str, mode: str) -> Iterator[str]:
     if PGBOUNCER is None:
         pytest.skip("no pgbouncer on this machine; the gate installs it")
     parts = conninfo_to_dict(database_url)
-    folder = Path(tempfile.mkdtemp(prefix="wt-", dir="/tmp"))  # short enough for a Unix socket
-    folder.chmod(0o777)
+    folder = temporary_folder(0o777)
     target = " ".join(f"{key}={parts[key]}" for key in ("host", "port", "user", "password", "dbname") if parts.get(key))
     (folder / "users").write_text(f'"{parts.get("user", "postgres")}" ""\n')
     (folder / "ini").write_text(

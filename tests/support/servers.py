@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from bench.crash import Server
+from tests.support.folders import temporary_folder
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    folder = Path(tempfile.mkdtemp(prefix="wt-", dir="/tmp"))  # short enough for a Unix socket
-    folder.chmod(0o755)
+    folder = temporary_folder()
     yield Server(folder / "pg")
     shutil.rmtree(folder)
