@@ -46,9 +46,9 @@ async def test_a_connection_that_its_server_closed_is_not_used_again() -> None:
     ("fault", "text"),
     [
         ("hang", "no response within 0.3 s"),
-        ("cut", "not a valid HTTP answer"),
+        ("cut", "not a valid HTTP response"),
         ("trickle", "no complete response within 0.6 s"),
-        ("malformed", "not a valid HTTP answer"),
+        ("malformed", "not a valid HTTP response"),
         ("close", "not a valid HTTP response: Server disconnected without sending a response."),
     ],
 )

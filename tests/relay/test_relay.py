@@ -339,4 +339,4 @@ async def test_slow_answers_end_as_failures(db: psycopg.Connection, database_url
     ):
         add_target(db, "ops", sink.url())
         bot.exhaust(bot.create())
-        assert "failed: no complete response within 0.3 s; again at" in await running.says("no complete answer")
+        assert "failed: no complete response within 0.3 s; again at" in await running.says("no complete response")

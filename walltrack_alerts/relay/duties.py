@@ -158,9 +158,7 @@ class Duties:
             if batch == 0 or self._stopping.is_set():
                 break
         if fired:
-            self.log.line(
-                Level.INFO, "escalated", f"escalated {counted(fired, 'alert')} that no operator has acknowledged", count=fired
-            )
+            self.log.line(Level.INFO, "escalated", f"escalated {counted(fired, 'unacknowledged alert')}", count=fired)
 
     async def _check(self, connection: Connection) -> None:
         """Ask for the health of all, and ping if it is well."""
