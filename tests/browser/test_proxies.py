@@ -22,8 +22,7 @@ from tests.browser.conftest import OpenPage
 from tests.support.bot import Bot
 from tests.support.page import badge, live, select
 from tests.support.panel_servers import PATIENCE, free_port
-from walltrack_alerts import passwords
-from walltrack_alerts.ui import PasswordAccess, ProxyAccess, Role, launch_panel
+from walltrack_alerts.ui import PasswordAccess, ProxyAccess, launch_panel
 from walltrack_alerts.ui.auth.access import Access
 
 pytestmark = pytest.mark.own_server
@@ -47,14 +46,6 @@ def panel(database_url: str) -> Iterator[Panel]:
     yield serve
     for each in panels:
         each.close()
-
-
-@pytest.fixture
-def users(tmp_path: Path) -> Path:
-    file = tmp_path / "users"
-    passwords.add_user(file, "ada", Role.OPERATOR, "correct horse")
-    passwords.add_user(file, "bob", Role.READER, "battery staple")
-    return file
 
 
 def program(name: str) -> str:
