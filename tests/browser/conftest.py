@@ -77,15 +77,16 @@ def watch(page: Page, origin: str, trouble: list[str]) -> Callable[[], None]:
 def open_page(browser: Browser, home: HomePage) -> Iterator[OpenPage]:
     """Open a URL and wait for a live panel; a page must not fail or contact another machine.
 
-    It is the page that stays if the URL is at its address, otherwise, or with anything special, a browser context of its own.
+    It is the page that stays if the URL is at its address; otherwise, and with anything special but a size, it has a browser
+    context of its own.
     """
     contexts = []
     trouble: list[str] = []
     watching = []
 
     def open_page(url: str, *, live: bool = True, before: Callable[[Page], None] | None = None, **options: object) -> Page:
-        if home.has(url) and before is None and not options and not home.is_lent:
-            page = home.lend()
+        if home.has(url) and before is None and options.keys() <= {"viewport"} and not home.is_lent:
+            page = home.lend(**options)  # type: ignore[arg-type]
         else:
             contexts.append(browser.new_context(**options))  # type: ignore[arg-type]  # options of playwright's own
             page = contexts[-1].new_page()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from tests.browser.conftest import OpenPage
 from tests.support.bot import Bot
 from tests.support.databases import new_database
 from tests.support.page import badge, live, select
-from tests.support.panel_servers import PATIENCE, free_port, wait_for_answer
+from tests.support.panel_servers import PATIENCE, free_port, separate_panel, unmeasured, wait_for_answer
 from walltrack_alerts import AlertStatus, passwords
 from walltrack_alerts.ui import Person, Role, create_alerts_panel, launch_panel
 
@@ -36,7 +35,7 @@ STYLE = """(node) => {
 @contextmanager
 def running(command: list[str], port: int, **variables: str) -> Iterator[str]:
     """Run a web server in its own process and wait until it answers; yields its URL."""
-    process = subprocess.Popen(command, cwd=EXAMPLES, env={**os.environ, **variables}, text=True)
+    process = subprocess.Popen(command, cwd=EXAMPLES, env=unmeasured(**variables), text=True)
     url = f"http://127.0.0.1:{port}"
     try:
         wait_for_answer(process, url)
@@ -195,15 +194,13 @@ def test_two_panels_in_one_process_stay_separate(database_url: str, open_page: O
 
 
 def test_an_open_page_continues_after_a_restart(database_url: str, open_page: OpenPage, bot: Bot, tmp_path: Path) -> None:
-    """The user stays logged in, drafts are kept, and the page shows what happened during the restart."""
+    """The user stays logged in, drafts are kept, nothing is sent in between, and the page shows what happened meanwhile."""
     users = tmp_path / "users"
     passwords.add_user(users, "ada", Role.OPERATOR, "correct horse")
     order = bot.create()
     bot.exhaust(order)
     port = free_port()
-    program = str(Path(sys.executable).with_name("walltrack-alerts"))
-    command = [program, "panel", "--port", str(port), "--auth-file", str(users)]
-    with running(command, port, WALLTRACK_DATABASE_URL=database_url) as url:
+    with separate_panel(database_url, port, users) as url:
         page = open_page(f"{url}/?alert={bot.alert(order).id}", live=False)
         expect(page).to_have_title("Log in - Alerts")
         log_in(page, "ada", "guess")
@@ -211,16 +208,23 @@ def test_an_open_page_continues_after_a_restart(database_url: str, open_page: Op
         log_in(page, "ada", "correct horse")
         live(page)
         page.locator(f"#alerts-panel-detail[data-alert-id='{bot.alert(order).id}']").wait_for()
+        page.locator("#alerts-panel-note").fill("half a no")
         page.evaluate("window.same = true")
-    page.locator(".wta:not([data-live=live])").wait_for()
+    page.locator("[data-state=offline][data-live=reconnecting]").wait_for()
+    expect(page.locator("#alerts-panel-banner")).to_contain_text("server cannot be reached")
+    page.locator("#alerts-panel-acknowledge").click()
+    expect(page.locator("#alerts-panel-said")).to_contain_text("Nothing was sent")
     bot.exhaust(bot.create())
-    with running(command, port, WALLTRACK_DATABASE_URL=database_url):
-        live(page)
+    with separate_panel(database_url, port, users):
+        page.locator("[data-state=live][data-live=live]").wait_for()
         badge(page, unresolved=2)
+        bot.exhaust(bot.create("exit"))
+        badge(page, unresolved=3)
+        expect(page.locator("#alerts-panel-note")).to_have_value("half a no")
         page.locator("#alerts-panel-acknowledge").click()
         badge(page, acknowledged=1)
         assert bot.alert(order).acknowledged_by == "ada"
-        assert page.evaluate("window.same") is True
+        assert page.evaluate("window.same") is True  # not reloaded
         other = open_page(f"{url}/login", live=False)
         log_in(other, "ada", "correct horse")
         other.get_by_role("button", name="Log out").click()

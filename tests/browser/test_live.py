@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from tests.browser.conftest import OpenPage
 from tests.support.bot import Bot
 from tests.support.page import badge, deaf, live, row, select
-from tests.support.panel_servers import free_port, separate_panel
+from tests.support.panel_servers import free_port
 from walltrack_alerts.ui import Access, Person, Role, launch_panel
 
 pytestmark = pytest.mark.own_server
@@ -63,32 +63,6 @@ def test_the_page_continues_after_a_database_outage(
         again = Bot(connection)
         again.exhaust(again.create("exit"))
         badge(page, critical=1)
-
-
-def test_the_page_continues_after_a_panel_restart(open_page: OpenPage, bot: Bot, database_url: str) -> None:
-    order = bot.create("exit")
-    bot.exhaust(order)
-    port = free_port()
-    with separate_panel(database_url, port) as url:
-        page = open_page(url)
-        live(page)
-        select(page, bot.alert(order).id)
-        page.locator("#alerts-panel-note").fill("half a no")
-        page.evaluate("window.same = true")
-    page.locator("[data-state=offline][data-live=reconnecting]").wait_for()
-    expect(page.locator("#alerts-panel-banner")).to_contain_text("server cannot be reached")
-    page.locator("#alerts-panel-acknowledge").click()
-    expect(page.locator("#alerts-panel-said")).to_contain_text("Nothing was sent")
-    bot.exhaust(bot.create("exit"))
-    with separate_panel(database_url, port):
-        page.locator("[data-state=live][data-live=live]").wait_for()
-        badge(page, critical=2)
-        bot.exhaust(bot.create("exit"))
-        badge(page, critical=3)
-        expect(page.locator("#alerts-panel-note")).to_have_value("half a no")
-        assert page.evaluate("window.same") is True  # not reloaded
-        page.locator("#alerts-panel-acknowledge").click()
-        badge(page, acknowledged=1)
 
 
 @pytest.mark.parametrize("refresh_seconds", [0.3, NEVER])

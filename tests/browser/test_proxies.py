@@ -22,8 +22,7 @@ from tests.browser.conftest import OpenPage
 from tests.support.bot import Bot
 from tests.support.page import badge, live, select
 from tests.support.panel_servers import PATIENCE, free_port
-from walltrack_alerts import passwords
-from walltrack_alerts.ui import PasswordAccess, ProxyAccess, Role, launch_panel
+from walltrack_alerts.ui import PasswordAccess, ProxyAccess, launch_panel
 from walltrack_alerts.ui.auth.access import Access
 
 pytestmark = pytest.mark.own_server
@@ -49,14 +48,6 @@ def panel(database_url: str) -> Iterator[Panel]:
         each.close()
 
 
-@pytest.fixture
-def users(tmp_path: Path) -> Path:
-    file = tmp_path / "users"
-    passwords.add_user(file, "ada", Role.OPERATOR, "correct horse")
-    passwords.add_user(file, "bob", Role.READER, "battery staple")
-    return file
-
-
 def program(name: str) -> str:
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
     if found is None:
@@ -79,7 +70,9 @@ def nginx(folder: Path, text: str, port: int, to: int) -> Iterator[str]:
         "req",
         "-x509",
         "-newkey",
-        "rsa:2048",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
         "-nodes",
         "-subj",
         "/CN=localhost",

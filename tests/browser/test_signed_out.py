@@ -21,7 +21,7 @@ NAMES = ("ada", "a.name.of.some.length")
 
 
 @pytest.fixture
-def users(tmp_path: Path) -> Path:
+def users(tmp_path: Path, cheap_passwords: None) -> Path:
     file = tmp_path / "users"
     for name in NAMES:
         passwords.add_user(file, name, Role.OPERATOR, "correct horse")

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from tests.support.panel_servers import PATIENCE, free_port, wait_for_answer
+from tests.support.panel_servers import PATIENCE, free_port, unmeasured, wait_for_answer
 from walltrack_alerts import passwords
 from walltrack_alerts.ui import Role
 
@@ -33,7 +33,7 @@ def test_a_process_accepts_the_ticket_of_another(database_url: str, tmp_path: Pa
     passwords.add_user(users, "ada", Role.OPERATOR, "correct horse")
     (tmp_path / "served.py").write_text(APP.format(url=database_url, users=str(users)))
     command = [sys.executable, "-m", "uvicorn", "served:app", "--workers", "2", "--port", str(port), "--log-level", "warning"]
-    with subprocess.Popen(command, cwd=tmp_path) as server, ExitStack() as stack:
+    with subprocess.Popen(command, cwd=tmp_path, env=unmeasured()) as server, ExitStack() as stack:
         url = f"http://127.0.0.1:{port}"
         try:
             wait_for_answer(server, url)  # type: ignore[arg-type]

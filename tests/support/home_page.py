@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize
 from playwright.sync_api import Error as PlaywrightError
 
 from tests.support.panel_servers import free_port
@@ -12,7 +12,7 @@ _FORGET = """() => {
   sessionStorage.clear();
   for (const key of Object.keys(localStorage)) if (key !== 'walltrack-alerts.modules') localStorage.removeItem(key);
 }"""
-_USUAL_SIZE = {"width": 1280, "height": 720}
+_USUAL_SIZE = ViewportSize(width=1280, height=720)
 
 
 class HomePage:
@@ -28,11 +28,12 @@ class HomePage:
         """Whether this is a URL of the panel at the page's address."""
         return url.startswith(f"http://127.0.0.1:{self.port}/") or url == f"http://127.0.0.1:{self.port}"
 
-    def lend(self) -> Page:
+    def lend(self, viewport: ViewportSize = _USUAL_SIZE) -> Page:
         self.is_lent = True
         if self._context is None:
             self._context = self._browser.new_context()
             self._context.new_page()
+        self._context.pages[0].set_viewport_size(viewport)
         return self._context.pages[0]
 
     def take_back(self) -> None:
@@ -51,7 +52,6 @@ class HomePage:
             page.evaluate(_FORGET)
             page.goto("about:blank")
             page.mouse.move(0, 0)
-            page.set_viewport_size(_USUAL_SIZE)  # type: ignore[arg-type]
             for other in others:
                 other.close()
         except PlaywrightError:

@@ -62,11 +62,16 @@ def serving(app: ASGIApp, lifespan: Literal["on", "off"] = "off") -> Iterator[st
 
 
 @pytest.fixture
-def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file with an operator and a reader, whose passwords are checked in a millisecond instead of a tenth of a second."""
+def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords are hashed and checked in a millisecond instead of a tenth of a second."""
     cheap = partial(argon2.PasswordHasher, time_cost=1, memory_cost=64, parallelism=1)
     monkeypatch.setattr(argon2, "PasswordHasher", cheap)
     monkeypatch.setattr(passwords, "_NOBODY", cheap().hash("nobody"))
+
+
+@pytest.fixture
+def users(tmp_path: Path, cheap_passwords: None) -> Path:
+    """A file with an operator and a reader."""
     file = tmp_path / "users"
     passwords.add_user(file, "ada", Role.OPERATOR, "correct horse")
     passwords.add_user(file, "bob", Role.READER, "battery staple")
