@@ -1,4 +1,4 @@
-# make demo   run the demonstration   make test   the whole suite
+# make demo   run the demonstration   make test   the whole suite; COV=--cov prints its coverage
 # make lint   every static check      make bench  the cost of alerting, in pairs
 # Each target sets itself up. It needs Python 3.11 or newer; `make lint` and `make format` also need Node.js with npm.
 
@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 REV ?= HEAD
-COV ?= --cov --cov-report=term
+COV ?=
 JOBS ?= -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # Where it is set, each worker and each command of the tests would compile everything again.

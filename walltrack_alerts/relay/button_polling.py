@@ -28,6 +28,7 @@ _LONGEST_ANSWER = 4_000_000  # bytes; an update repeats its message with all ent
 _PATIENCE = 12.0  # seconds in which an answer is tried while its user waits
 _RETRY = 0.5  # seconds between two of these attempts
 _UNKNOWN = 8  # attempts: a user can press a button before the relay has recorded that the message was sent
+_FINISH = 3.0  # seconds in which a relay that stops finishes what it has received
 _BACKOFF = (1, 2, 5, 15, 30, 60)  # seconds between calls that fail
 _CONFLICT = 409
 
@@ -121,8 +122,13 @@ class _BotPoller:
         """Wait for updates and handle them. The next call confirms them, so that a crash before it loses none."""
         timeouts = Timeouts(read=_POLL + 10, total=_POLL + 15)
         updates = await self._get_updates(_POLL, limit=_UPDATES, timeouts=timeouts)
-        await asyncio.gather(*(self._handle(update) for update in updates))
-        self._offset = max((update["update_id"] + 1 for update in updates), default=self._offset)
+        handling = asyncio.gather(*(self._handle(update) for update in updates))
+        try:
+            await asyncio.shield(handling)
+        finally:  # a relay that stops still answers the presses that it has received
+            done, _ = await asyncio.wait({handling}, timeout=_FINISH)
+            if done:
+                self._offset = max((update["update_id"] + 1 for update in updates), default=self._offset)
 
     async def _handle(self, update: Mapping[str, Any]) -> None:
         """Handle one update. One that cannot be handled must not come back forever."""
