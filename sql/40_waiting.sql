@@ -14,7 +14,7 @@ comment on sequence walltrack.waited_in_transaction is
 'Each session''s currval(): start of its transaction (ms since 1970) * 1000000 + ms waited for alerting * 1000 + failures.';
 
 
-create or replace function walltrack.waiting_totals(out ms int, out failures int)
+create or replace function walltrack.lock_wait_totals(out ms int, out failures int)
 language plpgsql
 volatile
 security invoker
@@ -51,24 +51,24 @@ exception when object_not_in_prerequisite_state or lock_not_available then
 end
 $$;
 
-comment on function walltrack.waiting_totals() is
+comment on function walltrack.lock_wait_totals() is
 'How many ms this transaction has waited for alerting, at most 999; the number of alerts (at most 99) plus 100 times the number of '
 'faults that could not be written.';
 
 
-create or replace function walltrack.add_waiting(p_since timestamptz, p_failures int default 0) returns int
+create or replace function walltrack.record_lock_wait(p_since timestamptz, p_failures int default 0) returns int
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1ms'
 as $$
--- p_failures: 1 for an alert that was not written, 100 for a fault that was not; see waiting_totals().
+-- p_failures: 1 for an alert that was not written, 100 for a fault that was not; see lock_wait_totals().
 declare
   v_ms int;
   v_failures int;
 begin
-  select w.ms, w.failures into v_ms, v_failures from walltrack.waiting_totals() as w;
+  select w.ms, w.failures into v_ms, v_failures from walltrack.lock_wait_totals() as w;
   if v_failures = 999 then
     return v_failures;
   end if;
@@ -80,11 +80,11 @@ begin
   );
   return v_failures;
 exception when lock_not_available then
-  return (walltrack.waiting_totals()).failures;
+  return (walltrack.lock_wait_totals()).failures;
 end
 $$;
 
-comment on function walltrack.add_waiting(timestamptz, int) is
+comment on function walltrack.record_lock_wait(timestamptz, int) is
 'Adds the time since a moment to the waiting of this transaction; returns the failures so far.';
 
 
@@ -94,7 +94,7 @@ volatile
 security invoker
 set lock_timeout = '1ms'
 as $$
--- Called for each order of a bulk write, so mostly without the exception block of waiting_totals(). A value that an earlier
+-- Called for each order of a bulk write, so mostly without the exception block of lock_wait_totals(). A value that an earlier
 -- transaction left in the sequence is smaller. 10 ms and three locks of 80 ms are 250 ms.
 declare
   v_waited record;
@@ -103,7 +103,7 @@ begin
   if current_setting('walltrack.has_looked', true) = 'yes' then
     v_sums := currval('walltrack.waited_in_transaction') - (extract(epoch from now()) * 1000)::bigint * 1000000;
   else
-    v_waited := walltrack.waiting_totals();
+    v_waited := walltrack.lock_wait_totals();
     v_sums := v_waited.ms * 1000 + v_waited.failures;
   end if;
   return case
@@ -117,7 +117,7 @@ $$;
 
 comment on function walltrack.remaining_lock_wait() is
 'How many ms this transaction may still wait for one lock: 80 at first, then less, then 0, and -1 after 30 unavailable locks. 55000 '
-'where the session has lost its value of the sequence: waiting_totals() restores it.';
+'where the session has lost its value of the sequence: lock_wait_totals() restores it.';
 
 
 create or replace function walltrack.limit_lock_wait() returns int
@@ -165,18 +165,18 @@ declare
   v_failures int := 1;
 begin
   begin
-    v_failures := walltrack.add_waiting(p_since, 1);
+    v_failures := walltrack.record_lock_wait(p_since, 1);
     if v_failures >= 900 then
       raise exception 'the fault cannot be recorded without waiting' using errcode = 'lock_not_available';
-    elsif (walltrack.waiting_totals()).ms > 230 then
+    elsif (walltrack.lock_wait_totals()).ms > 230 then
       lock table walltrack.alert_faults in row exclusive mode nowait;
     else
-      perform set_config('lock_timeout', ((240 - (walltrack.waiting_totals()).ms) / 3)::text, true);
+      perform set_config('lock_timeout', ((240 - (walltrack.lock_wait_totals()).ms) / 3)::text, true);
     end if;
     insert into walltrack.alert_faults (table_id, order_id, sqlstate, message)
     values (p_table, left(p_order_id, 200), p_sqlstate, left(p_message, 2000));
   exception when assert_failure or others then
-    v_failures := walltrack.add_waiting(v_began, case when sqlstate = '55P03' then 100 else 0 end);  -- only the warning below is left
+    v_failures := walltrack.record_lock_wait(v_began, case when sqlstate = '55P03' then 100 else 0 end);  -- only the warning below is left
   end;
   if v_failures % 100 <= 20 then  -- a bulk write must not print a warning for each order
     begin
@@ -194,7 +194,7 @@ comment on function walltrack.record_fault(regclass, text, text, text, timestamp
 'Records an error of alerting in an order write, where that is possible, and warns the writer.';
 
 
-create or replace function walltrack.raise_cancel(p_since timestamptz default null, p_message text default null) returns void
+create or replace function walltrack.raise_pending_cancel(p_since timestamptz default null, p_message text default null) returns void
 language plpgsql
 volatile
 security invoker
@@ -209,7 +209,7 @@ as $$
 declare
   v_timeout interval := current_setting('statement_timeout')::interval;
   v_took interval := clock_timestamp() - statement_timestamp();
-  v_own interval := v_took - greatest((walltrack.waiting_totals()).ms * interval '1 ms', clock_timestamp() - p_since);
+  v_own interval := v_took - greatest((walltrack.lock_wait_totals()).ms * interval '1 ms', clock_timestamp() - p_since);
   v_was_swallowed boolean := coalesce(current_setting('walltrack.canceled', true) = statement_timestamp()::text, false);
   v_cancel text := 'canceling statement because of a cancel request that arrived during alerting';
   v_is_timeout boolean := v_timeout > interval '0' and case
@@ -224,6 +224,6 @@ begin
 end
 $$;
 
-comment on function walltrack.raise_cancel(timestamptz, text) is
+comment on function walltrack.raise_pending_cancel(timestamptz, text) is
 'Cancels a statement (57014) whose cancel arrived during alerting, unless only the time that alerting took has exceeded its '
 'statement_timeout.';

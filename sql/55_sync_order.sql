@@ -127,9 +127,9 @@ create or replace function walltrack.sync_order(
     p_cancel_pattern text,
     p_notify text,
     p_is_write boolean default false,
-    p_former_status text default null,
-    p_former_attempts int default null,
-    p_former_error text default null,
+    p_old_status text default null,
+    p_old_attempts int default null,
+    p_old_error text default null,
     p_was_exhausted boolean default true,
     p_is_history boolean default false,
     p_dry_run boolean default false,
@@ -144,7 +144,7 @@ set enable_seqscan = off
 as $$
 -- The facts are as fact_expression() returns them. p_is_write: the order has just been written, its former state is p_former_..., and
 -- no other write came after that; otherwise the former state is what the alert recorded. A further failed attempt is a property of the
--- write: lowering max_attempts is none. p_former_error: may be the last error that names the cause. p_was_exhausted: where the order was
+-- write: lowering max_attempts is none. p_old_error: may be the last error that names the cause. p_was_exhausted: where the order was
 -- not exhausted before, no resolved alert matters. p_is_history: raise nothing. Returns raised, repeated, refreshed, resolved or
 -- recorded; NULL when the alert agreed with the order. Longer than a screen, because each function call costs each failure 1 to 2 us.
 declare
@@ -188,7 +188,7 @@ begin
       end if;
     elsif v_outcome = 'exhausted' then
       v_is_plain := not v_was_given_up and p_last_error ~ '[^[:space:]]'
-        and (p_attempt_count > coalesce(p_former_attempts, 0) or (p_status = 'failed' and p_former_status is distinct from 'failed'));
+        and (p_attempt_count > coalesce(p_old_attempts, 0) or (p_status = 'failed' and p_old_status is distinct from 'failed'));
     end if;
   end if;
   if v_is_plain is not true then
@@ -204,7 +204,7 @@ begin
     end if;
     v_has_alert := found;
     if v_has_alert then
-      v_former_status := case when p_is_write then p_former_status else v_alert.order_status end;
+      v_former_status := case when p_is_write then p_old_status else v_alert.order_status end;
       if v_is_open and (
         v_outcome = 'filled'
         -- An edited error of an order that the retry worker had cancelled is not a decision.
@@ -215,7 +215,7 @@ begin
 
       v_alert.order_attempts := coalesce(v_alert.order_attempts, walltrack.parse_int(v_alert.data ->> 'attempts'));
       v_fails_again := coalesce(
-        p_attempt_count > case when p_is_write then coalesce(p_former_attempts, 0) else v_alert.order_attempts end, false
+        p_attempt_count > case when p_is_write then coalesce(p_old_attempts, 0) else v_alert.order_attempts end, false
       ) or coalesce(p_status = 'failed' and (v_former_status <> 'failed' or (p_is_write and v_former_status is null)), false);
       if not v_is_open then
         -- The resolve of an operator holds while the order stays exhausted.
@@ -246,7 +246,7 @@ begin
     if v_is_open then
       v_error := v_alert.data ->> 'error';
     end if;
-    v_error := walltrack.choose_error(p_last_error, v_error, p_former_error, p_cancel_pattern);
+    v_error := walltrack.choose_error(p_last_error, v_error, p_old_error, p_cancel_pattern);
   end if;
   v_message := walltrack.order_message(
     p_order_id, p_order_type, v_kind, p_token_symbol, p_token_address, p_attempt_count, p_max_attempts, v_error, p_is_simulated
@@ -295,8 +295,8 @@ begin
   -- An alert is open: of another severity, of an order that had got its attempts back, or just raised by another writer.
   return walltrack.sync_order(
     p_table, p_order_id, p_order_type, p_status, p_attempt_count, p_max_attempts, p_last_error, p_token_address, p_token_symbol,
-    p_position_id, p_side, p_amount_sol, p_is_simulated, p_cancel_pattern, p_notify, p_is_write, p_former_status, p_former_attempts,
-    p_former_error, true, p_is_history, p_dry_run, true
+    p_position_id, p_side, p_amount_sol, p_is_simulated, p_cancel_pattern, p_notify, p_is_write, p_old_status, p_old_attempts,
+    p_old_error, true, p_is_history, p_dry_run, true
   );
 end
 $$;

@@ -126,7 +126,7 @@ begin
   v_is_unusual := pg_catalog.current_setting('walltrack.is_unusual', true) operator(pg_catalog.<>) '';  -- nested or canceled
   if v_is_unusual then
     begin
-      perform walltrack.raise_cancel();
+      perform walltrack.raise_pending_cancel();
     exception
       when query_canceled then raise;
       when others then null;
@@ -145,7 +145,7 @@ begin
     then
       v_action := nullif(walltrack.sync_unusual_write(
         {{table}}, {{columns}}, {{old_id}}, v_order_id, p_cancel_pattern => {{cancel_pattern}}, p_notify => {{notify}},
-        p_former_error => {{old_error}},
+        p_old_error => {{old_error}},
         p_was_exhausted => ({{old_is_exhausted}}) is true, p_can_move => {{can_move}}
       ), 'unread');
     end if;
@@ -157,16 +157,16 @@ begin
         p_cancel_pattern => {{cancel_pattern}},
         p_notify => {{notify}},
         p_is_write => {{is_write}},
-        p_former_status => {{old_status}},
-        p_former_attempts => {{old_attempts}},
-        p_former_error => {{old_error}},
+        p_old_status => {{old_status}},
+        p_old_attempts => {{old_attempts}},
+        p_old_error => {{old_error}},
         p_was_exhausted => ({{old_is_exhausted}}) is true
       );
     end if;
     if pg_catalog.clock_timestamp() operator(pg_catalog.-) v_began operator(pg_catalog.>) interval '1 ms'
       or pg_catalog.current_setting('walltrack.protect_commit', true) operator(pg_catalog.<>) ''
     then
-      perform walltrack.add_waiting(v_began);
+      perform walltrack.record_lock_wait(v_began);
       perform pg_catalog.set_config('lock_timeout', '0', true)
       where pg_catalog.current_setting('walltrack.protect_commit', true) operator(pg_catalog.<>) '';
     end if;
@@ -180,7 +180,7 @@ begin
       -- A column was dropped or has changed its type since the guard was written, or another writer has just raised an alert of the
       -- same key: the order is read as it is stored.
       if v_sqlstate operator(pg_catalog.=) any (array['42703', '42804', '55000', 'WT008']) then
-        perform walltrack.add_waiting(v_began);
+        perform walltrack.record_lock_wait(v_began);
         v_began := pg_catalog.clock_timestamp();
         perform pg_catalog.set_config('walltrack.nested', 'yes', true), pg_catalog.set_config('walltrack.is_unusual', 'yes', true)
         where pg_catalog.pg_trigger_depth() operator(pg_catalog.>) 1;
@@ -193,13 +193,13 @@ begin
     if v_action operator(pg_catalog.=) 'unread' then
       begin
         if v_cancel is not null then
-          perform walltrack.raise_cancel(v_began, v_cancel);
+          perform walltrack.raise_pending_cancel(v_began, v_cancel);
         end if;
         perform walltrack.record_fault(tg_relid, v_order_id, v_sqlstate, v_message, v_began);
       exception when query_canceled or assert_failure or others then
         if sqlstate operator(pg_catalog.=) '57014' then
           v_cancel := sqlerrm;
-          perform walltrack.raise_cancel(v_began, v_cancel);
+          perform walltrack.raise_pending_cancel(v_began, v_cancel);
         end if;
         -- The last resort: alerting was dropped, or its owner has lost its rights.
         raise warning 'walltrack_alerts: order % of % was written but its alert was not (%)',

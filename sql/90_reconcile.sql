@@ -120,7 +120,7 @@ begin
       )::int;
     exception when others then
       -- One order that cannot be healed must not keep the others from being healed.
-      perform walltrack.add_waiting(v_began);
+      perform walltrack.record_lock_wait(v_began);
       insert into walltrack.alert_faults (table_id, order_id, sqlstate, message)
       values (p_table, left(v_id, 200), sqlstate, left(sqlerrm, 2000));
     end;
@@ -162,7 +162,7 @@ begin
       v_resolved := v_resolved + 1;
     exception when others then
       -- One alert that cannot be healed must not keep the others from being healed.
-      perform walltrack.add_waiting(v_began, 1);
+      perform walltrack.record_lock_wait(v_began, 1);
       insert into walltrack.alert_faults (order_id, sqlstate, message)
       values (left(v_alert.order_id, 200), sqlstate, left(sqlerrm, 2000));
     end;
@@ -287,11 +287,11 @@ begin
   select tg_relid, left(o.order_id, 200), '55P03', 'the order was truncated while another session was writing its alert'
   from walltrack.open_order_alerts() as o
   where o.order_table = tg_relid;
-  perform walltrack.add_waiting(v_began);
+  perform walltrack.record_lock_wait(v_began);
   return null;
 exception when query_canceled or assert_failure or others then
   if sqlstate = '57014' then
-    perform walltrack.raise_cancel(v_began, sqlerrm);
+    perform walltrack.raise_pending_cancel(v_began, sqlerrm);
   end if;
   begin
     raise warning 'walltrack_alerts: % was truncated but its alerts are still open: % (%)', tg_relid::regclass, left(sqlerrm, 500), sqlstate
