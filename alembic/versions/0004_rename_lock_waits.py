@@ -7,8 +7,8 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-# CREATE OR REPLACE cannot rename a parameter, and a renamed function would also stay under its old name. Only alerting itself calls
-# these.
+# CREATE OR REPLACE cannot rename a parameter, and a renamed function would stay under its old name, too. Only alerting itself
+# calls these.
 FORGET = """
 -- squawk-ignore ban-drop-function
 drop function if exists walltrack.sync_order(
