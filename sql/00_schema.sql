@@ -34,7 +34,7 @@
 --   60_stored_orders.sql         sync_order() for a stored order, e.g. after nested writes
 --   61_complete_alerts.sql       fills in the facts of order alerts that another program wrote
 --   62_other_writers.sql         normalizes what other programs write to alerts by plain statements
---   63_check_lifecycle.sql       the trigger that enforces the lifecycle of an alert, forevery writer
+--   63_check_lifecycle.sql       the trigger that enforces the lifecycle of an alert, for every writer
 --   63_register.sql              the list of the tables and functions of alerting
 --   64_access.sql                least privilege: no role may do anything until grant_access() says so
 --   65_guard.sql                 the trigger on orders: returns at once unless the write matters

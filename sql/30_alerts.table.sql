@@ -1,4 +1,4 @@
--- The alerts: what needs an operator. The lifecycle is enforced by a trigger (63_check_lifecycle.sql), forevery writer:
+-- The alerts: what needs an operator. The lifecycle is enforced by a trigger (63_check_lifecycle.sql), for every writer:
 --
 --     active  -- acknowledge -->  acknowledged
 --     active | acknowledged  -- resolve -->  resolved, and nothing leaves resolved

@@ -1,20 +1,20 @@
--- How long order writes may wait for alerting, and the record of errors.
+-- Limits how long order writes wait for alerting, and records its errors.
 --
--- All waiting that alerting causes in one transaction adds up to at most 250 ms, whatever is locked and however many orders,
--- savepoints or tables the transaction writes. One write takes up to three locks that may be held (two tables, the row or the key
--- of an alert), so each gets a third of what is left of 240 ms, at first 80. After that alerting waits for no lock, and after 30
--- unavailable locks it tries no further one.
+-- All waiting that alerting causes in one transaction adds up to at most 250 ms, regardless of what is locked and of how many orders,
+-- savepoints or tables the transaction writes. One write takes up to three locks that another session may hold: two tables, and the row
+-- or the key of an alert. Each lock gets a third of what is left of 240 ms, at first 80 ms. Once the 240 ms are used up, alerting takes
+-- only locks that are free. After 30 locks that were not available, it tries no further lock.
 --
--- The totals must survive a ROLLBACK TO SAVEPOINT, so they are in the session's own value of a sequence, which no rollback resets: the
--- start of the transaction in ms since 1970, times 1,000,000, plus the ms that it has waited, times 1,000, plus the failures.
+-- The totals must survive ROLLBACK TO SAVEPOINT. They are therefore stored in the session's own value of a sequence, which no rollback
+-- resets: the start of the transaction (ms since 1970) * 1000000 + ms waited * 1000 + failures.
 
 create sequence if not exists walltrack.waited_in_transaction as bigint;
 
 comment on sequence walltrack.waited_in_transaction is
-'Each session''s currval(): start of its transaction (ms since 1970) * 1000000 + ms waited for alerting * 1000 + failures.';
+'The currval() of each session: start of its transaction (ms since 1970) * 1000000 + ms waited for alerting * 1000 + failures.';
 
 
-create or replace function walltrack.waiting_totals(out ms int, out failures int)
+create or replace function walltrack.lock_wait_totals(out ms int, out failures int)
 language plpgsql
 volatile
 security invoker
@@ -43,7 +43,7 @@ exception when object_not_in_prerequisite_state or lock_not_available then
     perform setval('walltrack.waited_in_transaction', 1);  -- the first call in this session
     perform set_config('walltrack.has_looked', 'yes', false);
   exception when lock_not_available then
-    -- The sequence itself is locked: alerting waits for no lock any more in this transaction.
+    -- The sequence itself is locked. Alerting tries no further lock in this transaction.
     perform set_config('walltrack.waits_no_more', now()::text, true), set_config('walltrack.has_looked', '', true);
     ms := 999;
     failures := 999;
@@ -51,24 +51,24 @@ exception when object_not_in_prerequisite_state or lock_not_available then
 end
 $$;
 
-comment on function walltrack.waiting_totals() is
-'How many ms this transaction has waited for alerting, at most 999; the number of alerts (at most 99) plus 100 times the number of '
-'faults that could not be written.';
+comment on function walltrack.lock_wait_totals() is
+'ms: how long this transaction has waited for alerting, at most 999. failures: the number of alerts that could not be written, '
+'at most 99, plus 100 times the number of faults that could not be written.';
 
 
-create or replace function walltrack.add_waiting(p_since timestamptz, p_failures int default 0) returns int
+create or replace function walltrack.record_lock_wait(p_since timestamptz, p_failures int default 0) returns int
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1ms'
 as $$
--- p_failures: 1 for an alert that was not written, 100 for a fault that was not; see waiting_totals().
+-- p_failures: 1 if an alert was not written, 100 if a fault was not written; see lock_wait_totals().
 declare
   v_ms int;
   v_failures int;
 begin
-  select w.ms, w.failures into v_ms, v_failures from walltrack.waiting_totals() as w;
+  select w.ms, w.failures into v_ms, v_failures from walltrack.lock_wait_totals() as w;
   if v_failures = 999 then
     return v_failures;
   end if;
@@ -80,12 +80,12 @@ begin
   );
   return v_failures;
 exception when lock_not_available then
-  return (walltrack.waiting_totals()).failures;
+  return (walltrack.lock_wait_totals()).failures;
 end
 $$;
 
-comment on function walltrack.add_waiting(timestamptz, int) is
-'Adds the time since a moment to the waiting of this transaction; returns the failures so far.';
+comment on function walltrack.record_lock_wait(timestamptz, int) is
+'Adds the time since p_since and p_failures to the totals of this transaction. Returns the failures so far.';
 
 
 create or replace function walltrack.remaining_lock_wait() returns int
@@ -94,8 +94,8 @@ volatile
 security invoker
 set lock_timeout = '1ms'
 as $$
--- Called for each order of a bulk write, so mostly without the exception block of waiting_totals(). A value that an earlier
--- transaction left in the sequence is smaller. 10 ms and three locks of 80 ms are 250 ms.
+-- A bulk write calls this for each order, so it avoids the exception block of lock_wait_totals() if it can. A value that an earlier
+-- transaction left in the sequence is smaller, so it counts as no waiting. 10 ms and three locks of 80 ms are 250 ms.
 declare
   v_waited record;
   v_sums bigint;
@@ -103,7 +103,7 @@ begin
   if current_setting('walltrack.has_looked', true) = 'yes' then
     v_sums := currval('walltrack.waited_in_transaction') - (extract(epoch from now()) * 1000)::bigint * 1000000;
   else
-    v_waited := walltrack.waiting_totals();
+    v_waited := walltrack.lock_wait_totals();
     v_sums := v_waited.ms * 1000 + v_waited.failures;
   end if;
   return case
@@ -116,8 +116,8 @@ end
 $$;
 
 comment on function walltrack.remaining_lock_wait() is
-'How many ms this transaction may still wait for one lock: 80 at first, then less, then 0, and -1 after 30 unavailable locks. 55000 '
-'where the session has lost its value of the sequence: waiting_totals() restores it.';
+'How many ms this transaction may still wait for one lock: 80 at first, then less, then 0; -1 after 30 unavailable locks. '
+'Raises 55000 if the session has lost its value of the sequence; lock_wait_totals() restores it.';
 
 
 create or replace function walltrack.limit_lock_wait() returns int
@@ -142,8 +142,8 @@ end
 $$;
 
 comment on function walltrack.limit_lock_wait() is
-'Lowers lock_timeout from 80 ms to what this transaction may still wait for a lock; 55P03 where the tables cannot be locked without '
-'waiting.';
+'Lowers lock_timeout from 80 ms to the time that this transaction may still wait for one lock. Raises 55P03 if no time is left '
+'and a table is locked, or after 30 unavailable locks.';
 
 
 create or replace function walltrack.record_fault(
@@ -159,31 +159,31 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1ms'
 as $$
--- p_since: when the failed attempt began. A cancel that arrives here is the guard's to judge, so no handler catches it.
+-- p_since: when the failed attempt began. No handler here catches a cancel, because the guard decides how to treat it.
 declare
   v_began timestamptz := clock_timestamp();
   v_failures int := 1;
 begin
   begin
-    v_failures := walltrack.add_waiting(p_since, 1);
+    v_failures := walltrack.record_lock_wait(p_since, 1);
     if v_failures >= 900 then
       raise exception 'the fault cannot be recorded without waiting' using errcode = 'lock_not_available';
-    elsif (walltrack.waiting_totals()).ms > 230 then
+    elsif (walltrack.lock_wait_totals()).ms > 230 then
       lock table walltrack.alert_faults in row exclusive mode nowait;
     else
-      perform set_config('lock_timeout', ((240 - (walltrack.waiting_totals()).ms) / 3)::text, true);
+      perform set_config('lock_timeout', ((240 - (walltrack.lock_wait_totals()).ms) / 3)::text, true);
     end if;
     insert into walltrack.alert_faults (table_id, order_id, sqlstate, message)
     values (p_table, left(p_order_id, 200), p_sqlstate, left(p_message, 2000));
   exception when assert_failure or others then
-    v_failures := walltrack.add_waiting(v_began, case when sqlstate = '55P03' then 100 else 0 end);  -- only the warning below is left
+    v_failures := walltrack.record_lock_wait(v_began, case when sqlstate = '55P03' then 100 else 0 end);  -- only the warning below remains
   end;
   if v_failures % 100 <= 20 then  -- a bulk write must not print a warning for each order
     begin
       raise warning 'walltrack_alerts: order % of % was written but its alert was not: % (%)',
         left(p_order_id, 200), p_table, left(p_message, 500), p_sqlstate
         using errcode = 'WT201', hint = 'Run `walltrack-alerts reconcile`; the error is recorded in walltrack.alert_faults.';
-    exception when assert_failure or others then  -- e.g. a text the client's encoding does not have
+    exception when assert_failure or others then  -- e.g. the client's encoding lacks a character
       raise warning 'walltrack_alerts: an order was written but its alert was not (%)', p_sqlstate using errcode = 'WT201';
     end;
   end if;
@@ -191,25 +191,26 @@ end
 $$;
 
 comment on function walltrack.record_fault(regclass, text, text, text, timestamptz) is
-'Records an error of alerting in an order write, where that is possible, and warns the writer.';
+'Records an error of alerting during an order write, if possible, and warns the writer.';
 
 
-create or replace function walltrack.raise_cancel(p_since timestamptz default null, p_message text default null) returns void
+create or replace function walltrack.raise_pending_cancel(p_since timestamptz default null, p_message text default null) returns void
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- A cancel that arrives during alerting ends the host's statement, as it would anywhere else. Only a statement_timeout that has expired
--- because of the time that alerting took is swallowed. After that the statement has no timer any more, so the guard calls this again at
--- each order that matters.
+-- A cancel that arrives during alerting ends the statement of the host, as at any other time. There is one exception: a
+-- statement_timeout that has expired only because of the time that alerting took is ignored. After that the statement has no timer any
+-- more, so the guard calls this function again for each further order that matters.
 --
--- p_since: when alerting began. p_message: the message of the cancel, which may be translated: then the time tells a timeout, which began
--- up to 50 ms before statement_timestamp(). NULL: none has arrived since p_since.
+-- p_since: when alerting began.
+-- p_message: the message of the cancel; NULL if none has arrived since p_since. The message may be translated. Then the elapsed time
+--   tells whether it was a timeout, whose timer may have started up to 50 ms before statement_timestamp().
 declare
   v_timeout interval := current_setting('statement_timeout')::interval;
   v_took interval := clock_timestamp() - statement_timestamp();
-  v_own interval := v_took - greatest((walltrack.waiting_totals()).ms * interval '1 ms', clock_timestamp() - p_since);
+  v_own interval := v_took - greatest((walltrack.lock_wait_totals()).ms * interval '1 ms', clock_timestamp() - p_since);
   v_was_swallowed boolean := coalesce(current_setting('walltrack.canceled', true) = statement_timestamp()::text, false);
   v_cancel text := 'canceling statement because of a cancel request that arrived during alerting';
   v_is_timeout boolean := v_timeout > interval '0' and case
@@ -224,6 +225,6 @@ begin
 end
 $$;
 
-comment on function walltrack.raise_cancel(timestamptz, text) is
-'Cancels a statement (57014) whose cancel arrived during alerting, unless only the time that alerting took has exceeded its '
-'statement_timeout.';
+comment on function walltrack.raise_pending_cancel(timestamptz, text) is
+'Cancels the statement (57014) if a cancel arrived during alerting, unless it was a statement_timeout that expired only because '
+'of the time that alerting took.';

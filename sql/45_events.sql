@@ -1,7 +1,7 @@
 -- Appends events and notifies the listeners. Both commit or roll back with the order write.
 --
--- Each failed order runs through these functions. PL/pgSQL prepares every expression again in every transaction (0.3 us each), enters
--- a function with a search_path in 1 us and runs a PERFORM in 2 us more than an assignment: so expressions are few and long.
+-- Each failed order runs through these functions, so they have few but long expressions. PL/pgSQL prepares each expression again in
+-- every transaction (0.3 us each). Entering a function with a search_path takes 1 us. A PERFORM takes 2 us more than an assignment.
 
 create or replace function walltrack.build_event_detail(
     p_severity text,
@@ -20,7 +20,7 @@ as $$
 $$;
 
 comment on function walltrack.build_event_detail(text, text, int, jsonb, text) is
-'The detail of an event: its alert at that moment.';
+'The detail of an event: the state of its alert at that moment.';
 
 
 create or replace function walltrack.notification_queue_share(p_events bigint) returns float8
@@ -30,13 +30,13 @@ security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- The smallest possible queue has 64 pages, the default one 1048576. The setting exists since PostgreSQL 17.
+  -- The smallest possible queue has 64 pages, the default queue 1048576. The setting exists since PostgreSQL 17.
   return p_events / 2.0 / coalesce(current_setting('max_notify_queue_pages', true), '1048576')::float8;
 end
 $$;
 
 comment on function walltrack.notification_queue_share(bigint) is
-'The most that the notifications of a number of events take of the notification queue: half a page each.';
+'The largest share of the notification queue that a number of events can take: half a page each.';
 
 
 create or replace function walltrack.notify_event(
@@ -57,8 +57,8 @@ language plpgsql
 volatile
 security invoker
 as $$
--- PostgreSQL allows 7,999 bytes. In JSON a control character takes the most, 6 bytes, so 100 characters of type and id and 200 of title
--- and key take at most 3,895 bytes with the rest: half a page of the queue.
+-- PostgreSQL allows 7,999 bytes. The longest character in JSON is an escaped control character, 6 bytes. Type and order id are cut to
+-- 100 characters, title and dedupe key to 200, so a payload has at most 3,895 bytes: half a page of the queue.
 declare
   v_payload text := format(
     '{"v": 1, "event_id": %s, "kind": "%s", "alert_id": "%s", "alert_type": %s, "severity": "%s", "status": "%s", '
@@ -78,15 +78,15 @@ begin
     v_setting := set_config('walltrack.notified_in', pg_current_xact_id()::text, true);
   end if;
   -- A full notification queue makes COMMIT itself fail, which no handler can catch. The notifications of this transaction enter the
-  -- queue only at COMMIT; those of its first millisecond fit into the other half of the smallest queue. PostgreSQL counts at least the
-  -- events of this transaction.
+  -- queue only at COMMIT, so their number is estimated: PostgreSQL counts at least the events of this transaction. The notifications of
+  -- its first millisecond fit into the other half of even the smallest queue.
   if p_at - now() > interval '1 ms' then
     v_free := 0.5 - walltrack.notification_queue_share(pg_stat_get_xact_tuples_inserted('walltrack.alert_events'::regclass));
   end if;
   if pg_notification_queue_usage() <= v_free then
     return pg_notify('walltrack_alerts', v_payload)::text = '';
   end if;
-  -- Listeners read the event from the table.
+  -- Listeners read the event from the table instead.
   begin
     insert into walltrack.alert_faults (order_id, sqlstate, message)
     values (
@@ -94,7 +94,7 @@ begin
       format('the notification of event %s was skipped: the notification queue is more than half full', p_event_id)
     );
   exception when lock_not_available then
-    null;  -- a fault that cannot be recorded must not cost the alert
+    null;  -- a fault that cannot be recorded must not prevent the alert
   end;
   return false;
 end
@@ -103,8 +103,8 @@ $$;
 comment on function walltrack.notify_event(
     bigint, text, uuid, text, text, text, boolean, text, text, text, timestamptz, text
 ) is
-'Sends an event to channel walltrack_alerts unless the notification queue is more than half full; p_notify: event, or transaction '
-'(the first event of a transaction). Returns whether it was sent.';
+'Sends an event to channel walltrack_alerts, unless the notification queue is more than half full. p_notify: event (each event) '
+'or transaction (only the first event of a transaction). Returns whether it was sent.';
 
 
 create or replace function walltrack.append_event(p_alert walltrack.alerts, p_kind text, p_actor text) returns walltrack.alerts
@@ -113,7 +113,7 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- The time is notified_at, because a trigger of the host may rewrite updated_at.
+-- The event takes its time from notified_at, because a trigger of the host may rewrite updated_at.
 declare
   v_event_id bigint;
 begin

@@ -1,9 +1,9 @@
--- The functions that write alerts, one per transition: each changes the alert and appends its event. Operators and services call
--- those of 50_lifecycle.sql.
+-- The functions that write alerts, one per transition. Each changes the alert and appends its event. Operators and services call the
+-- functions of 50_lifecycle.sql instead.
 --
--- The writers of the order path insert their events themselves. append_event() would take a row of alerts, which they need not read, and
--- costs each failed order another call. They name the collation of dedupe_key, because a parameter has that of the other arguments, e.g.
--- of session_user, with which no index on dedupe_key serves.
+-- The writers on the order path insert their events themselves. append_event() would need a row of alerts, which they do not read
+-- otherwise, and would add a call to each failed order. They name the collation of dedupe_key, because a parameter takes the collation
+-- of the other arguments, e.g. that of session_user, which no index on dedupe_key supports.
 
 create or replace function walltrack.open_alert(
     p_alert_type text,
@@ -56,7 +56,7 @@ $$;
 
 comment on function walltrack.open_alert(
     text, text, text, text, jsonb, boolean, text, regclass, text, int, text, text
-) is 'Inserts an alert with its event and returns its id; NULL where an alert is open for the dedupe key already.';
+) is 'Inserts an alert with its event and returns its id; NULL if an alert is already open for the dedupe key.';
 
 
 create or replace function walltrack.repeat_alert(
@@ -78,7 +78,8 @@ language plpgsql
 volatile
 security invoker
 as $$
--- p_severity_rises makes the alert active again: the acknowledgement was of a less severe alert. NULL: the caller has not read the alert.
+-- p_severity_rises: the alert becomes active again, because an operator acknowledged it while it was less severe. NULL: the caller has
+-- not read the alert.
 declare
   v_now timestamptz := clock_timestamp();
   v_alert_id uuid;
@@ -132,8 +133,8 @@ $$;
 comment on function walltrack.repeat_alert(
     text, text, text, text, jsonb, boolean, text, regclass, text, int, boolean, text, text
 ) is
-'Updates the open alert of a dedupe key for one more occurrence, with its event, and returns its id; NULL where none is open, or '
-'where p_severity_rises is NULL and the alert has another severity.';
+'Updates the open alert of a dedupe key for one more occurrence, with its event, and returns its id; NULL if none is open, or '
+'if p_severity_rises is NULL and the alert has another severity.';
 
 
 create or replace function walltrack.refresh_alert(
@@ -184,7 +185,8 @@ end
 $$;
 
 comment on function walltrack.refresh_alert(uuid, text, text, text, jsonb, regclass, text, int, boolean) is
-'Updates what an open order alert says without counting an occurrence; NULL where it is no longer open.';
+'Updates the texts and facts of an open order alert without counting an occurrence, and returns its id; NULL if it is no longer '
+'open.';
 
 
 create or replace function walltrack.close_order_alert(p_dedupe_key text, p_resolution text, p_notify text) returns uuid
@@ -223,7 +225,7 @@ end
 $$;
 
 comment on function walltrack.close_order_alert(text, text, text) is
-'Resolves the open alert of an order, with its event, and returns its id; NULL where none is open.';
+'Resolves the open alert of an order, with its event, and returns its id; NULL if none is open.';
 
 
 create or replace function walltrack.close_alerts_of(p_table regclass, p_resolution text, p_actor text, p_notify text) returns int
@@ -234,8 +236,8 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
 as $$
--- In two statements, because its caller holds a lock that blocks every order, and without joins, whose plans would depend on statistics.
--- It waits for no alert that another session is writing.
+-- The caller holds a lock that blocks every order write. So the first statement skips alerts that another session is writing, and no
+-- statement has a join, because its plan would depend on statistics.
 declare
   v_now timestamptz := clock_timestamp();
   v_ids uuid[];
@@ -275,4 +277,5 @@ end
 $$;
 
 comment on function walltrack.close_alerts_of(regclass, text, text, text) is
-'Resolves the open order alerts of a table, each with its event, except those that another session is writing; returns how many.';
+'Resolves the open order alerts of a table, each with its event; returns how many. Alerts that another session is writing stay '
+'open.';

@@ -1,8 +1,8 @@
--- Synchronizes the alert of one order with the order. The guard, the reconciler and order actions all end here.
+-- Synchronizes the alert of one order with the order. The guard, the reconciler and order actions all use it.
 --
--- The decision looks at levels, not at edges: it compares the order as it is now with what the alert recorded when alerting last
--- synchronized the order (order_attempts, order_status, the error in data). So it does not matter in which order the triggers of a
--- table fire, how deep writes nest, whether a row moved between partitions, or whether a write was missed and is healed later.
+-- The decision compares states, not changes: the order as it is now, and what the alert recorded when alerting last synchronized it
+-- (order_attempts, order_status, the error in data). So the result does not depend on the order in which triggers fire, on how deep
+-- writes nest, on whether a row moved between partitions, or on whether a write was missed and is healed later.
 
 create or replace function walltrack.order_outcome(
     p_status text,
@@ -15,7 +15,7 @@ security invoker
 as $$
   select case
     when p_status in ('filled', 'executed') then 'filled'
-    -- A retry worker that gives up writes a cancel too, but no operator has decided anything: the problem remains.
+    -- The retry worker also cancels an order when it gives up. This is not the decision of an operator: the problem remains.
     when p_status = 'cancelled' and not (p_is_exhausted and p_was_given_up) then 'cancelled'
     when p_is_exhausted then 'exhausted'
     else 'open'
@@ -23,7 +23,7 @@ as $$
 $$;
 
 comment on function walltrack.order_outcome(text, boolean, boolean) is
-'What has become of an order: filled, cancelled (by an operator), exhausted (an alert must be open) or open.';
+'The outcome of an order: filled, cancelled (by an operator), exhausted (an alert must be open) or open.';
 
 
 create or replace function walltrack.choose_error(p_error text, p_alerted text, p_former text, p_cancel_pattern text) returns text
@@ -31,7 +31,8 @@ language sql
 immutable
 security invoker
 as $$
-  -- The text that the retry worker writes when it gives up is no cause: then the error of the alert or the former error of the order is.
+  -- The text that the retry worker writes when it gives up does not name the cause. Then the error of the alert counts, or else the old
+  -- error of the order.
   select coalesce(
     case when btrim(p_error, e' \t\n\r\f\v') <> '' and left(p_error, 1000) !~ p_cancel_pattern then p_error end,
     p_alerted,
@@ -41,7 +42,7 @@ as $$
 $$;
 
 comment on function walltrack.choose_error(text, text, text, text) is
-'The error for an alert: the cause of the failure where it is known, NULL when there is no error.';
+'The error for an alert: the cause of the failure if it is known; NULL if there is no error.';
 
 
 create or replace function walltrack.order_message(
@@ -59,8 +60,8 @@ language sql
 stable
 security invoker
 as $$
-  -- An order of an unknown type counts as an EXIT: it may be an open position. The beginning identifies a UUID for a reader; the
-  -- beginning of a number is another number.
+  -- An order of an unknown type is treated as an EXIT, because its position may be open. The first 8 characters identify a UUID for a
+  -- reader; those of a number would be another number.
   select format(
     '%s%s order %s for %s failed after %s of %s attempts. Error: %s%s',
     case
@@ -86,7 +87,7 @@ as $$
 $$;
 
 comment on function walltrack.order_message(text, text, text, text, text, int, int, text, boolean) is
-'The message of the alert of a failed order, for the operator who is woken by it.';
+'The message in the alert of a failed order, for the operator who has to act.';
 
 
 create or replace function walltrack.record_order_state(p_alert_id uuid, p_status text, p_attempt_count int, p_is_exhausted boolean)
@@ -107,7 +108,7 @@ end
 $$;
 
 comment on function walltrack.record_order_state(uuid, text, int, boolean) is
-'Records the state of an order in its alert without an event; returns recorded, or NULL where it was recorded before.';
+'Records the state of an order in its alert, without an event; returns recorded, or NULL if this state was recorded before.';
 
 
 create or replace function walltrack.sync_order(
@@ -127,9 +128,9 @@ create or replace function walltrack.sync_order(
     p_cancel_pattern text,
     p_notify text,
     p_is_write boolean default false,
-    p_former_status text default null,
-    p_former_attempts int default null,
-    p_former_error text default null,
+    p_old_status text default null,
+    p_old_attempts int default null,
+    p_old_error text default null,
     p_was_exhausted boolean default true,
     p_is_history boolean default false,
     p_dry_run boolean default false,
@@ -142,11 +143,19 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '80ms'
 set enable_seqscan = off
 as $$
--- The facts are as fact_expression() returns them. p_is_write: the order has just been written, its former state is p_former_..., and
--- no other write came after that; otherwise the former state is what the alert recorded. A further failed attempt is a property of the
--- write: lowering max_attempts is none. p_former_error: may be the last error that names the cause. p_was_exhausted: where the order was
--- not exhausted before, no resolved alert matters. p_is_history: raise nothing. Returns raised, repeated, refreshed, resolved or
--- recorded; NULL when the alert agreed with the order. Longer than a screen, because each function call costs each failure 1 to 2 us.
+-- p_table, p_cancel_pattern, p_notify: the watched table and its settings.
+-- p_order_id ... p_is_simulated: the facts of the order, as fact_expression() returns them.
+-- p_is_write: the order has just been written, p_old_... is its state before that, and no other write came after it. Otherwise the
+--   old state is the one that the alert recorded.
+-- p_old_error: may be the last error that names the cause.
+-- p_was_exhausted: whether the order was exhausted before. If it was not, no resolved alert matters.
+-- p_is_history: raise nothing.
+-- p_dry_run: change nothing, only return the action.
+-- p_is_second_try: the first try found an open alert, so this one reads it.
+--
+-- Returns raised, repeated, refreshed, resolved or recorded; NULL if the alert agreed with the order. A further failed attempt is a
+-- property of the write: a lower max_attempts is not one. Longer than a screen, because each function call adds 1 to 2 us to each
+-- failed order.
 declare
   v_key text collate "default" := case
     when length(p_order_id) > 200 then walltrack.order_dedupe_key(p_order_id) else 'order_failed_' || p_order_id
@@ -154,7 +163,7 @@ declare
   v_is_exhausted boolean := coalesce(p_attempt_count > 0 and p_attempt_count >= p_max_attempts, false);
   v_was_given_up boolean := coalesce(left(p_last_error, 1000) ~ p_cancel_pattern, false);
   v_outcome text := walltrack.order_outcome(p_status, v_is_exhausted, v_was_given_up);
-  v_is_plain boolean := false;  -- the write alone says what to do
+  v_is_plain boolean := false;  -- the write alone determines the action
   v_fails_again boolean;
   v_alert walltrack.alerts;
   v_has_alert boolean;
@@ -174,7 +183,7 @@ begin
     raise exception 'the row has no order id' using errcode = 'WT004',
       hint = 'Was the column renamed or dropped? Watch the table again with its new name in p_columns.';
   end if;
-  -- A younger transaction cannot have waited for long.
+  -- A younger transaction cannot have waited long.
   if clock_timestamp() - now() > interval '20 ms' then
     v_limit := walltrack.limit_lock_wait();
   end if;
@@ -188,11 +197,11 @@ begin
       end if;
     elsif v_outcome = 'exhausted' then
       v_is_plain := not v_was_given_up and p_last_error ~ '[^[:space:]]'
-        and (p_attempt_count > coalesce(p_former_attempts, 0) or (p_status = 'failed' and p_former_status is distinct from 'failed'));
+        and (p_attempt_count > coalesce(p_old_attempts, 0) or (p_status = 'failed' and p_old_status is distinct from 'failed'));
     end if;
   end if;
   if v_is_plain is not true then
-    -- The open alert, else the one that was resolved last, which matters only where the order is or was exhausted.
+    -- The open alert. If there is none: the alert that was resolved last, which matters only if the order is or was exhausted.
     select a.* into v_alert from walltrack.alerts as a where a.dedupe_key = v_key and a.status <> 'resolved';
     v_is_open := found;
     if not v_is_open and (v_is_exhausted or p_was_exhausted) then
@@ -204,10 +213,10 @@ begin
     end if;
     v_has_alert := found;
     if v_has_alert then
-      v_former_status := case when p_is_write then p_former_status else v_alert.order_status end;
+      v_former_status := case when p_is_write then p_old_status else v_alert.order_status end;
       if v_is_open and (
         v_outcome = 'filled'
-        -- An edited error of an order that the retry worker had cancelled is not a decision.
+        -- An edited error of an order that the retry worker had already cancelled is not a decision of an operator.
         or (v_outcome = 'cancelled' and v_former_status is distinct from 'cancelled')
       ) then
         return case when p_dry_run or walltrack.close_order_alert(v_key, 'Order ' || v_outcome, p_notify) is not null then 'resolved' end;
@@ -215,17 +224,17 @@ begin
 
       v_alert.order_attempts := coalesce(v_alert.order_attempts, walltrack.parse_int(v_alert.data ->> 'attempts'));
       v_fails_again := coalesce(
-        p_attempt_count > case when p_is_write then coalesce(p_former_attempts, 0) else v_alert.order_attempts end, false
+        p_attempt_count > case when p_is_write then coalesce(p_old_attempts, 0) else v_alert.order_attempts end, false
       ) or coalesce(p_status = 'failed' and (v_former_status <> 'failed' or (p_is_write and v_former_status is null)), false);
       if not v_is_open then
-        -- The resolve of an operator holds while the order stays exhausted.
+        -- A resolution by an operator holds while the order stays exhausted.
         v_is_held := not v_fails_again and v_alert.resolved_by <> 'system'
           and coalesce(case when p_is_write then p_was_exhausted else v_alert.order_exhausted end, true)
           and coalesce(p_attempt_count <= v_alert.order_attempts, true);
       end if;
     end if;
 
-    -- No news: the order can continue, or the resolve of an operator holds until the order fails again.
+    -- Nothing to report: the order can continue, or a resolution by an operator holds until the order fails again.
     if not (
       (v_outcome = 'exhausted' and (v_is_open or not (v_is_held is true or p_is_history)))
       or (v_is_open and v_is_exhausted and v_outcome = 'cancelled')
@@ -246,7 +255,7 @@ begin
     if v_is_open then
       v_error := v_alert.data ->> 'error';
     end if;
-    v_error := walltrack.choose_error(p_last_error, v_error, p_former_error, p_cancel_pattern);
+    v_error := walltrack.choose_error(p_last_error, v_error, p_old_error, p_cancel_pattern);
   end if;
   v_message := walltrack.order_message(
     p_order_id, p_order_type, v_kind, p_token_symbol, p_token_address, p_attempt_count, p_max_attempts, v_error, p_is_simulated
@@ -280,7 +289,7 @@ begin
     if v_alert_id is not null then
       return 'repeated';
     end if;
-    -- None is open; an operator may have resolved it since it was read, and the order failed again after that.
+    -- No alert is open. An operator may have resolved it since it was read, and the order has failed again since then.
   end if;
   v_alert_id := walltrack.open_alert(
     'order_failed_permanently', v_severity, v_title, v_message, v_data, true, v_key, p_table, p_status, p_attempt_count,
@@ -292,11 +301,11 @@ begin
     raise exception 'the alert of % was not inserted', v_key
       using errcode = 'WT008', hint = 'Does a trigger on walltrack.alerts suppress the row?';
   end if;
-  -- An alert is open: of another severity, of an order that had got its attempts back, or just raised by another writer.
+  -- An alert is open: it has another severity, its order had got its attempts back, or another writer has just raised it.
   return walltrack.sync_order(
     p_table, p_order_id, p_order_type, p_status, p_attempt_count, p_max_attempts, p_last_error, p_token_address, p_token_symbol,
-    p_position_id, p_side, p_amount_sol, p_is_simulated, p_cancel_pattern, p_notify, p_is_write, p_former_status, p_former_attempts,
-    p_former_error, true, p_is_history, p_dry_run, true
+    p_position_id, p_side, p_amount_sol, p_is_simulated, p_cancel_pattern, p_notify, p_is_write, p_old_status, p_old_attempts,
+    p_old_error, true, p_is_history, p_dry_run, true
   );
 end
 $$;
@@ -356,7 +365,7 @@ begin
   elsif walltrack.close_order_alert(v_key, 'Order deleted', p_notify) is not null then
     return 'resolved';
   elsif p_was_exhausted then
-    -- An order that is inserted again with this id starts from here.
+    -- If an order is inserted again with this id, it starts from this state.
     return walltrack.record_order_state(
       (
         select a.id from walltrack.alerts as a
@@ -372,4 +381,4 @@ end
 $$;
 
 comment on function walltrack.sync_deleted_order(text, text, boolean, boolean) is
-'Resolves the alert of an order that no longer exists; returns resolved or recorded, NULL where there was no alert.';
+'Resolves the alert of an order that no longer exists; returns resolved or recorded, or NULL if there was no alert.';

@@ -1,8 +1,8 @@
 -- The facts of an order, the columns that hold them, and the SQL that reads them.
 --
--- Other roles may own the table, its types and what is attached to it, and none of their code may run with the rights of the owner
--- of alerting. So only mapped columns are read, and values of types that are not PostgreSQL's own pass through their output functions
--- (format('%s', ...)), never through casts or operators.
+-- Other roles may own the table, its types and what is attached to it, and none of their code may run with the privileges of the schema
+-- owner. So only mapped columns are read. Values of types that are not PostgreSQL's own are converted by their output functions
+-- (format('%s', ...)), never by casts or operators.
 
 create or replace function walltrack.table_name(p_table regclass) returns text
 language sql
@@ -26,7 +26,8 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  -- The owner of the table may give any trigger this name. Only a function of alerting counts, which no other role can attach.
+  -- The owner of the table can give any trigger these names. Only a trigger that calls a function of alerting counts, because no other
+  -- role can attach such a function.
   select p.proname::text
   from pg_trigger as t
   inner join pg_proc as p on p.oid = t.tgfoid
@@ -36,7 +37,7 @@ as $$
 $$;
 
 comment on function walltrack.existing_guard_name(regclass) is
-'The name of the trigger function that guards a table; NULL where there is none.';
+'The name of the trigger function that guards a table; NULL if there is none.';
 
 
 create or replace function walltrack.watched_root(p_table regclass) returns regclass
@@ -45,7 +46,7 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  -- From the triggers, so that an order write needs no lock on watched_tables.
+  -- Reads the triggers instead of watched_tables, so that an order write needs no lock on that table.
   select r.relid
   from pg_partition_ancestors(p_table) with ordinality as r (relid, distance)
   inner join pg_trigger as t on t.tgrelid = r.relid and t.tgname = 'walltrack_alerts_update' and t.tgparentid = 0
@@ -64,7 +65,7 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  -- The oid of a dropped table may belong to another object: after a restore, or once it is reused.
+  -- The oid of a dropped table may belong to another object, after a restore or once it is reused.
   select w.*
   from walltrack.watched_tables as w
   inner join pg_class as c on c.oid = w.table_id
@@ -88,7 +89,7 @@ as $$
 $$;
 
 comment on function walltrack.column_types(regclass, jsonb) is
-'Fact -> type of its column, without the facts whose column the table does not have.';
+'Fact -> type of its column, without the facts whose column does not exist.';
 
 
 create or replace function walltrack.base_type(p_table regclass, p_column text) returns regtype
@@ -102,7 +103,7 @@ declare
     select a.atttypid
     from pg_attribute as a
     where a.attrelid = p_table and a.attname = p_column and a.attnum > 0 and not a.attisdropped
-      and a.attgenerated <> 'v'  -- a trigger sees nothing in a virtual column
+      and a.attgenerated <> 'v'  -- triggers cannot read virtual columns
   );
   v_below oid;
 begin
@@ -116,7 +117,7 @@ end
 $$;
 
 comment on function walltrack.base_type(regclass, text) is
-'The type of a column, for a domain its base type; NULL where a trigger cannot read the column.';
+'The type of a column, or the base type of its domain; NULL if a trigger cannot read the column.';
 
 
 create or replace function walltrack.type_name(p_type regtype) returns text
@@ -125,14 +126,14 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  -- Not format_type(): "character" would be character(1).
+  -- Not format_type(): it writes bpchar as "character", which a cast reads as character(1).
   select format('%I.%I', n.nspname, t.typname)
   from pg_type as t
   inner join pg_namespace as n on n.oid = t.typnamespace
   where t.oid = p_type
 $$;
 
-comment on function walltrack.type_name(regtype) is 'The name of a type for a cast that keeps the whole value.';
+comment on function walltrack.type_name(regtype) is 'The name of a type, for a cast that keeps the whole value.';
 
 
 create or replace function walltrack.is_comparable(p_type regtype) returns boolean
@@ -141,7 +142,7 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  -- Operators of other types may belong to another role; json and geometric types, for example, cannot be sorted.
+  -- Operators of other types may belong to another role. Some types cannot be sorted, e.g. json and geometric types.
   select t.oid < 16384 and (
     t.typcategory in ('B', 'D', 'I', 'N', 'S', 'T', 'V') or t.oid = any (array['uuid', 'jsonb', 'macaddr', 'pg_lsn']::regtype[]::oid[])
   )
@@ -150,7 +151,7 @@ as $$
 $$;
 
 comment on function walltrack.is_comparable(regtype) is
-'Whether ids of a type are found and sorted by its own operators, and so by index; otherwise by their text.';
+'Whether ids of a type can be found and sorted by its own operators, and so by an index. Otherwise their text is used.';
 
 
 create or replace function walltrack.text_expression(p_table regclass, p_columns jsonb, p_fact text, p_record text) returns text
@@ -159,8 +160,9 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- Every name in the expression is qualified, because it is evaluated under any search_path. 16384 is the first oid of an object that is
--- not PostgreSQL's own. Texts of alerting compare by bytes, whatever the collation of the column, and times do not depend on the session.
+-- The expression is evaluated under any search_path, so every name in it is qualified. 16384 is the first oid of an object that is not
+-- PostgreSQL's own. Alerting compares texts by bytes, whatever the collation of the column. Times do not depend on the settings of the
+-- session.
 declare
   v_type regtype := walltrack.base_type(p_table, p_columns ->> p_fact);
 begin
@@ -181,7 +183,7 @@ end
 $$;
 
 comment on function walltrack.text_expression(regclass, jsonb, text, text) is
-'The SQL that reads a fact of an order, as a text, from a record (new, old or an alias) of its table; null where it cannot be read.';
+'The SQL that reads a fact of an order, as text, from a record (new, old or an alias) of its table; NULL if it cannot be read.';
 
 
 create or replace function walltrack.fact_length(p_fact text) returns int
@@ -202,7 +204,7 @@ as $$
 $$;
 
 comment on function walltrack.fact_length(text) is
-'The number of characters of a fact that an alert keeps; NULL where the fact is not cut.';
+'The maximum length of a fact in an alert, in characters; NULL if the fact is not cut.';
 
 
 create or replace function walltrack.fact_expression(p_table regclass, p_columns jsonb, p_fact text, p_record text) returns text
@@ -258,7 +260,7 @@ begin
     );
   end if;
   if p_fact in ('order_type', 'status') then
-    -- Under a Turkish collation 'FILLED' would not become 'filled'. The default collation of the result is that of the index by which
+    -- In a Turkish collation, lower('FILLED') is not 'filled'. The result has the default collation, like the index by which
     -- sync_order() finds keys.
     return format('pg_catalog.lower((%s) collate pg_catalog."C") collate pg_catalog."default"', v_text);
   end if;
@@ -267,7 +269,8 @@ end
 $$;
 
 comment on function walltrack.fact_expression(regclass, jsonb, text, text) is
-'The SQL that reads a fact of an order, in its type, from a record (new, old or an alias) of its table; null where it cannot be read.';
+'The SQL that reads a fact of an order, in its type, from a record (new, old or an alias) of its table; NULL if it cannot be '
+'read.';
 
 
 create or replace function walltrack.unreadable_facts(p_table regclass, p_columns jsonb) returns text
@@ -282,7 +285,7 @@ as $$
 $$;
 
 comment on function walltrack.unreadable_facts(regclass, jsonb) is
-'The facts that every alert needs but that no column of the table provides; NULL when there is none.';
+'The facts that every alert needs, but that no column of the table provides; NULL if there are none.';
 
 
 create or replace function walltrack.sync_arguments(p_table regclass, p_columns jsonb, p_record text) returns text
@@ -301,7 +304,7 @@ as $$
 $$;
 
 comment on function walltrack.sync_arguments(regclass, jsonb, text) is
-'The SQL of the arguments of sync_order() that are facts of an order, except its id, from a record of its table.';
+'The SQL of the arguments of sync_order() that are facts of an order, except its id, read from a record of its table.';
 
 
 create or replace function walltrack.history_condition(p_table walltrack.watched_tables, p_record text) returns text
@@ -321,4 +324,4 @@ end
 $$;
 
 comment on function walltrack.history_condition(walltrack.watched_tables, text) is
-'The SQL that says whether the retry worker gave up an order before its table was watched; without a time the order is history.';
+'The SQL that says whether the retry worker gave up an order before its table was watched. An order without a time is history.';

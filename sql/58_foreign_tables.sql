@@ -178,7 +178,7 @@ begin
     return false;
   end if;
   execute format(
-    'lock table %s in share update exclusive mode %s', p_table, case when (walltrack.waiting_totals()).ms > 200 then 'nowait' end
+    'lock table %s in share update exclusive mode %s', p_table, case when (walltrack.lock_wait_totals()).ms > 200 then 'nowait' end
   );
   return walltrack.read_refusal(p_table) is null;
 exception when lock_not_available or insufficient_privilege then

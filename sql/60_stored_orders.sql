@@ -146,7 +146,7 @@ create or replace function walltrack.sync_stored_order(
     p_order_id text,
     p_cancel_pattern text,
     p_notify text,
-    p_former_error text default null,
+    p_old_error text default null,
     p_was_exhausted boolean default true,
     p_watched_since timestamptz default '-infinity',
     p_lock text default 'no',
@@ -182,7 +182,7 @@ begin
   return walltrack.sync_order(
     p_table, p_order_id, v_order.order_type, v_order.status, v_order.attempt_count, v_order.max_attempts,
     v_order.last_error, v_order.token_address, v_order.token_symbol, v_order.position_id, v_order.side, v_order.amount_sol,
-    v_order.is_simulated, p_cancel_pattern, p_notify, false, null, null, p_former_error, p_was_exhausted,
+    v_order.is_simulated, p_cancel_pattern, p_notify, false, null, null, p_old_error, p_was_exhausted,
     coalesce(v_order.status = 'cancelled' and coalesce(v_order.updated_at < p_watched_since, p_watched_since > '-infinity'), false),
     p_dry_run
   );
@@ -203,7 +203,7 @@ create or replace function walltrack.sync_unusual_write(
     p_new_id text,
     p_cancel_pattern text,
     p_notify text,
-    p_former_error text,
+    p_old_error text,
     p_was_exhausted boolean,
     p_can_move boolean
 ) returns text
@@ -231,7 +231,7 @@ begin
       v_action := walltrack.sync_stored_order(p_table, p_columns, p_old_id, p_cancel_pattern, p_notify);
     elsif p_new_id is null and (v_is_nested or p_can_move) and walltrack.has_alert(p_old_id) then
       v_action := walltrack.sync_stored_order(
-        p_table, p_columns, p_old_id, p_cancel_pattern, p_notify, p_former_error, p_was_exhausted
+        p_table, p_columns, p_old_id, p_cancel_pattern, p_notify, p_old_error, p_was_exhausted
       );
     end if;
     if v_action = 'unread' and p_new_id is null then
@@ -244,7 +244,7 @@ begin
     return 'unread';
   end if;
   return coalesce(walltrack.sync_stored_order(
-    p_table, p_columns, p_new_id, p_cancel_pattern, p_notify, p_former_error, p_was_exhausted
+    p_table, p_columns, p_new_id, p_cancel_pattern, p_notify, p_old_error, p_was_exhausted
   ), 'none');
 end
 $$;

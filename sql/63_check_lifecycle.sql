@@ -1,4 +1,4 @@
--- The rules of the lifecycle of an alert, forevery writer. Rows of other programs are normalized first (62_other_writers.sql).
+-- The rules of the lifecycle of an alert, for every writer. Rows of other programs are normalized first (62_other_writers.sql).
 
 create or replace function walltrack.tg_alerts__check_lifecycle() returns trigger
 language plpgsql

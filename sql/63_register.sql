@@ -37,7 +37,7 @@ as $$
     and (
       p.proname in (
         'accept_insert', 'accept_update', 'acknowledge_alert', 'acknowledge_alerts', 'act_on_order', 'actor_or_user',
-        'add_silence', 'add_target', 'add_waiting', 'alert_condition', 'alert_order_id', 'alerted_order_id',
+        'add_silence', 'add_target', 'alert_condition', 'alert_order_id', 'alerted_order_id',
         'alerts_since', 'answer_alert', 'answer_message', 'append_event', 'base_type', 'batch_query',
         'build_event_detail', 'can_hide_orders', 'can_read_orders', 'can_run_foreign_code', 'cancel_order',
         'changed_alerts', 'chart_errors', 'chart_open', 'chart_raised', 'chart_response', 'chart_times', 'chart_tokens',
@@ -64,7 +64,7 @@ as $$
         'is_order_alert', 'is_resolve_in_force', 'is_ringing', 'is_trusted', 'known_faults', 'knows_alert',
         'last_success_of', 'late_events', 'leave_out_unsent', 'limit_amount', 'limit_lock_wait', 'list_alerts',
         'list_place', 'lock_alert', 'lock_free_alerts', 'lock_order_of_alert', 'lock_refusal', 'lock_targets_of',
-        'map_columns', 'matching_columns', 'median_seconds_to_acknowledge', 'metrics_of_deliveries',
+        'lock_wait_totals', 'map_columns', 'matching_columns', 'median_seconds_to_acknowledge', 'metrics_of_deliveries',
         'metrics_of_delivery_lag', 'metrics_of_open_alerts', 'metrics_of_response', 'metrics_of_stream',
         'missing_column_refusal', 'missing_triggers', 'narrow_grants', 'narrow_target_grants', 'newest_order_action',
         'normalize_alert', 'normalize_lifecycle', 'notification_queue_share', 'notify_event', 'one_line', 'open_alert',
@@ -72,10 +72,10 @@ as $$
         'order_message', 'order_of_alert', 'order_outcome', 'overdue_escalations', 'own_functions', 'own_relations',
         'ownership_instruction', 'parse_event_cursor', 'parse_int', 'parse_is_simulated', 'parse_list_place',
         'parse_number', 'parse_time', 'pass_quiet_hours', 'plan_watch', 'purge_alerts', 'purge_batch', 'purge_cutoff',
-        'purge_delivery_history', 'quiet_target', 'raise_alert', 'raise_cancel', 'raise_missing', 'raise_refusal',
+        'purge_delivery_history', 'quiet_target', 'raise_alert', 'raise_missing', 'raise_pending_cancel', 'raise_refusal',
         'read_events', 'read_facts_unchecked', 'read_order', 'read_refusal', 'read_values_unchecked', 'readable_data',
         'readable_snapshot', 'reconcile_instruction', 'reconcile_orders', 'record_escalation_fault', 'record_fault',
-        'record_messages', 'record_missing_event', 'record_order_state', 'refresh_alert', 'refuse_resolved',
+        'record_lock_wait', 'record_messages', 'record_missing_event', 'record_order_state', 'refresh_alert', 'refuse_resolved',
         'refuse_target', 'relay_metrics', 'relay_seen', 'relay_stopped', 'remaining_lock_wait',
         'remove_escalation_step', 'remove_target', 'renew_grants', 'repeat_alert', 'repeat_open_alert',
         'replay_deliveries', 'resolve_alert', 'resolve_alerts', 'resolve_by_dedupe_key', 'resolve_ended',
@@ -89,7 +89,7 @@ as $$
         'tg_ddl__forget', 'tg_ddl__warn', 'tg_order_actions__append_only', 'tg_watched__truncated',
         'trigger_search_path', 'trim_to_null', 'type_name', 'types_unchanged_expression', 'unchanged_expression',
         'undelivered_alerts', 'unread_events', 'unread_events_of', 'unread_tables', 'unreadable_facts', 'unused_xid',
-        'unwatch_orders', 'unwatched_successors', 'waiting_reason', 'waiting_totals', 'wanted_events', 'was_told',
+        'unwatch_orders', 'unwatched_successors', 'waiting_reason', 'wanted_events', 'was_told',
         'watch_orders', 'watched_root', 'write_guard', 'write_order_status', 'yield_heads'
       )
       or p.prosrc like '%walltrack.sync_order(%'

@@ -1,8 +1,8 @@
 -- The guard: the trigger function of an orders table.
 --
--- Every order write runs through it, so it returns within 2 us when the write does not matter: no WHEN condition (PostgreSQL parses it at
--- every statement), no column list (it misses what BEFORE triggers change), no search_path (each name is qualified instead), and no
--- exception block and no query before the guard has decided that the write matters.
+-- Every order write runs through it, so it returns within 2 us if the write does not matter. It therefore has no WHEN condition, which
+-- PostgreSQL would parse at every statement; no column list, which would miss what BEFORE triggers change; no search_path, but
+-- qualified names; and no exception block and no query before it has decided that the write matters.
 
 create or replace function walltrack.guard_name(p_table regclass) returns text
 language plpgsql
@@ -10,7 +10,8 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- A guard keeps its name when its table is renamed. A name has at most 63 bytes, and another function may have it already.
+-- A guard keeps its name when its table is renamed. If the name is longer than 63 bytes or belongs to another function, a hash replaces
+-- the name of the table.
 declare
   v_name text := walltrack.existing_guard_name(p_table);
   v_table text := (
@@ -47,7 +48,7 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  -- A comparison of bytes, which calls no function of a type, whatever the types are by now.
+  -- Compares bytes, which calls no function of a type, even if the type of a column has changed.
   select coalesce(
     format(
       'pg_catalog.record_image_eq(row(%s), row(%s))',
@@ -70,7 +71,7 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  -- Only columns that the guard casts: values of other types pass through their output functions, whatever the type.
+  -- Checks only the columns that the guard casts. Values of other types are converted by their output functions, whatever the type.
   select case when count(*) = 0 then 'true' else format(
     'array[%s]::pg_catalog.oid[] operator(pg_catalog.=) %L::pg_catalog.oid[]',
     string_agg(format('pg_catalog.pg_typeof(new.%I)', a.attname), ', ' order by f.place), array_agg(a.atttypid order by f.place)
@@ -82,7 +83,7 @@ as $$
 $$;
 
 comment on function walltrack.types_unchanged_expression(regclass, jsonb, text[]) is
-'The SQL that says whether the columns that the guard casts have the types that they had when it was written.';
+'The SQL that says whether the columns that the guard casts still have the types that they had when it was generated.';
 
 
 create or replace function walltrack.guard_template() returns text
@@ -91,8 +92,8 @@ immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $template$
-  -- {{...}} stands for an expression or a literal of guard_source(). Longer than a screen, because a call of another
-  -- function costs each order write 1 to 2 us, and the guard as it is takes 2 to 4.
+  -- {{...}} is replaced by an expression or a literal of guard_source(). Longer than a screen, because each call of another function
+  -- would add 1 to 2 us to an order write, and the whole guard takes 2 to 4 us.
   select $guard$
 declare
   v_began pg_catalog.timestamptz;
@@ -103,14 +104,14 @@ declare
   v_is_unusual pg_catalog.bool;
   v_cancel pg_catalog.text;
 begin
-  -- Written for the columns {{column_types}}
-  -- The fast path. OLD of an INSERT and NEW of a DELETE are rows of NULLs.
+  -- Generated for the columns {{column_types}}
+  -- The fast path. In an INSERT, OLD is a row of NULLs; in a DELETE, NEW is one.
   if {{is_unchanged}}
   then
     return null;
   end if;
-  -- The rest casts columns to the types that they had when the guard was written. A type that has changed since then may belong to
-  -- another role: such a column is not evaluated.
+  -- The rest casts columns to the types that they had when the guard was generated. A type that has changed since then may belong to
+  -- another role, so such a column is not evaluated.
   if tg_op operator(pg_catalog.<>) 'DELETE'
     and {{has_same_types}}
     and ({{new_is_exhausted}}) is not true
@@ -121,12 +122,12 @@ begin
     return null;
   end if;
 
-  -- This write matters. From here on no error of alerting may reach it, nor a statement_timeout that alerting has used up ("others" does
-  -- not include query_canceled and assert_failure).
+  -- This write matters. From here on, no error of alerting may reach it, and no statement_timeout that expired because of alerting.
+  -- "others" does not include query_canceled and assert_failure.
   v_is_unusual := pg_catalog.current_setting('walltrack.is_unusual', true) operator(pg_catalog.<>) '';  -- nested or canceled
   if v_is_unusual then
     begin
-      perform walltrack.raise_cancel();
+      perform walltrack.raise_pending_cancel();
     exception
       when query_canceled then raise;
       when others then null;
@@ -145,7 +146,7 @@ begin
     then
       v_action := nullif(walltrack.sync_unusual_write(
         {{table}}, {{columns}}, {{old_id}}, v_order_id, p_cancel_pattern => {{cancel_pattern}}, p_notify => {{notify}},
-        p_former_error => {{old_error}},
+        p_old_error => {{old_error}},
         p_was_exhausted => ({{old_is_exhausted}}) is true, p_can_move => {{can_move}}
       ), 'unread');
     end if;
@@ -157,16 +158,16 @@ begin
         p_cancel_pattern => {{cancel_pattern}},
         p_notify => {{notify}},
         p_is_write => {{is_write}},
-        p_former_status => {{old_status}},
-        p_former_attempts => {{old_attempts}},
-        p_former_error => {{old_error}},
+        p_old_status => {{old_status}},
+        p_old_attempts => {{old_attempts}},
+        p_old_error => {{old_error}},
         p_was_exhausted => ({{old_is_exhausted}}) is true
       );
     end if;
     if pg_catalog.clock_timestamp() operator(pg_catalog.-) v_began operator(pg_catalog.>) interval '1 ms'
       or pg_catalog.current_setting('walltrack.protect_commit', true) operator(pg_catalog.<>) ''
     then
-      perform walltrack.add_waiting(v_began);
+      perform walltrack.record_lock_wait(v_began);
       perform pg_catalog.set_config('lock_timeout', '0', true)
       where pg_catalog.current_setting('walltrack.protect_commit', true) operator(pg_catalog.<>) '';
     end if;
@@ -177,10 +178,10 @@ begin
     v_cancel := case when v_sqlstate operator(pg_catalog.=) '57014' then v_message end;
     begin
       v_order_id := case when tg_op operator(pg_catalog.=) 'DELETE' then {{old_id_text}} else {{new_id_text}} end;
-      -- A column was dropped or has changed its type since the guard was written, or another writer has just raised an alert of the
-      -- same key: the order is read as it is stored.
+      -- A column was dropped or has changed its type since the guard was generated, or another writer has just raised an alert of the
+      -- same key. The stored order is read instead of NEW.
       if v_sqlstate operator(pg_catalog.=) any (array['42703', '42804', '55000', 'WT008']) then
-        perform walltrack.add_waiting(v_began);
+        perform walltrack.record_lock_wait(v_began);
         v_began := pg_catalog.clock_timestamp();
         perform pg_catalog.set_config('walltrack.nested', 'yes', true), pg_catalog.set_config('walltrack.is_unusual', 'yes', true)
         where pg_catalog.pg_trigger_depth() operator(pg_catalog.>) 1;
@@ -193,15 +194,15 @@ begin
     if v_action operator(pg_catalog.=) 'unread' then
       begin
         if v_cancel is not null then
-          perform walltrack.raise_cancel(v_began, v_cancel);
+          perform walltrack.raise_pending_cancel(v_began, v_cancel);
         end if;
         perform walltrack.record_fault(tg_relid, v_order_id, v_sqlstate, v_message, v_began);
       exception when query_canceled or assert_failure or others then
         if sqlstate operator(pg_catalog.=) '57014' then
           v_cancel := sqlerrm;
-          perform walltrack.raise_cancel(v_began, v_cancel);
+          perform walltrack.raise_pending_cancel(v_began, v_cancel);
         end if;
-        -- The last resort: alerting was dropped, or its owner has lost its rights.
+        -- The last resort: alerting was dropped, or the schema owner has lost its privileges.
         raise warning 'walltrack_alerts: order % of % was written but its alert was not (%)',
           v_order_id, tg_relid::pg_catalog.regclass, v_sqlstate
           using errcode = 'WT201';
@@ -216,8 +217,7 @@ end
 $guard$
 $template$;
 
-comment on function walltrack.guard_template() is
-'The body of every guard, with {{placeholders}} for what guard_source() writes into it.';
+comment on function walltrack.guard_template() is 'The body of every guard, with {{placeholders}} that guard_source() replaces.';
 
 
 create or replace function walltrack.guard_source(
@@ -235,7 +235,7 @@ declare
   v_is_partitioned boolean := (select c.relkind = 'p' from pg_class as c where c.oid = p_table);
   v_exhausted text := '%1$s operator(pg_catalog.>=) %2$s and %1$s operator(pg_catalog.>) 0';
   v_values jsonb := jsonb_build_object(
-    'column_types', walltrack.column_types(p_table, p_columns),  -- so that the guard is another one where a type has changed
+    'column_types', walltrack.column_types(p_table, p_columns),  -- so that a changed type makes a different guard
     'is_unchanged', walltrack.unchanged_expression(p_table, p_columns),
     'new_is_exhausted', format(
       v_exhausted, walltrack.fact_expression(p_table, p_columns, 'attempt_count', 'new'),
@@ -245,12 +245,13 @@ declare
       v_exhausted, walltrack.fact_expression(p_table, p_columns, 'attempt_count', 'old'),
       walltrack.fact_expression(p_table, p_columns, 'max_attempts', 'old')
     ),
-    -- The statuses that order_outcome() calls filled or cancelled: a call would cost every order write.
+    -- The statuses for which order_outcome() returns filled or cancelled. A call would slow down every order write.
     'new_has_ended', format(
       '%s operator(pg_catalog.=) any (array[''filled'', ''executed'', ''cancelled''])',
       walltrack.fact_expression(p_table, p_columns, 'status', 'new')
     ),
-    -- An order with an open alert may have got its attempts back. As in unchanged_expression(), bytes decide, whatever the type.
+    -- A changed id always matters, because an order that has got its attempts back may have an open alert. As in
+    -- unchanged_expression(), bytes are compared, whatever the type.
     'has_same_id', case
       when walltrack.base_type(p_table, p_columns ->> 'order_id') is null then 'true'
       else format(
@@ -265,7 +266,7 @@ declare
     'new_facts', walltrack.sync_arguments(p_table, p_columns, 'new'),
     'new_id', walltrack.fact_expression(p_table, p_columns, 'order_id', 'new'),
     'old_id', walltrack.fact_expression(p_table, p_columns, 'order_id', 'old'),
-    'new_id_text', format('pg_catalog.format(''%%s'', new.%I)', p_columns ->> 'order_id'),  -- whatever its type is by now
+    'new_id_text', format('pg_catalog.format(''%%s'', new.%I)', p_columns ->> 'order_id'),  -- whatever its current type
     'old_id_text', format('pg_catalog.format(''%%s'', old.%I)', p_columns ->> 'order_id'),
     'old_error', walltrack.text_expression(p_table, p_columns, 'last_error', 'old'),
     'old_status', walltrack.fact_expression(p_table, p_columns, 'status', 'old'),
@@ -275,7 +276,7 @@ declare
     'columns', quote_nullable(p_columns::text),
     'table', case when v_is_partitioned then 'walltrack.watched_root(tg_relid)' else 'tg_relid' end,
     'can_move', v_is_partitioned::text,
-    -- An INSERT may be half of a move between partitions: its OLD is not what the order was.
+    -- An INSERT may be half of a move between partitions. Then its OLD is not the old state of the order.
     'is_write', case when v_is_partitioned then 'tg_op operator(pg_catalog.<>) ''INSERT''' else 'true' end,
     'has_same_types', walltrack.types_unchanged_expression(p_table, p_columns, array['attempt_count', 'max_attempts', 'status', 'order_id']),
     'has_all_same_types', walltrack.types_unchanged_expression(p_table, p_columns, array[
@@ -284,7 +285,7 @@ declare
     ])
   );
 begin
-  -- In one pass: what is written into the template may contain {{...}} itself.
+  -- In one pass, because a replacement may itself contain {{...}}.
   return (
     select string_agg(case when p.place % 2 = 1 then p.part else v_values ->> p.part end, '' order by p.place)
     from regexp_split_to_table(walltrack.guard_template(), '[{][{]|[}][}]') with ordinality as p (part, place)
@@ -293,7 +294,7 @@ end
 $$;
 
 comment on function walltrack.guard_source(regclass, jsonb, text, text) is
-'The body of the trigger function that guards a table, for its columns as they are now.';
+'The body of the trigger function that guards a table, for its current columns.';
 
 
 create or replace function walltrack.write_guard(p_table regclass) returns text[]
@@ -302,7 +303,7 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- Takes no lock on the table, and keeps a guard that is up to date.
+-- Takes no lock on the table. A guard that is up to date is kept.
 declare
   v_watched walltrack.watched_tables := (select w from walltrack.watched_tables as w where w.table_id = p_table);
   v_name text := walltrack.guard_name(p_table);
@@ -315,7 +316,7 @@ begin
       using errcode = 'WT004', hint = 'Drop the function and watch the table again.';
   end if;
   if v_source is distinct from (select p.prosrc from pg_proc as p where p.oid = v_function) then
-    -- security definer: a role that writes orders needs no right on alerts.
+    -- security definer: a role that writes orders needs no privilege on alerts.
     execute format(
       'create or replace function walltrack.%I() returns trigger language plpgsql volatile security definer as %L', v_name, v_source
     );
@@ -334,4 +335,4 @@ end
 $$;
 
 comment on function walltrack.write_guard(regclass) is
-'Writes the guard of a watched table for its columns and settings as they are now; returns the facts that no column provides.';
+'Generates the guard of a watched table for its current columns and settings; returns the facts that no column provides.';

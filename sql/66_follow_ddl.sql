@@ -109,7 +109,7 @@ begin
   end loop;
 exception when query_canceled or assert_failure or others then
   if sqlstate = '57014' then
-    perform walltrack.raise_cancel(v_began, sqlerrm);
+    perform walltrack.raise_pending_cancel(v_began, sqlerrm);
   end if;
   begin
     raise warning 'walltrack_alerts: the guard could not follow this %: % (%)', lower(tg_tag), left(sqlerrm, 500), sqlstate
@@ -141,7 +141,7 @@ begin
   );
 exception when query_canceled or assert_failure or others then
   if sqlstate = '57014' then
-    perform walltrack.raise_cancel(v_began, sqlerrm);
+    perform walltrack.raise_pending_cancel(v_began, sqlerrm);
   end if;  -- the row is ignored, and health() reports it
 end
 $$;
@@ -188,7 +188,7 @@ begin
   end loop;
 exception when query_canceled or assert_failure or others then
   if sqlstate = '57014' then
-    perform walltrack.raise_cancel(v_began, sqlerrm);
+    perform walltrack.raise_pending_cancel(v_began, sqlerrm);
   end if;
 end
 $$;

@@ -296,7 +296,7 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- CREATE TRIGGER waits forevery writer of the table and blocks the next ones: call this alone in a transaction with a lock_timeout,
+-- CREATE TRIGGER waits for every writer of the table and blocks the next ones: call this alone in a transaction with a lock_timeout,
 -- and retry.
 declare
   v_event text;

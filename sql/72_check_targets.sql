@@ -37,7 +37,7 @@ end
 $$;
 
 comment on function walltrack.check_keys(jsonb, text[], text) is
-'Refuses what is no object, and keys that the configuration or the filters of a target do not have (WT013).';
+'Refuses a value that is not an object, and keys that the configuration or the filters of a target do not have (WT013).';
 
 
 create or replace function walltrack.check_placeholder(p_value jsonb, p_what text) returns void
@@ -56,7 +56,7 @@ begin
 end
 $$;
 
-comment on function walltrack.check_placeholder(jsonb, text) is 'Refuses what is not ${NAME} (WT013).';
+comment on function walltrack.check_placeholder(jsonb, text) is 'Refuses a value that is not a placeholder ${NAME} (WT013).';
 
 
 create or replace function walltrack.check_url(p_url jsonb, p_schemes text, p_what text) returns void
@@ -81,7 +81,7 @@ end
 $$;
 
 comment on function walltrack.check_url(jsonb, text, text) is
-'Refuses a URL that is no text, is too long, or begins neither with one of the schemes nor with a placeholder (WT013).';
+'Refuses a URL that is not text, is too long, or begins neither with one of the schemes nor with a placeholder (WT013).';
 
 
 create or replace function walltrack.checked_webhook(p_config jsonb) returns jsonb
@@ -201,7 +201,7 @@ immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- Paths, queries and the users of URLs may hold secrets, in spite of the placeholders.
+-- The path, the query and the user of a URL may contain secrets, in spite of the placeholders.
 begin
   return case p_kind
     when 'webhook' then coalesce(
@@ -216,7 +216,7 @@ begin
 end
 $$;
 
-comment on function walltrack.target_address(text, jsonb) is 'Where a target is, without what may be secret.';
+comment on function walltrack.target_address(text, jsonb) is 'The address of a target, without the parts that may be secret.';
 
 
 create or replace function walltrack.filter_texts(p_filters jsonb, p_key text, p_known text[] default null) returns text[]
@@ -254,7 +254,7 @@ end
 $$;
 
 comment on function walltrack.filter_texts(jsonb, text, text[]) is
-'The list of a filter, lower case but for tokens, which may be addresses; NULL where it is not given (WT013).';
+'The list of a filter, in lower case except for tokens, which may be addresses; NULL if the filter is not given (WT013).';
 
 
 create or replace function walltrack.filter_interval(p_filters jsonb, p_key text, p_default interval, p_is_chat boolean) returns interval
@@ -284,7 +284,7 @@ end
 $$;
 
 comment on function walltrack.filter_interval(jsonb, text, interval, boolean) is
-'An interval of a chat; NULL where it is given as null, and for other targets (WT013).';
+'An interval of a chat; NULL if it is given as null, and for other targets (WT013).';
 
 
 create or replace function walltrack.quiet_target(p_target walltrack.notification_targets, p_quiet jsonb)
@@ -374,4 +374,5 @@ begin
 end
 $$;
 
-comment on function walltrack.filtered_target(walltrack.notification_targets, jsonb) is 'A target with the filters that are given (WT013).';
+comment on function walltrack.filtered_target(walltrack.notification_targets, jsonb) is
+'A target with the given filters (WT013).';

@@ -1,4 +1,4 @@
--- Targets: adding, changing, removing, switching on and off, and which events a target gets.
+-- Targets: adds, changes, enables, disables and removes them, and decides which events a target gets.
 
 create or replace function walltrack.find_target(p_name text) returns walltrack.notification_targets
 language plpgsql
@@ -22,7 +22,7 @@ begin
 end
 $$;
 
-comment on function walltrack.find_target(text) is 'Locks a target, and returns it (WT014).';
+comment on function walltrack.find_target(text) is 'Locks a target and returns it (WT014).';
 
 
 create or replace function walltrack.check_start(p_since timestamptz) returns void
@@ -139,7 +139,7 @@ begin
 end
 $$;
 
-comment on function walltrack.retry_now(bigint) is 'Makes the deliveries of a target due whose last attempt failed.';
+comment on function walltrack.retry_now(bigint) is 'Makes those deliveries of a target due now whose last attempt failed.';
 
 
 create or replace function walltrack.set_target(
@@ -183,8 +183,8 @@ end
 $$;
 
 comment on function walltrack.set_target(text, jsonb, jsonb, text) is
-'Changes the given keys of the configuration and of the filters of a target; null takes a key back to its default. Its place in the event '
-'stream and its deliveries stay; where the configuration changes, what has failed is tried again at once (WT013, WT014).';
+'Changes the given keys of the configuration and of the filters of a target; null resets a key to its default. The position in '
+'the event stream and the deliveries stay. If the configuration changes, failed deliveries are retried at once (WT013, WT014).';
 
 
 create or replace function walltrack.remove_target(p_name text) returns void
@@ -197,7 +197,7 @@ as $$
 declare
   v_target walltrack.notification_targets := walltrack.find_target(p_name);
 begin
-  -- In the order in which relays lock them.
+  -- Locks them in the same order as relays do.
   perform from walltrack.deliveries as d where d.target_id = v_target.target_id order by d.delivery_id for update;
   delete from walltrack.notification_targets as t where t.target_id = v_target.target_id;
 end
@@ -263,8 +263,8 @@ end
 $$;
 
 comment on function walltrack.enable_target(text, timestamptz) is
-'Continues with the deliveries that wait, and with the events from now on or from p_since on; none is delivered twice. Already enabled: '
-'unchanged, with a NOTICE (WT013, WT014).';
+'Enables a target: continues with the deliveries that wait, and with events from now on, or from p_since on. No event is '
+'delivered twice. If it is already enabled: unchanged, with a NOTICE (WT013, WT014).';
 
 
 create or replace function walltrack.target_wants(
@@ -297,8 +297,8 @@ end
 $$;
 
 comment on function walltrack.target_wants(walltrack.notification_targets, text, jsonb, walltrack.alerts) is
-'Whether a target wants an event of an alert, by its filters. A target of a later step of escalation wants to hear of an answer only '
-'where fan_out_events() has told it of the alert.';
+'Whether a target wants an event of an alert, according to its filters. A target with an escalation step wants an '
+'acknowledgement, a snooze or a resolution only if it was notified of the alert; fan_out_events() checks that.';
 
 
 create or replace function walltrack.due_time(p_target walltrack.notification_targets, p_severity text, p_now timestamptz)
@@ -331,4 +331,5 @@ end
 $$;
 
 comment on function walltrack.due_time(walltrack.notification_targets, text, timestamptz) is
-'When what happens now is due for a target: at once, or at the end of its quiet hours; what is critical is always due at once.';
+'When an event that happens now is due for a target: at once, or at the end of its quiet hours. A critical event is always due '
+'at once.';

@@ -1,4 +1,4 @@
--- Silences: an operator mutes deliveries and sound of some alerts for a while. The record is never muted.
+-- Silences: an operator mutes the deliveries and the sound of some alerts for a while. The alerts and their events are still recorded.
 
 create or replace function walltrack.add_silence(p_matchers jsonb, p_reason text, p_ends_at timestamptz, p_by text)
 returns walltrack.silences

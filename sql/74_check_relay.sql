@@ -1,4 +1,4 @@
--- What relays may pass to the functions that they call. Each function checks once, before it does anything.
+-- Validates what relays pass to functions. Each function checks its arguments once, before it does anything else.
 
 create or replace function walltrack.check_argument(p_is_valid boolean, p_message text) returns void
 language plpgsql
@@ -31,7 +31,7 @@ end
 $$;
 
 comment on function walltrack.check_relay(text, interval) is
-'Refuses a name that a relay cannot have, and a time for which it cannot hold anything (WT003).';
+'Refuses an invalid name of a relay, and an invalid duration of a lease or a duty (WT003).';
 
 
 create or replace function walltrack.check_capacity(p_capacity jsonb) returns void

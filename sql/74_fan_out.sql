@@ -1,11 +1,13 @@
--- From the event stream to deliveries. A relay calls fan_out_events(): for each target, it inserts the deliveries of the next events in the
--- transaction that advances the cursor of the target, so none is lost and none is made twice, whenever the relay dies.
+-- Creates deliveries from the event stream. A relay calls fan_out_events(). For each target, it inserts the deliveries of the next
+-- events in the transaction that advances the cursor of the target. So no delivery is lost and none is created twice, whenever the
+-- relay dies.
 --
--- Locks: first targets, then chat_pace, then deliveries in the order of their ids. fan_out_events() waits for none of them: it skips a target
--- that another relay is reading for, and leaves events to the next call where the queue of their alert is being finished.
+-- Locks: first targets, then chat_pace, then deliveries in the order of their ids. fan_out_events() waits for none of them. It skips a
+-- target that another relay is reading for. It leaves events to the next call if another transaction is finishing the queue of their
+-- alert.
 --
--- Here and below, rows are found by "= any (array)" or in a subquery with OFFSET 0 or LIMIT: a join may be planned the other way round, as a
--- walk through the whole table, when its statistics are from an idle hour.
+-- Here and below, rows are found by "= any (array)", or in a subquery with OFFSET 0 or LIMIT. If the statistics are from an idle hour,
+-- a join may be planned the other way round, as a scan of the whole table.
 
 create or replace function walltrack.settle_queues(p_target_ids bigint[], p_alert_ids uuid[]) returns void
 language plpgsql
@@ -40,7 +42,8 @@ end
 $$;
 
 comment on function walltrack.settle_queues(bigint[], uuid[]) is
-'Makes the earliest delivery of each queue its head, unless one of it is being sent. The arrays name the target and the alert of each.';
+'Makes the earliest delivery of each queue its head, unless a delivery of the queue is being sent. The arrays hold the target '
+'and the alert of each queue.';
 
 
 create or replace function walltrack.yield_heads(p_target_ids bigint[], p_alert_ids uuid[]) returns void
@@ -87,9 +90,10 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
--- A relay that finishes a delivery looks for the next one of its queue, and would not see one that is being inserted. So the inserting
--- transaction holds one that is there: FOR KEY SHARE conflicts with the FOR UPDATE of finish_deliveries(), not with a claim. A queue that
--- has deliveries in the later snapshot of the second statement, but none that is held, is just being finished.
+-- A relay that finishes a delivery looks for the next one in its queue, and does not see one that another transaction is inserting. So
+-- the inserting transaction locks a delivery of the queue: FOR KEY SHARE conflicts with the FOR UPDATE of finish_deliveries(), but not
+-- with a claim. The second statement has a later snapshot. A queue that has deliveries in it, but no locked one, is just being
+-- finished.
 begin
   held := array(
     select h.alert_id
@@ -118,8 +122,9 @@ end
 $$;
 
 comment on function walltrack.hold_queues(bigint, uuid[]) is
-'Locks one delivery in the queue of each of some alerts, so that no queue can end. held: the alerts with a queue; busy: those whose queue '
-'another transaction is finishing; the others have none. The caller has locked the target, so that no other inserts.';
+'Locks one delivery in the queue of each alert, so that the queue cannot end. held: the alerts with a queue. busy: the alerts '
+'whose queue another transaction is finishing. The other alerts have no queue. The caller has locked the target, so no other '
+'transaction inserts.';
 
 
 create or replace function walltrack.unread_events(p_target walltrack.notification_targets) returns setof bigint
@@ -128,9 +133,9 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- After a restore or a failover the cursor cannot be read on from, but it still says what the target has had: the events that its
--- snapshot saw up to its id. The rest is new; what happened in the last ten minutes before it is looked at again, for the case that
--- ids were handed out twice. fan_out_target() leaves out what has a delivery already.
+-- After a restore or a failover, reading cannot continue from the cursor. The cursor still tells which events the target has had: those
+-- up to its id that its snapshot saw. All others are new. The events of the ten minutes before the last read are returned again,
+-- because ids may have been assigned twice. fan_out_target() leaves out events that already have a delivery.
 declare
   v_cursor record := walltrack.parse_event_cursor(p_target.cursor);
   v_cluster bigint := split_part(p_target.cursor, '/', 2)::bigint;
@@ -149,7 +154,7 @@ end
 $$;
 
 comment on function walltrack.unread_events(walltrack.notification_targets) is
-'The events that a target has not had, where its cursor belongs to another cluster or is ahead of this database.';
+'The events that a target has not had, if its cursor belongs to another cluster or is ahead of this database.';
 
 
 create or replace function walltrack.was_told(p_target_id bigint, p_alert_id uuid) returns boolean
@@ -179,7 +184,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
--- What is critical passes the quiet hours, and the earlier events of its alert go ahead of it.
+-- A critical event ignores the quiet hours, and the earlier events of its alert are sent before it.
 begin
   update walltrack.deliveries as d
   set due_at = p_now
@@ -194,7 +199,7 @@ end
 $$;
 
 comment on function walltrack.pass_quiet_hours(bigint, uuid[], timestamptz) is
-'Makes what waits for the end of the quiet hours due now, for some alerts of a target.';
+'Makes deliveries that wait for the end of the quiet hours due now, for some alerts of a target.';
 
 
 create or replace function walltrack.wanted_events(p_target walltrack.notification_targets, p_events bigint[])
@@ -237,7 +242,7 @@ end
 $$;
 
 comment on function walltrack.wanted_events(walltrack.notification_targets, bigint[]) is
-'Which events of an array a target wants and has no delivery of yet: their places in the array, their alerts and severities.';
+'Which events of an array a target wants and has no delivery of yet: their positions in the array, their alerts and severities.';
 
 
 create or replace function walltrack.fan_out_target(
@@ -254,8 +259,8 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
--- Longer than a screen: a step of its own would read again which events are wanted, 15 of the 40 ms that 1,000 events take. Each statement
--- sees what was committed before it, so that the alert of an event that was read is there.
+-- Longer than a screen, because a separate function would read again which events are wanted: 15 of the 40 ms that 1,000 events take.
+-- Each statement sees what was committed before it, so it finds the alert of each event that was read.
 declare
   v_now timestamptz := clock_timestamp();
   v_events bigint[];
@@ -287,7 +292,7 @@ begin
   if v_places is not null then
     select h.held, h.busy into v_held, v_busy
     from walltrack.hold_queues(p_target.target_id, array(select distinct a.alert_id from unnest(v_alerts) as a (alert_id))) as h;
-    -- The cursor has one place only: what comes behind an event of a busy queue is left to the next call.
+    -- The cursor is a single position. So the first event of a busy queue and all events after it are left to the next call.
     v_cut := (select min(w.place) from unnest(v_places, v_alerts) as w (place, alert_id) where w.alert_id = any (v_busy));
     if v_cut is not null then
       read := (v_cut - 1)::int;
@@ -326,8 +331,8 @@ end
 $$;
 
 comment on function walltrack.fan_out_target(walltrack.notification_targets, int, boolean) is
-'Inserts the deliveries of the next p_limit events of a target and advances its cursor; p_again looks for all that it has not had instead. '
-'The caller has locked the target.';
+'Inserts the deliveries of the next p_limit events of a target and advances its cursor. p_again: looks for all events that the '
+'target has not had. The caller has locked the target.';
 
 
 create or replace function walltrack.fan_out_events(p_limit int default 1000)

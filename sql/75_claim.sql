@@ -1,8 +1,8 @@
--- What a relay sends next. claim_deliveries() leases due heads of queues to it: several relays share the work, because a claim skips rows that
--- another one holds, and no transaction is open while a relay sends.
+-- What a relay sends next. claim_deliveries() leases due heads of queues to a relay. Several relays share the work, because a claim
+-- skips rows that another claim has locked. No transaction is open while a relay sends.
 --
--- A claim reads alerts in its own snapshot and locks none, so that no order write waits: an acknowledgement that was committed before the claim
--- cancels an escalation, a later one comes too late.
+-- A claim reads alerts in its own snapshot and locks none, so no order write waits for it. An acknowledgement that was committed before
+-- the claim cancels an escalation; a later one comes too late.
 
 create or replace function walltrack.retry_delay(p_attempts int) returns interval
 language plpgsql
@@ -19,7 +19,7 @@ end
 $$;
 
 comment on function walltrack.retry_delay(int) is
-'How long a delivery waits after so many failed attempts; NULL when there is no further one.';
+'How long a delivery waits after a number of failed attempts; NULL if there is no further attempt.';
 
 
 create or replace function walltrack.finish_unsent(p_delivery_ids bigint[], p_states text[], p_reasons text[]) returns void
@@ -33,7 +33,7 @@ declare
   v_targets bigint[];
   v_alerts uuid[];
 begin
-  -- FOR UPDATE waits for an insert behind a head, see hold_queues().
+  -- FOR UPDATE waits for a transaction that inserts behind a head; see hold_queues().
   perform
   from (select u.delivery_id from unnest(p_delivery_ids) as u (delivery_id) order by u.delivery_id offset 0) as p
   cross join lateral (
@@ -142,7 +142,7 @@ immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- Parsers give up at some depth. One alert that its relay cannot read would hold up all targets.
+-- Parsers limit the depth of nesting. One alert that a relay cannot parse would block all targets.
 begin
   if jsonb_typeof(p_data) = 'object' and not jsonb_path_exists(p_data, 'strict $.**{32}') then
     return p_data;
@@ -159,7 +159,8 @@ end
 $$;
 
 comment on function walltrack.readable_data(jsonb) is
-'The data of an alert as an object that every program can read: where it nests more than 30 levels deep, only its texts, numbers and flags.';
+'The data of an alert as an object that every program can read. If it is nested more than 30 levels deep, only its texts, '
+'numbers and booleans remain.';
 
 
 create or replace function walltrack.delivery_item(
@@ -196,7 +197,7 @@ end
 $$;
 
 comment on function walltrack.delivery_item(walltrack.alert_events, walltrack.alerts, int, jsonb) is
-'What the relay sends about an event: the event, its alert as it is now, and an id that is the same forevery attempt.';
+'What the relay sends about an event: the event, its alert as it is now, and an id that is the same for every attempt.';
 
 
 create or replace function walltrack.end_expired_leases(p_limit int) returns void
@@ -206,7 +207,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
--- A lease ends as a whole: of two relays that each ended a part of it, neither would see that the queue needs a new head.
+-- A lease ends as a whole. If two relays each ended a part of it, neither would see that the queue needs a new head.
 declare
   v_leases bigint[] := array(
     select d.lease
@@ -250,7 +251,7 @@ end
 $$;
 
 comment on function walltrack.end_expired_leases(int) is
-'Returns deliveries to their queues whose relay has not finished them in time; at most p_limit of them are looked at.';
+'Returns deliveries to their queues if their lease has expired; looks at p_limit deliveries at most.';
 
 
 create or replace function walltrack.claim_each(
@@ -270,7 +271,7 @@ declare
   v_ids bigint[];
   v_claimed bigint[] := array[]::bigint[];
 begin
-  -- Silences and answered escalations may leave nothing of a batch: then the next one.
+  -- Silences and acknowledgements may leave nothing of a batch. Then the next batch is claimed.
   for v_round in 1 .. 20 loop
     v_found := array(
       select d.delivery_id

@@ -1,4 +1,4 @@
--- Chats get one message at a time, and a digest where many alerts come at once; claim_deliveries() claims for all kinds of targets.
+-- Chats get one message at a time, and a digest if many alerts come at once. claim_deliveries() claims for all kinds of targets.
 
 create or replace function walltrack.due_in_chat(p_target_id bigint, p_heads bigint[]) returns bigint[]
 language plpgsql
@@ -27,7 +27,8 @@ end
 $$;
 
 comment on function walltrack.due_in_chat(bigint, bigint[]) is
-'The heads of some queues and what is due behind them, at most 1,000 of each queue. What will not be sent is finished and left out.';
+'The heads of some queues and the due deliveries behind them, at most 1,000 per queue. Deliveries that will not be sent are '
+'finished and left out.';
 
 
 create or replace function walltrack.chat_messages(p_target_id bigint, p_delivery_ids bigint[])
@@ -77,8 +78,8 @@ end
 $$;
 
 comment on function walltrack.chat_messages(bigint, bigint[]) is
-'The messages that deliveries to a chat would make, one per alert: whether it only edits an earlier one, and its place: of the new ones the '
-'most severe and oldest first, of the edits the oldest.';
+'The messages that deliveries to a chat would make, one per alert. is_edit: whether it only edits an earlier message. place: '
+'its rank, the most severe and oldest alert first; among edits, the oldest event first.';
 
 
 create or replace function walltrack.claim_message(
@@ -92,8 +93,9 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
--- One message at a time, min_gap apart. A new alert goes alone; where several wait and the last digest or message is not long ago, one digest
--- covers them all. An edit of an earlier message makes no sound: edits go one by one when nothing new may go.
+-- Sends one message at a time, min_gap apart. A single new alert gets its own message. If several new alerts wait and the last digest
+-- or message was recent, one digest covers them all. Edits of earlier messages make no sound. They go one by one while no new message
+-- may go.
 declare
   v_now timestamptz := clock_timestamp();
   v_pace walltrack.chat_pace;
@@ -149,7 +151,8 @@ end
 $$;
 
 comment on function walltrack.claim_message(walltrack.notification_targets, text, timestamptz) is
-'Leases what the next message of a chat covers, if it is time for one, to a relay, and returns its deliveries in the order of their events.';
+'Leases the deliveries that the next message of a chat covers to a relay, if a message may go now; returns their ids in the '
+'order of their events.';
 
 
 create or replace function walltrack.digest_of(p_delivery_ids bigint[]) returns jsonb
@@ -172,7 +175,7 @@ begin
     where d.delivery_id = any (p_delivery_ids)
   ),
   families as materialized (
-    -- error_family() takes about 0.1 ms: once for all errors that differ in digits only.
+    -- error_family() takes about 0.1 ms, so it is called once for all errors that differ only in digits.
     select f.digits, walltrack.error_family(f.digits) as family from (select distinct c.digits from covered as c) as f
   ),
   groups as (
@@ -204,8 +207,8 @@ end
 $$;
 
 comment on function walltrack.digest_of(bigint[]) is
-'What a digest says: its alerts by severity, side and kind of error, critical first and those of simulated orders last, at most 10 groups with '
-'5 alerts each, and how many more.';
+'The content of a digest: its alerts by severity, side and kind of error, critical first and those of simulated orders last, at '
+'most 10 groups with 5 alerts each, and how many more there are.';
 
 
 create or replace function walltrack.chat_claim(p_target_id bigint, p_delivery_ids bigint[])

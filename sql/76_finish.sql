@@ -7,8 +7,8 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
--- Before the deliveries, as everywhere. Most results need no lock: a target is changed only when it is gone, the pace of a chat only when
--- its service asks for time.
+-- Targets are locked before deliveries, as everywhere. Most results need no lock: a target changes only if it is gone, and the pace of
+-- a chat only if its service asks for more time.
 declare
   v_targets bigint[] := array(
     select distinct d.target_id
@@ -43,8 +43,8 @@ begin
   into v_ids, v_leases
   from jsonb_to_recordset(p_results) as r (lease bigint, deliveries bigint[])
   cross join lateral unnest(r.deliveries) as p (delivery_id);
-  -- All of each lease, see end_expired_leases(). FOR UPDATE waits for an insert behind what is held, see hold_queues(); in the order of
-  -- the ids, as everywhere.
+  -- Locks all deliveries of each lease (see end_expired_leases()), in the order of their ids, as everywhere. FOR UPDATE waits for a
+  -- transaction that inserts behind them; see hold_queues().
   return array(
     select h.delivery_id
     from (
@@ -59,7 +59,8 @@ begin
 end
 $$;
 
-comment on function walltrack.hold_deliveries(text, jsonb) is 'Locks the deliveries of some results that the relay still holds; their ids.';
+comment on function walltrack.hold_deliveries(text, jsonb) is
+'Locks the deliveries of some results that the relay still holds; returns their ids.';
 
 
 create or replace function walltrack.sent_results(p_delivery_ids bigint[], p_results jsonb)
@@ -98,7 +99,7 @@ begin
       count(*) over (partition by d.lease) as covers,
       t.min_gap is not null as is_chat,
       case when r.retry_after is not null then make_interval(secs => least(greatest(r.retry_after, 1), 3600)) end as pause,
-      -- A chat that asks for time and a target that is gone say nothing about the delivery, and one that was released was not sent.
+      -- Not attempts: a chat that asked for more time, a target that is gone, and a delivery that was released unsent.
       d.attempts - case
         when r.outcome in ('gone', 'released') or (t.min_gap is not null and r.status = 429 and r.retry_after is not null) then 1 else 0
       end as attempts
@@ -114,8 +115,8 @@ end
 $$;
 
 comment on function walltrack.sent_results(bigint[], jsonb) is
-'The results of some deliveries, one row each. covers: how many its message covered; pause: the time for which the target asked, at most an '
-'hour; delay: the time to the next attempt, NULL when there is none.';
+'The results of some deliveries, one row each. covers: how many its message covered. pause: the time for which the target '
+'asked, at most an hour. delay: the time to the next attempt, NULL if there is none.';
 
 
 create or replace function walltrack.record_messages(p_delivery_ids bigint[], p_results jsonb) returns void
@@ -185,9 +186,8 @@ set jit = off
 set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
--- Planned again for each call: on PostgreSQL 15, a plan made for an empty table reads all of deliveries_pkey for an array of ids.
--- Longer than a screen: each part of its main statement that were a function of its own would read the results again, 3 of the 10 ms that
--- 100 results take.
+-- Planned again for each call, because on PostgreSQL 15 a plan made for an empty table reads all of deliveries_pkey for an array of
+-- ids. Longer than a screen, because each separate function would read the results again: 3 of the 10 ms that 100 results take.
 declare
   v_now timestamptz := clock_timestamp();
   v_held bigint[];
@@ -316,7 +316,7 @@ declare
   v_replayed int;
 begin
   perform walltrack.hold_dead(p_delivery_ids);
-  -- As an insert does, it holds the heads, but it waits for a relay that is changing one.
+  -- Locks the heads as an insert does, but waits for a relay that is changing one.
   for v_queue in
     select d.target_id, array_agg(distinct d.alert_id) as alert_ids
     from walltrack.deliveries as d

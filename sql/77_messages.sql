@@ -47,7 +47,7 @@ end
 $$;
 
 comment on function walltrack.answer_alert(walltrack.alerts, text, text, text) is
-'Does what a button says, or says who was first: done or unchanged, and a text for the user.';
+'Performs the action of a button, or says who was first. Returns done or unchanged, and a text for the user.';
 
 
 create or replace function walltrack.answer_message(
@@ -82,7 +82,7 @@ begin
     return query select 'refused', case p_action when 'resolve' then 'a short reason is needed' else 'there is no such button' end;
     return;
   end if;
-  -- The lock lets one of several presses at once win.
+  -- The lock lets only one of several simultaneous presses win.
   select m.* into v_message
   from walltrack.sent_messages as m
   where m.target_id = p_target_id and m.reference = p_reference

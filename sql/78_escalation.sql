@@ -1,7 +1,7 @@
--- Escalation: an alert that stays unacknowledged is notified again, in steps.
+-- Escalation: operators are notified again, in steps, of an alert that stays unacknowledged.
 --
--- walltrack.escalation_steps says after which time a step fires and how often it repeats. Which of them have fired is read from the events,
--- so nothing else has to be kept in step with the life of an alert. The time of an alert starts with the newest of these events:
+-- walltrack.escalation_steps says after which time a step fires and how often it repeats. The events of an alert tell which steps have
+-- fired, so no other state is kept. The time of an alert starts at the newest of these events:
 --
 --   raised                     it was opened
 --   escalated, without a step  its severity rose
@@ -9,10 +9,10 @@
 --   snoozed                    at the end of the snooze
 --   acknowledged               from here the steps of acknowledged alerts count
 --
--- From then on a step is due at the times start + after + k * repeat_every, and fires for the latest of them that has passed, unless it
--- has fired for that one already: what a stopped relay missed does not pile up. An alert whose first event is not 'raised' comes from an
--- older table: its time starts with that event, its steps do not repeat, and without any event it is not escalated. So the installation notifies no
--- operator of old alerts.
+-- From then on a step is due at the times start + after + k * repeat_every. It fires once for the latest of these times that has
+-- passed, so the repeats that a stopped relay missed do not pile up. An alert whose first event is not 'raised' comes from an older
+-- table. Its time starts at that event, and its steps do not repeat; without any event it is not escalated. So the installation
+-- notifies no operator of old alerts.
 
 create or replace function walltrack.check_escalation_step(
     p_severity text,
@@ -107,7 +107,7 @@ set enable_seqscan = off
 set jit = off
 set plan_cache_mode = force_custom_plan
 as $$
--- NULL: of all open alerts, which are read by their index; each costs one or two lookups in its newest events.
+-- p_alert_ids: NULL for all open alerts, which are read by their index. Each alert takes one or two lookups of its newest events.
 begin
   return query
   select a.id, a.status, s.step, k.repeat
@@ -154,7 +154,8 @@ end
 $$;
 
 comment on function walltrack.overdue_escalations(uuid[]) is
-'The steps that have to fire now, of these alerts or (NULL) of all, critical first. repeat is 0 when a step fires for the first time.';
+'The steps that are due now, of the given alerts or (NULL) of all, critical first. repeat is 0 if a step fires for the first '
+'time.';
 
 
 create or replace function walltrack.escalate_alert(p_alert_id uuid, p_status text, p_step int, p_repeat int) returns boolean
@@ -171,7 +172,7 @@ declare
 begin
   select a.* into v_former from walltrack.alerts as a where a.id = p_alert_id and a.status = p_status;
   if not found then
-    return false;  -- the step before has made an acknowledged alert active
+    return false;  -- the previous step has made the acknowledged alert active
   end if;
   update walltrack.alerts as a
   set status = 'active', acknowledged_at = null, acknowledged_by = null, notified_at = n.now, updated_at = n.now,
@@ -201,7 +202,8 @@ end
 $$;
 
 comment on function walltrack.escalate_alert(uuid, text, int, int) is
-'Fires one step of a locked alert: its event, and an acknowledged alert is active again. false where the status is another one now.';
+'Fires one step of a locked alert: appends its event, and makes an acknowledged alert active again. Returns false if the alert '
+'no longer has p_status.';
 
 
 create or replace function walltrack.record_escalation_fault(p_alert_id uuid, p_sqlstate text, p_message text) returns void
@@ -210,7 +212,7 @@ volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- Once until the reconciler has cleared it, because escalation tries again every few seconds.
+-- Recorded once until the reconciler clears it, because escalation tries again every few seconds.
 declare
   v_message text := left(format('alert %s cannot be escalated: %s', p_alert_id, p_message), 2000);
 begin
@@ -233,9 +235,9 @@ security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
--- Acknowledging, snoozing and resolving lock the alert until they commit. So the alerts are locked first, and only then is it decided, in
--- a statement of its own whose snapshot sees what was committed before: an escalation never follows an answer to the ringing that it is
--- about, and two relays never fire a step twice. An alert that is locked is left to the next call, so nothing ever waits in here.
+-- Acknowledging, snoozing and resolving lock the alert until they commit. So the alerts are locked first. A separate statement then
+-- decides, whose snapshot sees what was committed before. So no step fires for an alert that was acknowledged, snoozed or resolved
+-- before, and two relays never fire a step twice. A locked alert is left to the next call, so this function never waits.
 declare
   v_ids uuid[] := array(
     select o.alert_id
@@ -255,7 +257,7 @@ begin
     begin
       v_fired := v_fired + walltrack.escalate_alert(v_due.alert_id, v_due.status, v_due.step, v_due.repeat)::int;
     exception when others then
-      -- E.g. a trigger of the host that refuses the row: the other alerts still ring.
+      -- E.g. a trigger of the host refuses the row. The other alerts are still escalated.
       perform walltrack.record_escalation_fault(v_due.alert_id, sqlstate, sqlerrm);
     end;
   end loop;

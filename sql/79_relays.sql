@@ -1,4 +1,4 @@
--- What relays report about themselves, and the duties that one relay at a time has.
+-- Relays report that they are running, and take duties that one relay at a time has.
 
 create or replace function walltrack.relay_seen(p_relay text, p_host text, p_pid int, p_version text) returns void
 language plpgsql

@@ -1,4 +1,4 @@
--- The data of the charts: one function per chart, forevery role that may read alerts. Each takes a number of days and the time zone of
+-- The data of the charts: one function per chart, for every role that may read alerts. Each takes a number of days and the time zone of
 -- the viewer, returns every bucket of that time including empty ones, and reads by index only what happened since then: its cost does
 -- not depend on older alerts.
 

@@ -1,9 +1,9 @@
--- Compares orders with alerts and heals the difference: orders that were exhausted before their table was watched,
--- writes while triggers were disabled or did not fire, faults, a restored dump. It is a loop around sync_order().
+-- Compares orders with alerts and heals the differences: orders that were exhausted before their table was watched, writes while
+-- triggers were disabled or did not fire, faults, a restored dump. It is a loop around sync_order().
 --
--- It compares without locks, locks only orders whose alert is wrong, and compares those again. Lock order as everywhere: orders, then
--- alerts. It holds its locks until its transaction ends, so it never waits for an order (one that is being written is left for the next
--- run) and only briefly for an alert.
+-- It compares without locks, locks only the orders whose alert is wrong, and compares those again. The lock order is the same as
+-- everywhere: orders, then alerts. It holds its locks until its transaction ends, so it never waits for an order, and only briefly for
+-- an alert. An order that is being written is left to the next run.
 
 create or replace function walltrack.batch_query(p_table walltrack.watched_tables, p_condition text) returns text
 language plpgsql
@@ -11,7 +11,7 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- p_condition: the SQL of a condition on o, in addition to: the order is exhausted and not filled.
+-- p_condition: the SQL of a condition on o. The order must also be exhausted and not filled.
 declare
   v_id_type regtype := walltrack.base_type(p_table.table_id, p_table.columns ->> 'order_id');
   v_id text := format(
@@ -55,7 +55,7 @@ end
 $$;
 
 comment on function walltrack.batch_query(walltrack.watched_tables, text) is
-'The query that walks a watched table by its id: of the orders after $1, at most $2, those that fulfil a condition.';
+'The query that scans a watched table by its id: of the orders after $1, at most $2, those that fulfil a condition.';
 
 
 create or replace function walltrack.raise_missing(
@@ -75,7 +75,7 @@ set lock_timeout = '200ms'
 set enable_seqscan = off
 set jit = off
 as $$
--- One bounded batch of a watched table, by its index on the id: the p_limit orders after p_after (NULL: from the first).
+-- Reads one bounded batch of a watched table by the index on its id: the p_limit orders after p_after (NULL: from the first).
 declare
   v_table walltrack.watched_tables := (select w from walltrack.existing_watched_tables() as w where w.table_id = p_table);
   v_began timestamptz;
@@ -100,11 +100,11 @@ begin
         )
       ) into last_id, scanned, v_ids using p_after, p_limit;
     exception when others then
-      -- One row that fails must not keep the others from being healed: the loop below compares each order by itself.
+      -- One failing row must not prevent the healing of the others, so the loop below compares each order separately.
       execute walltrack.batch_query(v_table, 'true') into last_id, scanned, v_ids using p_after, p_limit;
     end;
   exception when others then
-    -- A table that cannot be read, e.g. because it lost a column, must not keep the others from being healed.
+    -- An unreadable table, e.g. one that has lost a column, must not prevent the healing of the others.
     insert into walltrack.alert_faults (table_id, sqlstate, message) values (p_table, sqlstate, left(sqlerrm, 2000));
     return;
   end;
@@ -119,8 +119,8 @@ begin
         ) in ('raised', 'repeated', 'refreshed') is true
       )::int;
     exception when others then
-      -- One order that cannot be healed must not keep the others from being healed.
-      perform walltrack.add_waiting(v_began);
+      -- One order that cannot be healed must not prevent the healing of the others.
+      perform walltrack.record_lock_wait(v_began);
       insert into walltrack.alert_faults (table_id, order_id, sqlstate, message)
       values (p_table, left(v_id, 200), sqlstate, left(sqlerrm, 2000));
     end;
@@ -141,7 +141,7 @@ set lock_timeout = '200ms'
 set enable_seqscan = off
 set jit = off
 as $$
--- Open alerts are few: each one is compared with its order. The waiting for locked alerts is bounded in total.
+-- There are few open alerts, so each one is compared with its order. The total time that this waits for locked alerts is bounded.
 declare
   v_alert record;
   v_resolved int := 0;
@@ -150,7 +150,7 @@ begin
   for v_alert in
     select o.alert_id, o.order_id, o.order_table
     from walltrack.open_order_alerts() as o
-    where length(o.order_id) < 1000  -- a cut id finds no order
+    where length(o.order_id) < 1000  -- a truncated id finds no order
       and (p_table is null or o.order_table is null or o.order_table = p_table)
   loop
     v_began := clock_timestamp();
@@ -161,8 +161,8 @@ begin
       end if;
       v_resolved := v_resolved + 1;
     exception when others then
-      -- One alert that cannot be healed must not keep the others from being healed.
-      perform walltrack.add_waiting(v_began, 1);
+      -- One alert that cannot be healed must not prevent the healing of the others.
+      perform walltrack.record_lock_wait(v_began, 1);
       insert into walltrack.alert_faults (order_id, sqlstate, message)
       values (left(v_alert.order_id, 200), sqlstate, left(sqlerrm, 2000));
     end;
@@ -195,7 +195,7 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
--- An order that failed again has a new fault; the fault of a table that could not be read stays, once. The faults of a table without a
+-- An order that failed again has a new fault. If a table could not be read, its fault stays, once. The faults of a table without a
 -- guard are deleted.
 begin
   delete from walltrack.alert_faults as f
@@ -279,7 +279,7 @@ declare
 begin
   perform walltrack.limit_lock_wait();
   if (select sum(pg_relation_size(t)) from walltrack.table_tree(tg_relid) as t) > 0 then
-    perform walltrack.resolve_ended(false, tg_relid);  -- a trigger of the host has written orders since then
+    perform walltrack.resolve_ended(false, tg_relid);  -- since the TRUNCATE, a trigger of the host has written orders
     return null;
   end if;
   perform walltrack.close_alerts_of(tg_relid, 'Order deleted', 'system', coalesce(v_notify, 'event'));
@@ -287,20 +287,21 @@ begin
   select tg_relid, left(o.order_id, 200), '55P03', 'the order was truncated while another session was writing its alert'
   from walltrack.open_order_alerts() as o
   where o.order_table = tg_relid;
-  perform walltrack.add_waiting(v_began);
+  perform walltrack.record_lock_wait(v_began);
   return null;
 exception when query_canceled or assert_failure or others then
   if sqlstate = '57014' then
-    perform walltrack.raise_cancel(v_began, sqlerrm);
+    perform walltrack.raise_pending_cancel(v_began, sqlerrm);
   end if;
   begin
     raise warning 'walltrack_alerts: % was truncated but its alerts are still open: % (%)', tg_relid::regclass, left(sqlerrm, 500), sqlstate
       using errcode = 'WT201', hint = 'Run `walltrack-alerts reconcile`.';
-  exception when query_canceled or assert_failure or others then  -- e.g. a text the client's encoding does not have
+  exception when query_canceled or assert_failure or others then  -- e.g. the client's encoding lacks a character
     raise warning 'walltrack_alerts: a table of orders was truncated but its alerts are still open' using errcode = 'WT201';
   end;
   return null;
 end
 $$;
 
-comment on function walltrack.tg_watched__truncated() is 'TRUNCATE of a watched table deletes its orders: resolves their alerts.';
+comment on function walltrack.tg_watched__truncated() is
+'Resolves the alerts of a watched table when TRUNCATE deletes its orders.';

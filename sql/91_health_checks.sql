@@ -1,7 +1,7 @@
--- The parts of health(). Each returns its rows of name, ok, found and advice; ok is NULL where something is impossible here.
+-- The checks of health(). Each returns rows of name, ok, found and advice. ok is NULL if something is not possible in this database.
 --
--- The reader may lack the rights to follow an advice: every command stands beside the role that can run it. health() calls the
--- checks with the privileges of the schema owner, so current_user is the owner and p_reader the role that asked.
+-- The role that asks may lack the privileges to follow the advice, so each command names the role that can run it. health() calls the
+-- checks with the privileges of the schema owner. So current_user is the schema owner, and p_reader is the role that asks.
 
 create or replace function walltrack.run_instruction(p_reader regrole, p_actor regrole, p_command text) returns text
 language plpgsql
@@ -9,7 +9,8 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- p_actor NULL: a superuser. A superuser who runs it as another role would create objects with the wrong owner.
+-- p_actor: NULL for a superuser. A superuser, too, runs a command as p_actor, because it may create objects, which need the right
+-- owner.
 declare
   v_is_superuser boolean := (select r.rolsuper from pg_roles as r where r.oid = p_reader);
 begin
@@ -25,7 +26,7 @@ end
 $$;
 
 comment on function walltrack.run_instruction(regrole, regrole, text) is
-'How a reader of health() gets a command run that only p_actor can run, as a clause; NULL for no command.';
+'How p_reader gets a command run that only p_actor can run, as a clause; NULL if there is no command.';
 
 
 create or replace function walltrack.format_sentence(variadic p_steps text[]) returns text
@@ -149,7 +150,7 @@ as $$
     'guard', false, 'no table is watched: failed orders raise no alerts',
     walltrack.format_sentence(walltrack.run_instruction(
       p_reader, quote_ident(current_user)::regrole,
-      -- Where the table of orders has another name, migrate would create an empty one.
+      -- If the orders table has another name, migrate would create an empty one.
       case when to_regclass('walltrack.orders') is null then 'walltrack-alerts watch TABLE' else 'walltrack-alerts migrate' end
     ))
   where not exists (select from walltrack.watched_tables)
@@ -177,7 +178,7 @@ as $$
     select d.* from walltrack.guard_defects() as d
   ),
 
-  -- Trigger by trigger: the host may have disabled triggers of its own for good.
+  -- Enables triggers by name, because the host may have disabled triggers of its own on purpose.
   repairs as (
     select s.table_id, string_agg(format('alter table %s %s', s.relation, s.enables), '; ' order by s.relation) as enable
     from (
@@ -343,7 +344,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select
     'following ALTER TABLE',
-    -- NULL: the schema owner cannot have it.
+    -- NULL: the schema owner cannot create event triggers.
     case when t.evtenabled is not null then t.evtenabled in ('O', 'A') when o.rolsuper then false end,
     case
       when t.evtenabled in ('O', 'A') then 'in place and enabled'

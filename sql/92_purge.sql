@@ -1,6 +1,5 @@
--- Retention: deletes alerts that were resolved long ago, with their events and order actions. It never deletes an open alert, nor one
--- that records a resolution in force, nor one with an event that an enabled target has not read. The reconciler deletes healed
--- faults.
+-- Retention: deletes alerts that were resolved long ago, with their events and order actions. It keeps open alerts, alerts that record
+-- a resolution in force, and alerts with an event that an enabled target has not read. The reconciler deletes healed faults.
 --
 -- It skips locked rows, and order writes lock only open alerts, so neither waits for the other. `walltrack-alerts purge` commits after
 -- each batch.
@@ -30,7 +29,7 @@ stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- A resolution by an operator holds while the order stays exhausted, and the newest alert of the order is the record of it.
+-- A resolution by an operator holds while the order stays exhausted. The newest alert of the order is the record of it.
 begin
   return p_alert.resolved_by <> 'system'
     and not exists (select from walltrack.alerts as a where a.dedupe_key = p_alert.dedupe_key and a.status <> 'resolved')
@@ -68,7 +67,7 @@ as $$
   union
   select d.alert_id from walltrack.deliveries as d where d.alert_id = any (p_alert_ids) and d.failed_at is not null
   union
-  -- What a cursor has read: see read_events(). After a restore the relay reads from some minutes before the last read again.
+  -- What a cursor has read: see read_events(). After a restore, the relay reads again from ten minutes before the last read.
   select e.alert_id
   from walltrack.alert_events as e
   where e.alert_id = any (p_alert_ids) and exists (
@@ -83,7 +82,8 @@ as $$
 $$;
 
 comment on function walltrack.undelivered_alerts(uuid[]) is
-'Those of the alerts that have an event which an enabled target has not read, or an unfinished delivery, dead ones included.';
+'Those of the given alerts that have an event which an enabled target has not read, or an unfinished delivery, including dead '
+'letters.';
 
 
 create or replace function walltrack.purge_batch(
@@ -104,8 +104,8 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
 as $$
--- One bounded batch, oldest resolution first: the p_limit alerts after the place (p_after_at, p_after_id), NULL for the first. Returns
--- where it stopped, NULL at the end.
+-- Purges one bounded batch, the oldest resolutions first: the p_limit alerts after the position (p_after_at, p_after_id), NULL for the
+-- first. Returns the position where it stopped, NULL at the end.
 declare
   v_ids uuid[];
 begin
@@ -124,7 +124,8 @@ begin
     v_ids := array(select a.id from walltrack.alerts as a where a.id = any (v_ids) for update skip locked);
   end if;
   v_ids := array(select v.id from unnest(v_ids) as v (id) where v.id not in (select walltrack.undelivered_alerts(v_ids)));
-  -- The newest alert of an order counts: one that the system resolved after an operator's that is kept has to stay too.
+  -- The newest alert of an order counts. So if an alert that an operator resolved is kept, later ones that the system resolved are
+  -- kept, too.
   v_ids := array(
     select a.id
     from walltrack.alerts as a
@@ -154,7 +155,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
--- Not before 30 days: after a failover the relay reads events again, and recognizes by these rows what has been delivered.
+-- Keeps at least 30 days. After a failover the relay reads events again, and these rows tell it which ones were delivered.
 declare
   v_before timestamptz := least(p_before, now() - interval '30 days');
   v_deleted int;

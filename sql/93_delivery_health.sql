@@ -167,7 +167,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
-  -- Without a relay the row of the relay says so.
+  -- If no relay is running, health_of_relays() reports it.
   select
     p.name, false, format(p.found, string_agg(p.target, ', ' order by p.target), walltrack.format_age(min(p.since))),
     'The log of the relay says why.'

@@ -73,7 +73,7 @@ def test_alerting_does_not_wait_where_it_cannot_add_up(database_url: str, bot: B
             bot.fail(orders[0])
             bot.execute("savepoint one")
             in_one_statement(bot)
-            assert bot.execute("select ms, failures from walltrack.waiting_totals()").fetchone() == (999, 999)
+            assert bot.execute("select ms, failures from walltrack.lock_wait_totals()").fetchone() == (999, 999)
             assert bot.execute("select walltrack.remaining_lock_wait()").fetchone() in [(0,), (-1,)]
     reconcile(bot)
     assert reconcile(bot) == (0, 0)
@@ -268,7 +268,7 @@ def test_three_locks_of_one_write_fit_into_the_deadline(bot: Bot) -> None:
     assert len(first) == 4 and all(3 * milliseconds <= 250 for _, milliseconds in first)
     for ms in (30, 120, 200):
         with bot.connection.transaction():
-            bot.execute("select walltrack.add_waiting(clock_timestamp() - make_interval(secs => %s))", (ms / 1000,))
+            bot.execute("select walltrack.record_lock_wait(clock_timestamp() - make_interval(secs => %s))", (ms / 1000,))
             bot.execute("select walltrack.limit_lock_wait()")
             (left,) = bot.execute("select setting::int from pg_settings where name = 'lock_timeout'").fetchone() or (0,)
         assert left > 0 and ms + 3 * left <= 250

@@ -74,7 +74,7 @@ def assert_told(bot: Bot, heard: list[str], order: uuid.UUID, sqlstates: str, *,
 def waited(bot: Bot) -> int:
     """Milliseconds that the open transaction has waited for alerting, as alerting counts them; 999 for more."""
     assert bot.connection.info.transaction_status is TransactionStatus.INTRANS
-    row = bot.execute("select ms from walltrack.waiting_totals()").fetchone()
+    row = bot.execute("select ms from walltrack.lock_wait_totals()").fetchone()
     assert row is not None
     return row[0]
 
