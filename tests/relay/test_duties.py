@@ -92,7 +92,7 @@ async def test_relays_escalate_each_step_once(database_url: str, bot: Bot) -> No
         await until(bot.connection, "select count(*) from walltrack.alert_events where kind = 'escalated'", 20)
         await asyncio.sleep(0.2)  # a second round of each
     assert [fired(bot, alert) for alert in alerts] == [[(1, 0)]] * 20
-    assert all(re.search(r"escalated \d+ alerts", line) for line in said)
+    assert all(re.search(r"escalated \d+ unacknowledged alerts?", line) for line in said)
 
 
 def break_an_alert(bot: Bot) -> None:
@@ -112,7 +112,7 @@ async def test_one_relay_at_a_time_reconciles(database_url: str, bot: Bot) -> No
     break_an_alert(bot)
     async with on_duty(database_url, "a") as (_, said), on_duty(database_url, "b") as (_, said_by_other):
         await until(bot.connection, "select count(*) from walltrack.relays", 2)
-        while not any("reconciled: 1 alerts raised" in line for line in (*said, *said_by_other)):
+        while not any("reconciled: 1 alert raised" in line for line in (*said, *said_by_other)):
             await asyncio.sleep(0.01)
         break_an_alert(bot)
         await asyncio.sleep(0.3)  # several looks: the hour is not over
@@ -147,7 +147,7 @@ async def test_a_relay_purges_if_configured(database_url: str, bot: Bot, purge_a
                     (days, f"order_failed_{order}"))  # fmt: skip
     async with on_duty(database_url, purge_after=purge_after) as (_, said):
         if purge_after:
-            assert "purged 1 alerts" in await said.say("purged")
+            assert "purged 1 alert" in await said.say("purged")
         else:
             await until(bot.connection, "select count(*) from walltrack.relay_duties", 1)
     assert len(bot.alerts()) == (1 if purge_after else 2)

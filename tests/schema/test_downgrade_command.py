@@ -53,7 +53,7 @@ def url(empty_database_url: str) -> str:
 @pytest.mark.parametrize("line", ["\n", "n\n"])
 def test_downgrade_asks_and_defaults_to_no(url: str, line: str) -> None:
     seen = answer(url, line, expect=1)
-    assert "deletes 1 alerts (1 open) and 1 events" in seen and "Failed orders of walltrack.orders will raise no alerts" in seen
+    assert "deletes 1 alert (1 open) and 1 event" in seen and "Failed orders of walltrack.orders will raise no alerts" in seen
     assert "[y/N]" in seen and "Nothing was changed." in seen and is_installed(url)
 
 
@@ -66,7 +66,7 @@ def test_yes_uninstalls_without_asking(url: str) -> None:
 
 def test_downgrade_without_a_terminal_requires_yes(url: str) -> None:
     refused = run(url, "downgrade", expect=2)
-    assert "--yes" in refused.stderr and "1 alerts" in refused.stdout and is_installed(url)
+    assert "--yes" in refused.stderr and "1 alert " in refused.stdout and is_installed(url)
     run(url, "downgrade", "--yes")
     assert not is_installed(url)
     assert "Alerting is not installed" in run(url, "downgrade").stdout

@@ -1,4 +1,4 @@
-"""A watched table of another role: its owner's code never runs with the rights of alerting's owner."""
+"""A watched table of another role: its owner's code never runs with the privileges of the schema owner."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_a_table_with_attached_code_is_not_queried(foreign: tuple[Bot, Bot], att
     assert thefts(superuser) == []
     assert [alert.is_open for alert in superuser.alerts()] == [True]
     (found,) = superuser.execute("select found from walltrack.health() where name = 'orders of trade.orders'").fetchone() or ("",)
-    assert "with the rights of" in found or "row level security" in found
+    assert "with the privileges of" in found or "row level security" in found
 
 
 def test_the_functions_of_a_partition_key_do_not_run(foreign: tuple[Bot, Bot]) -> None:
@@ -281,7 +281,7 @@ def test_padding_does_not_resolve_an_alert(bot: Bot) -> None:
 
 
 def test_operators_of_the_search_path_do_not_run(bot: Bot) -> None:
-    """The guard and what it fires run with the rights of alerting's owner, under the writer's search_path."""
+    """The guard and what it fires run with the privileges of the schema owner, under the writer's search_path."""
     bot.execute("create schema hostile")
     for number, kind in enumerate(
         ("int", "text", "uuid", "timestamptz", "boolean", "bigint", "jsonb", "name", "regclass", "oid")

@@ -38,7 +38,7 @@ def trades(bot: Bot) -> Bot:
 def test_watching_raises_alerts_of_old_and_new_failures(database_url: str, trades: Bot) -> None:
     said = run(database_url, "watch", "trades", *MAPPING).stdout
     assert said.startswith("public.trades is watched.\n")
-    for part in (*TRIGGERS, "attempt_count  retry_count", "is_simulated  mode", "1 alerts raised"):
+    for part in (*TRIGGERS, "attempt_count  retry_count", "is_simulated  mode", "1 alert raised"):
         assert part in said
     assert "next_retry_at" in said.split("no column for")[1]
     trades.execute("insert into public.trades values (8, 'entry', 'failed', 3, 3, 'boom', 'live')")
@@ -159,7 +159,7 @@ def foreign(server_url: str) -> Iterator[str]:
 
 
 def test_only_the_owner_of_alerting_may_watch(foreign: str) -> None:
-    """The guard runs with the rights of the role that creates it, even a superuser's."""
+    """The guard runs with the privileges of the role that creates it, even a superuser's."""
     for arguments in (("watch", "trade.orders"), ("unwatch", "walltrack.orders"), ("watch", "trade.orders", "--dry-run")):
         for url in (foreign, make_conninfo(foreign, user=HOST)):
             shown = told(run(url, *arguments, expect=1))

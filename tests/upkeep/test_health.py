@@ -130,7 +130,7 @@ def test_unwatched_orders_are_reported(bot: Bot) -> None:
 
 
 def test_a_table_of_another_role_has_no_order_actions(bot: Bot) -> None:
-    """Its triggers would run with the rights of alerting's owner. Its alerts are raised all the same."""
+    """Its triggers would run with the privileges of the schema owner. Its alerts are raised all the same."""
     bot.execute("create role wt_health_owner; grant create, usage on schema walltrack to wt_health_owner")
     try:
         bot.execute(

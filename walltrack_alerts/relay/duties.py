@@ -199,13 +199,13 @@ class Duties:
         done = reconcile(self.dsn, dry_run=False, progress=self._go_on)
         if done.raised or done.resolved or done.failed:
             level = Level.WARNING if done.failed else Level.INFO
-            healed = f"{done.raised} alerts raised, {done.resolved} resolved, {done.failed} could not be healed"
+            healed = f"{counted(done.raised, 'alert')} raised, {done.resolved} resolved, {done.failed} could not be healed"
             self.log.line(level, "reconciled", f"reconciled: {healed}", raised=done.raised, resolved=done.resolved)
 
     def _purge(self) -> None:
         done = purge(self.dsn, self.purge_after or "", dry_run=False, progress=self._go_on)
         if done.purged:
-            self.log.line(Level.INFO, "purged", f"purged {done.purged} alerts", purged=done.purged, kept=done.kept)
+            self.log.line(Level.INFO, "purged", f"purged {counted(done.purged, 'alert')}", purged=done.purged, kept=done.kept)
 
     def _go_on(self, _done: int, _total: int) -> None:
         """Called between two transactions."""
