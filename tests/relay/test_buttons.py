@@ -182,6 +182,16 @@ async def test_presses_wait_for_a_relay_and_are_confirmed_at_its_stop(desk: Desk
     assert len(desk.server.called("answerCallbackQuery")) == 1
 
 
+async def test_a_relay_that_stops_finishes_the_presses_it_has_received(desk: Desk) -> None:
+    message = await desk.raise_alert()
+    desk.server.faults["editMessageReplyMarkup"] += [0.5]
+    async with desk.polling():
+        desk.server.press(message, "Acknowledge")
+        await until(lambda: not desk.server.faults["editMessageReplyMarkup"])  # Telegram has the call and is slow to respond
+    assert len(desk.server.called("answerCallbackQuery")) == 1
+    assert desk.server.unconfirmed == 0
+
+
 async def test_a_relay_that_stops_confirms_what_it_has_handled(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(button_polling, "_BACKOFF", (60,))
     message = await desk.raise_alert()

@@ -37,7 +37,7 @@ CLIENTS = [
     pytest.param([sys.executable, str(ROOT / "examples/listen_psycopg.py")], None, id="psycopg"),
     pytest.param(
         ["node", str(ROOT / "examples/listen_node.mjs")], node_folder(), id="node",
-        marks=pytest.mark.skipif(node_folder() is None, reason="WALLTRACK_TEST_NODE_FOLDER names no folder with npm's pg"),
+        marks=pytest.mark.skipif(node_folder() is None, reason="WALLTRACK_TEST_NODE_FOLDER names no folder with npm's pg; the gate installs it"),
     ),
 ]  # fmt: skip
 
@@ -69,7 +69,7 @@ def test_example_clients_follow_live_and_resume(
     assert seen == [row[0] for row in db.execute("select event_id from walltrack.alert_events order by event_id")]
 
 
-@pytest.mark.skipif(shutil.which("psql") is None, reason="no psql on this machine")
+@pytest.mark.skipif(shutil.which("psql") is None, reason="no psql on this machine; the gate installs it")
 def test_the_psql_example_reads_each_event_once(database_url: str, db: psycopg.Connection, tmp_path: Path) -> None:
     lines = []
     for run in range(3):
