@@ -37,7 +37,7 @@ CLIENTS = [
     pytest.param([sys.executable, str(ROOT / "examples/listen_psycopg.py")], None, id="psycopg"),
     pytest.param(
         ["node", str(ROOT / "examples/listen_node.mjs")], node_folder(), id="node",
-        marks=pytest.mark.skipif(node_folder() is None, reason="WALLTRACK_TEST_NODE_FOLDER names no folder with npm's pg; the gate installs it"),
+        marks=pytest.mark.skipif(node_folder() is None, reason="no folder with npm's pg; the gate installs it"),
     ),
 ]  # fmt: skip
 
