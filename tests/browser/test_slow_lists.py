@@ -161,6 +161,7 @@ def test_rows_that_arrive_during_a_full_reload_stay(serve: Serve, open_page: Ope
     badge(page, checked=200)
     page.evaluate(LISTEN)
     held[0].fulfill(body=bodies[0], content_type="application/json")
+    page.wait_for_function("window.seen.length > 0")
     expect(first).to_contain_text("Nobody was told")
     badge(page, checked=200)
     assert min(page.evaluate("window.seen")) == 200
