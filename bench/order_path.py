@@ -4,7 +4,7 @@ Tables with the same rows, indexes and host triggers take turns in short slices,
 medians over the paired slices. CPU is the backend's own time on the processor, read from the kernel, so the server has to run
 on this machine. Everything happens in a database that is created for the run and dropped at its end.
 
-    python bench/order_path.py [--slices N] [--only NAME]... [--lean] [--url URL] [--json FILE] [--plot FILE]
+    python bench/order_path.py [--slices N] [--only NAME]... [--lean] [--when] [--url URL] [--json FILE] [--plot FILE]
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main() -> None:
     unwind_on_sigterm()
     with databases.server(options.url) as server_url, databases.scratch_database(server_url, "order_path") as url:
         guards = [each for each in NAMES.items() if each[1] is not Guard.OURS_SILENT or has_silent_guard(url)]
-        with closing([Subject(name, url, guard, lean=options.lean) for name, guard in guards]) as subjects:
+        with closing([Subject(name, url, guard, lean=options.lean, when=options.when) for name, guard in guards]) as subjects:
             caption = describe(subjects[0], options)
             console.print(f"{caption}\n")
             try:

@@ -196,7 +196,13 @@ security invoker
 as $$
 declare
   v_now timestamptz := clock_timestamp();
-  v_alert record;
+  v_alert_id uuid;
+  v_alert_type text;
+  v_severity text;
+  v_title text;
+  v_data jsonb;
+  v_requires_action boolean;
+  v_occurrences int;
   v_event_id bigint;
   v_is_notified boolean;
 begin
@@ -204,23 +210,24 @@ begin
   set status = 'resolved', resolved_at = v_now, resolved_by = 'system', resolution = p_resolution,
       snoozed_until = null, updated_at = v_now, notified_at = v_now, own_writes = a.own_writes + 1
   where a.dedupe_key = p_dedupe_key collate "default" and a.status <> 'resolved'
-  returning a.id, a.alert_type, a.severity, a.title, a.data, a.requires_action, a.occurrences into v_alert;
-  if not found then
+  returning a.id, a.alert_type, a.severity, a.title, a.data, a.requires_action, a.occurrences
+  into v_alert_id, v_alert_type, v_severity, v_title, v_data, v_requires_action, v_occurrences;
+  if v_alert_id is null then
     return null;
   end if;
   insert into walltrack.alert_events (alert_id, kind, actor, at, detail)
   values (
-    v_alert.id, 'resolved', 'system', v_now,
-    walltrack.build_event_detail(v_alert.severity, 'resolved', v_alert.occurrences, v_alert.data, p_resolution)
+    v_alert_id, 'resolved', 'system', v_now,
+    walltrack.build_event_detail(v_severity, 'resolved', v_occurrences, v_data, p_resolution)
   )
   returning event_id into v_event_id;
   if p_notify <> 'off' then
     v_is_notified := walltrack.notify_event(
-      v_event_id, 'resolved', v_alert.id, v_alert.alert_type, v_alert.severity, 'resolved', v_alert.requires_action, p_dedupe_key,
-      v_alert.data ->> 'order_id', v_alert.title, v_now, p_notify
+      v_event_id, 'resolved', v_alert_id, v_alert_type, v_severity, 'resolved', v_requires_action, p_dedupe_key,
+      v_data ->> 'order_id', v_title, v_now, p_notify
     );
   end if;
-  return v_alert.id;
+  return v_alert_id;
 end
 $$;
 

@@ -16,7 +16,7 @@ as $$
   select case
     when p_status in ('filled', 'executed') then 'filled'
     -- The retry worker also cancels an order when it gives up. This is not the decision of an operator: the problem remains.
-    when p_status = 'cancelled' and not (p_is_exhausted and p_was_given_up) then 'cancelled'
+    when p_status = 'cancelled' and (p_is_exhausted and p_was_given_up) is not true then 'cancelled'
     when p_is_exhausted then 'exhausted'
     else 'open'
   end
@@ -45,6 +45,37 @@ comment on function walltrack.choose_error(text, text, text, text) is
 'The error for an alert: the cause of the failure if it is known; NULL if there is no error.';
 
 
+create or replace function walltrack.order_label(p_order_id text) returns text
+language sql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  -- The first 8 characters identify a UUID for a reader; those of a number would be another number.
+  select case
+    when p_order_id like '________-____-____-____-____________' then left(p_order_id, 8)
+    else walltrack.clip(regexp_replace(p_order_id, '[[:cntrl:]]+', ' ', 'g'), 40)
+  end
+$$;
+
+comment on function walltrack.order_label(text) is 'The id of an order as messages show it, in one line of at most 40 characters.';
+
+
+create or replace function walltrack.token_label(p_token_symbol text, p_token_address text) returns text
+language sql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(
+    walltrack.one_line(case when p_token_symbol ~ '[^[:space:][:cntrl:]]' then p_token_symbol else p_token_address end), 'unknown token'
+  )
+$$;
+
+comment on function walltrack.token_label(text, text) is
+'The token of an order as messages show it: its symbol, or else its address, in one line of at most 64 characters.';
+
+
 create or replace function walltrack.order_message(
     p_order_id text,
     p_order_type text,
@@ -60,8 +91,7 @@ language sql
 stable
 security invoker
 as $$
-  -- An order of an unknown type is treated as an EXIT, because its position may be open. The first 8 characters identify a UUID for a
-  -- reader; those of a number would be another number.
+  -- An order of an unknown type is treated as an EXIT, because its position may be open. The labels are called for unusual texts only.
   select format(
     '%s%s order %s for %s failed after %s of %s attempts. Error: %s%s',
     case
@@ -69,13 +99,10 @@ as $$
       when p_order_type is distinct from 'entry' then 'URGENT: the position is still open and exposed. '
     end,
     p_kind,
+    case when p_order_id like '________-____-____-____-____________' then left(p_order_id, 8) else walltrack.order_label(p_order_id) end,
     case
-      when p_order_id like '________-____-____-____-____________' then left(p_order_id, 8)
-      else walltrack.clip(regexp_replace(p_order_id, '[[:cntrl:]]+', ' ', 'g'), 40)
+      when p_token_symbol ~ '^[[:alnum:]]{1,64}$' then p_token_symbol else walltrack.token_label(p_token_symbol, p_token_address)
     end,
-    coalesce(
-      walltrack.one_line(case when p_token_symbol ~ '[^[:space:][:cntrl:]]' then p_token_symbol else p_token_address end), 'unknown token'
-    ),
     p_attempt_count, p_max_attempts,
     rtrim(coalesce(case when length(p_error) > 500 then walltrack.clip(p_error, 500) else p_error end, 'none recorded'), '. '),
     case
@@ -161,8 +188,7 @@ declare
     when length(p_order_id) > 200 then walltrack.order_dedupe_key(p_order_id) else 'order_failed_' || p_order_id
   end;
   v_is_exhausted boolean := coalesce(p_attempt_count > 0 and p_attempt_count >= p_max_attempts, false);
-  v_was_given_up boolean := coalesce(left(p_last_error, 1000) ~ p_cancel_pattern, false);
-  v_outcome text := walltrack.order_outcome(p_status, v_is_exhausted, v_was_given_up);
+  v_outcome text := walltrack.order_outcome(p_status, v_is_exhausted, left(p_last_error, 1000) ~ p_cancel_pattern);
   v_is_plain boolean := false;  -- the write alone determines the action
   v_fails_again boolean;
   v_alert walltrack.alerts;
@@ -196,7 +222,7 @@ begin
         return null;
       end if;
     elsif v_outcome = 'exhausted' then
-      v_is_plain := not v_was_given_up and p_last_error ~ '[^[:space:]]'
+      v_is_plain := p_last_error ~ '[^[:space:]]' and left(p_last_error, 1000) !~ p_cancel_pattern
         and (p_attempt_count > coalesce(p_old_attempts, 0) or (p_status = 'failed' and p_old_status is distinct from 'failed'));
     end if;
   end if;

@@ -68,7 +68,7 @@ as $$
         'metrics_of_delivery_lag', 'metrics_of_open_alerts', 'metrics_of_response', 'metrics_of_stream',
         'missing_column_refusal', 'missing_triggers', 'narrow_grants', 'narrow_target_grants', 'newest_order_action',
         'normalize_alert', 'normalize_lifecycle', 'notification_queue_share', 'notify_event', 'one_line', 'open_alert',
-        'open_alert_states', 'open_order_alerts', 'open_page_query', 'order_action_refusal', 'order_dedupe_key',
+        'open_alert_states', 'open_order_alerts', 'open_page_query', 'order_action_refusal', 'order_dedupe_key', 'order_label',
         'order_message', 'order_of_alert', 'order_outcome', 'overdue_escalations', 'own_functions', 'own_relations',
         'ownership_instruction', 'parse_event_cursor', 'parse_int', 'parse_is_simulated', 'parse_list_place',
         'parse_number', 'parse_time', 'pass_quiet_hours', 'plan_watch', 'purge_alerts', 'purge_batch', 'purge_cutoff',
@@ -87,7 +87,7 @@ as $$
         'text_condition', 'text_expression', 'tg_alert_events__append_only', 'tg_alert_events__protect_commit',
         'tg_alerts__append_delete_event', 'tg_alerts__check_lifecycle', 'tg_alerts__delete_events', 'tg_ddl__follow',
         'tg_ddl__forget', 'tg_ddl__warn', 'tg_order_actions__append_only', 'tg_watched__truncated',
-        'trigger_search_path', 'trim_to_null', 'type_name', 'types_unchanged_expression', 'unchanged_expression',
+        'token_label', 'trigger_search_path', 'trim_to_null', 'type_name', 'types_unchanged_expression', 'unchanged_expression',
         'undelivered_alerts', 'unread_events', 'unread_events_of', 'unread_tables', 'unreadable_facts', 'unused_xid',
         'unwatch_orders', 'unwatched_successors', 'waiting_reason', 'wanted_events', 'was_told',
         'watch_orders', 'watched_root', 'write_guard', 'write_order_status', 'yield_heads'

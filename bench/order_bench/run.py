@@ -40,6 +40,7 @@ def option_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--slices", type=int, default=40, help="slices of each short row; long ones take fewer (default: 40)")
     parser.add_argument("--only", action="append", choices=keys, metavar="NAME", help=f"rows to run: {', '.join(keys)}")
     parser.add_argument("--lean", action="store_true", help="orders with two indexes and without the host's triggers")
+    parser.add_argument("--when", action="store_true", help="the textbook's triggers have WHEN conditions")
     parser.add_argument("--orders", type=int, default=100_000, help="orders that one transaction fails beside the reads")
     parser.add_argument("--url", help="a superuser's URL of a server on this machine; default: the embedded PostgreSQL")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
@@ -86,7 +87,8 @@ def describe(subject: Subject, options: argparse.Namespace) -> str:
     """What was measured, in one line."""
     version = subject.connection.info.parameter_status("server_version")
     table = "lean table" if options.lean else "ten indexes and host triggers"
-    return f"PostgreSQL {version}, {table}, medians of {options.slices} paired slices"
+    textbook = ", textbook with WHEN conditions" if options.when else ""
+    return f"PostgreSQL {version}, {table}{textbook}, medians of {options.slices} paired slices"
 
 
 def has_silent_guard(url: str) -> bool:

@@ -42,9 +42,17 @@ select 'exit', 'sell', 'signal-' || n, gen_random_uuid(), 'DezXAZ8z7PnrnRJjz3wXB
 from generate_series({first}, {last}) as n;
 """
 TEXTBOOK_TRIGGERS = """
-create trigger raise_alert after update on {table} for each row execute function bench.textbook_raise{suffix}();
-create trigger resolve_alert after update on {table} for each row execute function bench.textbook_resolve{suffix}();
+create trigger raise_alert after update on {table} for each row {raise_when} execute function bench.textbook_raise{suffix}();
+create trigger resolve_alert after update on {table} for each row {resolve_when} execute function bench.textbook_resolve{suffix}();
 """
+WHEN = {
+    "{raise_when}": (
+        "when (new.attempt_count >= new.max_attempts and new.status not in ('filled', 'cancelled') "
+        "and (new.attempt_count is distinct from old.attempt_count or new.status is distinct from old.status))"
+    ),
+    "{resolve_when}": "when (new.status in ('filled', 'cancelled') and new.status is distinct from old.status)",
+}
+"""The conditions of the textbook's triggers; its functions test them, too."""
 
 
 class Guard(enum.Enum):
@@ -73,8 +81,8 @@ class Start:
 class Subject:
     """One table of orders."""
 
-    def __init__(self, name: str, url: str, guard: Guard, *, lean: bool = False) -> None:
-        self.name, self.url, self.guard = name, url, guard
+    def __init__(self, name: str, url: str, guard: Guard, *, lean: bool = False, when: bool = False) -> None:
+        self.name, self.url, self.guard, self._when = name, url, guard, when
         self.table = f"bench.orders_{guard.name.lower()}"
         self.alerts = "bench.textbook_alerts" if guard in (Guard.TEXTBOOK, Guard.TEXTBOOK_SILENT) else "walltrack.alerts"
         self.connection = psycopg.connect(url, autocommit=True, application_name="walltrack_bench")
@@ -120,7 +128,10 @@ class Subject:
             suffix = "_silent"
             functions = script[script.index("create function") :]
             script = re.sub(r"perform pg_notify\(.*\);", "null;", functions).replace("() returns", f"{suffix}() returns")
-        self.execute(script + TEXTBOOK_TRIGGERS.replace("{suffix}", suffix))
+        triggers = TEXTBOOK_TRIGGERS.replace("{suffix}", suffix)
+        for place, condition in WHEN.items():
+            triggers = triggers.replace(place, condition if self._when else "")
+        self.execute(script + triggers)
 
     def _insert(self, start: Start, first: int, last: int) -> None:
         with self.triggers_off():
