@@ -40,7 +40,7 @@
 --   65_guard.sql                 the trigger on orders: returns at once unless the write matters
 --   66_follow_ddl.sql            rewrites the guard when the columns of its table change
 --   67_watch.sql                 watch_orders() and unwatch_orders()
---   68_order_refusals.sql        every rule for retrying and cancelling an order
+--   68_order_refusals.sql        why the state of an order rules out a retry or a cancel
 --   70_order_actions.sql         retries or cancels the order of an alert
 --   71_read_events.sql           the stream: every event after a cursor, once, in order
 --   72_check_targets.sql         validates what add_target() and set_target() are given
@@ -71,7 +71,7 @@
 --
 --   update orders ...                        the last attempt of an order fails
 --     tg_orders__guard()                     a watched column changed and the order is exhausted
---       sync_order(table, facts ...)         compares the order with what its newest alert recorded: none is open, raise one
+--       sync_order(table, facts ...)         the write names the cause, so no alert is read: raise one
 --         open_alert(...)                    inserts the alert and its event 'raised'
 --           notify_event(...)                pg_notify on channel walltrack_alerts
 --   commit                                   all of it becomes visible, or none of it

@@ -1,5 +1,5 @@
--- The orders of the trading bot. The table belongs to the bot: alerting reads it, and writes only order actions of operators.
--- This file runs only where the table is missing, so that the product can be tried on an empty database.
+-- The orders of the trading bot. The table belongs to the bot: alerting reads it, and writes to it only when an operator retries or
+-- cancels an order. This file runs only where the table is missing, so that the product can be tried on an empty database.
 
 create table walltrack.orders (
     id uuid primary key default gen_random_uuid(),

@@ -19,4 +19,4 @@ create type walltrack.order_facts as (
 -- At every upgrade:
 
 comment on type walltrack.order_facts is
-'One order, normalised by the guard: order_type and status in lower case, identifiers as text.';
+'One order, normalized by the guard: order_type and status in lower case, identifiers as text.';

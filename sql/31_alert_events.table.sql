@@ -62,11 +62,12 @@ as $$
 -- COMMIT and lifts the timeout for the COMMIT alone. It has no search_path, which would cost 1 us: every name, operators and types
 -- included, is qualified.
 declare
-  v_lifted pg_catalog.text := pg_catalog.set_config('lock_timeout', '0', true);
+  v_ignored pg_catalog.text;
 begin
+  v_ignored := pg_catalog.set_config('lock_timeout', '0', true);
   if pg_catalog.pg_trigger_depth() operator(pg_catalog.>) 1 then
     -- After SET CONSTRAINTS ... IMMEDIATE this runs inside the order write, which restores the timeout: the guard lifts it again.
-    v_lifted := pg_catalog.set_config('walltrack.protect_commit', 'yes', true);
+    v_ignored := pg_catalog.set_config('walltrack.protect_commit', 'yes', true);
   end if;
   return null;
 end

@@ -205,7 +205,7 @@ $$;
 comment on function walltrack.is_order_alert(text, text) is 'Whether an alert is an order alert, by its type or its dedupe key.';
 
 
-create or replace function walltrack.alerted_order_id(p_data jsonb, p_dedupe_key text) returns text
+create or replace function walltrack.recorded_order_id(p_data jsonb, p_dedupe_key text) returns text
 language sql
 immutable
 security invoker
@@ -214,7 +214,7 @@ as $$
   select coalesce(p_data ->> 'order_id', substr(p_dedupe_key, length('order_failed_') + 1))
 $$;
 
-comment on function walltrack.alerted_order_id(jsonb, text) is 'The id of the order of an order alert, from its data or its dedupe key.';
+comment on function walltrack.recorded_order_id(jsonb, text) is 'The id of the order of an order alert, from its data or its dedupe key.';
 
 
 create or replace function walltrack.one_line(p_text text) returns text

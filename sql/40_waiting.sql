@@ -3,7 +3,7 @@
 -- All waiting that alerting causes in one transaction adds up to at most 250 ms, regardless of what is locked and of how many orders,
 -- savepoints or tables the transaction writes. One write takes up to three locks that another session may hold: two tables, and the row
 -- or the key of an alert. Each lock gets a third of what is left of 240 ms, at first 80 ms. Once the 240 ms are used up, alerting takes
--- only locks that are free. After 30 locks that were not available, it tries no further lock.
+-- only locks that are free, and none at all after 30 missed alerts.
 --
 -- The totals must survive ROLLBACK TO SAVEPOINT. They are therefore stored in the session's own value of a sequence, which no rollback
 -- resets: the start of the transaction (ms since 1970) * 1000000 + ms waited * 1000 + failures.
@@ -12,6 +12,25 @@ create sequence if not exists walltrack.waited_in_transaction as bigint;
 
 comment on sequence walltrack.waited_in_transaction is
 'The currval() of each session: start of its transaction (ms since 1970) * 1000000 + ms waited for alerting * 1000 + failures.';
+
+
+create or replace function walltrack.start_lock_wait_totals() returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '1ms'
+as $$
+begin
+  perform setval('walltrack.waited_in_transaction', 1), set_config('walltrack.has_lock_wait_totals', 'yes', false);
+  return true;
+exception when lock_not_available then
+  return false;
+end
+$$;
+
+comment on function walltrack.start_lock_wait_totals() is
+'Gives this session its own value of the sequence; false if the sequence is locked.';
 
 
 create or replace function walltrack.lock_wait_totals(out ms int, out failures int)
@@ -36,18 +55,12 @@ begin
     failures := (v_value % 1000)::int;
   end if;
 exception when object_not_in_prerequisite_state or lock_not_available then
-  begin
-    if sqlstate = '55P03' then
-      raise lock_not_available;
-    end if;
-    perform setval('walltrack.waited_in_transaction', 1);  -- the first call in this session
-    perform set_config('walltrack.has_looked', 'yes', false);
-  exception when lock_not_available then
+  if sqlstate = '55P03' or not walltrack.start_lock_wait_totals() then
     -- The sequence itself is locked. Alerting tries no further lock in this transaction.
-    perform set_config('walltrack.waits_no_more', now()::text, true), set_config('walltrack.has_looked', '', true);
+    perform set_config('walltrack.waits_no_more', now()::text, true), set_config('walltrack.has_lock_wait_totals', '', true);
     ms := 999;
     failures := 999;
-  end;
+  end if;
 end
 $$;
 
@@ -100,7 +113,7 @@ declare
   v_waited record;
   v_sums bigint;
 begin
-  if current_setting('walltrack.has_looked', true) = 'yes' then
+  if current_setting('walltrack.has_lock_wait_totals', true) = 'yes' then
     v_sums := currval('walltrack.waited_in_transaction') - (extract(epoch from now()) * 1000)::bigint * 1000000;
   else
     v_waited := walltrack.lock_wait_totals();
@@ -116,7 +129,8 @@ end
 $$;
 
 comment on function walltrack.remaining_lock_wait() is
-'How many ms this transaction may still wait for one lock: 80 at first, then less, then 0; -1 after 30 unavailable locks. '
+'How many ms this transaction may still wait for one lock: 80 at first, then less, then 0; then -1 if it has missed more than 30 '
+'alerts. '
 'Raises 55000 if the session has lost its value of the sequence; lock_wait_totals() restores it.';
 
 
@@ -127,7 +141,7 @@ security invoker
 as $$
 declare
   v_limit int := walltrack.remaining_lock_wait();
-  v_set text;
+  v_ignored text;
 begin
   if v_limit < 80 then
     if v_limit = 0 then
@@ -135,7 +149,7 @@ begin
     elsif v_limit < 0 then
       raise exception 'the waiting time that alerting has in a transaction is used up' using errcode = 'lock_not_available';
     end if;
-    v_set := set_config('lock_timeout', greatest(v_limit, 1)::text, true);
+    v_ignored := set_config('lock_timeout', greatest(v_limit, 1)::text, true);
   end if;
   return v_limit;
 end
@@ -143,7 +157,7 @@ $$;
 
 comment on function walltrack.limit_lock_wait() is
 'Lowers lock_timeout from 80 ms to the time that this transaction may still wait for one lock. Raises 55P03 if no time is left '
-'and a table is locked, or after 30 unavailable locks.';
+'and a table is locked, or more than 30 alerts were missed.';
 
 
 create or replace function walltrack.record_fault(

@@ -27,7 +27,7 @@ declare
   v_now timestamptz := clock_timestamp();
   v_event_id bigint;
   v_alert_id uuid;
-  v_is_notified boolean;
+  v_ignored boolean;
 begin
   insert into walltrack.alerts (
     alert_type, severity, title, message, data, requires_action, dedupe_key,
@@ -45,7 +45,7 @@ begin
   values (v_alert_id, 'raised', p_actor, v_now, walltrack.build_event_detail(p_severity, 'active', 1, p_data))
   returning event_id into v_event_id;
   if p_notify <> 'off' then
-    v_is_notified := walltrack.notify_event(
+    v_ignored := walltrack.notify_event(
       v_event_id, 'raised', v_alert_id, p_alert_type, p_severity, 'active', p_requires_action, p_dedupe_key,
       p_data ->> 'order_id', p_title, v_now, p_notify
     );
@@ -86,7 +86,7 @@ declare
   v_status text;
   v_occurrences int;
   v_event_id bigint;
-  v_is_notified boolean;
+  v_ignored boolean;
 begin
   if p_severity_rises then
     update walltrack.alerts as a
@@ -118,7 +118,7 @@ begin
   values (v_alert_id, 'repeated', p_actor, v_now, walltrack.build_event_detail(p_severity, v_status, v_occurrences, p_data))
   returning event_id into v_event_id;
   if p_notify <> 'off' then
-    v_is_notified := walltrack.notify_event(
+    v_ignored := walltrack.notify_event(
       v_event_id, 'repeated', v_alert_id, p_alert_type, p_severity, v_status, p_requires_action,
       p_dedupe_key, p_data ->> 'order_id', p_title, v_now, p_notify
     );
@@ -204,7 +204,7 @@ declare
   v_requires_action boolean;
   v_occurrences int;
   v_event_id bigint;
-  v_is_notified boolean;
+  v_ignored boolean;
 begin
   update walltrack.alerts as a
   set status = 'resolved', resolved_at = v_now, resolved_by = 'system', resolution = p_resolution,
@@ -222,7 +222,7 @@ begin
   )
   returning event_id into v_event_id;
   if p_notify <> 'off' then
-    v_is_notified := walltrack.notify_event(
+    v_ignored := walltrack.notify_event(
       v_event_id, 'resolved', v_alert_id, v_alert_type, v_severity, 'resolved', v_requires_action, p_dedupe_key,
       v_data ->> 'order_id', v_title, v_now, p_notify
     );
@@ -235,7 +235,7 @@ comment on function walltrack.close_order_alert(text, text, text) is
 'Resolves the open alert of an order, with its event, and returns its id; NULL if none is open.';
 
 
-create or replace function walltrack.close_alerts_of(p_table regclass, p_resolution text, p_actor text, p_notify text) returns int
+create or replace function walltrack.resolve_alerts_of_table(p_table regclass, p_resolution text, p_actor text, p_notify text) returns int
 language plpgsql
 volatile
 security invoker
@@ -283,6 +283,6 @@ begin
 end
 $$;
 
-comment on function walltrack.close_alerts_of(regclass, text, text, text) is
+comment on function walltrack.resolve_alerts_of_table(regclass, text, text, text) is
 'Resolves the open order alerts of a table, each with its event; returns how many. Alerts that another session is writing stay '
 'open.';

@@ -41,7 +41,7 @@ comment on function walltrack.refuse_resolved(walltrack.alerts, text) is
 'Refuses a transition of a resolved alert and names who resolved it (WT002).';
 
 
-create or replace function walltrack.lock_free_alerts(p_alert_ids uuid[]) returns setof walltrack.alerts
+create or replace function walltrack.lock_available_alerts(p_alert_ids uuid[]) returns setof walltrack.alerts
 language sql
 volatile
 security invoker
@@ -52,7 +52,7 @@ as $$
   select a.* from walltrack.alerts as a where a.id = any (p_alert_ids) and a.resolved_at is null order by a.id for update skip locked
 $$;
 
-comment on function walltrack.lock_free_alerts(uuid[]) is
+comment on function walltrack.lock_available_alerts(uuid[]) is
 'Locks the open alerts among the ids until the transaction ends, except those that another transaction has locked, and returns them.';
 
 
@@ -170,7 +170,7 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
   select b.*
-  from walltrack.lock_free_alerts(p_alert_ids) as a
+  from walltrack.lock_available_alerts(p_alert_ids) as a
   cross join lateral walltrack.acknowledge_alert(a.id, p_by) as b
   where a.status = 'active'
 $$;
@@ -221,7 +221,7 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
   select b.*
-  from walltrack.lock_free_alerts(p_alert_ids) as a
+  from walltrack.lock_available_alerts(p_alert_ids) as a
   cross join lateral walltrack.resolve_alert(a.id, p_resolution, p_by) as b
 $$;
 
@@ -284,7 +284,7 @@ begin
   end if;
   if p_until is not distinct from v_before then
     if v_before is null then
-      raise notice 'already awake' using errcode = 'WT103';
+      raise notice 'the alert is not snoozed' using errcode = 'WT103';
     else
       raise notice 'already snoozed by % until %', v_who, walltrack.format_utc(v_before) using errcode = 'WT103';
     end if;
@@ -317,7 +317,7 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
   select b.*
-  from walltrack.lock_free_alerts(p_alert_ids) as a
+  from walltrack.lock_available_alerts(p_alert_ids) as a
   cross join lateral walltrack.snooze_alert(a.id, p_until, p_by) as b
   where walltrack.is_awake(a.snoozed_until)
 $$;

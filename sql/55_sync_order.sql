@@ -4,10 +4,33 @@
 -- (order_attempts, order_status, the error in data). So the result does not depend on the order in which triggers fire, on how deep
 -- writes nest, on whether a row moved between partitions, or on whether a write was missed and is healed later.
 
+create or replace function walltrack.is_exhausted(p_attempt_count int, p_max_attempts int) returns boolean
+language sql
+immutable
+security invoker
+as $$
+  select coalesce(p_attempt_count > 0 and p_attempt_count >= p_max_attempts, false)
+$$;
+
+comment on function walltrack.is_exhausted(int, int) is 'Whether an order has used up its attempts.';
+
+
+create or replace function walltrack.is_given_up(p_last_error text, p_cancel_pattern text) returns boolean
+language sql
+immutable
+security invoker
+as $$
+  select coalesce(left(p_last_error, 1000) ~ p_cancel_pattern, false)
+$$;
+
+comment on function walltrack.is_given_up(text, text) is
+'Whether the last error of an order is the text that the retry worker writes when it gives up.';
+
+
 create or replace function walltrack.order_outcome(
     p_status text,
     p_is_exhausted boolean,
-    p_was_given_up boolean
+    p_is_given_up boolean
 ) returns text
 language sql
 immutable
@@ -16,7 +39,7 @@ as $$
   select case
     when p_status in ('filled', 'executed') then 'filled'
     -- The retry worker also cancels an order when it gives up. This is not the decision of an operator: the problem remains.
-    when p_status = 'cancelled' and (p_is_exhausted and p_was_given_up) is not true then 'cancelled'
+    when p_status = 'cancelled' and not (p_is_exhausted and p_is_given_up) then 'cancelled'
     when p_is_exhausted then 'exhausted'
     else 'open'
   end
@@ -26,7 +49,7 @@ comment on function walltrack.order_outcome(text, boolean, boolean) is
 'The outcome of an order: filled, cancelled (by an operator), exhausted (an alert must be open) or open.';
 
 
-create or replace function walltrack.choose_error(p_error text, p_alerted text, p_former text, p_cancel_pattern text) returns text
+create or replace function walltrack.choose_error(p_error text, p_alert_error text, p_old_error text, p_cancel_pattern text) returns text
 language sql
 immutable
 security invoker
@@ -34,9 +57,9 @@ as $$
   -- The text that the retry worker writes when it gives up does not name the cause. Then the error of the alert counts, or else the old
   -- error of the order.
   select coalesce(
-    case when btrim(p_error, e' \t\n\r\f\v') <> '' and left(p_error, 1000) !~ p_cancel_pattern then p_error end,
-    p_alerted,
-    case when btrim(left(p_former, 1000), e' \t\n\r\f\v') <> '' and left(p_former, 1000) !~ p_cancel_pattern then left(p_former, 2000) end,
+    case when btrim(p_error, e' \t\n\r\f\v') <> '' and not walltrack.is_given_up(p_error, p_cancel_pattern) then p_error end,
+    p_alert_error,
+    case when btrim(left(p_old_error, 1000), e' \t\n\r\f\v') <> '' and not walltrack.is_given_up(p_old_error, p_cancel_pattern) then left(p_old_error, 2000) end,
     case when btrim(p_error, e' \t\n\r\f\v') <> '' then p_error end
   )
 $$;
@@ -160,8 +183,7 @@ create or replace function walltrack.sync_order(
     p_old_error text default null,
     p_was_exhausted boolean default true,
     p_is_history boolean default false,
-    p_dry_run boolean default false,
-    p_is_second_try boolean default false
+    p_dry_run boolean default false
 ) returns text
 language plpgsql
 volatile
@@ -178,7 +200,6 @@ as $$
 -- p_was_exhausted: whether the order was exhausted before. If it was not, no resolved alert matters.
 -- p_is_history: raise nothing.
 -- p_dry_run: change nothing, only return the action.
--- p_is_second_try: the first try found an open alert, so this one reads it.
 --
 -- Returns raised, repeated, refreshed, resolved or recorded; NULL if the alert agreed with the order. A further failed attempt is a
 -- property of the write: a lower max_attempts is not one. Longer than a screen, because each function call adds 1 to 2 us to each
@@ -187,9 +208,11 @@ declare
   v_key text collate "default" := case
     when length(p_order_id) > 200 then walltrack.order_dedupe_key(p_order_id) else 'order_failed_' || p_order_id
   end;
-  v_is_exhausted boolean := coalesce(p_attempt_count > 0 and p_attempt_count >= p_max_attempts, false);
-  v_outcome text := walltrack.order_outcome(p_status, v_is_exhausted, left(p_last_error, 1000) ~ p_cancel_pattern);
-  v_is_plain boolean := false;  -- the write alone determines the action
+  v_is_exhausted boolean := walltrack.is_exhausted(p_attempt_count, p_max_attempts);
+  v_outcome text := walltrack.order_outcome(p_status, v_is_exhausted, walltrack.is_given_up(p_last_error, p_cancel_pattern));
+  v_is_first_try boolean := p_is_write;
+  v_needs_no_lookup boolean;  -- the write alone determines the action
+  v_needs_alert boolean;
   v_fails_again boolean;
   v_alert walltrack.alerts;
   v_has_alert boolean;
@@ -203,7 +226,7 @@ declare
   v_error text;
   v_data jsonb;
   v_alert_id uuid;
-  v_limit int;
+  v_ignored int;
 begin
   if p_order_id is null then
     raise exception 'the row has no order id' using errcode = 'WT004',
@@ -211,134 +234,133 @@ begin
   end if;
   -- A younger transaction cannot have waited long.
   if clock_timestamp() - now() > interval '20 ms' then
-    v_limit := walltrack.limit_lock_wait();
+    v_ignored := walltrack.limit_lock_wait();
   end if;
 
-  if p_is_write and not p_is_second_try then
-    if v_outcome = 'filled' then
-      if walltrack.close_order_alert(v_key, 'Order filled', p_notify) is not null then
-        return 'resolved';
-      elsif not (v_is_exhausted or p_was_exhausted) then
-        return null;
+  loop
+    v_needs_no_lookup := false;
+    if v_is_first_try then
+      if v_outcome = 'filled' then
+        if walltrack.close_order_alert(v_key, 'Order filled', p_notify) is not null then
+          return 'resolved';
+        elsif not (v_is_exhausted or p_was_exhausted) then
+          return null;
+        end if;
+      elsif v_outcome = 'exhausted' then
+        v_needs_no_lookup := p_last_error ~ '[^[:space:]]' and not walltrack.is_given_up(p_last_error, p_cancel_pattern)
+          and (p_attempt_count > coalesce(p_old_attempts, 0) or (p_status = 'failed' and p_old_status is distinct from 'failed'));
       end if;
-    elsif v_outcome = 'exhausted' then
-      v_is_plain := p_last_error ~ '[^[:space:]]' and left(p_last_error, 1000) !~ p_cancel_pattern
-        and (p_attempt_count > coalesce(p_old_attempts, 0) or (p_status = 'failed' and p_old_status is distinct from 'failed'));
     end if;
-  end if;
-  if v_is_plain is not true then
-    -- The open alert. If there is none: the alert that was resolved last, which matters only if the order is or was exhausted.
-    select a.* into v_alert from walltrack.alerts as a where a.dedupe_key = v_key and a.status <> 'resolved';
-    v_is_open := found;
-    if not v_is_open and (v_is_exhausted or p_was_exhausted) then
-      select a.* into v_alert
-      from walltrack.alerts as a
-      where a.dedupe_key = v_key and a.resolved_at is not null
-      order by a.resolved_at desc
-      limit 1;
-    end if;
-    v_has_alert := found;
-    if v_has_alert then
-      v_former_status := case when p_is_write then p_old_status else v_alert.order_status end;
-      if v_is_open and (
-        v_outcome = 'filled'
-        -- An edited error of an order that the retry worker had already cancelled is not a decision of an operator.
-        or (v_outcome = 'cancelled' and v_former_status is distinct from 'cancelled')
-      ) then
-        return case when p_dry_run or walltrack.close_order_alert(v_key, 'Order ' || v_outcome, p_notify) is not null then 'resolved' end;
+    if v_needs_no_lookup is not true then
+      -- The open alert. If there is none: the alert that was resolved last, which matters only if the order is or was exhausted.
+      select a.* into v_alert from walltrack.alerts as a where a.dedupe_key = v_key and a.status <> 'resolved';
+      v_is_open := found;
+      if not v_is_open and (v_is_exhausted or p_was_exhausted) then
+        select a.* into v_alert
+        from walltrack.alerts as a
+        where a.dedupe_key = v_key and a.resolved_at is not null
+        order by a.resolved_at desc
+        limit 1;
       end if;
+      v_has_alert := found;
+      if v_has_alert then
+        v_former_status := case when p_is_write then p_old_status else v_alert.order_status end;
+        if v_is_open and (
+          v_outcome = 'filled'
+          -- An edited error of an order that the retry worker had already cancelled is not a decision of an operator.
+          or (v_outcome = 'cancelled' and v_former_status is distinct from 'cancelled')
+        ) then
+          return case when p_dry_run or walltrack.close_order_alert(v_key, 'Order ' || v_outcome, p_notify) is not null then 'resolved' end;
+        end if;
 
-      v_alert.order_attempts := coalesce(v_alert.order_attempts, walltrack.parse_int(v_alert.data ->> 'attempts'));
-      v_fails_again := coalesce(
-        p_attempt_count > case when p_is_write then coalesce(p_old_attempts, 0) else v_alert.order_attempts end, false
-      ) or coalesce(p_status = 'failed' and (v_former_status <> 'failed' or (p_is_write and v_former_status is null)), false);
-      if not v_is_open then
-        -- A resolution by an operator holds while the order stays exhausted.
-        v_is_held := not v_fails_again and v_alert.resolved_by <> 'system'
+        v_alert.order_attempts := coalesce(v_alert.order_attempts, walltrack.parse_int(v_alert.data ->> 'attempts'));
+        v_fails_again := coalesce(
+          p_attempt_count > case when p_is_write then coalesce(p_old_attempts, 0) else v_alert.order_attempts end, false
+        ) or coalesce(p_status = 'failed' and (v_former_status <> 'failed' or (p_is_write and v_former_status is null)), false);
+        -- A resolution by an operator holds while the order stays exhausted, until it fails again.
+        v_is_held := not v_is_open and not v_fails_again and v_alert.resolved_by <> 'system'
           and coalesce(case when p_is_write then p_was_exhausted else v_alert.order_exhausted end, true)
           and coalesce(p_attempt_count <= v_alert.order_attempts, true);
       end if;
-    end if;
 
-    -- Nothing to report: the order can continue, or a resolution by an operator holds until the order fails again.
-    if not (
-      (v_outcome = 'exhausted' and (v_is_open or not (v_is_held is true or p_is_history)))
-      or (v_is_open and v_is_exhausted and v_outcome = 'cancelled')
-    ) then
-      if v_has_alert and not p_dry_run and (v_is_open or v_is_exhausted or p_was_exhausted) then
-        return walltrack.record_order_state(v_alert.id, p_status, p_attempt_count, v_is_exhausted);
+      v_needs_alert := case v_outcome
+        when 'exhausted' then v_is_open or not (v_is_held is true or p_is_history)
+        when 'cancelled' then v_is_open and v_is_exhausted
+        else false
+      end;
+      if not v_needs_alert then
+        if v_has_alert and not p_dry_run and (v_is_open or v_is_exhausted or p_was_exhausted) then
+          return walltrack.record_order_state(v_alert.id, p_status, p_attempt_count, v_is_exhausted);
+        end if;
+        return null;
       end if;
-      return null;
     end if;
-  end if;
 
-  v_severity := case when p_order_type = 'entry' then 'high' else 'critical' end;
-  v_kind := coalesce(nullif(upper(p_order_type), ''), 'UNKNOWN');
-  v_title := v_kind || ' Order Failed - Manual Action Required';
-  if v_is_plain then
-    v_error := p_last_error;
-  else
-    if v_is_open then
-      v_error := v_alert.data ->> 'error';
-    end if;
-    v_error := walltrack.choose_error(p_last_error, v_error, p_old_error, p_cancel_pattern);
-  end if;
-  v_message := walltrack.order_message(
-    p_order_id, p_order_type, v_kind, p_token_symbol, p_token_address, p_attempt_count, p_max_attempts, v_error, p_is_simulated
-  );
-  v_data := to_jsonb(row(
-    left(p_order_id, 1000), p_order_type, p_token_address, p_token_symbol, p_position_id, p_attempt_count, p_max_attempts, v_error,
-    p_side, p_amount_sol, p_is_simulated
-  )::walltrack.order_alert_data);
-
-  if v_is_open and (v_outcome <> 'exhausted' or not v_fails_again) then
-    if v_alert.data = v_data and v_alert.message = v_message and v_alert.severity = v_severity and v_alert.title = v_title
-      and v_alert.order_table = p_table
-    then
-      return case when not p_dry_run then walltrack.record_order_state(v_alert.id, p_status, p_attempt_count, v_is_exhausted) end;
-    end if;
-    if not p_dry_run then
-      v_alert_id := walltrack.refresh_alert(
-        v_alert.id, v_severity, v_title, v_message, v_data, p_table, p_status, p_attempt_count,
-        walltrack.severity_rank(v_severity) < walltrack.severity_rank(v_alert.severity)
+    v_severity := case when p_order_type = 'entry' then 'high' else 'critical' end;
+    v_kind := coalesce(nullif(upper(p_order_type), ''), 'UNKNOWN');
+    v_title := v_kind || ' Order Failed - Manual Action Required';
+    if v_needs_no_lookup then
+      v_error := p_last_error;
+    else
+      v_error := walltrack.choose_error(
+        p_last_error, case when v_is_open then v_alert.data ->> 'error' end, p_old_error, p_cancel_pattern
       );
     end if;
-    return 'refreshed';
-  elsif p_dry_run then
-    return case when v_is_open then 'repeated' else 'raised' end;
-  end if;
-  if v_is_open or (v_is_plain and p_was_exhausted) then
-    v_alert_id := walltrack.repeat_alert(
+    v_message := walltrack.order_message(
+      p_order_id, p_order_type, v_kind, p_token_symbol, p_token_address, p_attempt_count, p_max_attempts, v_error, p_is_simulated
+    );
+    v_data := to_jsonb(row(
+      left(p_order_id, 1000), p_order_type, p_token_address, p_token_symbol, p_position_id, p_attempt_count, p_max_attempts, v_error,
+      p_side, p_amount_sol, p_is_simulated
+    )::walltrack.order_alert_data);
+
+    if v_is_open and (v_outcome <> 'exhausted' or not v_fails_again) then
+      if v_alert.data = v_data and v_alert.message = v_message and v_alert.severity = v_severity and v_alert.title = v_title
+        and v_alert.order_table = p_table
+      then
+        return case when not p_dry_run then walltrack.record_order_state(v_alert.id, p_status, p_attempt_count, v_is_exhausted) end;
+      end if;
+      if not p_dry_run then
+        v_alert_id := walltrack.refresh_alert(
+          v_alert.id, v_severity, v_title, v_message, v_data, p_table, p_status, p_attempt_count,
+          walltrack.severity_rank(v_severity) < walltrack.severity_rank(v_alert.severity)
+        );
+      end if;
+      return 'refreshed';
+    elsif p_dry_run then
+      return case when v_is_open then 'repeated' else 'raised' end;
+    end if;
+    if v_is_open or (v_needs_no_lookup and p_was_exhausted) then
+      v_alert_id := walltrack.repeat_alert(
+        'order_failed_permanently', v_severity, v_title, v_message, v_data, true, v_key, p_table, p_status, p_attempt_count,
+        case when v_is_open then walltrack.severity_rank(v_severity) < walltrack.severity_rank(v_alert.severity) end, 'system', p_notify
+      );
+      if v_alert_id is not null then
+        return 'repeated';
+      end if;
+      -- No alert is open. An operator may have resolved it since it was read, and the order has failed again since then.
+    end if;
+    v_alert_id := walltrack.open_alert(
       'order_failed_permanently', v_severity, v_title, v_message, v_data, true, v_key, p_table, p_status, p_attempt_count,
-      case when v_is_open then walltrack.severity_rank(v_severity) < walltrack.severity_rank(v_alert.severity) end, 'system', p_notify
+      'system', p_notify
     );
     if v_alert_id is not null then
-      return 'repeated';
+      return 'raised';
+    elsif not v_needs_no_lookup then
+      raise exception 'the alert of % was not inserted', v_key
+        using errcode = 'WT008', hint = 'Does a trigger on walltrack.alerts suppress the row?';
     end if;
-    -- No alert is open. An operator may have resolved it since it was read, and the order has failed again since then.
-  end if;
-  v_alert_id := walltrack.open_alert(
-    'order_failed_permanently', v_severity, v_title, v_message, v_data, true, v_key, p_table, p_status, p_attempt_count,
-    'system', p_notify
-  );
-  if v_alert_id is not null then
-    return 'raised';
-  elsif not v_is_plain then
-    raise exception 'the alert of % was not inserted', v_key
-      using errcode = 'WT008', hint = 'Does a trigger on walltrack.alerts suppress the row?';
-  end if;
-  -- An alert is open: it has another severity, its order had got its attempts back, or another writer has just raised it.
-  return walltrack.sync_order(
-    p_table, p_order_id, p_order_type, p_status, p_attempt_count, p_max_attempts, p_last_error, p_token_address, p_token_symbol,
-    p_position_id, p_side, p_amount_sol, p_is_simulated, p_cancel_pattern, p_notify, p_is_write, p_old_status, p_old_attempts,
-    p_old_error, true, p_is_history, p_dry_run, true
-  );
+    -- An alert is open: it has another severity, its order had got its attempts back, or another writer has just raised it. The second
+    -- try reads it.
+    v_is_first_try := false;
+    p_was_exhausted := true;
+  end loop;
 end
 $$;
 
 comment on function walltrack.sync_order(
     regclass, text, text, text, int, int, text, text, text, text, text, numeric, boolean, text, text, boolean, text, int, text,
-    boolean, boolean, boolean, boolean
+    boolean, boolean, boolean
 ) is
 'Synchronizes the alert of an order with the order: raises, repeats, refreshes or resolves it, or does nothing.';
 
@@ -353,11 +375,8 @@ set enable_seqscan = off
 as $$
 declare
   v_key text collate "default" := walltrack.order_dedupe_key(p_order_id);
-  v_limit int;
 begin
-  if clock_timestamp() - now() > interval '20 ms' then
-    v_limit := walltrack.limit_lock_wait();
-  end if;
+  perform walltrack.limit_lock_wait();
   return exists (select from walltrack.alerts as a where a.dedupe_key = v_key and a.status <> 'resolved')
     or exists (select from walltrack.alerts as a where a.dedupe_key = v_key and a.resolved_at is not null);
 end
@@ -381,10 +400,10 @@ set enable_seqscan = off
 as $$
 declare
   v_key text collate "default" := walltrack.order_dedupe_key(p_order_id);
-  v_limit int;
+  v_ignored int;
 begin
   if clock_timestamp() - now() > interval '20 ms' then
-    v_limit := walltrack.limit_lock_wait();
+    v_ignored := walltrack.limit_lock_wait();
   end if;
   if p_dry_run then
     return (select 'resolved' from walltrack.alerts as a where a.dedupe_key = v_key and a.status <> 'resolved');

@@ -20,6 +20,18 @@ $$;
 comment on function walltrack.table_name(regclass) is 'The name of a table with its schema; NULL for a dropped table.';
 
 
+create or replace function walltrack.is_guard_source(p_source text) returns boolean
+language sql
+immutable
+security invoker
+as $$
+  select p_source like '%walltrack.sync_order(%'
+$$;
+
+comment on function walltrack.is_guard_source(text) is
+'Whether the body of a function of schema walltrack is that of a guard: guards are recognized by what they call.';
+
+
 create or replace function walltrack.existing_guard_name(p_table regclass) returns text
 language sql
 stable
@@ -32,7 +44,7 @@ as $$
   from pg_trigger as t
   inner join pg_proc as p on p.oid = t.tgfoid
   where t.tgrelid = p_table and t.tgname in ('walltrack_alerts_insert', 'walltrack_alerts_update', 'walltrack_alerts_delete')
-    and p.pronamespace = 'walltrack'::regnamespace and p.prosrc like '%walltrack.sync_order(%'
+    and p.pronamespace = 'walltrack'::regnamespace and walltrack.is_guard_source(p.prosrc)
   limit 1
 $$;
 
@@ -183,7 +195,8 @@ end
 $$;
 
 comment on function walltrack.text_expression(regclass, jsonb, text, text) is
-'The SQL that reads a fact of an order, as text, from a record (new, old or an alias) of its table; NULL if it cannot be read.';
+'The SQL that reads a fact of an order, as text, from a record (new, old or an alias) of its table; the SQL null if it cannot be '
+'read.';
 
 
 create or replace function walltrack.fact_length(p_fact text) returns int
@@ -269,23 +282,54 @@ end
 $$;
 
 comment on function walltrack.fact_expression(regclass, jsonb, text, text) is
-'The SQL that reads a fact of an order, in its type, from a record (new, old or an alias) of its table; NULL if it cannot be '
-'read.';
+'The SQL that reads a fact of an order, in its type, from a record (new, old or an alias) of its table; the SQL null if it '
+'cannot be read.';
 
 
-create or replace function walltrack.unreadable_facts(p_table regclass, p_columns jsonb) returns text
+create or replace function walltrack.required_facts() returns text[]
+language sql
+immutable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  -- In the order in which the guard compares them: the facts that change most often come first.
+  select array['attempt_count', 'status', 'last_error', 'max_attempts', 'order_type', 'order_id']
+$$;
+
+comment on function walltrack.required_facts() is 'The facts for which a watched table must have a column.';
+
+
+create or replace function walltrack.can_read_fact(p_table regclass, p_columns jsonb, p_fact text) returns boolean
 language sql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  select string_agg(f.name, ', ' order by f.name)
-  from unnest(array['order_id', 'attempt_count', 'max_attempts', 'status', 'order_type', 'last_error']) as f (name)
-  where starts_with(walltrack.fact_expression(p_table, p_columns, f.name, 'new'), 'null')
+  select coalesce(
+    p_fact not in ('attempt_count', 'max_attempts') or b.type = any (array['int2', 'int4', 'int8', 'numeric', 'float4', 'float8']::regtype[]),
+    false
+  ) and b.type is not null
+  from (select walltrack.base_type(p_table, p_columns ->> p_fact) as type) as b
+$$;
+
+comment on function walltrack.can_read_fact(regclass, jsonb, text) is 'Whether a trigger can read a fact of an order from its table.';
+
+
+create or replace function walltrack.unreadable_facts(p_table regclass, p_columns jsonb) returns text[]
+language sql
+stable
+security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select array(
+    select f.name from unnest(walltrack.required_facts()) as f (name)
+    where not walltrack.can_read_fact(p_table, p_columns, f.name)
+    order by f.name
+  )
 $$;
 
 comment on function walltrack.unreadable_facts(regclass, jsonb) is
-'The facts that every alert needs, but that no column of the table provides; NULL if there are none.';
+'The required facts that no column of the table provides.';
 
 
 create or replace function walltrack.sync_arguments(p_table regclass, p_columns jsonb, p_record text) returns text
@@ -307,7 +351,7 @@ comment on function walltrack.sync_arguments(regclass, jsonb, text) is
 'The SQL of the arguments of sync_order() that are facts of an order, except its id, read from a record of its table.';
 
 
-create or replace function walltrack.history_condition(p_table walltrack.watched_tables, p_record text) returns text
+create or replace function walltrack.history_condition(p_watched walltrack.watched_tables, p_record text) returns text
 language plpgsql
 stable
 security invoker
@@ -316,9 +360,9 @@ as $$
 begin
   return format(
     '(%s) = ''cancelled'' and coalesce((%s)::pg_catalog.timestamptz < %L::pg_catalog.timestamptz, true)',
-    walltrack.fact_expression(p_table.table_id, p_table.columns, 'status', p_record),
-    walltrack.fact_expression(p_table.table_id, p_table.columns, 'updated_at', p_record),
-    p_table.watched_since
+    walltrack.fact_expression(p_watched.table_id, p_watched.columns, 'status', p_record),
+    walltrack.fact_expression(p_watched.table_id, p_watched.columns, 'updated_at', p_record),
+    p_watched.watched_since
   );
 end
 $$;

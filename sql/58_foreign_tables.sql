@@ -190,7 +190,7 @@ comment on function walltrack.can_read_orders(regclass) is
 'Whether the orders of a table can be read now; locks a table of another role against changes of its definition.';
 
 
-create or replace function walltrack.table_action_refusal(p_table regclass) returns text
+create or replace function walltrack.update_refusal(p_table regclass) returns text
 language sql
 stable
 security invoker
@@ -209,7 +209,7 @@ as $$
   where c.oid = p_table
 $$;
 
-comment on function walltrack.table_action_refusal(regclass) is
+comment on function walltrack.update_refusal(regclass) is
 'Why no order of a table can be retried or cancelled from its alert; NULL where orders can.';
 
 

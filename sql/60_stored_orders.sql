@@ -160,11 +160,8 @@ set lock_timeout = '80ms'
 as $$
 declare
   v_order walltrack.order_facts;
-  v_limit int;
 begin
-  if clock_timestamp() - now() > interval '20 ms' then
-    v_limit := walltrack.limit_lock_wait();
-  end if;
+  perform walltrack.limit_lock_wait();
   begin
     if not walltrack.can_read_orders(p_table) then
       return 'unread';
@@ -182,9 +179,12 @@ begin
   return walltrack.sync_order(
     p_table, p_order_id, v_order.order_type, v_order.status, v_order.attempt_count, v_order.max_attempts,
     v_order.last_error, v_order.token_address, v_order.token_symbol, v_order.position_id, v_order.side, v_order.amount_sol,
-    v_order.is_simulated, p_cancel_pattern, p_notify, false, null, null, p_old_error, p_was_exhausted,
-    coalesce(v_order.status = 'cancelled' and coalesce(v_order.updated_at < p_watched_since, p_watched_since > '-infinity'), false),
-    p_dry_run
+    v_order.is_simulated, p_cancel_pattern, p_notify,
+    p_old_error => p_old_error,
+    p_was_exhausted => p_was_exhausted,
+    p_is_history =>
+      coalesce(v_order.status = 'cancelled' and coalesce(v_order.updated_at < p_watched_since, p_watched_since > '-infinity'), false),
+    p_dry_run => p_dry_run
   );
 end
 $$;
@@ -214,8 +214,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 -- A DELETE (p_new_id is NULL), a changed id, or a write in a transaction in which triggers have written orders. In the last case another
 -- write of the order may have come after this one, so NEW may be outdated and the stored order counts. Where its table cannot be read,
--- only NEW is left: unread. An id that an UPDATE has changed no longer names this order, but the same statement may have given it to
--- another one.
+-- only NEW is left: unread.
 declare
   v_is_nested boolean;
   v_action text := 'unread';
@@ -227,8 +226,9 @@ begin
   if p_old_id is distinct from p_new_id then
     -- Without an alert there is nothing to resolve. Where the order has moved to another partition, the INSERT there counts.
     if p_new_id is not null and walltrack.has_alert(p_old_id) then
-      v_action := walltrack.sync_deleted_order(p_old_id, p_notify);
-      v_action := walltrack.sync_stored_order(p_table, p_columns, p_old_id, p_cancel_pattern, p_notify);
+      perform walltrack.sync_deleted_order(p_old_id, p_notify);
+      -- The same statement may have given the old id to another order.
+      perform walltrack.sync_stored_order(p_table, p_columns, p_old_id, p_cancel_pattern, p_notify);
     elsif p_new_id is null and (v_is_nested or p_can_move) and walltrack.has_alert(p_old_id) then
       v_action := walltrack.sync_stored_order(
         p_table, p_columns, p_old_id, p_cancel_pattern, p_notify, p_old_error, p_was_exhausted
@@ -253,19 +253,19 @@ comment on function walltrack.sync_unusual_write(regclass, jsonb, text, text, te
 'Synchronizes alerts after a write that NEW alone does not describe; unread where only NEW is known.';
 
 
-create or replace function walltrack.find_order(p_table walltrack.watched_tables, p_order_id text) returns walltrack.order_facts
+create or replace function walltrack.read_order_facts(p_watched walltrack.watched_tables, p_order_id text) returns walltrack.order_facts
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform walltrack.check_readable(p_table.table_id);
-  return walltrack.read_facts_unchecked(p_table.table_id, p_table.columns, p_order_id, 'no');
+  perform walltrack.check_readable(p_watched.table_id);
+  return walltrack.read_facts_unchecked(p_watched.table_id, p_watched.columns, p_order_id, 'no');
 end
 $$;
 
-comment on function walltrack.find_order(walltrack.watched_tables, text) is
+comment on function walltrack.read_order_facts(walltrack.watched_tables, text) is
 'The facts of one order of a watched table; a row of NULLs when the table does not have it.';
 
 
@@ -309,7 +309,7 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
 as $$
-  select a.id, walltrack.alerted_order_id(a.data, a.dedupe_key), a.order_table
+  select a.id, walltrack.recorded_order_id(a.data, a.dedupe_key), a.order_table
   from walltrack.alerts as a
   where walltrack.is_open(a.status)
     and a.alert_type = 'order_failed_permanently' and starts_with(a.dedupe_key, 'order_failed_')
@@ -318,7 +318,7 @@ $$;
 comment on function walltrack.open_order_alerts() is 'The open order alerts, each with the id of its order and its table.';
 
 
-create or replace function walltrack.sync_alert(p_order_id text, p_order_table regclass, p_dry_run boolean) returns text
+create or replace function walltrack.find_and_sync_order(p_order_id text, p_order_table regclass, p_dry_run boolean) returns text
 language plpgsql
 volatile
 security invoker
@@ -338,8 +338,10 @@ begin
   end if;
   if v_table.table_id is not null then
     return walltrack.sync_stored_order(
-      v_table.table_id, v_table.columns, p_order_id, v_table.cancel_pattern, 'event', null, true, v_table.watched_since,
-      case when p_dry_run then 'no' else 'nowait' end, p_dry_run
+      v_table.table_id, v_table.columns, p_order_id, v_table.cancel_pattern, 'event',
+      p_watched_since => v_table.watched_since,
+      p_lock => case when p_dry_run then 'no' else 'nowait' end,
+      p_dry_run => p_dry_run
     );
   end if;
   -- An order is deleted only if no table that can be read, and no unreadable one, may have it.
@@ -349,11 +351,11 @@ begin
       else exists (select from walltrack.existing_watched_tables()) and walltrack.unread_tables() is null
     end
   ) then
-    return walltrack.sync_deleted_order(p_order_id, 'event', true, p_dry_run);
+    return walltrack.sync_deleted_order(p_order_id, 'event', p_dry_run => p_dry_run);
   end if;
   return null;
 end
 $$;
 
-comment on function walltrack.sync_alert(text, regclass, boolean) is
-'Synchronizes the alert of an order with the order, wherever it is stored; NULL where that is unknown.';
+comment on function walltrack.find_and_sync_order(text, regclass, boolean) is
+'Finds the watched table of an order and synchronizes its alert; NULL if it is unknown where the order is stored.';

@@ -17,7 +17,7 @@ $$;
 comment on function walltrack.first_text(jsonb, text[]) is 'The text of the first key that has one.';
 
 
-create or replace function walltrack.derive_order_id(p_alert walltrack.alerts) returns text
+create or replace function walltrack.foreign_alert_order_id(p_alert walltrack.alerts) returns text
 language sql
 immutable
 security invoker
@@ -32,7 +32,7 @@ as $$
   end
 $$;
 
-comment on function walltrack.derive_order_id(walltrack.alerts) is
+comment on function walltrack.foreign_alert_order_id(walltrack.alerts) is
 'The id of the order of an order alert that another program wrote, from its dedupe key or its data.';
 
 
@@ -55,7 +55,7 @@ declare
   v_amount numeric := coalesce(p_order.amount_sol, walltrack.parse_number(walltrack.first_text(v_data, 'amount_sol', 'amount')));
 begin
   return v_data || jsonb_build_object(
-    'order_id', walltrack.derive_order_id(p_alert),
+    'order_id', walltrack.foreign_alert_order_id(p_alert),
     'order_type', v_type,
     'token', coalesce(p_order.token_address, walltrack.clip(walltrack.first_text(v_data, 'token', 'token_address', 'mint'), 200)),
     'token_symbol', coalesce(p_order.token_symbol, walltrack.clip(walltrack.first_text(v_data, 'token_symbol', 'symbol'), 200)),
@@ -89,7 +89,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_alert walltrack.alerts := p_alert;
-  v_order_id text := walltrack.derive_order_id(p_alert);
+  v_order_id text := walltrack.foreign_alert_order_id(p_alert);
   v_watched walltrack.watched_tables;
   v_order walltrack.order_facts;
 begin
@@ -98,7 +98,7 @@ begin
   order by (f.watched).table_id is distinct from p_alert.order_table, (f.watched).watched_since
   limit 1;
   if found then
-    v_order := walltrack.find_order(v_watched, v_order_id);
+    v_order := walltrack.read_order_facts(v_watched, v_order_id);
     v_alert.order_table := v_watched.table_id;
   end if;
   v_alert.data := walltrack.complete_alert_data(p_alert, v_order);

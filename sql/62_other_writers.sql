@@ -11,10 +11,10 @@
 --   UPDATE of title, message ...      repeated; an order alert keeps what it says about its order
 --   DELETE of an open alert           resolved
 --
--- tg_alerts__check_lifecycle() calls accept_insert() and accept_update() before the row is written. An alert whose last_seen_at lies
--- before the transaction comes from a dump, which has its events too.
+-- tg_alerts__check_lifecycle() calls accept_insert() and accept_update() before the row is written. An inserted row
+-- whose last_seen_at is older than the transaction comes from a restored dump, which restores its events too: it is stored unchanged.
 
-create or replace function walltrack.claim_dedupe_key(p_key text) returns uuid
+create or replace function walltrack.lock_dedupe_key(p_key text) returns uuid
 language plpgsql
 volatile
 security invoker
@@ -46,7 +46,7 @@ begin
 end
 $$;
 
-comment on function walltrack.claim_dedupe_key(text) is
+comment on function walltrack.lock_dedupe_key(text) is
 'The open alert of a dedupe key. NULL where there is none: other programs then wait until the end of the transaction to insert one.';
 
 
@@ -204,7 +204,7 @@ begin
     return walltrack.normalize_lifecycle(v_alert);  -- ON CONFLICT: the row will not be inserted
   end if;
   if v_alert.status <> 'resolved' and v_alert.dedupe_key is not null then
-    v_open_id := walltrack.claim_dedupe_key(v_alert.dedupe_key);
+    v_open_id := walltrack.lock_dedupe_key(v_alert.dedupe_key);
     if v_open_id is not null then
       v_alert.status := 'resolved';
       v_alert.resolved_by := 'system';
@@ -236,16 +236,16 @@ comment on function walltrack.accept_insert(walltrack.alerts) is
 'The row that another program inserts, as it is stored, with its event; while an alert of its key is open, resolved as its duplicate.';
 
 
-create or replace function walltrack.restrict_update(p_former walltrack.alerts, p_alert walltrack.alerts, p_normal walltrack.alerts)
+create or replace function walltrack.restrict_update(p_former walltrack.alerts, p_alert walltrack.alerts, p_normalized walltrack.alerts)
 returns walltrack.alerts
 language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- p_alert: the row as the program wrote it; p_normal: normalize_alert() of it.
+-- p_alert: the row as the program wrote it; p_normalized: normalize_alert() of it.
 declare
-  v_alert walltrack.alerts := p_normal;
+  v_alert walltrack.alerts := p_normalized;
 begin
   v_alert.id := p_former.id;
   v_alert.alert_type := p_former.alert_type;
@@ -297,12 +297,12 @@ declare
   v_normal walltrack.alerts := walltrack.normalize_alert(p_alert, p_former);
   v_alert walltrack.alerts := walltrack.restrict_update(p_former, p_alert, v_normal);
   v_stages text[] := array['active', 'acknowledged', 'resolved'];
-  v_is_later boolean := array_position(v_stages, v_normal.status) > array_position(v_stages, p_former.status);
+  v_moves_forward boolean := array_position(v_stages, v_normal.status) > array_position(v_stages, p_former.status);
   v_has_news boolean := (v_normal.severity, v_normal.title, v_normal.message, v_normal.data, v_normal.requires_action)
     is distinct from (p_former.severity, p_former.title, p_former.message, p_former.data, p_former.requires_action);
   v_severity_rises boolean := walltrack.severity_rank(v_alert.severity) < walltrack.severity_rank(p_former.severity);
 begin
-  if v_is_later then
+  if v_moves_forward then
     v_alert.notified_at := clock_timestamp();
     v_alert.updated_at := v_alert.notified_at;
   elsif p_former.status <> 'resolved' then
@@ -325,9 +325,9 @@ begin
     begin
       return walltrack.append_event(
         v_alert,
-        case when v_is_later then v_alert.status when v_severity_rises then 'escalated' else 'repeated' end,
+        case when v_moves_forward then v_alert.status when v_severity_rises then 'escalated' else 'repeated' end,
         case
-          when v_is_later then coalesce(v_alert.resolved_by, v_alert.acknowledged_by)
+          when v_moves_forward then coalesce(v_alert.resolved_by, v_alert.acknowledged_by)
           else walltrack.actor_or_user(null)
         end
       );

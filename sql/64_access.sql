@@ -29,7 +29,7 @@ as $$
     ('raiser', array['raise_alert', 'resolve_raised_alert', 'resolve_by_dedupe_key']),
     ('relay', array[
       'fan_out_events', 'claim_deliveries', 'finish_deliveries', 'answer_message', 'relay_seen', 'relay_stopped', 'take_duty',
-      'escalate_overdue', 'health', 'relay_metrics', 'known_faults', 'raise_missing', 'resolve_ended', 'clear_faults', 'purge_cutoff',
+      'escalate_overdue', 'health', 'relay_metrics', 'known_faults', 'raise_missing_alerts', 'resolve_ended_alerts', 'clear_faults', 'purge_cutoff',
       'purge_batch', 'purge_delivery_history'
     ])
   ) as k (access, functions)
@@ -328,7 +328,7 @@ begin
     where a.grantee <> p.proowner
       and p.proname <> all (walltrack.granted_functions('operator') || walltrack.granted_functions('raiser')
         || walltrack.granted_functions('relay') || array[
-        'reconcile_orders', 'known_faults', 'raise_missing', 'resolve_ended', 'clear_faults', 'purge_alerts', 'purge_cutoff', 'purge_batch'
+        'reconcile_orders', 'known_faults', 'raise_missing_alerts', 'resolve_ended_alerts', 'clear_faults', 'purge_alerts', 'purge_cutoff', 'purge_batch'
       ])
   loop
     execute format(

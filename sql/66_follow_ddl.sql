@@ -16,7 +16,7 @@ declare
   v_before walltrack.watched_tables := (select w from walltrack.watched_tables as w where w.table_id = p_table);
   v_types jsonb := walltrack.column_types(p_table, v_before.columns);
   v_renamed jsonb;
-  v_lost text;
+  v_lost text[];
 begin
   select jsonb_object_agg(f.key, p_renamed) into v_renamed
   from jsonb_each_text(v_before.column_types) as f
@@ -27,20 +27,22 @@ begin
   end if;
 
   -- The facts lost by this statement; earlier losses were reported then.
-  select string_agg(distinct f.name, ', ') into v_lost
-  from unnest(walltrack.write_guard(p_table)) as f (name)
-  where v_types -> f.name is distinct from v_before.column_types -> f.name;
-  if v_lost ~ 'order_id|status|attempt_count|max_attempts' then
+  v_lost := array(
+    select f.name
+    from unnest(walltrack.write_guard(p_table)) as f (name)
+    where v_types -> f.name is distinct from v_before.column_types -> f.name
+  );
+  if v_lost && array['order_id', 'status', 'attempt_count', 'max_attempts'] then
     insert into walltrack.alert_faults (table_id, sqlstate, message)
-    values (p_table, 'WT004', format('the guard can no longer find a column for: %s', v_lost));
+    values (p_table, 'WT004', format('the guard can no longer find a column for: %s', array_to_string(v_lost, ', ')));
     raise warning 'walltrack_alerts: the orders of % are written but not fully watched: no column can be read as %',
-      p_table, v_lost
+      p_table, array_to_string(v_lost, ', ')
       using errcode = 'WT202', hint = format(
         'Name the column that takes its place: select walltrack.watch_orders(%L, ''{"fact": "column"}''). '
         'Then run `walltrack-alerts reconcile`.', p_table
       );
-  elsif v_lost is not null then
-    raise notice 'walltrack_alerts: the alerts of % continue without %', p_table, v_lost using errcode = 'WT202';
+  elsif v_lost <> '{}' then
+    raise notice 'walltrack_alerts: the alerts of % continue without %', p_table, array_to_string(v_lost, ', ') using errcode = 'WT202';
   end if;
 end
 $$;

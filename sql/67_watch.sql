@@ -83,7 +83,7 @@ begin
     where f.key in (select walltrack.fact_names())
   ), '{}') || p_columns;
   select string_agg(f.name, ', ') into v_found
-  from unnest(array['order_id', 'order_type', 'status', 'attempt_count', 'max_attempts', 'last_error']) as f (name)
+  from unnest(walltrack.required_facts()) as f (name)
   where v_columns ->> f.name is null;
   if v_found is not null then
     raise exception 'table % cannot be watched: it has no column for %', p_table, v_found
@@ -117,17 +117,15 @@ begin
   end if;
   select string_agg(a.attname, ', ') into v_found
   from pg_attribute as a
-  where a.attrelid = p_table and a.attgenerated = 'v' and a.attname in (
-    p_columns ->> 'order_id', p_columns ->> 'order_type', p_columns ->> 'status', p_columns ->> 'attempt_count',
-    p_columns ->> 'max_attempts', p_columns ->> 'last_error'
-  );
+  where a.attrelid = p_table and a.attgenerated = 'v'
+    and a.attname = any (array(select p_columns ->> f.name from unnest(walltrack.required_facts()) as f (name)));
   if v_found is not null then
     raise exception 'table % cannot be watched: triggers cannot read a virtual generated column: %', p_table, v_found
       using errcode = 'WT004', hint = 'Make it a stored one, or name another column in p_columns.';
   end if;
   select string_agg(format('%s is %s', p_columns ->> f.name, walltrack.base_type(p_table, p_columns ->> f.name)), ', ') into v_found
   from unnest(array['attempt_count', 'max_attempts']) as f (name)
-  where starts_with(walltrack.fact_expression(p_table, p_columns, f.name, 'new'), 'null');
+  where not walltrack.can_read_fact(p_table, p_columns, f.name);
   if v_found is not null then
     raise exception 'table % cannot be watched: attempts must be numbers, but %', p_table, v_found
       using errcode = 'WT004', hint = 'Change the type of the column, or name another one in p_columns.';
@@ -222,7 +220,7 @@ begin
   v_watch.table_name := walltrack.table_name(p_table);
   v_watch.columns := walltrack.map_columns(p_table, p_columns, v_watch.columns);
   v_watch.cancel_pattern := coalesce(p_cancel_pattern, v_watch.cancel_pattern, '^Max retries reached');
-  v_watch.order_actions := coalesce(p_order_actions, v_watch.order_actions, walltrack.table_action_refusal(p_table) is null);
+  v_watch.order_actions := coalesce(p_order_actions, v_watch.order_actions, walltrack.update_refusal(p_table) is null);
   v_watch.notify := coalesce(p_notify, v_watch.notify, 'event');
   perform walltrack.check_watchable(p_table, v_watch.columns, v_watch.cancel_pattern, v_watch.notify);
   return v_watch;

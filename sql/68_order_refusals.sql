@@ -1,5 +1,5 @@
--- Why an order cannot be retried or cancelled: this file has every rule for order actions. The allowed transitions are those of the bot: a
--- retry puts a failed order back to pending, due now, and makes a pending order due that has no next_retry_at, which the worker would
+-- Why the state of an order or its table rules out a retry or a cancel. 70_order_actions.sql adds the refusals of finding, locking and
+-- writing the order. The allowed transitions are those of the bot: a retry puts a failed order back to pending, due now, and makes a pending order due that has no next_retry_at, which the worker would
 -- never take; a cancel ends a pending or failed order. Everything else is refused, with a code for programs and a reason for a trader.
 
 create or replace function walltrack.raise_refusal(p_refusal walltrack.order_refusal) returns void
@@ -21,23 +21,23 @@ comment on function walltrack.raise_refusal(walltrack.order_refusal) is
 'Raises a refusal with its code as the name of a constraint (WT011); nothing where it is NULL.';
 
 
-create or replace function walltrack.table_refusal(p_table walltrack.watched_tables) returns walltrack.order_refusal
+create or replace function walltrack.table_refusal(p_watched walltrack.watched_tables) returns walltrack.order_refusal
 language plpgsql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_reason text := walltrack.table_action_refusal(p_table.table_id);
+  v_reason text := walltrack.update_refusal(p_watched.table_id);
 begin
-  if not p_table.order_actions then
+  if not p_watched.order_actions then
     return row(
-      'switched_off', format('order actions are disabled for %s', p_table.table_id),
+      'switched_off', format('order actions are disabled for %s', p_watched.table_id),
       'The owner of schema walltrack can enable them: watch_orders(..., p_order_actions => true).', false
     )::walltrack.order_refusal;
   elsif v_reason is not null then
     return row(
-      'not_allowed', format('orders of %s cannot be changed from their alerts: %s', p_table.table_id, v_reason),
+      'not_allowed', format('orders of %s cannot be changed from their alerts: %s', p_watched.table_id, v_reason),
       'Let one role own both; `walltrack-alerts doctor` says how.', false
     )::walltrack.order_refusal;
   end if;
@@ -90,7 +90,7 @@ begin
     return row(
       'cancelled_by_operator', format('%s cancelled the order at %s', p_newest.actor, walltrack.format_utc(p_newest.at)), null, true
     )::walltrack.order_refusal;
-  elsif left(p_order.last_error, 1000) ~ p_cancel_pattern then
+  elsif walltrack.is_given_up(p_order.last_error, p_cancel_pattern) then
     return row(
       'retries_exhausted', 'the retry worker gave up and cancelled the order, which is final: place a new order, then resolve the alert',
       null, true
@@ -173,17 +173,17 @@ comment on function walltrack.waiting_reason(jsonb, walltrack.order_actions) is
 'Why a retry of a pending order that is not locked would change nothing, in words for a trader.';
 
 
-create or replace function walltrack.missing_column_refusal(p_table walltrack.watched_tables, p_row jsonb) returns walltrack.order_refusal
+create or replace function walltrack.missing_column_refusal(p_watched walltrack.watched_tables, p_row jsonb) returns walltrack.order_refusal
 language sql
 stable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
   select row(
-    'column_missing', format('table %s no longer has column %s', p_table.table_id, string_agg(c.value, ', ')),
+    'column_missing', format('table %s no longer has column %s', p_watched.table_id, string_agg(c.value, ', ')),
     '`walltrack-alerts doctor` says what to do.', false
   )::walltrack.order_refusal
-  from jsonb_each_text(p_table.columns) as c
+  from jsonb_each_text(p_watched.columns) as c
   where c.key in ('status', 'last_error', 'next_retry_at', 'locked_until') and not p_row ? c.key
   having count(*) > 0
 $$;
@@ -192,7 +192,7 @@ comment on function walltrack.missing_column_refusal(walltrack.watched_tables, j
 'Why an order cannot be changed whose table has lost a column that an action reads or writes; NULL when it has all of them.';
 
 
-create or replace function walltrack.order_action_refusal(p_table walltrack.watched_tables, p_row jsonb, p_order_id text, p_action text)
+create or replace function walltrack.order_action_refusal(p_watched walltrack.watched_tables, p_row jsonb, p_order_id text, p_action text)
 returns walltrack.order_refusal
 language plpgsql
 volatile
@@ -206,16 +206,16 @@ declare
       'status', lower(rtrim(walltrack.clip(p_row ->> 'status', 100)) collate "C"), 'last_error', walltrack.clip(p_row ->> 'last_error', 2000)
     )
   );
-  v_newest walltrack.order_actions := walltrack.newest_order_action(p_table.table_id, p_order_id);  -- another operator may have been first
-  v_is_never_due boolean := p_table.columns ? 'next_retry_at' and coalesce(p_row ->> 'next_retry_at', 'infinity') = 'infinity';
+  v_newest walltrack.order_actions := walltrack.newest_order_action(p_watched.table_id, p_order_id);  -- another operator may have been first
+  v_is_never_due boolean := p_watched.columns ? 'next_retry_at' and coalesce(p_row ->> 'next_retry_at', 'infinity') = 'infinity';
   v_refusal walltrack.order_refusal;
 begin
   if p_row is null then
     return row('deleted', 'the order no longer exists: it was deleted', null, true)::walltrack.order_refusal;
   end if;
   v_refusal := coalesce(
-    walltrack.missing_column_refusal(p_table, p_row),
-    walltrack.ended_order_refusal(v_order, walltrack.parse_time(p_row ->> 'filled_at'), v_newest, p_table.cancel_pattern),
+    walltrack.missing_column_refusal(p_watched, p_row),
+    walltrack.ended_order_refusal(v_order, walltrack.parse_time(p_row ->> 'filled_at'), v_newest, p_watched.cancel_pattern),
     walltrack.lock_refusal(p_row)
   );
   if v_refusal.code is not null then

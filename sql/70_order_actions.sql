@@ -4,7 +4,7 @@
 --
 -- During an action, the triggers of the table run with the privileges of the schema owner, so that role has to own the table too.
 
-create or replace function walltrack.alert_order_id(p_alert walltrack.alerts) returns text
+create or replace function walltrack.actionable_order_id(p_alert walltrack.alerts) returns text
 language plpgsql
 immutable
 security invoker
@@ -20,7 +20,7 @@ begin
 end
 $$;
 
-comment on function walltrack.alert_order_id(walltrack.alerts) is
+comment on function walltrack.actionable_order_id(walltrack.alerts) is
 'The id of the order of an alert; NULL when the alert does not belong to an order.';
 
 
@@ -60,7 +60,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_alert walltrack.alerts := (select a from walltrack.alerts as a where a.id = p_alert_id);
-  v_order_id text := walltrack.alert_order_id(v_alert);
+  v_order_id text := walltrack.actionable_order_id(v_alert);
   v_order jsonb;
 begin
   select
@@ -142,7 +142,7 @@ comment on function walltrack.find_actionable_table(regclass, text) is
 'The watched table that has an order, if its orders can be retried and cancelled (WT011).';
 
 
-create or replace function walltrack.lock_order_of_alert(p_alert walltrack.alerts, p_table walltrack.watched_tables, p_order_id text)
+create or replace function walltrack.lock_order_of_alert(p_alert walltrack.alerts, p_watched walltrack.watched_tables, p_order_id text)
 returns jsonb
 language plpgsql
 volatile
@@ -153,7 +153,7 @@ as $$
 declare
   v_row jsonb;
 begin
-  v_row := walltrack.read_order(p_table.table_id, p_table.columns, p_order_id, 'wait');
+  v_row := walltrack.read_order(p_watched.table_id, p_watched.columns, p_order_id, 'wait');
   perform from walltrack.alerts as a
   where a.id = p_alert.id or (a.dedupe_key = p_alert.dedupe_key and a.resolved_at is null)
   order by a.id
@@ -169,7 +169,7 @@ comment on function walltrack.lock_order_of_alert(walltrack.alerts, walltrack.wa
 'Locks an order and its alert and returns the order as read_order() does; NULL when it no longer exists (WT011).';
 
 
-create or replace function walltrack.due_assignment(p_table walltrack.watched_tables) returns text
+create or replace function walltrack.due_assignment(p_watched walltrack.watched_tables) returns text
 language sql
 stable
 security invoker
@@ -177,13 +177,13 @@ set search_path = pg_catalog, pg_temp
 as $$
   -- The worker skips an order whose next_retry_at is NULL. A time without a zone is in UTC.
   select format(
-    case walltrack.base_type(p_table.table_id, p_table.columns ->> 'next_retry_at')
+    case walltrack.base_type(p_watched.table_id, p_watched.columns ->> 'next_retry_at')
       when 'timestamp'::regtype then ', %I = pg_catalog.timezone(''UTC'', pg_catalog.now())'
       else ', %I = pg_catalog.now()'
     end,
-    p_table.columns ->> 'next_retry_at'
+    p_watched.columns ->> 'next_retry_at'
   )
-  where p_table.columns ? 'next_retry_at'
+  where p_watched.columns ? 'next_retry_at'
 $$;
 
 comment on function walltrack.due_assignment(walltrack.watched_tables) is
@@ -191,7 +191,7 @@ comment on function walltrack.due_assignment(walltrack.watched_tables) is
 
 
 create or replace function walltrack.write_order_status(
-    p_table walltrack.watched_tables,
+    p_watched walltrack.watched_tables,
     p_row jsonb,
     p_order_id text,
     p_action text,
@@ -211,15 +211,15 @@ begin
   v_status := case v_former when upper(v_former) then upper(v_status) when initcap(v_former) then initcap(v_status) else v_status end;
   begin
     -- The triggers of the table run as after any other write, but resolve no names in schemas where other roles may create objects.
-    perform set_config('search_path', walltrack.trigger_search_path(p_table.table_id), true);
+    perform set_config('search_path', walltrack.trigger_search_path(p_watched.table_id), true);
     execute format(
       'update %s as o set %I = %L%s where %s returning pg_catalog.format(''%%s'', o.%2$I)',
-      p_table.table_id, p_table.columns ->> 'status', v_status,
+      p_watched.table_id, p_watched.columns ->> 'status', v_status,
       case p_action
-        when 'retry' then walltrack.due_assignment(p_table)
-        else format(', %I = %L', p_table.columns ->> 'last_error', p_reason)
+        when 'retry' then walltrack.due_assignment(p_watched)
+        else format(', %I = %L', p_watched.columns ->> 'last_error', p_reason)
       end,
-      walltrack.id_condition(p_table.table_id, p_table.columns)
+      walltrack.id_condition(p_watched.table_id, p_watched.columns)
     ) into v_written using p_order_id;
     perform set_config('search_path', 'pg_catalog, pg_temp', true);
   exception
@@ -227,11 +227,11 @@ begin
       raise exception 'another session is writing rows that the order depends on'
         using errcode = 'WT011', constraint = 'busy', hint = 'Nothing was changed. Look at the order and try again.';
     when others then
-      raise exception 'table % refused the change: %', p_table.table_id, walltrack.clip(sqlerrm, 1000)
+      raise exception 'table % refused the change: %', p_watched.table_id, walltrack.clip(sqlerrm, 1000)
         using errcode = 'WT011', constraint = 'table_refused', hint = 'Nothing was changed.';
   end;
   if rtrim(v_written) is distinct from v_status then
-    raise exception 'a trigger of table % kept the order from becoming %', p_table.table_id, v_status
+    raise exception 'a trigger of table % kept the order from becoming %', p_watched.table_id, v_status
       using errcode = 'WT011', constraint = 'table_refused', hint = 'Nothing was changed.';
   end if;
 end
@@ -263,7 +263,7 @@ begin
   if not found then
     perform walltrack.lock_alert(p_alert_id);  -- raises WT001
   end if;
-  v_order_id := walltrack.alert_order_id(v_alert);
+  v_order_id := walltrack.actionable_order_id(v_alert);
   if v_order_id is null then
     raise exception 'the alert does not belong to an order' using errcode = 'WT011', constraint = 'no_order';
   end if;

@@ -5,7 +5,7 @@
 -- everywhere: orders, then alerts. It holds its locks until its transaction ends, so it never waits for an order, and only briefly for
 -- an alert. An order that is being written is left to the next run.
 
-create or replace function walltrack.batch_query(p_table walltrack.watched_tables, p_condition text) returns text
+create or replace function walltrack.scan_query(p_watched walltrack.watched_tables, p_condition text) returns text
 language plpgsql
 stable
 security invoker
@@ -13,16 +13,16 @@ set search_path = pg_catalog, pg_temp
 as $$
 -- p_condition: the SQL of a condition on o. The order must also be exhausted and not filled.
 declare
-  v_id_type regtype := walltrack.base_type(p_table.table_id, p_table.columns ->> 'order_id');
+  v_id_type regtype := walltrack.base_type(p_watched.table_id, p_watched.columns ->> 'order_id');
   v_id text := format(
     case when walltrack.is_comparable(v_id_type) then 'o.%1$I::%2$s' else 'pg_catalog.format(''%%s'', o.%1$I)' end,
-    p_table.columns ->> 'order_id',
+    p_watched.columns ->> 'order_id',
     walltrack.type_name(v_id_type)
   );
-  v_lost text := walltrack.unreadable_facts(p_table.table_id, p_table.columns);
+  v_lost text[] := walltrack.unreadable_facts(p_watched.table_id, p_watched.columns);
 begin
-  if v_lost ~ 'order_id|status|attempt_count|max_attempts' then
-    raise exception 'the guard can no longer find a column for: %', v_lost
+  if v_lost && array['order_id', 'status', 'attempt_count', 'max_attempts'] then
+    raise exception 'the guard can no longer find a column for: %', array_to_string(v_lost, ', ')
       using errcode = 'WT004', hint = 'Watch the table again with the new name in p_columns.';
   end if;
   return format(
@@ -36,29 +36,29 @@ begin
         array(
           select %2$s::text
           from batch as o
-          where %4$s > 0 and %4$s >= %5$s and walltrack.order_outcome(%6$s, true, true) <> 'filled'
+          where walltrack.is_exhausted(%4$s, %5$s) and walltrack.order_outcome(%6$s, true, true) <> 'filled'
             and %8$s
         )
     $query$,
-    p_table.table_id, v_id, case when walltrack.is_comparable(v_id_type) then walltrack.type_name(v_id_type) else 'pg_catalog.text' end,
-    walltrack.fact_expression(p_table.table_id, p_table.columns, 'attempt_count', 'o'),
-    walltrack.fact_expression(p_table.table_id, p_table.columns, 'max_attempts', 'o'),
-    walltrack.fact_expression(p_table.table_id, p_table.columns, 'status', 'o'),
+    p_watched.table_id, v_id, case when walltrack.is_comparable(v_id_type) then walltrack.type_name(v_id_type) else 'pg_catalog.text' end,
+    walltrack.fact_expression(p_watched.table_id, p_watched.columns, 'attempt_count', 'o'),
+    walltrack.fact_expression(p_watched.table_id, p_watched.columns, 'max_attempts', 'o'),
+    walltrack.fact_expression(p_watched.table_id, p_watched.columns, 'status', 'o'),
     (
       select string_agg(distinct format('o.%I', c.value), ', ')
-      from jsonb_each_text(p_table.columns) as c
-      where walltrack.base_type(p_table.table_id, c.value) is not null
+      from jsonb_each_text(p_watched.columns) as c
+      where walltrack.base_type(p_watched.table_id, c.value) is not null
     ),
     p_condition
   );
 end
 $$;
 
-comment on function walltrack.batch_query(walltrack.watched_tables, text) is
+comment on function walltrack.scan_query(walltrack.watched_tables, text) is
 'The query that scans a watched table by its id: of the orders after $1, at most $2, those that fulfil a condition.';
 
 
-create or replace function walltrack.raise_missing(
+create or replace function walltrack.raise_missing_alerts(
     p_table regclass,
     p_after text,
     p_limit int,
@@ -89,7 +89,7 @@ begin
   end if;
   begin
     begin
-      execute walltrack.batch_query(
+      execute walltrack.scan_query(
         v_table,
         format(
           'walltrack.sync_order(p_table => %L::regclass, p_order_id => %s, %s, p_cancel_pattern => %L, p_notify => ''off'', '
@@ -101,7 +101,7 @@ begin
       ) into last_id, scanned, v_ids using p_after, p_limit;
     exception when others then
       -- One failing row must not prevent the healing of the others, so the loop below compares each order separately.
-      execute walltrack.batch_query(v_table, 'true') into last_id, scanned, v_ids using p_after, p_limit;
+      execute walltrack.scan_query(v_table, 'true') into last_id, scanned, v_ids using p_after, p_limit;
     end;
   exception when others then
     -- An unreadable table, e.g. one that has lost a column, must not prevent the healing of the others.
@@ -114,8 +114,10 @@ begin
     begin
       raised := raised + (
         walltrack.sync_stored_order(
-          p_table, v_table.columns, v_id, v_table.cancel_pattern, 'event', null, true, v_table.watched_since,
-          case when p_dry_run then 'no' else 'nowait' end, p_dry_run
+          p_table, v_table.columns, v_id, v_table.cancel_pattern, 'event',
+          p_watched_since => v_table.watched_since,
+          p_lock => case when p_dry_run then 'no' else 'nowait' end,
+          p_dry_run => p_dry_run
         ) in ('raised', 'repeated', 'refreshed') is true
       )::int;
     exception when others then
@@ -128,11 +130,11 @@ begin
 end
 $$;
 
-comment on function walltrack.raise_missing(regclass, text, int, boolean) is
+comment on function walltrack.raise_missing_alerts(regclass, text, int, boolean) is
 'Raises missing alerts and updates outdated ones among the next p_limit orders; returns where it stopped and how many.';
 
 
-create or replace function walltrack.resolve_ended(p_dry_run boolean, p_table regclass default null) returns int
+create or replace function walltrack.resolve_ended_alerts(p_dry_run boolean, p_table regclass default null) returns int
 language plpgsql
 volatile
 security definer
@@ -155,9 +157,9 @@ begin
   loop
     v_began := clock_timestamp();
     begin
-      continue when walltrack.sync_alert(v_alert.order_id, v_alert.order_table, true) is distinct from 'resolved';
+      continue when walltrack.find_and_sync_order(v_alert.order_id, v_alert.order_table, true) is distinct from 'resolved';
       if not p_dry_run then
-        continue when walltrack.sync_alert(v_alert.order_id, v_alert.order_table, false) is distinct from 'resolved';
+        continue when walltrack.find_and_sync_order(v_alert.order_id, v_alert.order_table, false) is distinct from 'resolved';
       end if;
       v_resolved := v_resolved + 1;
     exception when others then
@@ -171,7 +173,7 @@ begin
 end
 $$;
 
-comment on function walltrack.resolve_ended(boolean, regclass) is
+comment on function walltrack.resolve_ended_alerts(boolean, regclass) is
 'Resolves the open alerts (of one table) whose order is filled, cancelled or deleted; returns how many.';
 
 
@@ -242,14 +244,14 @@ declare
   v_raised int;
 begin
   raised := 0;
-  resolved := walltrack.resolve_ended(p_dry_run);
+  resolved := walltrack.resolve_ended_alerts(p_dry_run);
   for v_table in
     select w.table_id from walltrack.existing_watched_tables() as w
   loop
     v_last_id := null;
     loop
       select b.last_id, b.raised into v_next_id, v_raised
-      from walltrack.raise_missing(v_table, v_last_id, 10000, p_dry_run) as b;
+      from walltrack.raise_missing_alerts(v_table, v_last_id, 10000, p_dry_run) as b;
       exit when v_next_id is null or v_next_id = v_last_id;
       v_last_id := v_next_id;
       raised := raised + v_raised;
@@ -279,10 +281,10 @@ declare
 begin
   perform walltrack.limit_lock_wait();
   if (select sum(pg_relation_size(t)) from walltrack.table_tree(tg_relid) as t) > 0 then
-    perform walltrack.resolve_ended(false, tg_relid);  -- since the TRUNCATE, a trigger of the host has written orders
+    perform walltrack.resolve_ended_alerts(false, tg_relid);  -- since the TRUNCATE, a trigger of the host has written orders
     return null;
   end if;
-  perform walltrack.close_alerts_of(tg_relid, 'Order deleted', 'system', coalesce(v_notify, 'event'));
+  perform walltrack.resolve_alerts_of_table(tg_relid, 'Order deleted', 'system', coalesce(v_notify, 'event'));
   insert into walltrack.alert_faults (table_id, order_id, sqlstate, message)
   select tg_relid, left(o.order_id, 200), '55P03', 'the order was truncated while another session was writing its alert'
   from walltrack.open_order_alerts() as o

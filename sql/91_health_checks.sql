@@ -261,12 +261,12 @@ as $$
     'order actions on ' || g.table_name,
     false,
     coalesce(
-      walltrack.table_action_refusal(g.table_id),
+      walltrack.update_refusal(g.table_id),
       format('%s, the owner of schema walltrack, may not read and update the table', current_user)
     ),
     walltrack.format_sentence(
       case
-        when walltrack.table_action_refusal(g.table_id) is null then walltrack.run_instruction(
+        when walltrack.update_refusal(g.table_id) is null then walltrack.run_instruction(
           p_reader, g.table_owner, format('grant select, update on %s to %I', g.table_name, current_user)
         )
         when g.table_owner <> quote_ident(current_user)::regrole
@@ -279,7 +279,7 @@ as $$
   from walltrack.described_watches() as g
   where g.is_there and g.order_actions
     and (
-      walltrack.table_action_refusal(g.table_id) is not null
+      walltrack.update_refusal(g.table_id) is not null
       or not (has_table_privilege(g.table_id, 'select') and has_table_privilege(g.table_id, 'update'))
     )
   order by 1

@@ -23,7 +23,7 @@ comment on function walltrack.purge_cutoff(interval) is
 'The time before which alerts must have been resolved to be purged (WT003).';
 
 
-create or replace function walltrack.is_resolve_in_force(p_alert walltrack.alerts) returns boolean
+create or replace function walltrack.is_resolution_in_force(p_alert walltrack.alerts) returns boolean
 language plpgsql
 stable
 security invoker
@@ -39,10 +39,9 @@ begin
     )
     and exists (
       select from walltrack.existing_watched_tables() as w
-      cross join lateral walltrack.find_order(w, walltrack.alerted_order_id(p_alert.data, p_alert.dedupe_key)) as o
+      cross join lateral walltrack.read_order_facts(w, walltrack.recorded_order_id(p_alert.data, p_alert.dedupe_key)) as o
       where walltrack.order_outcome(
-          o.status, coalesce(o.attempt_count > 0 and o.attempt_count >= o.max_attempts, false),
-          coalesce(left(o.last_error, 1000) ~ w.cancel_pattern, false)
+          o.status, walltrack.is_exhausted(o.attempt_count, o.max_attempts), walltrack.is_given_up(o.last_error, w.cancel_pattern)
         ) = 'exhausted'
     );
 exception when others then
@@ -50,7 +49,7 @@ exception when others then
 end
 $$;
 
-comment on function walltrack.is_resolve_in_force(walltrack.alerts) is
+comment on function walltrack.is_resolution_in_force(walltrack.alerts) is
 'Whether a resolved alert is the newest of an order that is still exhausted: without it, a resolution by an operator would not hold.';
 
 
@@ -130,7 +129,7 @@ begin
     select a.id
     from walltrack.alerts as a
     where a.id = any (v_ids)
-      and (a.resolved_by = 'system' or not starts_with(a.dedupe_key, 'order_failed_') is true or not walltrack.is_resolve_in_force(a))
+      and (a.resolved_by = 'system' or not starts_with(a.dedupe_key, 'order_failed_') is true or not walltrack.is_resolution_in_force(a))
       and not exists (
         select from walltrack.alerts as o
         where o.dedupe_key = a.dedupe_key and o.resolved_at < a.resolved_at

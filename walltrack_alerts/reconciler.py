@@ -39,7 +39,7 @@ def _reconcile(connection: psycopg.Connection, dry_run: bool, progress: Callable
         return int(row[0]) if row else 0
 
     known = connection.execute("select walltrack.known_faults()").fetchone()
-    resolved = value("select walltrack.resolve_ended(%s)", dry_run)
+    resolved = value("select walltrack.resolve_ended_alerts(%s)", dry_run)
     tables = connection.execute(
         "select w.table_id::oid, greatest(c.reltuples, 0)::bigint from walltrack.watched_tables as w "
         "join pg_class as c on c.oid = w.table_id"
@@ -50,7 +50,7 @@ def _reconcile(connection: psycopg.Connection, dry_run: bool, progress: Callable
         last = None
         while True:
             row = connection.execute(
-                "select last_id, scanned, raised from walltrack.raise_missing(%s::oid, %s, %s, %s)", (table, last, BATCH, dry_run)
+                "select last_id, scanned, raised from walltrack.raise_missing_alerts(%s::oid, %s, %s, %s)", (table, last, BATCH, dry_run)
             ).fetchone()
             if row is None or row[0] in (None, last):
                 break

@@ -96,7 +96,7 @@ def test_repeated_snoozes_are_harmless_and_say_so(bot: Bot, alert: Alert, notice
     snooze(bot, alert, None)
     awake = bot.alerts()[0]
     assert snooze(bot, alert, None, "bob") == awake
-    assert notices[-1] == "already awake"
+    assert notices[-1] == "the alert is not snoozed"
     assert bot.events() == ["raised", "snoozed", "snoozed"]
 
 

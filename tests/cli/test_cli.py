@@ -276,7 +276,7 @@ def test_alerts_are_snoozed_and_woken(database_url: str, bot: Bot) -> None:
     assert "ada had snoozed it until" in again.stdout
     assert "snoozed until" in run(database_url, "alerts", "show", alert).stdout
     assert json.loads(run(database_url, "alerts", "wake", alert, "--json").stdout)["snoozed_until"] is None
-    assert "already awake" in run(database_url, "alerts", "wake", alert).stdout
+    assert "the alert is not snoozed" in run(database_url, "alerts", "wake", alert).stdout
     assert not bot.alert(order).is_snoozed
     for wrong in ((), ("--for", "1 h", "--until", "2026-01-01"), ("--until", "tomorrow")):
         run(database_url, "alerts", "snooze", alert, *wrong, expect=2)

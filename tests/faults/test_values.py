@@ -54,7 +54,7 @@ def test_a_huge_error_is_cut_and_costs_no_copies(bot: Bot) -> None:
 
 
 SETTINGS = [
-    "notified_in", "is_unusual", "nested", "canceled", "protect_commit", "waits_no_more", "has_looked",
+    "notified_in", "is_unusual", "nested", "canceled", "protect_commit", "waits_no_more", "has_lock_wait_totals",
 ]  # fmt: skip
 GARBAGE = ["abc", "", "-1", "99999999999999999999", "0:abc", "yes", "'; drop table x"]
 

@@ -18,17 +18,17 @@ DEFINERS = {
     "acknowledge_alert", "acknowledge_alerts", "add_silence", "answer_message", "cancel_order", "claim_deliveries",
     "clear_faults", "cluster_id", "drop_deliveries", "end_silence", "escalate_overdue", "fan_out_events",
     "finish_deliveries", "health", "known_faults", "order_of_alert", "purge_batch", "purge_delivery_history", "raise_alert",
-    "raise_missing", "reconcile_orders", "relay_metrics", "relay_seen", "relay_stopped", "replay_deliveries",
-    "resolve_alert", "resolve_alerts", "resolve_ended", "resolve_raised_alert", "retry_order", "snooze_alert",
+    "raise_missing_alerts", "reconcile_orders", "relay_metrics", "relay_seen", "relay_stopped", "replay_deliveries",
+    "resolve_alert", "resolve_alerts", "resolve_ended_alerts", "resolve_raised_alert", "retry_order", "snooze_alert",
     "snooze_alerts", "take_duty", "tg_alerts__append_delete_event", "tg_alerts__check_lifecycle",
     "tg_alerts__delete_events", "tg_ddl__follow", "tg_ddl__forget", "tg_ddl__warn", "tg_orders__guard",
     "tg_watched__truncated",
 }  # fmt: skip
 INHERITING = {
-    "build_event_detail", "choose_error", "close_order_alert", "limit_lock_wait", "lock_wait_totals", "notify_event", "one_line",
-    "open_alert", "order_message", "order_outcome", "remaining_lock_wait", "repeat_alert",
+    "build_event_detail", "choose_error", "close_order_alert", "is_exhausted", "is_given_up", "is_guard_source", "limit_lock_wait",
+    "lock_wait_totals", "notify_event", "one_line", "open_alert", "order_message", "order_outcome", "remaining_lock_wait", "repeat_alert",
 }  # fmt: skip
-"""On the path of each failed order, where a search_path of their own would cost 1 us each: their callers have fixed it."""
+"""Inlined, or on the path of each failed order, where a search_path of their own would cost 1 us each: their callers have fixed it."""
 QUALIFIED = {"tg_alerts__check_lifecycle", "tg_alert_events__protect_commit", "tg_orders__guard"}
 """Triggers on that path, which qualify every name instead."""
 INLINED = {"is_awake", "is_open", "is_ringing", "severity_rank"}

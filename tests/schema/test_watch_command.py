@@ -97,7 +97,7 @@ def test_dropped_tables_are_unwatched_by_name(database_url: str, trades: Bot) ->
         (("watch", "Trade s"), 1, "There is no table Trade s."),
         (("watch", "a.b.c.d"), 1, "There is no table a.b.c.d."),
         (("watch", "other.trades"), 1, "Did you mean public.trades?"),
-        (("watch", "trades"), 1, "it has no column for attempt_count, max_attempts, last_error"),
+        (("watch", "trades"), 1, "it has no column for attempt_count, last_error, max_attempts"),
         (("watch", "trades", "--column", "attempts=retry_count"), 1, "unknown order fact 'attempts' The facts are order_id,"),
         (("watch", "trades", "--column", "attempt_count=tries"), 1, "table trades has no column for attempt_count 'tries'"),
         (("watch", "trades", *MAPPING, "--column", "attempt_count=status"), 2, "attempt_count has two columns"),
