@@ -195,8 +195,8 @@ end
 $$;
 
 comment on function walltrack.text_expression(regclass, jsonb, text, text) is
-'The SQL that reads a fact of an order, as text, from a record (new, old or an alias) of its table; the SQL null if it cannot be '
-'read.';
+'The SQL that reads a fact of an order, as text, from a record (new, old or an alias) of its table; the SQL null if it '
+'cannot be read.';
 
 
 create or replace function walltrack.fact_length(p_fact text) returns int

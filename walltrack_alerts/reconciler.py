@@ -50,7 +50,8 @@ def _reconcile(connection: psycopg.Connection, dry_run: bool, progress: Callable
         last = None
         while True:
             row = connection.execute(
-                "select last_id, scanned, raised from walltrack.raise_missing_alerts(%s::oid, %s, %s, %s)", (table, last, BATCH, dry_run)
+                "select last_id, scanned, raised from walltrack.raise_missing_alerts(%s::oid, %s, %s, %s)",
+                (table, last, BATCH, dry_run),
             ).fetchone()
             if row is None or row[0] in (None, last):
                 break

@@ -39,7 +39,8 @@ begin
     'resolve_ended(boolean, regclass)',
     'restrict_update(walltrack.alerts, walltrack.alerts, walltrack.alerts)',
     'sync_alert(text, regclass, boolean)',
-    'sync_order(regclass, text, text, text, int, int, text, text, text, text, text, numeric, boolean, text, text, boolean, text, int, text, boolean, boolean, boolean)',
+    'sync_order(regclass, text, text, text, int, int, text, text, text, text, text, numeric, boolean, text, text, boolean, '
+    'text, int, text, boolean, boolean, boolean)',
     'sync_stored_order(regclass, jsonb, text, text, text, text, boolean, timestamptz, text, boolean)',
     'sync_unusual_write(regclass, jsonb, text, text, text, text, text, boolean, boolean)',
     'table_action_refusal(regclass)',

@@ -42,8 +42,10 @@ select 'exit', 'sell', 'signal-' || n, gen_random_uuid(), 'DezXAZ8z7PnrnRJjz3wXB
 from generate_series({first}, {last}) as n;
 """
 TEXTBOOK_TRIGGERS = """
-create trigger raise_alert after update on {table} for each row {raise_when} execute function bench.textbook_raise{suffix}();
-create trigger resolve_alert after update on {table} for each row {resolve_when} execute function bench.textbook_resolve{suffix}();
+create trigger raise_alert after update on {table} for each row {raise_when}
+execute function bench.textbook_raise{suffix}();
+create trigger resolve_alert after update on {table} for each row {resolve_when}
+execute function bench.textbook_resolve{suffix}();
 """
 WHEN = {
     "{raise_when}": (

@@ -127,11 +127,10 @@ CAUSES = {
     ),
     "notify_event() dropped": Cause("drop function walltrack.notify_event", "42883", upgrade=True),
     "a function replaced by one that fails": Cause(
-        "create or replace function walltrack.one_line(p_text text) returns text language plpgsql immutable as "
-        "$$ begin return p_text::int; end $$",
+        "create or replace function walltrack.order_outcome(p_status text, p_is_exhausted boolean, p_is_given_up boolean) "
+        "returns text language plpgsql immutable as $$ begin return p_status::int; end $$",
         "22P02",
         upgrade=True,
-        ends=False,
     ),
     "a payload too long": Cause(
         "create or replace function walltrack.build_event_detail("

@@ -25,10 +25,11 @@ DEFINERS = {
     "tg_watched__truncated",
 }  # fmt: skip
 INHERITING = {
-    "build_event_detail", "choose_error", "close_order_alert", "is_exhausted", "is_given_up", "is_guard_source", "limit_lock_wait",
-    "lock_wait_totals", "notify_event", "one_line", "open_alert", "order_message", "order_outcome", "remaining_lock_wait", "repeat_alert",
+    "build_event_detail", "choose_error", "close_order_alert", "is_exhausted", "is_given_up", "is_guard_source",
+    "limit_lock_wait", "lock_wait_totals", "notify_event", "one_line", "open_alert", "order_message", "order_outcome",
+    "remaining_lock_wait", "repeat_alert",
 }  # fmt: skip
-"""Inlined, or on the path of each failed order, where a search_path of their own would cost 1 us each: their callers have fixed it."""
+"""Inlined, or on the path of each failed order, where a search_path of their own would cost 1 us: their callers have fixed it."""
 QUALIFIED = {"tg_alerts__check_lifecycle", "tg_alert_events__protect_commit", "tg_orders__guard"}
 """Triggers on that path, which qualify every name instead."""
 INLINED = {"is_awake", "is_open", "is_ringing", "severity_rank"}
