@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import urllib.request
+import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -19,10 +20,12 @@ import pytest
 from tests.deliveries.rows import add_delivery, newest_event
 from tests.deliveries.rows import add_target as add_row
 from tests.deliveries.test_escalation import fired, later, rung
+from tests.relay.names import no_address
 from tests.relay.running import add_target, until
 from tests.relay.sink import Received, Sink, answer, running_sink
 from tests.support.bot import Bot
 from tests.support.commands import COMMAND
+from tests.support.deadline import Deadline
 from walltrack_alerts.errors import AlertsError
 from walltrack_alerts.relay.duties import Duties, Heartbeat, Periods
 from walltrack_alerts.relay.http import HttpClient
@@ -37,11 +40,13 @@ class Lines(list[str]):
 
     async def say(self, text: str) -> str:
         """The first line with a text, as soon as there is one."""
-        while True:
+        deadline = Deadline()
+        while deadline.is_ahead():
             for line in self:
                 if text in line:
                     return line
             await asyncio.sleep(0.01)
+        raise AssertionError
 
 
 @asynccontextmanager
@@ -113,7 +118,8 @@ async def test_one_relay_at_a_time_reconciles(database_url: str, bot: Bot) -> No
     break_an_alert(bot)
     async with on_duty(database_url, "a") as (_, said), on_duty(database_url, "b") as (_, said_by_other):
         await until(bot.connection, "select count(*) from walltrack.relays", 2)
-        while not any("reconciled: 1 alert raised" in line for line in (*said, *said_by_other)):
+        deadline = Deadline()
+        while not any("reconciled: 1 alert raised" in line for line in (*said, *said_by_other)) and deadline.is_ahead():
             await asyncio.sleep(0.01)
         break_an_alert(bot)
         await asyncio.sleep(0.3)  # several looks: the hour is not over
@@ -155,7 +161,7 @@ async def test_a_relay_purges_if_configured(database_url: str, bot: Bot, purge_a
 
 
 async def test_a_role_of_kind_relay_may_do_all_duties(database_url: str, bot: Bot) -> None:
-    role = f"relay_{os.getpid()}"
+    role = f"relay_{uuid.uuid4().hex[:8]}"
     bot.execute(f"create role {role} login; select walltrack.grant_access('{role}', 'relay')")
     try:
         alert = rung(bot, "exit")
@@ -206,7 +212,8 @@ async def test_the_heartbeat_stops_while_something_is_wrong(database_url: str, b
     assert len([line for line in said if "not well" in line]) == 1  # said once, not every minute
 
 
-async def test_a_failed_heartbeat_does_not_show_its_secrets() -> None:
+async def test_a_failed_heartbeat_does_not_show_its_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("walltrack_alerts.relay.addresses.socket.getaddrinfo", no_address)
     async with HttpClient() as http:
         heartbeat = Heartbeat("http://${CHECK}.invalid/ping", http, {"CHECK": "s3cret-check"})
         with pytest.raises(AlertsError, match=r"^\*{3}\.invalid has no address"):
@@ -247,7 +254,8 @@ async def test_secrets_of_the_heartbeat_stay_in_the_environment(database_url: st
 async def test_the_check_is_a_metric(database_url: str, bot: Bot) -> None:
     async with on_duty(database_url) as (duties, said):
         metrics = duties.metrics = RelayMetrics("1", list)
-        while metrics.registry.get_sample_value("walltrack_heartbeat_ok") != 1:
+        deadline = Deadline()
+        while metrics.registry.get_sample_value("walltrack_heartbeat_ok") != 1 and deadline.is_ahead():
             await asyncio.sleep(0.01)
         bot.execute("insert into walltrack.alert_faults (sqlstate, message) values ('XX000', 'x')")
         await said.say("not well: faults")

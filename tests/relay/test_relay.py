@@ -107,7 +107,10 @@ async def test_a_target_that_hangs_delays_no_other(db: psycopg.Connection, datab
     def behaviour(request: Received) -> bytes | str:
         return "hang" if request.path == "/hangs" else SUCCESS
 
-    async with running_sink(behaviour) as sink, running_relay(database_url, limits=Limits(poll=0.1, stop=0.1)) as running:
+    async with (
+        running_sink(behaviour) as sink,
+        running_relay(database_url, limits=Limits(poll=0.1, stop=0.1), timeouts=Timeouts(read=60, total=60)) as running,
+    ):
         for number in range(5):
             add_target(db, f"hangs-{number}", sink.url("/hangs"))
         add_target(db, "works", sink.url("/works"))
@@ -203,7 +206,12 @@ async def test_a_stop_lets_messages_in_flight_arrive(db: psycopg.Connection, dat
 
 
 async def test_a_stop_gives_back_what_was_not_sent(db: psycopg.Connection, database_url: str, bot: Bot) -> None:
-    async with running_sink() as sink, running_relay(database_url, limits=Limits(per_target=9, poll=0.1, stop=0.1)) as running:
+    async with (
+        running_sink() as sink,
+        running_relay(
+            database_url, limits=Limits(per_target=9, poll=0.1, stop=0.1), timeouts=Timeouts(read=60, total=60)
+        ) as running,
+    ):
         add_target(db, "ops", sink.url())
         await running.says("delivering")
         for count in (1, 2, 3):
