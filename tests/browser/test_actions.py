@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenPage
 from tests.support.bot import Bot
-from tests.support.page import answered, badge, deaf, live, row, select
+from tests.support.page import answered, badge, deaf, live, record_toasts, row, select, wait_for_toast
 
 pytestmark = pytest.mark.own_server
 
@@ -146,11 +146,12 @@ def test_a_bulk_action_on_hundreds_completes(serve: Serve, open_page: OpenPage, 
     page = open_page(serve())
     live(page)
     all_rows(page, 520)
+    record_toasts(page)
     page.get_by_label("Select all alerts of the list").check()
     page.locator("#alerts-panel-bulk-acknowledge").click()
     confirm(page, "Acknowledge 520 alerts")
     badge(page, acknowledged=520, waiting=0, checked=0)  # first: each expectation that fails blocks a long page for seconds
-    expect(page.locator("#alerts-panel-toast[data-outcome=done]")).to_contain_text("Acknowledged: 520 of 520.")
+    wait_for_toast(page, "done: Acknowledged: 520 of 520.")
     assert {alert.acknowledged_by for alert in bot.alerts()} == {"ada"}
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Route, expect
 from tests.browser.conftest import OpenPage
 from tests.support.bot import Bot
 from tests.support.page import SERVER, answered, arrived, badge, deaf, hold, live, release, row, select
-from tests.support.slow import late
+from tests.support.slow import COME_BACK, late
 
 pytestmark = pytest.mark.own_server
 
@@ -43,7 +43,9 @@ def test_a_slow_detail_is_shown(serve: Serve, open_page: OpenPage, bot: Bot) -> 
     page = open_page(serve())
     held = hold(page, "detail")
     row(page, bot.alert(order).id).click()
-    page.wait_for_timeout(7000)
+    arrived(page, held)
+    with page.expect_response(lambda answer: '"snapshot"' in (answer.request.post_data or "")):
+        page.evaluate(COME_BACK)  # a detail would be asked for before the list
     assert len(held) == 1  # the page does not keep asking a slow server
     held[0].continue_()
     page.locator("#alerts-panel-detail[data-status=active]").wait_for()

@@ -13,21 +13,9 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from tests.relay.bot_server import BOT_ID, CHAT, TOKEN, Refused
+from tests.relay.calls import calls_of
 from tests.relay.desk import ADA, BOB, STRANGER, Desk, until
-from walltrack_alerts.relay import button_polling, queries
-
-
-def calls_of(monkeypatch: pytest.MonkeyPatch, name: str) -> list[tuple[Any, ...]]:
-    """The arguments of the calls of a query, from now on."""
-    calls: list[tuple[Any, ...]] = []
-    query = getattr(queries, name)
-
-    async def call(*arguments: Any) -> Any:
-        calls.append(arguments)
-        return await query(*arguments)
-
-    monkeypatch.setattr(queries, name, call)
-    return calls
+from walltrack_alerts.relay import button_polling
 
 
 async def test_acknowledging_uses_the_name_of_the_operator(desk: Desk) -> None:

@@ -13,6 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from standardwebhooks import Webhook as Verifier
 
+from tests.relay.names import no_address
 from tests.relay.running import QUICK, add_target, running_relay, until
 from tests.relay.sink import SUCCESS, Received, answer, running_sink
 from tests.support.bot import Bot
@@ -274,7 +275,10 @@ async def test_the_relay_works_through_a_transaction_pooler(db: psycopg.Connecti
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-async def test_secrets_are_nowhere(db: psycopg.Connection, database_url: str, bot: Bot, as_json: bool) -> None:
+async def test_secrets_are_nowhere(
+    db: psycopg.Connection, database_url: str, bot: Bot, as_json: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("walltrack_alerts.relay.addresses.socket.getaddrinfo", no_address)
     secret = "hunter2-token/abc"
     environ = {"TOKEN": secret, "HOST": "hunter2-host", "S": SECRET}
 

@@ -79,3 +79,18 @@ def stays(node: Locator, offset: str, before: float) -> None:
     deadline = Deadline(30)
     while abs(node.evaluate(offset) - before) >= 2 and deadline.is_ahead():
         node.page.wait_for_timeout(50)
+
+
+def record_toasts(page: Page) -> None:
+    """Record all further toasts, each of which disappears after some seconds."""
+    page.evaluate("""() => {
+      window.toasts = [];
+      const node = document.getElementById('alerts-panel-toast');
+      const record = () => { if (node.textContent) window.toasts.push(`${node.dataset.outcome}: ${node.textContent}`); };
+      new MutationObserver(record).observe(node, { childList: true, characterData: true, subtree: true });
+    }""")
+
+
+def wait_for_toast(page: Page, text: str) -> None:
+    """Wait until a recorded toast, as "outcome: text", has contained this text."""
+    page.wait_for_function("text => window.toasts.some((toast) => toast.includes(text))", arg=text)
