@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterator
 
 import psycopg
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from tests.support.bot import Bot
 from tests.support.databases import new_database, served
@@ -25,8 +25,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = [f"tests.support.{name}" for name in ("embedded", "hubs", "panels", "poolers", "servers")]  # their fixtures
 
+settings.register_profile("slow-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("slow-machine")
+
 # For long runs: pytest --hypothesis-profile=thorough. A shrinking example can take minutes.
-settings.register_profile("thorough", max_examples=1500, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+settings.register_profile("thorough", max_examples=1500, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -109,6 +109,12 @@ def open_page(browser: Browser, home: HomePage) -> Iterator[OpenPage]:
 
 
 @pytest.fixture
+def patient_actions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Actions wait for a locked alert as long as a test takes."""
+    monkeypatch.setattr("walltrack_alerts.ui.actions.TIMEOUT", 60)
+
+
+@pytest.fixture
 def serve(database_url: str, home: HomePage) -> Iterator[Callable[..., str]]:
     """Serve the panel of the test's database, the first one at the address of the page that stays; returns its URL."""
     panels: list[RunningPanel] = []

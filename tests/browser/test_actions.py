@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenPage
 from tests.support.bot import Bot
-from tests.support.page import answered, badge, deaf, live, row, select
+from tests.support.page import answered, badge, deaf, live, record_toasts, row, select, wait_for_toast
 
 pytestmark = pytest.mark.own_server
 
@@ -79,9 +79,10 @@ def test_a_snoozed_alert_leaves_the_tiles_and_wakes_by_itself(serve: Serve, open
     page.get_by_role("button", name="End the snooze").click()
     badge(page, critical=1, snoozed=0)
 
-    bot.call("snooze_alert", alert.id, datetime.now(UTC) + timedelta(seconds=4), "grace")
+    bot.call("snooze_alert", alert.id, datetime.now(UTC) + timedelta(hours=1), "grace")
     badge(page, critical=0, snoozed=1)
     page.locator("#alerts-panel-list li[data-status=snoozed]").wait_for()
+    bot.call("snooze_alert", alert.id, datetime.now(UTC) + timedelta(seconds=2), "grace")
     badge(page, critical=1, snoozed=0)  # no write happened meanwhile
     page.locator("#alerts-panel-list li[data-status=active]").wait_for()
 
@@ -145,11 +146,12 @@ def test_a_bulk_action_on_hundreds_completes(serve: Serve, open_page: OpenPage, 
     page = open_page(serve())
     live(page)
     all_rows(page, 520)
+    record_toasts(page)
     page.get_by_label("Select all alerts of the list").check()
     page.locator("#alerts-panel-bulk-acknowledge").click()
     confirm(page, "Acknowledge 520 alerts")
     badge(page, acknowledged=520, waiting=0, checked=0)  # first: each expectation that fails blocks a long page for seconds
-    expect(page.locator("#alerts-panel-toast[data-outcome=done]")).to_contain_text("Acknowledged: 520 of 520.")
+    wait_for_toast(page, "done: Acknowledged: 520 of 520.")
     assert {alert.acknowledged_by for alert in bot.alerts()} == {"ada"}
 
 
@@ -286,8 +288,9 @@ def test_an_order_taken_by_the_worker_is_refused_with_reason(serve: Serve, open_
     bot.lock(order)
     confirm(page, "Retry the order")
     expect(page.locator("#alerts-panel-said[data-outcome=failed]")).to_contain_text("worker-1")
+    page.locator("#alerts-panel-retry[data-refusal=locked]").wait_for()
     bot.unlock(order)
-    page.locator("#alerts-panel-retry").click()
+    page.locator("#alerts-panel-retry[data-refusal='']").click()
     bot.fill(order)
     confirm(page, "Retry the order")
     expect(page.locator("#alerts-panel-said[data-outcome=failed]")).to_contain_text("filled")
@@ -320,6 +323,7 @@ def test_an_order_action_that_can_never_work_is_hidden(serve: Serve, open_page: 
     expect(page.locator("#alerts-panel-acknowledge")).to_be_enabled()
 
 
+@pytest.mark.usefixtures("patient_actions")
 def test_an_action_shows_before_the_database_has_answered(serve: Serve, open_page: OpenPage, bot: Bot, database_url: str) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
@@ -344,7 +348,8 @@ def test_an_action_shows_before_the_database_has_answered(serve: Serve, open_pag
     page.locator("#alerts-panel-detail[data-status=resolved]").wait_for()
 
 
-def test_two_operators_acting_at_once_see_who_was_first(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+@pytest.mark.usefixtures("patient_actions")
+def test_two_operators_acting_at_once_see_who_was_first(serve: Serve, open_page: OpenPage, bot: Bot, database_url: str) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
     url = serve(operator=None)
@@ -354,8 +359,11 @@ def test_two_operators_acting_at_once_see_who_was_first(serve: Serve, open_page:
         page.evaluate("name => localStorage.setItem('walltrack-alerts.name', name)", name)
         select(page, bot.alert(order).id)
         page.evaluate(LISTEN)
-    for page in pages:
-        page.locator("#alerts-panel-acknowledge").dispatch_event("click")
+    with psycopg.connect(database_url) as holder:  # both click before either has an answer
+        holder.execute("select 1 from walltrack.alerts where id = %s for update", (bot.alert(order).id,))
+        for page in pages:
+            page.locator("#alerts-panel-acknowledge").click()
+            page.locator("[data-pending='1']").wait_for()
     for page in pages:
         page.wait_for_function("window.said.length > 0")
     first = bot.alert(order).acknowledged_by

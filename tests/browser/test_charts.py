@@ -34,14 +34,19 @@ HOSTILE = [
 
 SEVERITIES = ["critical", "high", "warning", "info"]
 PLOTS = ("raised", "open", "acknowledge", "resolve")
+CLICK = "node => { const reads = Number(node.closest('.wta').dataset.chartsRead ?? 0); node.click(); return reads; }"
+DRAWN = """([days, reads]) => {
+  const { view, charts, chartsRead } = document.querySelector('.wta').dataset;
+  return view === 'charts' && charts === String(days) && Number(chartsRead) > reads;
+}"""
 TABLE = "node => [...node.querySelectorAll('tbody tr')].map(row => [...row.cells].map(cell => cell.textContent))"
 
 
 def show(page: Page, days: int = 7) -> None:
     """Open the charts of this many days and wait until they are drawn."""
     page.locator("#alerts-panel-nav-charts").click()
-    page.locator(f"#alerts-panel-range-{days}").click()
-    page.locator(f"[data-view=charts][data-charts='{days}']").wait_for()
+    reads = page.locator(f"#alerts-panel-range-{days}").evaluate(CLICK)
+    page.wait_for_function(DRAWN, arg=[days, reads])
 
 
 def table(page: Page, name: str) -> list[list[str]]:

@@ -182,6 +182,7 @@ def test_narrowing_the_window_keeps_the_dialog_on_top(serve: Serve, open_page: O
     page.locator("#alerts-panel-detail[data-mode=sheet][data-status=snoozed]").wait_for()
 
 
+@pytest.mark.usefixtures("patient_actions")
 def test_messages_appear_above_the_sheet(serve: Serve, open_page: OpenPage, bot: Bot, database_url: str) -> None:
     orders = [bot.create("exit", token_symbol=symbol) for symbol in ("WIF", "BONK")]
     for order in orders:

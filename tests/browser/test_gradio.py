@@ -99,9 +99,10 @@ def test_a_page_loads_the_modules_of_an_upgraded_panel(
 
 def test_a_panel_starts_when_its_modules_load_late(serve: Serve, open_page: OpenPage) -> None:
     def interrupt(page: Page) -> None:
-        page.route("**/static/format.js", lambda route: route.abort(), times=1)
+        page.route("**/static/format.js", lambda route: route.abort())
 
     page = open_page(serve(), live=False, before=interrupt)
     expect(page.locator("#alerts-panel")).to_contain_text("retrying")
+    page.unroute("**/static/format.js")
     page.locator("[data-state=live]").wait_for()
     expect(page.locator("#alerts-panel")).not_to_contain_text("retrying")

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenPage
 from tests.support.bot import Bot
-from tests.support.page import badge, live, row, select
+from tests.support.page import badge, live, row, select, stays
 
 pytestmark = pytest.mark.own_server
 
@@ -122,7 +122,7 @@ def test_thousands_of_alerts_load_as_the_operator_scrolls(serve: Serve, open_pag
     badge(page, unresolved=1501, critical=1)
     page.locator("[data-shown='401']").wait_for()
     expect(page.locator("#alerts-panel-list li").first).to_have_attribute("data-severity", "critical")
-    assert abs(beyond.evaluate(offset) - before) < 2
+    stays(beyond, offset, before)
     expect(beyond).to_be_focused()
 
     bot.call("acknowledge_alert", alerts[351].id, "grace")  # beyond the first page

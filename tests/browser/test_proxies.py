@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -158,16 +158,12 @@ PROXIES = {"nginx": (nginx, "nginx.conf"), "caddy": (caddy, "Caddyfile")}
 def proxy(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Proxy]:
     """Run the file of a folder of docs/proxy in front of a port; returns the address."""
     run, name = PROXIES[request.param]
-    stack = []
+    with ExitStack() as stack:
 
-    def start(folder: str, to: int) -> str:
-        context = run(tmp_path, (FILES / folder / name).read_text(), free_port(), to)
-        stack.append(context)
-        return context.__enter__()
+        def start(folder: str, to: int) -> str:
+            return stack.enter_context(run(tmp_path, (FILES / folder / name).read_text(), free_port(), to))
 
-    yield start
-    for context in stack:
-        context.__exit__(None, None, None)
+        yield start
 
 
 def every_request(page: Page) -> list[str]:

@@ -11,8 +11,8 @@ from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import OpenPage
 from tests.support.bot import Bot
-from tests.support.page import SERVER, answered, arrived, badge, deaf, hold, live, row, select
-from tests.support.slow import late
+from tests.support.page import SERVER, answered, arrived, badge, deaf, hold, live, release, row, select
+from tests.support.slow import COME_BACK, late
 
 pytestmark = pytest.mark.own_server
 
@@ -31,7 +31,7 @@ def test_order_actions_are_offered_only_once_the_order_loads(serve: Serve, open_
     expect(page.locator("#alerts-panel-acknowledge")).to_be_enabled()  # the list knows enough for that
     expect(page.locator("#alerts-panel-cancel")).not_to_be_visible()
     arrived(page, held)
-    page.unroute(SERVER)  # what is held goes on
+    release(page, held)
     page.locator("#alerts-panel-cancel").click()
     expect(page.get_by_role("dialog", name="Cancel this order?")).to_be_visible()
 
@@ -43,7 +43,9 @@ def test_a_slow_detail_is_shown(serve: Serve, open_page: OpenPage, bot: Bot) -> 
     page = open_page(serve())
     held = hold(page, "detail")
     row(page, bot.alert(order).id).click()
-    page.wait_for_timeout(7000)
+    arrived(page, held)
+    with page.expect_response(lambda answer: '"snapshot"' in (answer.request.post_data or "")):
+        page.evaluate(COME_BACK)  # a detail would be asked for before the list
     assert len(held) == 1  # the page does not keep asking a slow server
     held[0].continue_()
     page.locator("#alerts-panel-detail[data-status=active]").wait_for()
@@ -107,6 +109,7 @@ def test_keys_act_on_the_visible_list(serve: Serve, open_page: OpenPage, bot: Bo
     page = open_page(f"{serve()}/?alert={bot.alert(orders[2]).id}")
     page.locator("#alerts-panel-detail[data-status=active]").wait_for()
     badge(page, shown=3)
+    live(page)
     page.keyboard.press("a")
     badge(page, acknowledged=1)
     assert [bot.alert(order).acknowledged_by for order in orders] == [None, None, "ada"]
@@ -116,6 +119,7 @@ def test_keys_act_on_the_visible_list(serve: Serve, open_page: OpenPage, bot: Bo
     select(page, bot.alert(orders[0]).id)
     page.locator("#alerts-panel-acknowledge").click()
     badge(page, acknowledged=2, shown=1)
+    answered(page)
     page.keyboard.press("r")  # still the detail of the first alert
     page.keyboard.type("sold")
     page.keyboard.press("Control+Enter")
@@ -137,7 +141,7 @@ def test_enter_in_the_search_waits_for_its_results(serve: Serve, open_page: Open
     arrived(page, held)
     page.keyboard.type("a")  # a letter of the search
     page.keyboard.press("Backspace")
-    page.unroute(SERVER)
+    release(page, held)
     page.locator("[data-reading=false][data-shown='1']").wait_for()
     expect(row(page, bot.alert(orders[1]).id)).to_be_visible()
     page.keyboard.press("Enter")

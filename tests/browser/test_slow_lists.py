@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import OpenPage
 from tests.support.bot import Bot
-from tests.support.page import SERVER, answered, arrived, badge, deaf, hold, live, row, select
+from tests.support.page import SERVER, answered, arrived, badge, deaf, hold, live, release, row, select, stays
 from tests.support.slow import COME_BACK, LISTEN, MANY, late, listed, to_the_end
 
 pytestmark = pytest.mark.own_server
@@ -55,7 +55,7 @@ def test_a_new_list_loads_while_the_old_one_is_pending(serve: Serve, open_page: 
     page.locator("[data-reading=false][data-list='2'][data-shown='100']").wait_for()
     to_the_end(page)
     page.wait_for_timeout(500)
-    page.unroute(SERVER)  # what is held goes on
+    release(page, held)
     page.locator("[data-shown='200']").wait_for()
 
 
@@ -67,13 +67,14 @@ def test_changes_beyond_the_first_page_keep_rows_in_place(serve: Serve, open_pag
     page.evaluate(LISTEN)
     beyond = row(page, bot.alerts()[150].id)
     beyond.scroll_into_view_if_needed()
-    before = beyond.evaluate("node => node.getBoundingClientRect().top")
+    offset = "node => node.getBoundingClientRect().top"
+    before = beyond.evaluate(offset)
     bot.execute(
         "select walltrack.acknowledge_alert(a.id, 'grace') from (select id from walltrack.open_alerts limit 90 offset 100) as a"
     )
     badge(page, acknowledged=90)
     expect(beyond).to_contain_text("by grace")
-    assert abs(beyond.evaluate("node => node.getBoundingClientRect().top") - before) < 2
+    stays(beyond, offset, before)
     assert set(page.evaluate("window.seen")) == {190}
 
 
@@ -101,7 +102,10 @@ def test_a_list_from_before_an_action_does_not_undo_it(serve: Serve, open_page: 
     assert set(page.evaluate("window.seen")) == {"acknowledged"}
 
 
-def test_older_numbers_do_not_replace_newer_ones(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
+def test_older_numbers_do_not_replace_newer_ones(
+    serve: Serve, open_page: OpenPage, bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("walltrack_alerts.ui.live.COUNTS_SECONDS", 60)  # the numbers come with each announcement
     bot.exhaust(bot.create("exit"))
     page = open_page(serve(refresh_seconds=600))
     live(page)
@@ -186,12 +190,13 @@ def test_the_numbers_do_not_wait_for_the_whole_list(serve: Serve, open_page: Ope
 
 def test_opening_another_list_ends_a_full_reload(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     bot.execute(MANY.format(150))
-    page = open_page(serve(), before=deaf)
+    page = open_page(serve(refresh_seconds=600), before=deaf)
     badge(page, shown=100)
     held = hold(page, "read_page")
     bot.execute(
         "select walltrack.raise_alert('x', 'critical', 'Alert', '', '{}', true, n::text) from generate_series(1, 90) as n"
     )
+    page.evaluate(COME_BACK)
     arrived(page, held)
     page.locator("#alerts-panel-critical").click()
     held[0].continue_()
@@ -218,7 +223,7 @@ def test_a_rare_match_stays_once_found(serve: Serve, open_page: OpenPage, bot: B
         bot.exhaust(bot.create("exit"))
         arrived(page, held, before + 1)
     page.evaluate(LISTEN)
-    page.unroute(SERVER)  # what is held goes on
+    release(page, held)
     page.wait_for_function("window.seen.length > 0")
     page.evaluate(COME_BACK)
     page.wait_for_function("window.seen.length > 1")

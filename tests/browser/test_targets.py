@@ -15,7 +15,7 @@ from tests.support.bot import Bot
 from tests.support.contrast import LOW_CONTRAST
 from tests.support.hostile import PAYLOADS
 from tests.support.letters import SECRETS, add_targets, deliver, fan_out, give_up, silence
-from tests.support.page import badge, live, row, select
+from tests.support.page import badge, live, record_toasts, row, select, wait_for_toast
 from walltrack_alerts.ui import PasswordAccess, launch_panel
 
 pytestmark = pytest.mark.own_server
@@ -60,12 +60,13 @@ def test_dead_letters_are_replayed_and_dropped(serve: Serve, open_page: OpenPage
     expect(hook).to_contain_text("500 Internal Server Error")
     expect(page.locator("[data-target=telegram-ada]")).to_have_attribute("data-state", "enabled")
 
+    record_toasts(page)
     page.locator(f"#alerts-panel-replay-{first}").click()
     page.keyboard.press("Escape")
     page.locator(f"#alerts-panel-replay-{first}").click()
     confirm(page, "replay")
     page.locator("[data-dead='2']").wait_for()
-    expect(page.locator("#alerts-panel-toast")).to_contain_text("Replayed: 1 delivery")
+    wait_for_toast(page, "Replayed: 1 delivery")
     page.locator(f"#alerts-panel-drop-{second}").click()
     confirm(page, "drop")
     page.locator("[data-dead='1']").wait_for()

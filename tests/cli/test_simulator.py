@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from typing import Any, LiteralString
 
@@ -11,6 +12,7 @@ import psycopg
 import pytest
 from psycopg.rows import namedtuple_row
 
+from tests.support.deadline import Deadline
 from walltrack_alerts.errors import DatabaseUnavailableError, NotMigratedError
 from walltrack_alerts.simulator import SimulatedBot
 
@@ -289,8 +291,9 @@ def test_the_bot_ends_cleanly(database: str, ending: str) -> None:
     assert len(rows(database, "select from walltrack.orders")) - bot.counts.orders in (0, 1)
     if ending != "cancel":
         assert len(rows(database, "select from walltrack.orders")) == bot.counts.orders
-    while rows(database, CONNECTED):  # the server takes a moment to notice
-        pass
+    deadline = Deadline()
+    while rows(database, CONNECTED) and deadline.is_ahead():  # the server takes a moment to notice
+        time.sleep(0.01)
 
 
 def test_the_bot_can_be_stopped_before_it_starts(database: str) -> None:

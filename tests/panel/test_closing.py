@@ -49,6 +49,12 @@ def until(true: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The requests that hang end with the panel, not earlier."""
+    monkeypatch.setattr("walltrack_alerts.ui.queries.TIMEOUT", PATIENCE)
+
+
 @contextmanager
 def hanging(url: str, name: str, database_url: str) -> Iterator[None]:
     """Requests that wait for a lock for longer than the block runs."""

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
+from tests.support.deadline import Deadline
 from walltrack_alerts.relay.channels import Context
 from walltrack_alerts.relay.http import HttpClient, Timeouts
 from walltrack_alerts.relay.log import Log
@@ -30,11 +31,13 @@ class Running:
 
     async def says(self, text: str) -> str:
         """The first line with a text, as soon as there is one."""
-        while True:
+        deadline = Deadline()
+        while deadline.is_ahead():
             for line in self.lines:
                 if text in line:
                     return line
             await asyncio.sleep(0.01)
+        raise AssertionError
 
     async def stop(self) -> None:
         self.relay.stop()
@@ -96,7 +99,8 @@ def add_target(db: psycopg.Connection, name: str, url: str, *, filters: dict[str
 
 async def until(db: psycopg.Connection, query: str, expected: Any = True) -> None:
     """Wait until a query returns a value."""
-    while True:
+    deadline = Deadline()
+    while deadline.is_ahead():
         row = db.execute(query).fetchone()  # type: ignore[arg-type]
         if row is not None and row[0] == expected:
             return

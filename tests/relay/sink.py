@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.support.deadline import GENEROUS
+
 SUCCESS = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
@@ -43,9 +45,10 @@ class Sink:
 
     async def received(self, count: int) -> list[Received]:
         """The requests, as soon as there are `count` of them."""
-        while len(self.requests) < count:
-            self.arrived.clear()
-            await self.arrived.wait()
+        async with asyncio.timeout(GENEROUS):
+            while len(self.requests) < count:
+                self.arrived.clear()
+                await self.arrived.wait()
         return self.requests
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
+from tests.relay.names import no_address
 from tests.relay.sink import running_sink
 from walltrack_alerts.relay.addresses import LookupFailedError, Resolver, is_public
 from walltrack_alerts.relay.http import HttpClient, SendError, Timeouts
@@ -85,7 +86,8 @@ async def test_a_name_that_changes_its_address_gains_nothing(monkeypatch: pytest
         assert not sink.connections
 
 
-async def test_a_name_without_an_address_is_named() -> None:
+async def test_a_name_without_an_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("walltrack_alerts.relay.addresses.socket.getaddrinfo", no_address)
     async with HttpClient() as http:
         with pytest.raises(SendError, match=r"no-such-host\.invalid has no address") as caught:
             await http.post("https://no-such-host.invalid/secret-path", b"{}")

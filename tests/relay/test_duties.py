@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import urllib.request
+import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -19,10 +20,13 @@ import pytest
 from tests.deliveries.rows import add_delivery, newest_event
 from tests.deliveries.rows import add_target as add_row
 from tests.deliveries.test_escalation import fired, later, rung
+from tests.relay.calls import calls_of, further_rounds
+from tests.relay.names import no_address
 from tests.relay.running import add_target, until
 from tests.relay.sink import Received, Sink, answer, running_sink
 from tests.support.bot import Bot
 from tests.support.commands import COMMAND
+from tests.support.deadline import Deadline
 from walltrack_alerts.errors import AlertsError
 from walltrack_alerts.relay.duties import Duties, Heartbeat, Periods
 from walltrack_alerts.relay.http import HttpClient
@@ -37,11 +41,13 @@ class Lines(list[str]):
 
     async def say(self, text: str) -> str:
         """The first line with a text, as soon as there is one."""
-        while True:
+        deadline = Deadline()
+        while deadline.is_ahead():
             for line in self:
                 if text in line:
                     return line
             await asyncio.sleep(0.01)
+        raise AssertionError
 
 
 @asynccontextmanager
@@ -85,12 +91,13 @@ async def test_a_relay_without_its_database_says_so(database_url: str) -> None:
     assert lines == []  # the loop says it
 
 
-async def test_relays_escalate_each_step_once(database_url: str, bot: Bot) -> None:
+async def test_relays_escalate_each_step_once(database_url: str, bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = calls_of(monkeypatch, "escalate_overdue")
     alerts = [rung(bot, "exit") for _ in range(20)]
     later(bot, 6)
     async with on_duty(database_url, "a") as (_, a), on_duty(database_url, "b") as (_, b), on_duty(database_url, "c") as (_, c):
         await until(bot.connection, "select count(*) from walltrack.alert_events where kind = 'escalated'", 20)
-        await asyncio.sleep(0.2)  # a second round of each
+        await further_rounds(calls, relays=3)
     assert [fired(bot, alert) for alert in alerts] == [[(1, 0)]] * 20
     said = [re.search(r"escalated (\d+) unacknowledged alerts?$", line) for line in (*a, *b, *c)]
     assert sum(int(found[1]) for found in said if found) == 20
@@ -109,24 +116,28 @@ def break_an_alert(bot: Bot) -> None:
 HEALED = "select count(*) from walltrack.alerts"
 
 
-async def test_one_relay_at_a_time_reconciles(database_url: str, bot: Bot) -> None:
+async def test_one_relay_at_a_time_reconciles(database_url: str, bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = calls_of(monkeypatch, "take_duty")
     break_an_alert(bot)
     async with on_duty(database_url, "a") as (_, said), on_duty(database_url, "b") as (_, said_by_other):
         await until(bot.connection, "select count(*) from walltrack.relays", 2)
-        while not any("reconciled: 1 alert raised" in line for line in (*said, *said_by_other)):
+        deadline = Deadline()
+        while not any("reconciled: 1 alert raised" in line for line in (*said, *said_by_other)) and deadline.is_ahead():
             await asyncio.sleep(0.01)
         break_an_alert(bot)
-        await asyncio.sleep(0.3)  # several looks: the hour is not over
+        await further_rounds(calls)  # of the other relay: the hour is not over
     assert bot.execute(HEALED).fetchone() == (1,)
     assert bot.execute("select count(*) from walltrack.relay_duties where duty = 'reconcile'").fetchone() == (1,)
 
 
-async def test_the_next_relay_takes_over_when_the_time_is_over(database_url: str, bot: Bot) -> None:
+async def test_the_next_relay_takes_over_when_the_time_is_over(
+    database_url: str, bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = calls_of(monkeypatch, "take_duty")
     bot.execute("insert into walltrack.relay_duties (duty, relay, until) values ('reconcile', 'dead', now() + interval '1 h')")
     break_an_alert(bot)
     async with on_duty(database_url):
-        await until(bot.connection, SEEN)
-        await asyncio.sleep(0.2)
+        await further_rounds(calls)
         assert bot.execute(HEALED).fetchone() == (0,)
         bot.execute("update walltrack.relay_duties set until = now()")
         await until(bot.connection, HEALED, 1)
@@ -155,7 +166,7 @@ async def test_a_relay_purges_if_configured(database_url: str, bot: Bot, purge_a
 
 
 async def test_a_role_of_kind_relay_may_do_all_duties(database_url: str, bot: Bot) -> None:
-    role = f"relay_{os.getpid()}"
+    role = f"relay_{uuid.uuid4().hex[:8]}"
     bot.execute(f"create role {role} login; select walltrack.grant_access('{role}', 'relay')")
     try:
         alert = rung(bot, "exit")
@@ -187,7 +198,8 @@ async def pings(sink: Sink, count: int = 2) -> list[Received]:
     return (await sink.received(len(sink.requests) + count))[-count:]
 
 
-async def test_the_heartbeat_stops_while_something_is_wrong(database_url: str, bot: Bot) -> None:
+async def test_the_heartbeat_stops_while_something_is_wrong(database_url: str, bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = calls_of(monkeypatch, "failed_checks")
     db = bot.connection
     async with running_sink() as sink, on_duty(database_url, heartbeat_url=sink.url("/ping")) as (_, said):
         assert [ping.path for ping in await pings(sink)] == ["/ping"] * 2
@@ -198,7 +210,7 @@ async def test_the_heartbeat_stops_while_something_is_wrong(database_url: str, b
         line = await said.say("not well")
         assert "dead letters: 1 dead letter" in line
         before = len(sink.requests)
-        await asyncio.sleep(0.3)
+        await further_rounds(calls)
         assert len(sink.requests) <= before + 1  # one may have been on its way
         db.execute("delete from walltrack.deliveries")
         await said.say("all is well again")
@@ -206,17 +218,19 @@ async def test_the_heartbeat_stops_while_something_is_wrong(database_url: str, b
     assert len([line for line in said if "not well" in line]) == 1  # said once, not every minute
 
 
-async def test_a_failed_heartbeat_does_not_show_its_secrets() -> None:
+async def test_a_failed_heartbeat_does_not_show_its_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("walltrack_alerts.relay.addresses.socket.getaddrinfo", no_address)
     async with HttpClient() as http:
         heartbeat = Heartbeat("http://${CHECK}.invalid/ping", http, {"CHECK": "s3cret-check"})
         with pytest.raises(AlertsError, match=r"^\*{3}\.invalid has no address"):
             await heartbeat.ping()
 
 
-async def test_the_heartbeat_stops_with_the_database(database_url: str, bot: Bot) -> None:
+async def test_the_heartbeat_stops_with_the_database(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = calls_of(monkeypatch, "failed_checks")
     async with running_sink() as sink:
         async with on_duty(f"{database_url} port=1", heartbeat_url=sink.url()):
-            await asyncio.sleep(0.3)
+            await further_rounds(calls)
         assert sink.requests == []
 
 
@@ -247,7 +261,8 @@ async def test_secrets_of_the_heartbeat_stay_in_the_environment(database_url: st
 async def test_the_check_is_a_metric(database_url: str, bot: Bot) -> None:
     async with on_duty(database_url) as (duties, said):
         metrics = duties.metrics = RelayMetrics("1", list)
-        while metrics.registry.get_sample_value("walltrack_heartbeat_ok") != 1:
+        deadline = Deadline()
+        while metrics.registry.get_sample_value("walltrack_heartbeat_ok") != 1 and deadline.is_ahead():
             await asyncio.sleep(0.01)
         bot.execute("insert into walltrack.alert_faults (sqlstate, message) values ('XX000', 'x')")
         await said.say("not well: faults")

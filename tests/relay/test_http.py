@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.relay.sink import Received, answer, running_sink
+from walltrack_alerts.relay import http as http_client
 from walltrack_alerts.relay.http import Answer, HttpClient, SendError, Timeouts, parse_retry_after, parse_url
 
-QUICK = Timeouts(connect=0.3, read=0.3, total=0.6)
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
 
@@ -23,7 +23,8 @@ async def test_an_answer_has_its_status_and_its_text() -> None:
     assert (result.status, result.text, result.is_success) == (500, "went wrong [31m", False)
 
 
-async def test_connections_are_used_again() -> None:
+async def test_connections_are_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_client, "_IDLE_SECONDS", 60)
     async with running_sink() as sink, HttpClient() as http:
         for _ in range(5):
             await http.post(sink.url(), b"{}", allow_private=True)
@@ -43,17 +44,17 @@ async def test_a_connection_that_its_server_closed_is_not_used_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "text"),
+    ("fault", "timeouts", "text"),
     [
-        ("hang", "no response within 0.3 s"),
-        ("cut", "not a valid HTTP response"),
-        ("trickle", "no complete response within 0.6 s"),
-        ("malformed", "not a valid HTTP response"),
-        ("close", "not a valid HTTP response: Server disconnected without sending a response."),
+        ("hang", Timeouts(read=0.3, total=30), "no response within 0.3 s"),
+        ("cut", Timeouts(), "not a valid HTTP response"),
+        ("trickle", Timeouts(read=30, total=0.6), "no complete response within 0.6 s"),
+        ("malformed", Timeouts(), "not a valid HTTP response"),
+        ("close", Timeouts(), "not a valid HTTP response: Server disconnected without sending a response."),
     ],
 )
-async def test_a_receiver_that_misbehaves_ends_the_attempt(fault: str, text: str) -> None:
-    async with running_sink(lambda _: fault) as sink, HttpClient(QUICK) as http:
+async def test_a_receiver_that_misbehaves_ends_the_attempt(fault: str, timeouts: Timeouts, text: str) -> None:
+    async with running_sink(lambda _: fault) as sink, HttpClient(timeouts) as http:
         with pytest.raises(SendError, match=text) as caught:
             await http.post(sink.url(), b"{}", allow_private=True, limit=1_000_000)
         assert not caught.value.is_permanent
@@ -61,7 +62,7 @@ async def test_a_receiver_that_misbehaves_ends_the_attempt(fault: str, text: str
 
 
 async def test_of_a_huge_answer_only_the_beginning_is_read() -> None:
-    async with running_sink(lambda _: "huge") as sink, HttpClient(QUICK) as http:
+    async with running_sink(lambda _: "huge") as sink, HttpClient() as http:
         result = await http.post(sink.url(), b"{}", allow_private=True)
     assert (result.status, len(result.body)) == (500, 4096)
 
@@ -92,7 +93,7 @@ async def test_a_receiver_that_hangs_delays_no_other() -> None:
     def behaviour(request: Received) -> bytes | str:
         return "hang" if request.path == "/hangs" else answer(200)
 
-    async with running_sink(behaviour) as sink, HttpClient(Timeouts(read=5, total=5)) as http:
+    async with running_sink(behaviour) as sink, HttpClient(Timeouts(read=60, total=60)) as http:
         hanging = [asyncio.create_task(http.post(sink.url("/hangs"), b"{}", allow_private=True)) for _ in range(100)]
         await sink.received(100)
         assert (await http.post(sink.url(), b"{}", allow_private=True)).status == 200

@@ -13,6 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from standardwebhooks import Webhook as Verifier
 
+from tests.relay.names import no_address
 from tests.relay.running import QUICK, add_target, running_relay, until
 from tests.relay.sink import SUCCESS, Received, answer, running_sink
 from tests.support.bot import Bot
@@ -107,7 +108,10 @@ async def test_a_target_that_hangs_delays_no_other(db: psycopg.Connection, datab
     def behaviour(request: Received) -> bytes | str:
         return "hang" if request.path == "/hangs" else SUCCESS
 
-    async with running_sink(behaviour) as sink, running_relay(database_url, limits=Limits(poll=0.1, stop=0.1)) as running:
+    async with (
+        running_sink(behaviour) as sink,
+        running_relay(database_url, limits=Limits(poll=0.1, stop=0.1), timeouts=Timeouts(read=60, total=60)) as running,
+    ):
         for number in range(5):
             add_target(db, f"hangs-{number}", sink.url("/hangs"))
         add_target(db, "works", sink.url("/works"))
@@ -203,7 +207,12 @@ async def test_a_stop_lets_messages_in_flight_arrive(db: psycopg.Connection, dat
 
 
 async def test_a_stop_gives_back_what_was_not_sent(db: psycopg.Connection, database_url: str, bot: Bot) -> None:
-    async with running_sink() as sink, running_relay(database_url, limits=Limits(per_target=9, poll=0.1, stop=0.1)) as running:
+    async with (
+        running_sink() as sink,
+        running_relay(
+            database_url, limits=Limits(per_target=9, poll=0.1, stop=0.1), timeouts=Timeouts(read=60, total=60)
+        ) as running,
+    ):
         add_target(db, "ops", sink.url())
         await running.says("delivering")
         for count in (1, 2, 3):
@@ -266,7 +275,10 @@ async def test_the_relay_works_through_a_transaction_pooler(db: psycopg.Connecti
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-async def test_secrets_are_nowhere(db: psycopg.Connection, database_url: str, bot: Bot, as_json: bool) -> None:
+async def test_secrets_are_nowhere(
+    db: psycopg.Connection, database_url: str, bot: Bot, as_json: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("walltrack_alerts.relay.addresses.socket.getaddrinfo", no_address)
     secret = "hunter2-token/abc"
     environ = {"TOKEN": secret, "HOST": "hunter2-host", "S": SECRET}
 

@@ -15,7 +15,7 @@ from walltrack_alerts.relay.channels import Claim, Context, Outcome, Result, Tar
 from walltrack_alerts.relay.http import HttpClient, Timeouts
 from walltrack_alerts.relay.trial import item_for
 
-QUICK = Timeouts(lookup=1, connect=1, read=0.2, total=1)
+SILENCE = Timeouts(read=0.2)
 
 
 @pytest.fixture
@@ -26,8 +26,15 @@ async def server() -> AsyncIterator[BotServer]:
 
 @pytest.fixture
 async def http() -> AsyncIterator[HttpClient]:
-    async with HttpClient(QUICK) as client:
+    async with HttpClient() as client:
         yield client
+
+
+@pytest.fixture
+async def hasty_chat(server: BotServer) -> AsyncIterator[Chat]:
+    """A chat whose client does not wait long for an answer."""
+    async with HttpClient(SILENCE) as client:
+        yield Chat(server, client)
 
 
 class Chat:
@@ -179,12 +186,16 @@ async def test_a_refusal_says_why(server: BotServer, chat: Chat, code: int, outc
         b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]",
         b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n",
         b"nonsense\r\n\r\n",
-        5.0,
     ],
 )
-async def test_broken_answers_are_failures(server: BotServer, chat: Chat, fault: bytes | float) -> None:
+async def test_broken_answers_are_failures(server: BotServer, chat: Chat, fault: bytes) -> None:
     server.faults["sendMessage"] += [fault]
     assert (await chat.send(item())).outcome is Outcome.FAILED
+
+
+async def test_a_missing_answer_is_a_failure(server: BotServer, hasty_chat: Chat) -> None:
+    server.faults["sendMessage"] += [5.0]
+    assert (await hasty_chat.send(item())).outcome is Outcome.FAILED
 
 
 @pytest.mark.parametrize(
@@ -205,7 +216,8 @@ async def test_odd_answers_can_be_stored(
     assert result.answer.isprintable()
 
 
-async def test_no_answer_or_error_holds_the_token(server: BotServer, chat: Chat, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_answer_or_error_holds_the_token(server: BotServer, hasty_chat: Chat, caplog: pytest.LogCaptureFixture) -> None:
+    chat = hasty_chat
     caplog.set_level(logging.INFO)
     url = f"{server.url}/bot{TOKEN}/sendMessage"
     server.faults["sendMessage"] += [Refused(404, f"no such page {url}"), b"%s\r\n\r\n" % url.encode(), 5.0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
+import uuid
 from collections.abc import Iterator
 
 import psycopg
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.own_server
 @pytest.fixture
 def relay_url(desk: Desk) -> Iterator[str]:
     """The database as a role that may do what a relay does, and nothing else."""
-    role = f"relay_{os.getpid()}"
+    role = f"relay_{uuid.uuid4().hex[:8]}"
     desk.bot.execute(f"create role {role} login; select walltrack.grant_access('{role}', 'relay')")
     yield make_conninfo(desk.database_url, user=role)
     desk.bot.execute(f"drop owned by {role}; drop role {role}")

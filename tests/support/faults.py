@@ -88,6 +88,7 @@ def wait_until_blocked(watcher: psycopg.Connection, waiting: psycopg.Connection,
         ).fetchone()
         if row == (True,):
             return
+        time.sleep(0.01)
     pytest.fail(f"it did not wait within {DEADLINE} s")
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Locator, Page, Route
+from contextlib import suppress
+
+from playwright.sync_api import Error, Locator, Page, Route
+
+from tests.support.deadline import Deadline
 
 SERVER = "**/component_server/**"
 """Where the server functions answer."""
@@ -56,5 +60,37 @@ def hold(page: Page, name: str) -> list[Route]:
 
 def arrived(page: Page, held: list[Route], number: int = 1) -> None:
     """Wait until this many requests are held."""
-    while len(held) < number:
+    deadline = Deadline()
+    while len(held) < number and deadline.is_ahead():
         page.wait_for_timeout(50)
+
+
+def release(page: Page, held: list[Route]) -> None:
+    """Hold no further requests, and let those go on that have no answer yet."""
+    page.unroute(SERVER)
+    for route in held:
+        with suppress(Error):  # it has an answer
+            route.continue_()
+    held.clear()
+
+
+def stays(node: Locator, offset: str, before: float) -> None:
+    """Wait until this offset of a node is what it was before."""
+    deadline = Deadline(30)
+    while abs(node.evaluate(offset) - before) >= 2 and deadline.is_ahead():
+        node.page.wait_for_timeout(50)
+
+
+def record_toasts(page: Page) -> None:
+    """Record all further toasts, each of which disappears after some seconds."""
+    page.evaluate("""() => {
+      window.toasts = [];
+      const node = document.getElementById('alerts-panel-toast');
+      const record = () => { if (node.textContent) window.toasts.push(`${node.dataset.outcome}: ${node.textContent}`); };
+      new MutationObserver(record).observe(node, { childList: true, characterData: true, subtree: true });
+    }""")
+
+
+def wait_for_toast(page: Page, text: str) -> None:
+    """Wait until a recorded toast, as "outcome: text", has contained this text."""
+    page.wait_for_function("text => window.toasts.some((toast) => toast.includes(text))", arg=text)

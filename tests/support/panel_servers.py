@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import cycle, islice
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,9 @@ from tests.support.commands import COMMAND
 
 PATIENCE = 60
 """Seconds; a busy machine is slow, not wrong."""
+PORTS = 500
+"""Ports of each worker."""
+_numbers = cycle(range(PORTS))
 
 
 def wait_for_answer(process: subprocess.Popen[str], url: str) -> None:
@@ -56,5 +60,10 @@ def separate_panel(database_url: str, port: int, users: Path) -> Iterator[str]:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
+    """A port below those of clients, which the system may give away again, and of no other worker."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for number in islice(_numbers, PORTS):
+        port = 20_000 + PORTS * (worker % 20) + number
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no free port")

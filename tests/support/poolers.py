@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from tests.support.deadline import Deadline
 from tests.support.folders import temporary_folder
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
@@ -38,12 +39,14 @@ def pooled(database_url: str, mode: str) -> Iterator[str]:
         command = ["setpriv", f"--reuid={owner}", "--clear-groups", *command]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         url = make_conninfo("", host=str(folder), port="6432", dbname="pooled", user=parts.get("user", "postgres"))
-        for _ in range(100):
-            with suppress(psycopg.Error):
-                psycopg.connect(url).close()
-                break
-            time.sleep(0.05)
+        deadline = Deadline()
         try:
+            while deadline.is_ahead():
+                assert process.poll() is None, "PgBouncer has ended"
+                with suppress(psycopg.Error):
+                    psycopg.connect(url).close()
+                    break
+                time.sleep(0.05)
             yield url
         finally:
             process.terminate()

@@ -356,6 +356,7 @@ export function createCharts(panel) {
       button.setAttribute('aria-pressed', String(Number(button.dataset.days) === data.days));
     setText(zoneNote, data.timezone.replaceAll('_', ' '));
     root.dataset.charts = String(data.days);
+    root.dataset.chartsRead = String(Number(root.dataset.chartsRead ?? 0) + 1);
   }
 
   const chartsAreSeen = () => root.dataset.view === 'charts' && !document.hidden;
