@@ -194,7 +194,11 @@ class Queries:
 
     async def _health(self, _asked: view.Json) -> view.Json:
         checks = await self._source.service().get_health()
-        return {"failedChecks": [{"name": each.name, "found": each.found, "advice": each.advice} for each in checks if each.ok is False]}
+        return {
+            "failedChecks": [
+                {"name": each.name, "found": each.found, "advice": each.advice} for each in checks if each.ok is False
+            ]
+        }
 
     async def _answer(self, read: Callable[[], Awaitable[view.Json]]) -> view.Json:
         try:
