@@ -43,7 +43,6 @@ BACKLOG = (
     "select count(walltrack.raise_alert('bench', 'high', 'Alert ' || n, 'A message', '{}', true, 'b' || n)) "
     "from generate_series(1, %s) as n"
 )
-BUSY = "select walltrack.raise_alert('busy', 'high', 'Busy', '', '{}', true, null) from generate_series(1, 100)"
 
 
 class Bench:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import shutil
 import socket
 import statistics
 import subprocess
@@ -23,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
+from chromium import launch_chromium
 from playwright.sync_api import Browser, Page, sync_playwright
 from psycopg.conninfo import make_conninfo
 
@@ -104,13 +104,11 @@ def serving(url: str) -> Iterator[tuple[str, int]]:
 
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
-    """The Chromium on the PATH, or playwright's."""
-    flags = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    if os.geteuid() == 0:
-        flags.append("--no-sandbox")
+    """A browser that ends with the context."""
     with sync_playwright() as playwright:
-        program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-        browser = playwright.chromium.launch(executable_path=program, args=flags)
+        browser = launch_chromium(playwright)
+        if browser is None:
+            raise SystemExit("this needs a Chromium on the PATH")
         yield browser
         browser.close()
 

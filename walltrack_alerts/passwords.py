@@ -88,7 +88,7 @@ class AuthFile:
         argon2 = _argon2()
         user = self.user(name)
         try:
-            argon2.PasswordHasher().verify(user.password_hash if user else _NOBODY, password)
+            argon2.PasswordHasher().verify(user.password_hash if user else _DUMMY_HASH, password)
         except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
             return None
         return user
@@ -272,4 +272,4 @@ def _argon2() -> ModuleType:
 
 
 # The hash of an unknown password, so that a wrong name takes as long as a wrong password.
-_NOBODY = "$argon2id$v=19$m=65536,t=3,p=4$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+_DUMMY_HASH = "$argon2id$v=19$m=65536,t=3,p=4$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"

@@ -219,8 +219,8 @@ class AlertService:
         rows, _ = await self._fetch("select * from walltrack.alert_summary")
         return Summary(**rows[0], by_severity={severity: rows[0][severity.value] for severity in AlertSeverity})
 
-    async def get_calling(self, limit: int = 100) -> list[Alert]:
-        """Critical alerts that sound in the panel: active, not snoozed, not silenced; the newest cause comes first."""
+    async def get_ringing_alerts(self, limit: int = 100) -> list[Alert]:
+        """Critical alerts that ring in the panel: active, not snoozed, not silenced; the newest cause comes first."""
         rows, _ = await self._fetch(
             "select a.* from walltrack.alerts as a "
             "where walltrack.is_open(a.status) and walltrack.is_ringing(a.severity, a.status, a.snoozed_until) and ("

@@ -12,7 +12,9 @@ REPLACEMENT = "\ufffd"
 UNENCODABLE = "walltrack_alerts.unencodable"
 """The error handler for streams that are not UTF-8: a replacement has the width of its character, so columns stay aligned."""
 
-_BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and signs without a visible form
+BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Letters and signs without a visible form."""
+
 _PLAIN = {"…": "~", "·": "-", REPLACEMENT: "?"}
 _MARKS = 2  # accents on one letter; more of them reach into the lines above
 
@@ -58,13 +60,17 @@ def _has_certain_width(character: str, marks: int) -> bool:
     """Whether all terminals agree on the width; they do not for flags, skin tones and parts of syllables."""
     joins = "\U0001f1e6" <= character <= "\U0001f1ff" or "\U0001f3fb" <= character <= "\U0001f3ff"
     joins = joins or "\u1160" <= character <= "\u11ff" or "\ud7b0" <= character <= "\ud7ff"
-    return character.isprintable() and not joins and character not in _BLANKS and marks <= _MARKS
+    return character.isprintable() and not joins and character not in BLANKS and marks <= _MARKS
 
 
 def short_token(symbol: object, address: object) -> str:
     """The symbol, else both ends of the address, else an empty text."""
-    whole = one_line(address or "")
-    return one_line(symbol or "") or (whole if len(whole) <= 12 else f"{whole[:4]}…{whole[-4:]}")
+    return one_line(symbol or "") or short_address(one_line(address or ""))
+
+
+def short_address(address: str) -> str:
+    """Both ends of an address."""
+    return address if len(address) <= 12 else f"{address[:4]}…{address[-4:]}"
 
 
 def whole_token(symbol: object, address: object) -> str:

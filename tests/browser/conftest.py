@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Dialog, Error, Page, Request, expect, sync_playwright
 
+from bench.chromium import launch_chromium
 from tests.support.home_page import HomePage
 from walltrack_alerts.ui import PanelStartError, RunningPanel, launch_panel
 
@@ -22,20 +20,11 @@ OpenPage = Callable[..., Page]
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Debian's chromium, or playwright's; ends with this folder's tests, because it holds the thread's event loop."""
-    flags = [
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-    ]
-    if os.geteuid() == 0:
-        flags.append("--no-sandbox")
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
-        program = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))), None)
-        if program is None and not Path(playwright.chromium.executable_path).exists():
+        browser = launch_chromium(playwright)
+        if browser is None:
             pytest.skip("these tests need a Chromium on the PATH; the gate installs one")
-        browser = playwright.chromium.launch(executable_path=program, args=flags)
         yield browser
         browser.close()
 

@@ -263,7 +263,7 @@ def test_the_test_button_shows_what_the_browser_allows(serve: Serve, open_page: 
     page.locator("#alerts-panel-bell").click()
     box = page.locator("#alerts-panel-bell-box")
     page.locator("#alerts-panel-bell-test").click()
-    expect(box).to_contain_text("Turn one on first.")
+    expect(box).to_contain_text("Enable sound or notifications first.")
     expect(box).to_contain_text("Your browser will ask")
     page.locator("#alerts-panel-bell-notification").check()
     page.wait_for_function("window.asked === 1")

@@ -48,7 +48,7 @@ def test_a_page_that_missed_one_answer_is_live_again(serve: Serve, open_page: Op
     page = open_page(serve(refresh_seconds=600))
     live(page)
     select(page, bot.alert(order).id)
-    held = hold(page, "known")
+    held = hold(page, "ping")
     page.locator("#alerts-panel-acknowledge").click()
     arrived(page, held)
     held[0].fulfill(status=500)
@@ -104,7 +104,7 @@ def test_a_click_waits_for_a_slow_server(serve: Serve, open_page: OpenPage, bot:
     page = open_page(serve())
     live(page)
     select(page, bot.alert(order).id)
-    held = hold(page, "known")
+    held = hold(page, "ping")
     page.locator("#alerts-panel-acknowledge").click()
     page.locator("#alerts-panel-list li[data-pending][data-status=acknowledged]").wait_for()  # it shows at once
     arrived(page, held)

@@ -64,7 +64,7 @@ def test_resolving_needs_a_note_and_every_action_a_name(serve: Serve, open_page:
 
     page.locator("#alerts-panel-note").fill("   ")
     page.locator("#alerts-panel-resolve").click()
-    expect(said).to_contain_text("Write a note first")
+    expect(said).to_contain_text("Enter a resolution note first")
     page.locator("#alerts-panel-acknowledge").click()
     dialog = page.get_by_role("dialog", name="Who are you?")
     dialog.get_by_role("button", name="Cancel").click()

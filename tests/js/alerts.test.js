@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
   comparePlaces,
-  createNewcomers,
+  createNewAlertTracker,
   isSnoozed,
   mergeFirstPage,
   mergeFurtherPage,
@@ -104,17 +104,17 @@ test('a snoozed alert says until when and who acknowledged it', () => {
   assert.deepEqual(statusOf({ ...open('1'), by: 'ada' }, 0), ['active', '', '']);
 });
 
-test('only alerts that begin to sound are newcomers', () => {
-  const newcomers = createNewcomers();
-  const calling = (id, calls) => ({ id, calls });
-  assert.deepEqual(newcomers.find([calling('a', 1)], 0), []); // sounded when the page opened
-  assert.equal(ids(newcomers.find([calling('a', 1), calling('b', 2)], 0)), 'b');
-  assert.deepEqual(newcomers.find([calling('b', 2)], 0), []);
-  assert.deepEqual(newcomers.find([calling('a', 3)], 0), []); // woken from a snooze
+test('only alerts that begin to ring are new', () => {
+  const tracker = createNewAlertTracker();
+  const ringing = (id, rings) => ({ id, rings });
+  assert.deepEqual(tracker.find([ringing('a', 1)], 0), []); // rang when the page opened
+  assert.equal(ids(tracker.find([ringing('a', 1), ringing('b', 2)], 0)), 'b');
+  assert.deepEqual(tracker.find([ringing('b', 2)], 0), []);
+  assert.deepEqual(tracker.find([ringing('a', 3)], 0), []); // woken from a snooze
 });
 
-test('an old alert read late is no newcomer', () => {
-  const newcomers = createNewcomers();
-  newcomers.find([{ id: 'b', calls: 20 }], 20); // only the newest were read
-  assert.deepEqual(newcomers.find([{ id: 'a', calls: 10 }], 0), []);
+test('an old alert read late is not new', () => {
+  const tracker = createNewAlertTracker();
+  tracker.find([{ id: 'b', rings: 20 }], 20); // only the newest were read
+  assert.deepEqual(tracker.find([{ id: 'a', rings: 10 }], 0), []);
 });

@@ -217,9 +217,9 @@ def test_a_proxy_names_its_users(guarded: Launch) -> None:
 )
 def test_a_proxy_names_the_roles_of_its_users(role: str | None, may_act: bool) -> None:
     headers = {"x-forwarded-user": "ada", **({} if role is None else {"x-forwarded-role": role})}
-    person = ProxyAccess("X-Forwarded-User", role_header="X-Forwarded-Role").who(request(headers))
+    person = ProxyAccess("X-Forwarded-User", role_header="X-Forwarded-Role").person_of(request(headers))
     assert person is not None and person.may_act is may_act
-    person = ProxyAccess("X-Forwarded-User").who(request(headers))
+    person = ProxyAccess("X-Forwarded-User").person_of(request(headers))
     assert person is not None and person.may_act
 
 
@@ -228,7 +228,7 @@ def test_a_proxy_names_the_roles_of_its_users(role: str | None, may_act: bool) -
     [("127.0.0.1", True), ("::1", True), ("::ffff:127.0.0.1", True), ("10.0.0.1", False), ("", False), ("x", False)],
 )
 def test_only_the_proxy_is_believed(peer: str, known: bool) -> None:
-    assert (ProxyAccess("X-Forwarded-User").who(request({"x-forwarded-user": "ada"}, peer)) is not None) is known
+    assert (ProxyAccess("X-Forwarded-User").person_of(request({"x-forwarded-user": "ada"}, peer)) is not None) is known
 
 
 def request(headers: dict[str, str], peer: str = "127.0.0.1") -> object:

@@ -29,7 +29,7 @@ def url() -> Iterator[str]:
 async def test_gradio_keeps_names_of_server_functions() -> None:
     blocks = create_alerts_panel(NOWHERE)
     names = [functions for functions in gradio_internals.server_functions(blocks).values() if functions]
-    assert names == [{"known", "snapshot", "read_page", "detail", "health", "charts", "targets"}]
+    assert names == [{"ping", "snapshot", "read_page", "detail", "health", "charts", "targets"}]
 
 
 async def test_gradio_polls_its_queue_at_these_intervals() -> None:
@@ -81,6 +81,6 @@ def test_gradio_writes_its_root_where_the_page_replaces_it(url: str) -> None:
 
 def test_gradio_answers_the_routes_that_the_page_calls(url: str) -> None:
     number = httpx.get(f"{url}/config").json()["components"][-1]["id"]
-    call = {"session_hash": "x", "component_id": number, "fn_name": "known", "data": {}}
+    call = {"session_hash": "x", "component_id": number, "fn_name": "ping", "data": {}}
     assert httpx.post(f"{url}{gradio_internals.FUNCTION_ROUTE}", json=call).json() == "{}"
     assert httpx.get(f"{url}/gradio_api/login_check").status_code == 200

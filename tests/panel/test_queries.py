@@ -37,13 +37,13 @@ async def test_new_calls_are_distinguished_from_earlier_ones(database_url: str, 
         reading = Queries(Source(service))
         bot.execute(MANY, ("critical", "a", 60))
         few = await ask(reading, "snapshot")
-        assert (len(few["calling"]), few["callingSince"]) == (60, 0)
+        assert (len(few["ringing"]), few["ringingSince"]) == (60, 0)
         bot.execute(MANY, ("critical", "b", 60))
         for which in ({}, {"severities": ["high"]}):
             many = await ask(reading, "snapshot", filter=which)
-            assert len(many["calling"]) == 100
-            assert many["callingSince"] == min(each["calls"] for each in many["calling"])
-            assert {each["title"] for each in many["calling"][:60]} == {f"Alert {n}" for n in range(1, 61)}
+            assert len(many["ringing"]) == 100
+            assert many["ringingSince"] == min(each["rings"] for each in many["ringing"])
+            assert {each["title"] for each in many["ringing"][:60]} == {f"Alert {n}" for n in range(1, 61)}
         woken = bot.alerts()[0].id  # the oldest is again among the newest
         bot.execute("update walltrack.alerts set snoozed_until = now() where id = %s", (woken,))
-        assert (await ask(reading, "snapshot"))["calling"][0]["id"] == str(woken)
+        assert (await ask(reading, "snapshot"))["ringing"][0]["id"] == str(woken)

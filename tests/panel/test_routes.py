@@ -122,7 +122,7 @@ def test_malformed_calls_are_client_errors(reader: httpx.Client, capfd: pytest.C
 def test_odd_arguments_get_an_answer(reader: httpx.Client, capfd: pytest.CaptureFixture[str]) -> None:
     odd: list[object] = [None, True, -1, 1e308, "", "\0", "x" * 5000, [], [[]], {}, {"a": {}}]
     config = reader.get("/config").json()
-    functions = ("known", "snapshot", "read_page", "detail", "charts", "targets")
+    functions = ("ping", "snapshot", "read_page", "detail", "charts", "targets")
     for value in odd:
         for name in functions:
             data = dict.fromkeys(("filter", "limit", "ids", "id", "after", "days", "timezone"), value)

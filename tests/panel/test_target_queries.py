@@ -88,7 +88,7 @@ async def test_silenced_alerts_are_marked_and_do_not_call(database_url: str, db:
             marks = {alert["token"]: alert["silenced"] for alert in listed}
             assert marks["BONK"] is None
             assert (marks["WIF"]["by"], marks["WIF"]["reason"]) == ("grace", "the pool is being moved")
-        assert [alert["token"] for alert in after["calling"]] == ["BONK"]
+        assert [alert["token"] for alert in after["ringing"]] == ["BONK"]
         assert after["counts"]["critical"] == 2
         silenced = next(alert["id"] for alert in after["alerts"] if alert["silenced"])
         assert (await ask(reading, "detail", id=silenced))["silenced"]["by"] == "grace"
@@ -97,6 +97,6 @@ async def test_silenced_alerts_are_marked_and_do_not_call(database_url: str, db:
 
 
 def test_only_whole_positive_numbers_are_ids() -> None:
-    assert params.numbers([3, 3, 0, -1, True, 1.0, "2", None, 2**63, 7], 10) == [3, 7]
-    assert params.numbers([1, 2, 3], 2) == [1, 2]
-    assert params.numbers("12", 2) == []
+    assert params.parse_numbers([3, 3, 0, -1, True, 1.0, "2", None, 2**63, 7], 10) == [3, 7]
+    assert params.parse_numbers([1, 2, 3], 2) == [1, 2]
+    assert params.parse_numbers("12", 2) == []

@@ -207,15 +207,15 @@ async def test_the_heartbeat_stops_while_something_is_wrong(database_url: str, b
         alert = rung(bot, "exit")
         db.execute("update walltrack.notification_targets set cursor = walltrack.event_cursor()")
         add_delivery(db, target, alert, state="dead", failed_at="2026-01-01")
-        line = await said.say("not well")
+        line = await said.say("health checks failed")
         assert "dead letters: 1 dead letter" in line
         before = len(sink.requests)
         await further_rounds(calls)
         assert len(sink.requests) <= before + 1  # one may have been on its way
         db.execute("delete from walltrack.deliveries")
-        await said.say("all is well again")
+        await said.say("all health checks pass again")
         await pings(sink)
-    assert len([line for line in said if "not well" in line]) == 1  # said once, not every minute
+    assert len([line for line in said if "health checks failed" in line]) == 1  # said once, not every minute
 
 
 async def test_a_failed_heartbeat_does_not_show_its_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,7 +265,7 @@ async def test_the_check_is_a_metric(database_url: str, bot: Bot) -> None:
         while metrics.registry.get_sample_value("walltrack_heartbeat_ok") != 1 and deadline.is_ahead():
             await asyncio.sleep(0.01)
         bot.execute("insert into walltrack.alert_faults (sqlstate, message) values ('XX000', 'x')")
-        await said.say("not well: faults")
+        await said.say("health checks failed: faults")
         assert metrics.registry.get_sample_value("walltrack_heartbeat_ok") == 0
 
 

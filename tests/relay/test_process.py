@@ -74,7 +74,7 @@ async def test_a_signal_stops_it_cleanly(db: psycopg.Connection, database_url: s
             bot.exhaust(bot.create())
             await sink.arrived.wait()
             process.send_signal(number)
-            await line_with(process, "waiting for 1 messages in flight")
+            await line_with(process, "waiting for 1 message in flight")
             release.set()
             await line_with(process, "has stopped")
             assert await process.wait() == 0
@@ -90,7 +90,7 @@ async def test_a_second_signal_ends_it_at_once(db: psycopg.Connection, database_
             bot.exhaust(bot.create())
             await sink.received(1)
             process.terminate()
-            await line_with(process, "waiting for 1 messages in flight")
+            await line_with(process, "waiting for 1 message in flight")
             process.terminate()
             assert await process.wait() == 1
             assert process.stderr is not None

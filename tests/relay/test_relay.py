@@ -198,7 +198,7 @@ async def test_a_stop_lets_messages_in_flight_arrive(db: psycopg.Connection, dat
         await sink.arrived.wait()
         running.relay.stop()
         bot.exhaust(bot.create())
-        await running.says("waiting for 1 messages in flight")
+        await running.says("waiting for 1 message in flight")
         gate.set()
         await running.stop()
     assert len(sink.requests) == 1

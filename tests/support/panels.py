@@ -66,7 +66,7 @@ def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     """Passwords are hashed and checked in a millisecond instead of a tenth of a second."""
     cheap = partial(argon2.PasswordHasher, time_cost=1, memory_cost=64, parallelism=1)
     monkeypatch.setattr(argon2, "PasswordHasher", cheap)
-    monkeypatch.setattr(passwords, "_NOBODY", cheap().hash("nobody"))
+    monkeypatch.setattr(passwords, "_DUMMY_HASH", cheap().hash("nobody"))
 
 
 @pytest.fixture

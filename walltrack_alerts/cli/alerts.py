@@ -15,7 +15,6 @@ from rich.text import Text
 from walltrack_alerts.cli.base import (
     STYLES,
     AsJson,
-    ask,
     err,
     examples,
     is_terminal,
@@ -23,7 +22,8 @@ from walltrack_alerts.cli.base import (
     print_facts,
     print_json,
     print_line,
-    say,
+    print_text,
+    run_query,
 )
 from walltrack_alerts.cli.values import alert_id as as_alert_id
 from walltrack_alerts.cli.values import future_time, snooze_interval
@@ -129,7 +129,7 @@ def list_alerts(
                 break
         return alerts
 
-    found = ask(query)
+    found = run_query(query)
     if as_json:
         for alert in found:
             print_json(alert)
@@ -150,14 +150,14 @@ def show(alert_id: AlertId, as_json: AsJson = False) -> None:
         alert = await service.find_alert(alert_id)
         return alert, await service.get_timeline(alert.id)
 
-    alert, timeline = ask(query)
+    alert, timeline = run_query(query)
     if as_json:
         print_json({**alert.model_dump(mode="json"), "timeline": [entry.model_dump(mode="json") for entry in timeline]})
         return
-    say(Text.assemble((f" {alert.severity.upper()} ", STYLES[alert.severity]), " ", (printable(alert.title), "bold")))
-    say(f"{alert.message}\n")
+    print_text(Text.assemble((f" {alert.severity.upper()} ", STYLES[alert.severity]), " ", (printable(alert.title), "bold")))
+    print_text(f"{alert.message}\n")
     print_facts([*_facts(alert), *_data(alert)])
-    say("")
+    print_text("")
     print_facts((format_local(entry.at), _entry_text(entry)) for entry in timeline)
 
 
@@ -224,7 +224,7 @@ def ack(alert_id: AlertId, by: By, as_json: AsJson = False) -> None:
     async def query(service: AlertService) -> Alert:
         return await service.acknowledge_alert((await service.find_alert(alert_id)).id, by)
 
-    _print_alert(ask(query), as_json)
+    _print_alert(run_query(query), as_json)
 
 
 @alerts.command(epilog=examples("alerts resolve 4f1c2a9b --note 'sold by hand'"))
@@ -239,7 +239,7 @@ def resolve(
     async def query(service: AlertService) -> Alert:
         return await service.resolve_alert((await service.find_alert(alert_id)).id, note, by)
 
-    _print_alert(ask(query), as_json)
+    _print_alert(run_query(query), as_json)
 
 
 @alerts.command(epilog=examples("alerts snooze 4f1c2a9b --for '15 min'", "alerts snooze 4f1c2a9b --until 18:00"))
@@ -268,7 +268,7 @@ def snooze(
         found = (await service.find_alert(alert_id)).id
         return await (service.snooze_alert(found, until, by) if until else service.snooze_alert_for(found, how_long or "", by))
 
-    alert = ask(query)
+    alert = run_query(query)
     _print_alert(alert, as_json, f"snoozed until {format_local(alert.snoozed_until)}" if alert.snoozed_until else "")
 
 
@@ -279,7 +279,7 @@ def wake(alert_id: AlertId, by: By, as_json: AsJson = False) -> None:
     async def query(service: AlertService) -> Alert:
         return await service.snooze_alert((await service.find_alert(alert_id)).id, None, by)
 
-    _print_alert(ask(query), as_json, "awake")
+    _print_alert(run_query(query), as_json, "awake")
 
 
 @orders.command(epilog=examples("orders retry 4f1c2a9b"))
@@ -289,7 +289,7 @@ def retry(alert_id: AlertId, by: By, as_json: AsJson = False) -> None:
     async def query(service: AlertService) -> Alert:
         return await service.retry_order((await service.find_alert(alert_id)).id, by)
 
-    _print_alert(ask(query), as_json, "the order is pending again")
+    _print_alert(run_query(query), as_json, "the order is pending again")
 
 
 @orders.command(epilog=examples("orders cancel 4f1c2a9b --reason 'the moment has passed'", "orders cancel 4f1c2a9b --yes"))
@@ -303,14 +303,16 @@ def cancel(
     as_json: AsJson = False,
 ) -> None:
     """Cancel the pending or failed order of an alert for good, which resolves the alert."""
-    alert = ask(lambda service: service.find_alert(alert_id))
+    alert = run_query(lambda service: service.find_alert(alert_id))
     if not yes:
         is_simulated = alert.data.get("is_simulated") is True
         stays = " The simulated position stays open." if is_simulated else " The position stays open: close it by hand."
         warning = "" if alert.data.get("order_type") == "entry" else stays
         order = one_line(f"{alert.data.get('order_type') or ''} order {alert.data.get('order_id')} for {_token(alert)}")
         typer.confirm(f"Cancel the {order}? It cannot be undone.{warning}", abort=True, err=True)
-    _print_alert(ask(lambda service: service.cancel_order(alert.id, reason, by), quiet=True), as_json, "the order is cancelled")
+    _print_alert(
+        run_query(lambda service: service.cancel_order(alert.id, reason, by), quiet=True), as_json, "the order is cancelled"
+    )
 
 
 def _print_alert(alert: Alert, as_json: bool, done: str = "") -> None:
@@ -318,7 +320,7 @@ def _print_alert(alert: Alert, as_json: bool, done: str = "") -> None:
         print_json({**alert.model_dump(mode="json"), "notice": alert.notice, "notice_code": alert.notice_code})
     else:
         done = " · ".join(part for part in (done, alert.notice) if part)
-        say(f"{str(alert.id)[:8]} {_token(alert)} {alert.title}: {done or alert.status}".replace("  ", " "))
+        print_text(f"{str(alert.id)[:8]} {_token(alert)} {alert.title}: {done or alert.status}".replace("  ", " "))
 
 
 def _token(alert: Alert) -> str:

@@ -101,7 +101,7 @@ def examples(*commands: str) -> str:
 
 
 @contextmanager
-def the_database(*, quiet: bool = False, listening: bool = False) -> Iterator[Database]:
+def configured_database(*, quiet: bool = False, listening: bool = False) -> Iterator[Database]:
     """The database in use, printed in one line on standard error. Errors of the package end the command with exit code 1."""
     with errors():
         from walltrack_alerts.database import open_database
@@ -133,9 +133,9 @@ def errors() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def ask(query: Callable[[AlertService], Awaitable[Result]], *, quiet: bool = False) -> Result:
+def run_query(query: Callable[[AlertService], Awaitable[Result]], *, quiet: bool = False) -> Result:
     """The result of a query of AlertService on the database in use."""
-    with the_database(quiet=quiet) as database:
+    with configured_database(quiet=quiet) as database:
         import asyncio
 
         from walltrack_alerts.service import AlertService
@@ -192,6 +192,6 @@ def confirm(question: str) -> None:
         raise typer.Exit(1)
 
 
-def say(text: str | Text) -> None:
+def print_text(text: str | Text) -> None:
     """Print text for people; a pipe gets its lines unwrapped."""
     out.print(Text(printable(text)) if isinstance(text, str) else text, soft_wrap=not is_terminal())

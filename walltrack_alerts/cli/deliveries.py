@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from walltrack_alerts.cli.alerts import By
-from walltrack_alerts.cli.base import AsJson, ask, confirm, err, errors, examples, print_json, say
+from walltrack_alerts.cli.base import AsJson, confirm, err, errors, examples, print_json, print_text, run_query
 from walltrack_alerts.cli.tables import Column, age, print_rows
 from walltrack_alerts.cli.values import delivery_id
 from walltrack_alerts.errors import UnknownTargetError, UsageError
 from walltrack_alerts.text import counted
 
 if TYPE_CHECKING:
-    from walltrack_alerts.relay.targets import Delivery
+    from walltrack_alerts.targets import Delivery
 
 deliveries = typer.Typer(
     name="deliveries",
@@ -49,9 +49,9 @@ def list_deliveries(
 
     A dead delivery has failed nine times and waits for `deliveries replay` or `deliveries drop`.
     """
-    from walltrack_alerts.relay.targets import undelivered
+    from walltrack_alerts.targets import undelivered
 
-    found = ask(lambda service: undelivered(service, dead=dead, target=target, limit=limit))
+    found = run_query(lambda service: undelivered(service, dead=dead, target=target, limit=limit))
     if as_json:
         for delivery in found:
             print_json(delivery)
@@ -80,10 +80,10 @@ def replay(
     by: By, ids: Ids = None, target: OfTarget = None, every: OfAll = False, dry_run: DryRun = False, as_json: AsJson = False
 ) -> None:
     """Send dead letters again, with as many attempts as new deliveries."""
-    from walltrack_alerts.relay.targets import replay_deliveries
+    from walltrack_alerts.targets import replay_deliveries
 
     chosen = _chosen(ids, target, every=every)
-    done = len(chosen) if dry_run or not chosen else ask(lambda service: replay_deliveries(service, chosen, by), quiet=True)
+    done = len(chosen) if dry_run or not chosen else run_query(lambda service: replay_deliveries(service, chosen, by), quiet=True)
     _print_count(done, "sent again", dry_run=dry_run, as_json=as_json, will="will be ")
 
 
@@ -100,7 +100,7 @@ def drop(
     as_json: AsJson = False,
 ) -> None:
     """Drop dead letters. They stay in the history of their alerts, with the name of the operator."""
-    from walltrack_alerts.relay.targets import drop_deliveries
+    from walltrack_alerts.targets import drop_deliveries
 
     chosen = _chosen(ids, target, every=every)
     done = len(chosen)
@@ -110,19 +110,19 @@ def drop(
                 confirm(
                     f"Drop {_count(done)}? {'Its target' if done == 1 else 'Their targets'} will never receive what is dropped."
                 )
-        done = ask(lambda service: drop_deliveries(service, chosen, by), quiet=True)
+        done = run_query(lambda service: drop_deliveries(service, chosen, by), quiet=True)
     _print_count(done, "dropped", dry_run=dry_run, as_json=as_json)
 
 
 def _chosen(ids: list[int] | None, target: str | None, *, every: bool) -> list[int]:
     """The ids of the chosen dead letters (UsageError unless they are chosen in exactly one way, UnknownTargetError)."""
-    from walltrack_alerts.relay.targets import undelivered
+    from walltrack_alerts.targets import undelivered
 
     with errors():
         if sum((bool(ids), target is not None, every)) != 1:
             raise UsageError("which deliveries?\nGive their ids, or --target NAME, or --all.")
 
-    found = ask(lambda service: undelivered(service, dead=True, target=target, limit=None))
+    found = run_query(lambda service: undelivered(service, dead=True, target=target, limit=None))
     dead = [delivery.delivery_id for delivery in found]
     with errors():
         if unknown := sorted(set(ids or ()) - set(dead)):
@@ -137,7 +137,7 @@ def _print_count(done: int, what: str, *, dry_run: bool, as_json: bool, will: st
     if as_json:
         print_json({"deliveries": done, "dry_run": dry_run})
     else:
-        say(f"{_count(done)} {'would be ' if dry_run else will}{what}.")
+        print_text(f"{_count(done)} {'would be ' if dry_run else will}{what}.")
 
 
 def _count(number: int) -> str:

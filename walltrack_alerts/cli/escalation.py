@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from walltrack_alerts.cli.base import AsJson, ask, confirm, err, errors, examples, print_json, say
+from walltrack_alerts.cli.base import AsJson, confirm, err, errors, examples, print_json, print_text, run_query
 from walltrack_alerts.cli.tables import Column, interval_text, print_rows
 from walltrack_alerts.cli.values import interval
 from walltrack_alerts.enums import AlertSeverity
 from walltrack_alerts.errors import UsageError
 
 if TYPE_CHECKING:
-    from walltrack_alerts.relay.targets import EscalationStep
+    from walltrack_alerts.escalation import EscalationStep
 
 escalation = typer.Typer(
     name="escalation",
@@ -37,9 +37,9 @@ Status = Annotated[
 @escalation.command("list", epilog=examples("escalation list", "escalation list --json"))
 def list_steps(as_json: AsJson = False) -> None:
     """List the steps of all severities."""
-    from walltrack_alerts.relay.targets import escalation_steps
+    from walltrack_alerts.escalation import escalation_steps
 
-    found = ask(escalation_steps)
+    found = run_query(escalation_steps)
     if as_json:
         for step in found:
             print_json(step)
@@ -79,12 +79,12 @@ def set_step(
     as_json: AsJson = False,
 ) -> None:
     """Add or change a step. It also applies to alerts that are already open."""
-    from walltrack_alerts.relay.targets import set_escalation_step
+    from walltrack_alerts.escalation import set_escalation_step
 
     with errors():
         if (every is None) != (times is None):
             raise UsageError("--every and --times go together, e.g. --every '15 min' --times 32")
-    done = ask(lambda service: set_escalation_step(service, severity, status, step, after, every, times or 0))
+    done = run_query(lambda service: set_escalation_step(service, severity, status, step, after, every, times or 0))
     _print_step(done, as_json, f"{interval_text(done.after)} after the alert was {_since(done)}{_repeats(done)}")
 
 
@@ -98,14 +98,14 @@ def remove_step(
     as_json: AsJson = False,
 ) -> None:
     """Remove a step. Targets with this --step get no more escalations from it."""
-    from walltrack_alerts.relay.targets import escalation_step, remove_escalation_step
+    from walltrack_alerts.escalation import escalation_step, remove_escalation_step
 
-    found = ask(lambda service: escalation_step(service, severity, status, step))
+    found = run_query(lambda service: escalation_step(service, severity, status, step))
     if not dry_run:
         if not yes:
             with errors():
                 confirm(f"Remove step {step} of {severity} alerts that are {status}?")
-        ask(lambda service: remove_escalation_step(service, severity, status, step), quiet=True)
+        run_query(lambda service: remove_escalation_step(service, severity, status, step), quiet=True)
     _print_step(found, as_json, "would be removed" if dry_run else "removed")
 
 
@@ -121,4 +121,4 @@ def _print_step(step: EscalationStep, as_json: bool, done: str) -> None:
     if as_json:
         print_json(step)
     else:
-        say(f"Step {step.step} of {step.severity} alerts that are {step.status}: {done}.")
+        print_text(f"Step {step.step} of {step.severity} alerts that are {step.status}: {done}.")

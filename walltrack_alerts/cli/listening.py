@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from walltrack_alerts.cli.base import AsJson, encode, err, is_terminal, json_line, out, the_database
+from walltrack_alerts.cli.base import AsJson, configured_database, encode, err, is_terminal, json_line, out
 from walltrack_alerts.enums import AlertSeverity, EventKind
 from walltrack_alerts.text import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from walltrack_alerts.listener import StreamState
     from walltrack_alerts.models import AlertEvent
 
 
@@ -54,31 +57,46 @@ def listen(
     """Print the events of all alerts until Ctrl-C: first those since the cursor, then new ones as they happen."""
     import asyncio
 
-    from walltrack_alerts.cli.event_line import event_line
     from walltrack_alerts.listen_command import Follower
-    from walltrack_alerts.listener import StreamState
 
-    def render(event: AlertEvent) -> bytes:
-        if as_json:
-            return encode(json_line(event) + "\n")
-        with out.capture() as line:
-            if is_terminal():
-                out.print(event_line(event, is_short=True), no_wrap=True, overflow="ellipsis")
-            else:
-                out.print(event_line(event, is_short=False), soft_wrap=True)
-        return encode(line.get())
+    with configured_database(listening=True) as database:
+        follower = Follower(
+            database.listen_dsn,
+            sys.stdout.fileno(),
+            render=_render_json if as_json else _render_line,
+            on_state=_state_reporter(),
+            cursor_file=cursor_file,
+            command=execute,
+        )
+        asyncio.run(follower.run(after, kinds=kind or (), min_severity=min_severity))
+
+
+def _render_json(event: AlertEvent) -> bytes:
+    return encode(json_line(event) + "\n")
+
+
+def _render_line(event: AlertEvent) -> bytes:
+    from walltrack_alerts.cli.event_line import event_line
+
+    with out.capture() as line:
+        if is_terminal():
+            out.print(event_line(event, is_short=True), no_wrap=True, overflow="ellipsis")
+        else:
+            out.print(event_line(event, is_short=False), soft_wrap=True)
+    return encode(line.get())
+
+
+def _state_reporter() -> Callable[[StreamState, str], None]:
+    """A function that prints the state of the stream; while the database is away, each reason once."""
+    from walltrack_alerts.listener import StreamState
 
     reported = ""
 
     def report(state: StreamState, reason: str) -> None:
         nonlocal reported
         if reported and (reason == reported or state is StreamState.CONNECTING):
-            return  # the database is still away for the same reason
+            return
         reported = reason
         err.print(Text(printable(f"{state}{': ' if reason else ''}{reason}"), style="dim"))
 
-    with the_database(listening=True) as database:
-        follower = Follower(
-            database.listen_dsn, sys.stdout.fileno(), render=render, on_state=report, cursor_file=cursor_file, command=execute
-        )
-        asyncio.run(follower.run(after, kinds=kind or (), min_severity=min_severity))
+    return report

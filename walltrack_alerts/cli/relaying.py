@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from walltrack_alerts.cli.base import the_database
+from walltrack_alerts.cli.base import configured_database
 from walltrack_alerts.cli.values import interval
 from walltrack_alerts.errors import AlertsError
 
@@ -54,7 +54,7 @@ def relay(
     """
     import asyncio
 
-    with the_database() as database:
+    with configured_database() as database:
         try:
             from walltrack_alerts.relay.process import run_relay
         except ModuleNotFoundError as error:

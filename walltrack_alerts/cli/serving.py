@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from walltrack_alerts import passwords
-from walltrack_alerts.cli.base import AsJson, errors, examples, print_json, say, the_database
+from walltrack_alerts.cli.base import AsJson, configured_database, errors, examples, print_json, print_text
 from walltrack_alerts.cli.values import finite
 from walltrack_alerts.errors import AlertsError
 from walltrack_alerts.passwords import Role
@@ -51,7 +51,7 @@ def demo(
 
     with errors():
         run_demo(
-            say,
+            print_text,
             host=host, port=port, pace=pace, seed=seed, duration=duration, open_browser=browser,
         )  # fmt: skip
 
@@ -123,14 +123,14 @@ def _serve(settings: PanelSettings, *, open_browser: bool) -> None:
         from walltrack_alerts.ui import access_from, launch_panel
 
         access = access_from(settings)
-    with the_database() as database:
+    with configured_database() as database:
         running = launch_panel(
             database.dsn, listen_dsn=database.listen_dsn, host=settings.panel_host, port=settings.panel_port, access=access,
             order_actions=settings.panel_order_actions, explorer=settings.explorer, root_path=settings.panel_root_path,
             origins=settings.panel_origins, open_browser=open_browser, block=False,
         )  # fmt: skip
         try:
-            say(f"Panel on {running.url}, {access.described}. Ctrl-C stops it.")
+            print_text(f"Panel on {running.url}, {access.described}. Ctrl-C stops it.")
             running.wait()
         finally:
             running.close()
@@ -156,7 +156,7 @@ def add_panel_user(
         else:
             password = sys.stdin.readline().rstrip("\r\n")
         is_new = passwords.add_user(file, name, role, password)
-        say(f"{'Added' if is_new else 'Updated'} {name} in {file} as {role}; a running panel applies the change at once.")
+        print_text(f"{'Added' if is_new else 'Updated'} {name} in {file} as {role}; a running panel applies the change at once.")
 
 
 @users.command("remove", epilog=examples("panel-user remove users ada"))
@@ -164,7 +164,7 @@ def remove_panel_user(file: AuthFilePath, name: UserName) -> None:
     """Remove a user. The panel logs the user out at the next request."""
     with errors():
         passwords.remove_user(file, name)
-        say(f"Removed {name} from {file}.")
+        print_text(f"Removed {name} from {file}.")
 
 
 @users.command("list", epilog=examples("panel-user list users", "panel-user list users --json"))
@@ -176,4 +176,4 @@ def list_panel_users(file: AuthFilePath, as_json: AsJson = False) -> None:
             print_json([{"name": user.name, "role": user.role} for user in found])
         else:
             for user in found:
-                say(f"{user.role:<9} {one_line(user.name)}")
+                print_text(f"{user.role:<9} {one_line(user.name)}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from walltrack_alerts.cli.alerts import By
-from walltrack_alerts.cli.base import AsJson, ask, err, errors, examples, print_json, say
+from walltrack_alerts.cli.base import AsJson, err, errors, examples, print_json, print_text, run_query
 from walltrack_alerts.cli.tables import Column, print_rows
 from walltrack_alerts.cli.values import future_time, interval
 from walltrack_alerts.enums import AlertSeverity
@@ -16,7 +16,7 @@ from walltrack_alerts.errors import UsageError
 from walltrack_alerts.text import format_local, one_line
 
 if TYPE_CHECKING:
-    from walltrack_alerts.relay.targets import Silence
+    from walltrack_alerts.silences import Silence
 
 silences = typer.Typer(
     name="silences",
@@ -67,7 +67,7 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Mute the alerts that match all of the given matchers, until a time."""
-    from walltrack_alerts.relay.targets import add_silence
+    from walltrack_alerts.silences import add_silence
 
     given = {"token": token, "error": error, "order_type": order_type, "severity": severity, "alert_type": alert_type}
     matchers = {matcher: str(value) for matcher, value in given.items() if value is not None}
@@ -76,7 +76,7 @@ def add(
             raise UsageError("how long?\nGive either --for or --until, e.g. --for '2 h' or --until 18:00.")
         if not matchers:
             raise UsageError("which alerts?\nGive at least one of --token, --error, --order-type, --severity and --alert-type.")
-    _print_silence(ask(lambda service: add_silence(service, matchers, reason, until, how_long, by)), as_json)
+    _print_silence(run_query(lambda service: add_silence(service, matchers, reason, until, how_long, by)), as_json)
 
 
 @silences.command("list", epilog=examples("silences list", "silences list --all --json"))
@@ -84,9 +84,9 @@ def list_silences(
     every: Annotated[bool, typer.Option("--all", help="Include silences that have ended.")] = False, as_json: AsJson = False
 ) -> None:
     """List the active silences, the next one to end first."""
-    from walltrack_alerts.relay.targets import silences as query
+    from walltrack_alerts.silences import read_silences
 
-    found = ask(lambda service: query(service, ended=every))
+    found = run_query(lambda service: read_silences(service, ended=every))
     if as_json:
         for silence in found:
             print_json(silence)
@@ -104,9 +104,9 @@ def end(
     as_json: AsJson = False,
 ) -> None:
     """End a silence now. Events that it has muted are not delivered later."""
-    from walltrack_alerts.relay.targets import end_silence
+    from walltrack_alerts.silences import end_silence
 
-    _print_silence(ask(lambda service: end_silence(service, silence_id, by)), as_json)
+    _print_silence(run_query(lambda service: end_silence(service, silence_id, by)), as_json)
 
 
 def _print_silence(silence: Silence, as_json: bool) -> None:
@@ -114,7 +114,7 @@ def _print_silence(silence: Silence, as_json: bool) -> None:
         print_json(silence)
     else:
         state = "ended" if silence.ended_at else f"in force until {format_local(silence.ends_at)}"
-        say(f"Silence {silence.silence_id} ({_matchers(silence)}) is {state}.".replace("is ended", "has ended"))
+        print_text(f"Silence {silence.silence_id} ({_matchers(silence)}) is {state}.".replace("is ended", "has ended"))
 
 
 def _matchers(silence: Silence) -> str:

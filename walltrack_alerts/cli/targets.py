@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,6 @@ from rich.text import Text
 from walltrack_alerts.cli.alerts import By
 from walltrack_alerts.cli.base import (
     AsJson,
-    ask,
     confirm,
     err,
     errors,
@@ -22,7 +22,8 @@ from walltrack_alerts.cli.base import (
     print_facts,
     print_json,
     print_line,
-    say,
+    print_text,
+    run_query,
 )
 from walltrack_alerts.cli.tables import Column, age, print_rows
 from walltrack_alerts.cli.target_options import TargetOptions, with_target_options
@@ -31,8 +32,8 @@ from walltrack_alerts.errors import PermissionDeniedError, UsageError
 from walltrack_alerts.text import counted, format_local, one_line
 
 if TYPE_CHECKING:
-    from walltrack_alerts.relay.targets import TargetState
     from walltrack_alerts.service import AlertService
+    from walltrack_alerts.targets import TargetState
 
 targets = typer.Typer(
     name="targets",
@@ -79,20 +80,21 @@ def add(name: Name, by: By, given: TargetOptions, since: Since = None, as_json: 
     Secrets stay in the environment of the relay: give a placeholder for the
     variable, '${NAME}' in single quotes. A URL may contain placeholders, too.
     """
-    from walltrack_alerts.relay.targets import add_target
+    from walltrack_alerts.targets import add_target
 
     with errors():
         kind = given.kind
         config = given.config(kind)
 
     async def query(service: AlertService) -> TargetState:
+        _check_apprise_url(kind, config)
         return await add_target(service, name, kind, config, given.filters, since, by)
 
-    _print_target(ask(query), as_json, "added; the relay delivers to it from now on" if since is None else "added")
+    _print_target(run_query(query), as_json, "added; the relay delivers to it from now on" if since is None else "added")
     if not as_json:
         _say_variables(config)
         if kind == "webhook" and not config.get("secrets"):
-            say("Its requests are not signed: without --secret, the receiver cannot distinguish them from forged ones.")
+            print_text("Its requests are not signed: without --secret, the receiver cannot distinguish them from forged ones.")
 
 
 @targets.command(
@@ -118,7 +120,7 @@ def set_options(
 
     --secret and --allow replace the whole list. The name and the kind of a target cannot change.
     """
-    from walltrack_alerts.relay.targets import set_target, target_state
+    from walltrack_alerts.targets import set_target, target_state
 
     with errors():
         filters = {**dict.fromkeys(_cleared(clear)), **given.filters}
@@ -128,12 +130,22 @@ def set_options(
         config = given.config(target.kind)
         if not (config or filters):
             raise UsageError("nothing to change\n`walltrack-alerts targets set --help` shows the options.")
+        _check_apprise_url(target.kind, config)
         return await set_target(service, target, config, filters, by), config
 
-    target, config = ask(query)
+    target, config = run_query(query)
     _print_target(target, as_json, "changed")
     if not as_json:
         _say_variables(config)
+
+
+def _check_apprise_url(kind: str, config: Mapping[str, Any]) -> None:
+    """Let Apprise check a URL for it, where this extra is installed (InvalidTargetError)."""
+    if kind == "apprise" and "url" in config:
+        with suppress(ImportError):
+            from walltrack_alerts.relay.channels.apprise import check_url
+
+            check_url(config["url"])
 
 
 def _cleared(value: str | None) -> list[str]:
@@ -151,7 +163,7 @@ def _say_variables(config: dict[str, Any]) -> None:
     if needed := variables(config):
         missing = missing_variables(config, os.environ)
         note = f"; {', '.join(missing)} not set in this terminal" if missing else ""
-        say(f"The relay needs {', '.join(needed)} in its environment{note}.")
+        print_text(f"The relay needs {', '.join(needed)} in its environment{note}.")
 
 
 @targets.command("list", epilog=examples("targets list", "targets list --json | jq -r 'select(.dead > 0) | .name'"))
@@ -160,9 +172,9 @@ def list_targets(as_json: AsJson = False) -> None:
 
     'failing' means that the last attempt failed, 'off' that the target is disabled; 'sent' is the time since the last success.
     """
-    from walltrack_alerts.relay.targets import target_states
+    from walltrack_alerts.targets import target_states
 
-    found = ask(target_states)
+    found = run_query(target_states)
     if as_json:
         for target in found:
             print_json(target)
@@ -193,7 +205,7 @@ def _note(target: TargetState) -> str | None:
 @targets.command(epilog=examples("targets show ops", "targets show ops --json"))
 def show(name: Name, as_json: AsJson = False) -> None:
     """Show one target: its settings with placeholders, its filters, its state."""
-    from walltrack_alerts.relay.targets import target_config, target_state
+    from walltrack_alerts.targets import target_config, target_state
 
     async def query(service: AlertService) -> tuple[TargetState, dict[str, Any] | None]:
         target = await target_state(service, name)
@@ -202,7 +214,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
         except PermissionDeniedError:  # only the schema owner and the relay may read the settings
             return target, None
 
-    target, config = ask(query)
+    target, config = run_query(query)
     if as_json:
         print_json({**target.model_dump(mode="json"), "config": config})
     else:
@@ -260,7 +272,7 @@ def send_test(name: Name, as_json: AsJson = False) -> None:
 
     with errors():
         panel_url = RelaySettings.load().panel_url
-    trial = ask(lambda service: send_trial(service, name, panel_url=panel_url, write=print_line))
+    trial = run_query(lambda service: send_trial(service, name, panel_url=panel_url, write=print_line))
     if as_json:
         print_json(
             {"target": name, "outcome": trial.outcome, "status": trial.status, "answer": trial.answer, "seconds": trial.seconds}
@@ -268,11 +280,11 @@ def send_test(name: Name, as_json: AsJson = False) -> None:
     else:
         status = f" with status {trial.status}" if trial.status is not None else ""
         if trial.is_delivered:
-            say(f"{name} has received the test event{status} after {trial.seconds:.2f} s.")
+            print_text(f"{name} has received the test event{status} after {trial.seconds:.2f} s.")
         else:
-            say(f"{name} has not received the test event: it failed{status} after {trial.seconds:.2f} s.")
+            print_text(f"{name} has not received the test event: it failed{status} after {trial.seconds:.2f} s.")
         if trial.answer:
-            say(Text.assemble(("Response: ", "dim"), one_line(trial.answer)))
+            print_text(Text.assemble(("Response: ", "dim"), one_line(trial.answer)))
     if not trial.is_delivered:
         raise typer.Exit(1)
 
@@ -285,17 +297,17 @@ def disable(
     as_json: AsJson = False,
 ) -> None:
     """Pause a target until it is enabled. Its pending deliveries stay."""
-    from walltrack_alerts.relay.targets import disable_target
+    from walltrack_alerts.targets import disable_target
 
-    _print_target(ask(lambda service: disable_target(service, name, reason, by)), as_json, "disabled")
+    _print_target(run_query(lambda service: disable_target(service, name, reason, by)), as_json, "disabled")
 
 
 @targets.command(epilog=examples("targets enable ops", "targets enable ops --since 2026-01-31T09:00"))
 def enable(name: Name, since: Since = None, as_json: AsJson = False) -> None:
     """Resume a target: deliver its pending deliveries, and events from now on or from a given time on."""
-    from walltrack_alerts.relay.targets import enable_target
+    from walltrack_alerts.targets import enable_target
 
-    _print_target(ask(lambda service: enable_target(service, name, since)), as_json, "enabled")
+    _print_target(run_query(lambda service: enable_target(service, name, since)), as_json, "enabled")
 
 
 @targets.command(epilog=examples("targets remove ops --dry-run", "targets remove ops", "targets remove ops --yes"))
@@ -306,23 +318,23 @@ def remove(
     as_json: AsJson = False,
 ) -> None:
     """Remove a target with its deliveries, including pending ones. `targets disable` keeps them."""
-    from walltrack_alerts.relay.targets import remove_target, target_state
+    from walltrack_alerts.targets import remove_target, target_state
 
-    target = ask(lambda service: target_state(service, name))
+    target = run_query(lambda service: target_state(service, name))
     waiting = f"{counted(target.pending, 'pending delivery', 'pending deliveries')} and {counted(target.dead, 'dead letter')}"
     if not dry_run:
         if not yes:
             with errors():
                 confirm(f"Remove {target.kind} target {target.name} with {waiting}? It cannot be undone.")
-        ask(lambda service: remove_target(service, target.name), quiet=True)
+        run_query(lambda service: remove_target(service, target.name), quiet=True)
     if as_json:
         print_json({**target.model_dump(mode="json"), "dry_run": dry_run})
     else:
-        say(f"{target.name} {'would be ' if dry_run else ''}removed with {waiting}.")
+        print_text(f"{target.name} {'would be ' if dry_run else ''}removed with {waiting}.")
 
 
 def _print_target(target: TargetState, as_json: bool, done: str) -> None:
     if as_json:
         print_json(target)
     else:
-        say(f"{target.name} ({target.kind}{f', {target.address}' if target.address else ''}): {done}.")
+        print_text(f"{target.name} ({target.kind}{f', {target.address}' if target.address else ''}): {done}.")

@@ -9,7 +9,17 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from walltrack_alerts.cli.base import AsJson, confirm, err, is_terminal, out, print_facts, print_json, say, the_database
+from walltrack_alerts.cli.base import (
+    AsJson,
+    configured_database,
+    confirm,
+    err,
+    is_terminal,
+    out,
+    print_facts,
+    print_json,
+    print_text,
+)
 from walltrack_alerts.cli.values import columns_of_facts, interval
 from walltrack_alerts.text import counted, printable
 
@@ -25,13 +35,13 @@ def migrate(as_json: AsJson = False) -> None:
     """Create or upgrade schema walltrack, and watch walltrack.orders. Running it again changes nothing."""
     from walltrack_alerts import migrations
 
-    with the_database() as database:
+    with configured_database() as database:
         migrations.upgrade(database.dsn)
         revision = migrations.head_revision()
     if as_json:
         print_json({"revision": revision})
     else:
-        say(f"Migrated to revision {revision}.")
+        print_text(f"Migrated to revision {revision}.")
 
 
 def downgrade(
@@ -40,15 +50,15 @@ def downgrade(
     """Uninstall alerting: drop its tables, functions and guards, and revoke the privileges of roles. Orders stay."""
     from walltrack_alerts import migrations
 
-    with the_database() as database:
+    with configured_database() as database:
         installed = migrations.installed(database.dsn)
         if installed is None:
-            say("Alerting is not installed in this database.")
+            print_text("Alerting is not installed in this database.")
             return
         if not yes:
             _confirm_deletion(installed)
         migrations.downgrade(database.dsn)
-    say("Alerting is uninstalled. `walltrack-alerts migrate` installs it again.")
+    print_text("Alerting is uninstalled. `walltrack-alerts migrate` installs it again.")
 
 
 def _confirm_deletion(installed: Installed) -> None:
@@ -57,9 +67,9 @@ def _confirm_deletion(installed: Installed) -> None:
     kept = f"The older table walltrack.alerts stays, with {alerts}." if installed.adopted else ""
     events = counted(installed.events, "event")
     deleted = events if installed.adopted else f"{alerts} and {events}"
-    say(f"This deletes {deleted}, the history of order actions, and all privileges on alerting. {kept}".rstrip())
+    print_text(f"This deletes {deleted}, the history of order actions, and all privileges on alerting. {kept}".rstrip())
     watched = ", ".join(installed.watched)
-    say(f"Failed orders of {watched} will raise no alerts; the orders stay." if watched else "No orders table is watched.")
+    print_text(f"Failed orders of {watched} will raise no alerts; the orders stay." if watched else "No orders table is watched.")
     confirm("Continue?")
 
 
@@ -105,24 +115,25 @@ def watch(
 
     Repeated for the same table, it changes the given settings and restores missing triggers.
     """
-    from walltrack_alerts.reconciler import reconcile as heal
-    from walltrack_alerts.watching import watch as guard
+    from walltrack_alerts import reconciler, watching
 
     columns = columns_of_facts(column or [])
-    with the_database() as database:
-        plan = guard(
+    with configured_database() as database:
+        plan = watching.watch(
             database.dsn, table, columns,
             cancel_pattern=cancel_pattern, order_actions=order_actions, notify=notify, dry_run=dry_run,
         )  # fmt: skip
-        done = None if dry_run else heal(database.dsn, dry_run=False, progress=lambda _seen, _total: None)
+        done = None if dry_run else reconciler.reconcile(database.dsn, dry_run=False, progress=lambda _seen, _total: None)
     if as_json:
         print_json({**asdict(plan), "dry_run": dry_run, "raised": done and done.raised, "resolved": done and done.resolved})
     else:
         again = " again" if plan.is_watched else ""
-        say(f"{plan.table} {'would be' if dry_run else 'is'} watched{again}.")
+        print_text(f"{plan.table} {'would be' if dry_run else 'is'} watched{again}.")
         print_facts(_watch_facts(plan, dry_run))
         if done:
-            say(f"{counted(done.scanned, 'order')} checked: {counted(done.raised, 'alert')} raised, {done.resolved} resolved.")
+            print_text(
+                f"{counted(done.scanned, 'order')} checked: {counted(done.raised, 'alert')} raised, {done.resolved} resolved."
+            )
     if done and done.failed:
         err.print(f"{counted(done.failed, 'order')} could not be healed; see walltrack.alert_faults.", style="bold red")
         raise typer.Exit(1)
@@ -146,20 +157,20 @@ def unwatch(
     as_json: AsJson = False,
 ) -> None:
     """Stop watching an orders table. Its open alerts stay until an operator resolves them."""
-    from walltrack_alerts.watching import unwatch as release
+    from walltrack_alerts import watching
 
-    with the_database() as database:
-        done = release(database.dsn, table, dry_run=dry_run)
+    with configured_database() as database:
+        done = watching.unwatch(database.dsn, table, dry_run=dry_run)
     if as_json:
         print_json({**asdict(done), "dry_run": dry_run})
     else:
         would = "would be " if dry_run else ""
-        say(f"{done.table} {'would no longer be' if dry_run else 'is no longer'} watched.")
+        print_text(f"{done.table} {'would no longer be' if dry_run else 'is no longer'} watched.")
         print_facts(
             [("triggers", f"{', '.join(done.triggers) or 'none'} {would}dropped"), ("open alerts", f"{done.open_alerts} stay")]
         )
         if done.table == "walltrack.orders":
-            say("The next `walltrack-alerts migrate` watches it again.")
+            print_text("The next `walltrack-alerts migrate` watches it again.")
 
 
 def reconcile(
@@ -169,17 +180,19 @@ def reconcile(
     """Compare every order with its alert: raise missing alerts, resolve those of finished orders, clear healed faults."""
     from rich.progress import Progress
 
-    from walltrack_alerts.reconciler import reconcile as heal
+    from walltrack_alerts import reconciler
 
-    with the_database() as database, Progress(console=err, transient=True, disable=as_json) as bar:
+    with configured_database() as database, Progress(console=err, transient=True, disable=as_json) as bar:
         task = bar.add_task("orders", total=None)
-        done = heal(database.dsn, dry_run=dry_run, progress=lambda seen, total: bar.update(task, completed=seen, total=total))
+        done = reconciler.reconcile(
+            database.dsn, dry_run=dry_run, progress=lambda seen, total: bar.update(task, completed=seen, total=total)
+        )
     if as_json:
         print_json({**asdict(done), "dry_run": dry_run})
     else:
         would = "would be " if dry_run else ""
         raised = counted(done.raised, "alert")
-        say(f"{counted(done.scanned, 'order')} checked: {raised} {would}raised, {done.resolved} {would}resolved.")
+        print_text(f"{counted(done.scanned, 'order')} checked: {raised} {would}raised, {done.resolved} {would}resolved.")
     if done.failed:
         err.print(f"{counted(done.failed, 'order')} could not be healed; see walltrack.alert_faults.", style="bold red")
         raise typer.Exit(1)
@@ -196,11 +209,11 @@ def purge(
     """Delete alerts that were resolved long ago, with their events. Open alerts, and alerts that are still needed, stay."""
     from rich.progress import Progress
 
-    from walltrack_alerts.retention import purge as delete_old
+    from walltrack_alerts import retention
 
-    with the_database() as database, Progress(console=err, transient=True, disable=as_json) as bar:
+    with configured_database() as database, Progress(console=err, transient=True, disable=as_json) as bar:
         task = bar.add_task("resolved alerts", total=None)
-        done = delete_old(
+        done = retention.purge(
             database.dsn, older_than, dry_run=dry_run, progress=lambda seen, total: bar.update(task, completed=seen, total=total)
         )
     if as_json:
@@ -211,7 +224,7 @@ def purge(
             if done.kept
             else ""
         )
-        say(f"{counted(done.purged, 'resolved alert')} {'would be ' if dry_run else ''}deleted{kept}.")
+        print_text(f"{counted(done.purged, 'resolved alert')} {'would be ' if dry_run else ''}deleted{kept}.")
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -221,7 +234,7 @@ def doctor(as_json: AsJson = False) -> None:
     """
     from walltrack_alerts.doctor import examine
 
-    with the_database(quiet=True) as database:
+    with configured_database(quiet=True) as database:
         checks = list(examine(database))
     if as_json:
         print_json([{"name": c.name, "ok": c.ok, "found": c.found, "advice": c.advice if not c.ok else ""} for c in checks])
@@ -245,6 +258,6 @@ def _print_checks(checks: list[Check]) -> None:
         if advice:
             grid.add_row("", Text(advice))
         if not is_terminal():
-            say(Text.assemble(mark, " ", line, f"\n     {advice}" if advice else ""))
+            print_text(Text.assemble(mark, " ", line, f"\n     {advice}" if advice else ""))
     if is_terminal():
         out.print(grid)

@@ -174,9 +174,9 @@ class Duties:
         if problems != self._problems:
             self._problems = problems
             if problems:
-                self.log.line(Level.WARNING, "health", f"not well: {'; '.join(problems)}", problems=problems)
+                self.log.line(Level.WARNING, "health", f"health checks failed: {'; '.join(problems)}", problems=problems)
             else:
-                self.log.line(Level.INFO, "health", "all is well again")
+                self.log.line(Level.INFO, "health", "all health checks pass again")
         if self.heartbeat is not None and not problems:
             try:
                 await self.heartbeat.ping()
@@ -196,18 +196,18 @@ class Duties:
                 await asyncio.to_thread(work)
 
     def _reconcile(self) -> None:
-        done = reconcile(self.dsn, dry_run=False, progress=self._go_on)
+        done = reconcile(self.dsn, dry_run=False, progress=self._raise_if_stopping)
         if done.raised or done.resolved or done.failed:
             level = Level.WARNING if done.failed else Level.INFO
             healed = f"{counted(done.raised, 'alert')} raised, {done.resolved} resolved, {done.failed} could not be healed"
             self.log.line(level, "reconciled", f"reconciled: {healed}", raised=done.raised, resolved=done.resolved)
 
     def _purge(self) -> None:
-        done = purge(self.dsn, self.purge_after or "", dry_run=False, progress=self._go_on)
+        done = purge(self.dsn, self.purge_after or "", dry_run=False, progress=self._raise_if_stopping)
         if done.purged:
             self.log.line(Level.INFO, "purged", f"purged {counted(done.purged, 'alert')}", purged=done.purged, kept=done.kept)
 
-    def _go_on(self, _done: int, _total: int) -> None:
+    def _raise_if_stopping(self, _done: int, _total: int) -> None:
         """Called between two transactions."""
         if self._stopping.is_set():
             raise _StoppedError

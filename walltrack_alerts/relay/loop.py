@@ -32,6 +32,7 @@ from walltrack_alerts.relay import queries
 from walltrack_alerts.relay.channels import Claim, Context, Outcome, Result, Target, attempt
 from walltrack_alerts.relay.log import Level, Log
 from walltrack_alerts.relay.queries import Connection, Finished, Report
+from walltrack_alerts.text import counted
 
 _FIRST_SLOTS = 8  # of a target that has not answered yet
 _AHEAD = 2  # claims that wait for each message in flight, so that a target that answers quickly is never without one
@@ -103,8 +104,8 @@ class Relay:
     log: Log
     limits: Limits = field(default_factory=Limits)
     name: str = field(default_factory=new_name)
-    on_report: Callable[[Claim, Outcome, float], None] = lambda _claim, _outcome, _seconds: None
-    """Called with each attempt and the seconds that it took."""
+    on_report: Callable[[Claim, Outcome], None] = lambda _claim, _outcome: None
+    """Called with each attempt."""
 
     def __post_init__(self) -> None:
         self.targets: dict[int, Target] = {}
@@ -151,7 +152,7 @@ class Relay:
                 await asyncio.wait_for(reporting, self.limits.stop / 2)
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
-            await self._say_goodbye(connections["report"])
+            await self._unregister(connections["report"])
         finally:
             for connection in connections.values():
                 await connection.close()
@@ -285,13 +286,12 @@ class Relay:
 
     async def _send(self, claim: Claim, lane: _Lane) -> None:
         """Send one claim; its result is reported later."""
-        began = monotonic()
         answered = False
         try:
             result = await attempt(claim, self.context)
             answered = result.status is not None or result.outcome is Outcome.DELIVERED
             self._reports.append(Report(claim, result))
-            self.on_report(claim, result.outcome, monotonic() - began)
+            self.on_report(claim, result.outcome)
         except Exception as error:  # noqa: BLE001 - its lease will expire
             self.log.fault("relay, send", error)
         finally:
@@ -357,7 +357,7 @@ class Relay:
     async def _finish_sending(self) -> None:
         """Let the messages in flight arrive."""
         if self._sending:
-            self.log.line(Level.INFO, "stopping", f"waiting for {len(self._sending)} messages in flight")
+            self.log.line(Level.INFO, "stopping", f"waiting for {counted(len(self._sending), 'message')} in flight")
             _, late = await asyncio.wait(self._sending, timeout=self.limits.stop)
             for task in late:
                 task.cancel()
@@ -365,11 +365,11 @@ class Relay:
         for lane in self._lanes.values():
             self._put_back_waiting(lane)
 
-    async def _say_goodbye(self, connection: Connection) -> None:
+    async def _unregister(self, connection: Connection) -> None:
         try:
             await queries.relay_stopped(connection, self.name)
         except AlertsError as error:
-            self.log.line(Level.WARNING, "database", f"the relay could not say goodbye: {_first_line(error)}")
+            self.log.line(Level.WARNING, "database", f"the relay could not unregister: {_first_line(error)}")
         self.log.line(Level.INFO, "stopped", f"relay {self.name} has stopped", relay=self.name)
 
     # ---- what is said ----

@@ -95,7 +95,7 @@ async def _metrics(settings: RelaySettings, relay: Relay, duties: Duties, log: L
     """Serve the metrics of a relay (AlertsError)."""
     async with metrics_reader(relay.dsn) as read, AsyncExitStack() as stack:
         metrics = RelayMetrics(version("walltrack-alerts"), read)
-        relay.on_report = lambda claim, outcome, _seconds: metrics.count_attempt(claim.target.name, outcome)
+        relay.on_report = lambda claim, outcome: metrics.count_attempt(claim.target.name, outcome)
         host, port = settings.metrics_host, settings.metrics_port or 0
         try:
             port = stack.enter_context(served(metrics, host, port, duties.find_problem))

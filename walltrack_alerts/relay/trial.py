@@ -12,8 +12,8 @@ from typing import Any
 
 from walltrack_alerts.errors import AlertsError
 from walltrack_alerts.relay.placeholders import MissingVariableError, missing_variables
-from walltrack_alerts.relay.targets import target_config, target_state
 from walltrack_alerts.service import AlertService
+from walltrack_alerts.targets import target_config, target_state
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from walltrack_alerts.errors import AlertsError
 from walltrack_alerts.models import Alert
 from walltrack_alerts.service import AlertService
 from walltrack_alerts.ui import params, sanitize, view
-from walltrack_alerts.ui.answers import encode, nonce_of
-from walltrack_alerts.ui.auth.access import READ_ONLY, Person
-from walltrack_alerts.ui.queries import TIMEOUT, Source, explain, is_away, note
+from walltrack_alerts.ui.answers import Refusal, check_actor, encode, nonce_of
+from walltrack_alerts.ui.auth.access import Person
+from walltrack_alerts.ui.queries import TIMEOUT, Source, is_database_unavailable, log_error, problem_text
 
 AT_ONCE = 4
 """Concurrent statements of one bulk action; other pages need connections too."""
@@ -86,9 +86,9 @@ class Actions:
 
     async def resolve(self, event: gr.EventData, request: gr.Request) -> str:
         """active or acknowledged -> resolved, with a note."""
-        words = params.string(getattr(event, "note", None), 2000)
+        words = params.parse_string(getattr(event, "note", None), 2000)
         if not words:
-            return _refuse(event, "Write a note first: how was it solved?")
+            return _refuse(event, Refusal("Enter a resolution note first."))
 
         async def transition(service: AlertService, alert_id: UUID, by: str) -> view.Json:
             alert = await service.resolve_alert(alert_id, words, by)
@@ -101,9 +101,9 @@ class Actions:
     async def snooze(self, event: gr.EventData, request: gr.Request) -> str:
         """Quiet until a time; awake when none is given."""
         asked = getattr(event, "until", None)
-        until: datetime | None = params.time(asked)
+        until: datetime | None = params.parse_time(asked)
         if asked is not None and until is None:
-            return _refuse(event, "An alert cannot be snoozed until that time.")
+            return _refuse(event, Refusal("An alert cannot be snoozed until that time."))
 
         async def transition(service: AlertService, alert_id: UUID, by: str) -> view.Json:
             alert = await service.snooze_alert(alert_id, until, by)
@@ -121,7 +121,7 @@ class Actions:
 
     async def cancel(self, event: gr.EventData, request: gr.Request) -> str:
         """The order of the alert: pending or failed -> cancelled."""
-        reason = params.string(getattr(event, "note", None), 500) or "Manually cancelled"
+        reason = params.parse_string(getattr(event, "note", None), 500) or "Manually cancelled"
 
         async def transition(service: AlertService, alert_id: UUID, by: str) -> view.Json:
             return _done(await service.cancel_order(alert_id, reason, by))
@@ -130,9 +130,9 @@ class Actions:
 
     async def _act_on_order(self, event: gr.EventData, request: gr.Request, transition: Transition) -> str:
         if not self._order_actions:
-            return _refuse(event, "Order actions are disabled in this panel.")
+            return _refuse(event, Refusal("Order actions are disabled in this panel."))
         answer = await self._act(event, request, transition, most=1)
-        for alert_id in params.uuids(getattr(event, "ids", None))[:1]:
+        for alert_id in params.parse_uuids(getattr(event, "ids", None))[:1]:
             self._touch(alert_id)
         return answer
 
@@ -144,17 +144,13 @@ class Actions:
         bulk: BulkTransition | None = None,
         most: int = params.MOST,
     ) -> str:
-        person = self._who(request)
-        if person is None:
-            return _refuse(event, "You have been signed out. Nothing was done.", outcome="signed-out", role="anonymous")
-        if not person.may_act:
-            return _refuse(event, READ_ONLY)
-        by = person.name or params.string(getattr(event, "actor", None))
-        if not by:
-            return _refuse(event, "Enter your name first.")
-        ids = params.uuids(getattr(event, "ids", None))
+        by = check_actor(event, self._who(request))
+        if isinstance(by, Refusal):
+            return _refuse(event, by)
+        ids = params.parse_uuids(getattr(event, "ids", None))
         if not ids or len(ids) > most:
-            return _refuse(event, f"At most {most} at a time, these are {len(ids)}." if ids else "This is not an alert id.")
+            text = f"At most {most} at a time, these are {len(ids)}." if ids else "This is not an alert id."
+            return _refuse(event, Refusal(text))
         return encode({"nonce": nonce_of(event), "outcomes": await self._outcomes(ids, by, transition, bulk)})
 
     async def _outcomes(self, ids: list[UUID], by: str, transition: Transition, bulk: BulkTransition | None) -> list[view.Json]:
@@ -176,24 +172,28 @@ class Actions:
                 async with asyncio.timeout_at(deadline), few:
                     found = await transition(service, alert_id, by)
             except Exception as error:  # noqa: BLE001 - the page explains every failure
-                note(error)
-                found = {"outcome": "failed", "text": sanitize.visible(explain(error)), "away": is_away(error)}
+                log_error(error)
+                found = {
+                    "outcome": "failed",
+                    "text": sanitize.visible(problem_text(error)),
+                    "away": is_database_unavailable(error),
+                }
             return {"id": str(alert_id)} | found
 
         return await asyncio.gather(*map(outcome, ids))
 
 
 def _done(alert: Alert, text: str = "") -> view.Json:
-    return {"outcome": "done", "text": sanitize.visible(text), "alert": view.row(alert)}
+    return {"outcome": "done", "text": sanitize.visible(text), "alert": view.alert_row(alert)}
 
 
 def _late(alert: Alert, did: str, by: str | None, at: datetime | None) -> view.Json:
     """Another person was first; the page formats the time in its own zone."""
-    first = {"did": did, "by": sanitize.line(sanitize.text(by), 100), "at": None if at is None else view.ms(at)}
-    return {"outcome": "late", "text": "", "alert": view.row(alert), "first": first}
+    first = {"did": did, "by": sanitize.line(sanitize.text(by), 100), "at": None if at is None else view.to_epoch_ms(at)}
+    return {"outcome": "late", "text": "", "alert": view.alert_row(alert), "first": first}
 
 
-def _refuse(event: gr.EventData, text: str, outcome: str = "refused", **more: str) -> str:
-    ids = params.uuids(getattr(event, "ids", None))
-    outcomes = [{"id": str(each), "outcome": outcome, "text": text} for each in ids]
-    return encode({"nonce": nonce_of(event), "outcomes": outcomes, **more})
+def _refuse(event: gr.EventData, refusal: Refusal) -> str:
+    ids = params.parse_uuids(getattr(event, "ids", None))
+    outcomes = [{"id": str(each), "outcome": refusal.outcome, "text": refusal.text} for each in ids]
+    return encode({"nonce": nonce_of(event), "outcomes": outcomes, **refusal.identity})

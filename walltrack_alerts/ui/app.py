@@ -24,7 +24,7 @@ from starlette.routing import Mount, Route
 from walltrack_alerts.errors import AlertsError
 from walltrack_alerts.service import AlertService
 from walltrack_alerts.ui.auth.access import Access, OpenAccess, Person, access_of, check_exposure
-from walltrack_alerts.ui.auth.login import go, query_of
+from walltrack_alerts.ui.auth.login import query_of, redirect
 from walltrack_alerts.ui.auth.middleware import AccessMiddleware
 from walltrack_alerts.ui.calls import Calls
 from walltrack_alerts.ui.connections import PatientProtocol
@@ -96,7 +96,7 @@ def launch_panel(
             timeout_graceful_shutdown=3,
             http=PatientProtocol.of_one_server(),
             ws_max_size=MAX_SOCKET_BYTES,
-            proxy_headers=False,  # which proxies are believed is for the access to say
+            proxy_headers=False,  # the access decides which proxies to trust
         )
     )
     thread = threading.Thread(target=server.run, args=([listening],), name="alert panel", daemon=True)
@@ -127,10 +127,9 @@ def mount(
     """Put the panel below a path of a FastAPI app, before the app is started.
 
     `access` may be a function that returns the person behind a request, e.g. by the app's own session; None leaves the login to
-    the app or its proxy. Proxies may take prefixes away, the page finds its root by itself; below `root_path` it is
-    there as well, for one that leaves its prefix in the path. Run uvicorn with --no-proxy-headers where the access knows proxies
-    of its own: the address of the peer is what counts. All processes of a server accept each other's pages. A service that is
-    given stays open, one made for a connection string is closed with the app.
+    the app or its proxy. Proxies that strip a prefix need no setting; for one that keeps it, pass `root_path`. If `access`
+    evaluates proxy headers, run uvicorn with --no-proxy-headers. All processes of a server accept each other's pages. A service
+    that is given stays open; one made for a connection string is closed with the app.
     """
     if isinstance(service_or_dsn, AlertService):
         service = service_or_dsn
@@ -174,7 +173,7 @@ def mount(
 
 async def _with_slash(request: Request) -> Response:
     """To the page: its own addresses are relative to its folder."""
-    return go(request.url.path.rpartition("/")[2] + "/" + query_of(request))
+    return redirect(request.url.path.rpartition("/")[2] + "/" + query_of(request))
 
 
 def _in_a_loop(build: Callable[[], None]) -> None:

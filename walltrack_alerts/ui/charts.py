@@ -8,6 +8,7 @@ from typing import Any
 from walltrack_alerts import statistics
 from walltrack_alerts.errors import InvalidAlertError
 from walltrack_alerts.service import AlertService
+from walltrack_alerts.text import short_address
 from walltrack_alerts.ui import sanitize, view
 
 DAYS = (7, 1, 30)
@@ -33,7 +34,7 @@ async def read_charts(service: AlertService, days: object, timezone: object) -> 
         "days": length,
         "timezone": zone,
         "raised": [_bucket(each, _severities(each)) for each in raised],
-        "open": [{"at": view.ms(each.at), "values": _severities(each)} for each in seen],
+        "open": [{"at": view.to_epoch_ms(each.at), "values": _severities(each)} for each in seen],
         "acknowledge": [
             _bucket(each, [each.acknowledge_median, each.acknowledge_p95]) | {"count": each.acknowledged} for each in response
         ],
@@ -44,7 +45,7 @@ async def read_charts(service: AlertService, days: object, timezone: object) -> 
 
 
 def _bucket(each: statistics.Raised | statistics.Response, values: Sequence[float | None]) -> dict[str, Any]:
-    return {"from": view.ms(each.starts_at), "to": view.ms(each.ends_at), "values": values}
+    return {"from": view.to_epoch_ms(each.starts_at), "to": view.to_epoch_ms(each.ends_at), "values": values}
 
 
 def _total(raised: list[statistics.Raised]) -> int:
@@ -62,5 +63,5 @@ def _error(each: statistics.ErrorFailures) -> dict[str, Any]:
 
 def _token(each: statistics.TokenFailures) -> dict[str, Any]:
     token, symbol = sanitize.line(sanitize.text(each.token)), sanitize.line(sanitize.text(each.token_symbol), 60)
-    aside = sanitize.short(token) if symbol else ""
-    return {"label": symbol or sanitize.short(token), "aside": aside, "more": token, "count": each.failures}
+    aside = short_address(token) if symbol else ""
+    return {"label": symbol or short_address(token), "aside": aside, "more": token, "count": each.failures}

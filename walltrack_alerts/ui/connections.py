@@ -30,7 +30,7 @@ class PatientProtocol(H11Protocol):
         self._wait()
 
     def data_received(self, data: bytes) -> None:
-        """Wait on, or no more: part of a request buys no time."""
+        """Restart or stop the timer; a partial request does not extend it."""
         super().data_received(data)
         self._look()
 

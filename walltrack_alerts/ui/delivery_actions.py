@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable
 
 import gradio as gr
 
-from walltrack_alerts.relay.targets import drop_deliveries, end_silence, replay_deliveries
 from walltrack_alerts.service import AlertService
+from walltrack_alerts.silences import end_silence
+from walltrack_alerts.targets import drop_deliveries, replay_deliveries
 from walltrack_alerts.text import counted
 from walltrack_alerts.ui import params, sanitize, view
-from walltrack_alerts.ui.answers import encode, nonce_of
-from walltrack_alerts.ui.auth.access import READ_ONLY, Person
-from walltrack_alerts.ui.queries import TIMEOUT, Source, explain, note
+from walltrack_alerts.ui.answers import Refusal, check_actor, encode, nonce_of
+from walltrack_alerts.ui.auth.access import Person
+from walltrack_alerts.ui.queries import TIMEOUT, Source, log_error, problem_text
 from walltrack_alerts.ui.target_view import MOST_DEAD
 
 Change = Callable[[AlertService, list[int], str], Awaitable[str]]
@@ -58,23 +59,18 @@ class DeliveryActions:
         return await self._act(event, request, change)
 
     async def _act(self, event: gr.EventData, request: gr.Request, change: Change) -> str:
-        person = self._who(request)
-        if person is None:
-            return _answer(event, "signed-out", "You have been signed out. Nothing was done.", role="anonymous")
-        if not person.may_act:
-            return _answer(event, "refused", READ_ONLY)
-        by = person.name or params.string(getattr(event, "actor", None))
-        if not by:
-            return _answer(event, "refused", "Enter your name first.")
-        ids = params.numbers(getattr(event, "ids", None), MOST_DEAD)
+        by = check_actor(event, self._who(request))
+        if isinstance(by, Refusal):
+            return _answer(event, by.outcome, by.text, by.identity)
+        ids = params.parse_numbers(getattr(event, "ids", None), MOST_DEAD)
         if not ids:
             return _answer(event, "refused", "This is not an id.")
         try:
             async with asyncio.timeout(TIMEOUT):
                 said = await change(self._source.service(), ids, by)
         except Exception as error:  # noqa: BLE001 - the page explains every failure
-            note(error)
-            return _answer(event, "failed", sanitize.visible(explain(error)))
+            log_error(error)
+            return _answer(event, "failed", sanitize.visible(problem_text(error)))
         return _answer(event, "done", said)
 
 
@@ -82,6 +78,5 @@ def _counted(number: int) -> str:
     return counted(number, "delivery", "deliveries")
 
 
-def _answer(event: gr.EventData, outcome: str, text: str, **more: str) -> str:
-    answer: view.Json = {"nonce": nonce_of(event), "change": {"outcome": outcome, "text": text}, **more}
-    return encode(answer)
+def _answer(event: gr.EventData, outcome: str, text: str, identity: view.Json | None = None) -> str:
+    return encode({"nonce": nonce_of(event), "change": {"outcome": outcome, "text": text}, **(identity or {})})

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 EXPLORER = {"token": "https://solscan.io/token/{token}", "transaction": "https://solscan.io/tx/{signature}"}
-"""Where a token and a transaction can be looked at."""
+"""URL templates of the explorer pages of a token and of a transaction."""
 
 _PLACEHOLDERS = {"token": "token", "transaction": "signature"}
 

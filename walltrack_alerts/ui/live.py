@@ -25,6 +25,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from walltrack_alerts.errors import AlertsError, DatabaseUnavailableError
 from walltrack_alerts.listener import StreamState, Timing, listen
+from walltrack_alerts.ui.answers import UNEXPECTED
 from walltrack_alerts.ui.auth.access import is_same_origin
 from walltrack_alerts.ui.view import Json
 
@@ -121,7 +122,7 @@ class Hub:
     def touch(self, alert_id: UUID | str) -> None:
         """Tell the pages to read an alert again; callable from any thread."""
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._note, str(alert_id))
+            self._loop.call_soon_threadsafe(self._mark_changed, str(alert_id))
 
     async def close(self) -> None:
         """Stop listening and disconnect every page; a page that connects later starts everything again."""
@@ -139,7 +140,7 @@ class Hub:
         user = self._user_of(websocket.query_params.get("ticket", ""))
         if not is_same_origin(websocket, self._origins):
             await _refuse(websocket, 403, "Connection refused: the page comes from another origin.")
-        elif user is None or not self._is(user, websocket):
+        elif user is None or not self._is_logged_in_as(user, websocket):
             await _refuse(websocket, 401, "No valid ticket.")
         elif len(self._clients) >= MAX_CLIENTS or (user and self._pages_of(user) >= MAX_CLIENTS_OF_ONE):
             await _refuse(websocket, 503, "Too many pages are connected.")
@@ -149,7 +150,7 @@ class Hub:
     def _pages_of(self, user: str) -> int:
         return sum(client.user == user for client in self._clients)
 
-    def _is(self, user: str, connection: HTTPConnection) -> bool:
+    def _is_logged_in_as(self, user: str, connection: HTTPConnection) -> bool:
         return self._whoami is None or self._whoami(connection) == user
 
     async def _connected(self, websocket: WebSocket, client: _Client) -> None:
@@ -182,12 +183,12 @@ class Hub:
                 message = self._message(())
             if time.monotonic() - asked >= HEARTBEAT_SECONDS:  # also when there is always something to tell
                 asked = time.monotonic()
-                if not self._is(client.user, websocket):
+                if not self._is_logged_in_as(client.user, websocket):
                     client.end(LOGGED_OUT)
                     return
             await websocket.send_text(message)
 
-    def _tell(self, changed: Collection[str], counts: Json | None = None) -> None:
+    def _broadcast(self, changed: Collection[str], counts: Json | None = None) -> None:
         message = self._message(changed, counts)
         for client in self._clients:
             try:
@@ -209,34 +210,36 @@ class Hub:
                 task.cancel()
             self._loop = loop
             self._news = asyncio.Event()
-            self._become(StreamState.CONNECTING, "")
-            self._tasks = [loop.create_task(work, name="walltrack_alerts live hub") for work in (self._listen(), self._spread())]
+            self._set_state(StreamState.CONNECTING, "")
+            self._tasks = [
+                loop.create_task(work, name="walltrack_alerts live hub") for work in (self._listen(), self._broadcast_changes())
+            ]
 
     async def _listen(self) -> None:
         """Listen until cancelled. When the stream ends, the state changes, and the stream is resumed where it stopped."""
         while True:
             try:
-                async with aclosing(listen(self._dsn, self._cursor, timing=TIMING, on_state=self._hear)) as events:
+                async with aclosing(listen(self._dsn, self._cursor, timing=TIMING, on_state=self._on_stream_state)) as events:
                     async for event in events:
                         self._cursor = event.cursor or self._cursor
-                        self._note(str(event.alert_id))
+                        self._mark_changed(str(event.alert_id))
             except DatabaseUnavailableError as error:
-                self._become(StreamState.STALE, _AWAY, log_as=str(error))
+                self._set_state(StreamState.STALE, _AWAY, log_as=str(error))
             except AlertsError as error:  # its advice is for the reader: a pooler, a missing right, a restored database
                 self._cursor = "now"
-                self._become(StreamState.STALE, str(error))
+                self._set_state(StreamState.STALE, str(error))
             except Exception:  # whatever it is, the page says it and the next attempt may be better
                 log.exception("the live hub's listener ended")
-                self._become(StreamState.STALE, "Something unexpected went wrong; the log of the panel's server has the details.")
+                self._set_state(StreamState.STALE, UNEXPECTED)
             await asyncio.sleep(RETRY_SECONDS)
 
-    def _hear(self, state: StreamState, why: str) -> None:
+    def _on_stream_state(self, state: StreamState, why: str) -> None:
         if state is StreamState.STALE:
-            self._become(state, _AWAY, log_as=why)
+            self._set_state(state, _AWAY, log_as=why)
         elif state is not StreamState.CONNECTING or self._state is not StreamState.STALE:
-            self._become(state, "")  # while the database is away, a further attempt changes nothing
+            self._set_state(state, "")  # while the database is away, a further attempt changes nothing
 
-    def _become(self, state: StreamState, why: str, *, log_as: str = "") -> None:
+    def _set_state(self, state: StreamState, why: str, *, log_as: str = "") -> None:
         if (state, why) == (self._state, self._why):
             return
         if state is StreamState.STALE:
@@ -246,20 +249,20 @@ class Hub:
         if state is not self._state:
             self._since = _now()
         self._state, self._why = state, why
-        self._tell(())
+        self._broadcast(())
 
-    def _note(self, alert_id: str) -> None:
+    def _mark_changed(self, alert_id: str) -> None:
         self._changed[alert_id] = None
         self._news.set()
 
-    async def _spread(self) -> None:
+    async def _broadcast_changes(self) -> None:
         """Tell the pages about changes, in batches, until cancelled."""
         while True:
             await self._news.wait()
             await asyncio.sleep(COALESCE_SECONDS)
             self._news.clear()
             changed, self._changed = self._changed, {}
-            self._tell(changed, await self._read_counts())
+            self._broadcast(changed, await self._read_counts())
 
     async def _read_counts(self) -> Json | None:
         """The numbers, if there are any soon; the page reads them anyway, and says what is wrong."""

@@ -11,7 +11,7 @@ _ADDED = ("refusals", "is_locked", "is_due")
 """What order_of_alert() adds to the columns of the order."""
 
 
-def order(found: dict[str, Any]) -> view.Json:
+def order_facts(found: dict[str, Any]) -> view.Json:
     """Facts with labels, times in ms; `refusals` says for retry and cancel why they are refused, null where they are not."""
     row = {name: value for name, value in found.items() if name not in _ADDED}
     return {
@@ -42,7 +42,9 @@ def _facts(row: dict[str, Any], *, is_locked: bool, is_due: bool) -> list[view.J
 
     def fact(label: str, text: str = "", at: datetime | None = None) -> None:
         if text or at is not None:
-            facts.append({"label": label, "text": sanitize.clipped(text, 4000), "at": None if at is None else view.ms(at)})
+            facts.append(
+                {"label": label, "text": sanitize.clipped(text, 4000), "at": None if at is None else view.to_epoch_ms(at)}
+            )
 
     attempts, maximum = sanitize.text(row.get("attempt_count")), sanitize.text(row.get("max_attempts"))
     fact("Attempts", f"{attempts} of {maximum}" if attempts and maximum else attempts)

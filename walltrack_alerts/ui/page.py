@@ -9,7 +9,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _HOST = b"panel.invalid"
-"""What Gradio takes for the host, so that all places where it writes it can be found."""
+"""A placeholder host that marks every place where Gradio writes its address."""
 
 _ROOT = re.compile(rb'"https?://panel\.invalid[^"]*"')
 _OWN_ROOT = b'new URL(".", location.href).href.replace(/\\/$/, "")'

@@ -47,7 +47,7 @@ def create_alerts_panel(
     access = access_of(access)
 
     def knows(request: gr.Request | None) -> bool:
-        return request is not None and access.who(_connection(request)) is not None
+        return request is not None and access.person_of(_connection(request)) is not None
 
     queries = Queries(source, knows)
     listen_dsn = options.get("listen_dsn") or (service_or_dsn if isinstance(service_or_dsn, str) else None)
@@ -94,7 +94,7 @@ class _Who:
         self._operator = operator
 
     def __call__(self, request: gr.Request) -> Person | None:
-        person = self._access.who(_connection(request))
+        person = self._access.person_of(_connection(request))
         if person is None or person.name:
             return person
         return Person(str(request.username or "") or self._operator, person.role)
@@ -112,7 +112,7 @@ class _Live:
         key: bytes | None,
     ) -> None:
         def whoami(connection: HTTPConnection) -> str | None:
-            person = access.who(connection)
+            person = access.person_of(connection)
             return None if person is None else person.name
 
         self._hub = Hub(listen_dsn, origins=origins, whoami=whoami, counts=counts, key=key) if listen_dsn else None
@@ -120,7 +120,7 @@ class _Live:
 
     def ticket(self, request: gr.Request) -> view.Json:
         """What the page needs to connect, and where to log out."""
-        person = self._access.who(_connection(request))
+        person = self._access.person_of(_connection(request))
         login: view.Json = {"logout_path": self._access.logout_path}
         if self._hub is None or person is None:
             return login

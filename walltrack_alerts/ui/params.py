@@ -16,33 +16,33 @@ MOST = 500
 _SIMULATED = {"yes": True, "no": False}
 
 
-def mapping(asked: object) -> Json:
+def parse_mapping(asked: object) -> Json:
     """An object, whatever was sent."""
     return asked if isinstance(asked, dict) else {}
 
 
-def alert_filter(asked: object) -> AlertFilter:
+def parse_filter(asked: object) -> AlertFilter:
     """Which alerts the list shows; invalid parts are ignored."""
-    wanted = mapping(asked)
+    wanted = parse_mapping(asked)
     severities = wanted.get("severities")
-    status, order_type = string(wanted.get("status")), string(wanted.get("type"))
+    status, order_type = parse_string(wanted.get("status")), parse_string(wanted.get("type"))
     return AlertFilter.model_validate(
         {
             "severities": [each for each in AlertSeverity if isinstance(severities, list) and each.value in severities],
             "status": status if status in get_args(AlertFilter.model_fields["status"].annotation) else "open",
             "order_type": order_type if order_type in ("entry", "exit") else None,
-            "simulated": _SIMULATED.get(string(wanted.get("simulated"))),
-            "text": string(wanted.get("text"), 200).replace("\0", ""),
+            "simulated": _SIMULATED.get(parse_string(wanted.get("simulated"))),
+            "text": parse_string(wanted.get("text"), 200).replace("\0", ""),
         }
     )
 
 
-def string(value: object, longest: int = 100) -> str:
+def parse_string(value: object, longest: int = 100) -> str:
     """A text without blanks around it; empty when it is none."""
     return value[: longest * 2].strip()[:longest] if isinstance(value, str) else ""
 
 
-def uuid(value: object) -> UUID | None:
+def parse_uuid(value: object) -> UUID | None:
     """An id; None when it is none."""
     try:
         return UUID(value) if isinstance(value, str) else None
@@ -50,25 +50,25 @@ def uuid(value: object) -> UUID | None:
         return None
 
 
-def uuids(values: object) -> list[UUID]:
+def parse_uuids(values: object) -> list[UUID]:
     """The ids in a list, each once."""
     several: Iterable[object] = values if isinstance(values, list) else ()
-    found = (uuid(value) for value in several)
+    found = (parse_uuid(value) for value in several)
     return list(dict.fromkeys(each for each in found if each is not None))
 
 
-def numbers(values: object, most: int) -> list[int]:
+def parse_numbers(values: object, most: int) -> list[int]:
     """The ids from 1 up in a list, each once; of a longer list the first ones."""
     several: list[object] = values[:most] if isinstance(values, list) else []
     return list(dict.fromkeys(each for each in several if type(each) is int and 0 < each < 2**63))
 
 
-def number(value: object, least: int, most: int) -> int:
+def parse_number(value: object, least: int, most: int) -> int:
     """A whole number within bounds."""
     return min(max(value, least), most) if isinstance(value, int) else least
 
 
-def time(value: object) -> datetime | None:
+def parse_time(value: object) -> datetime | None:
     """Milliseconds since 1970 as an aware time; None when invalid."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None

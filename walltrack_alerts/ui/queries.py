@@ -16,11 +16,12 @@ import gradio as gr
 
 from walltrack_alerts.errors import AlertNotFoundError, AlertsError, DatabaseUnavailableError, InvalidCursorError
 from walltrack_alerts.models import Alert, Summary
-from walltrack_alerts.relay.targets import Silence, silences_of
 from walltrack_alerts.service import AlertService
+from walltrack_alerts.silences import Silence, silences_of
 from walltrack_alerts.ui import params, view
+from walltrack_alerts.ui.answers import UNEXPECTED
 from walltrack_alerts.ui.charts import read_charts
-from walltrack_alerts.ui.order_view import order
+from walltrack_alerts.ui.order_view import order_facts
 from walltrack_alerts.ui.single_flight import SingleFlight
 from walltrack_alerts.ui.target_view import read_targets
 
@@ -74,7 +75,7 @@ class Queries:
         self._problem: str | None = None
         self._median: tuple[float, tuple[int, ...], float | None] | None = None
 
-        async def known(_asked: object) -> str:
+        async def ping(_asked: object) -> str:
             """That this is the panel which made the page: another one would not find what the page asks for."""
             return "{}"
 
@@ -102,12 +103,12 @@ class Queries:
             """The targets, the dead letters and the silences."""
             return await self._text(asked, request, self._targets)
 
-        self.functions: list[Callable[..., Awaitable[str]]] = [known, snapshot, read_page, detail, health, charts, targets]
+        self.functions: list[Callable[..., Awaitable[str]]] = [ping, snapshot, read_page, detail, health, charts, targets]
 
     async def _text(self, asked: object, request: gr.Request | None, read: Callable[[view.Json], Awaitable[view.Json]]) -> str:
         if not self._knows(request):
             return json.dumps({"problem": "You are not logged in"})
-        mapping = params.mapping(asked)
+        mapping = params.parse_mapping(asked)
 
         async def text() -> str:
             return json.dumps(await self._answer(lambda: read(mapping)), separators=(",", ":"))
@@ -116,41 +117,44 @@ class Queries:
 
     async def _snapshot(self, asked: view.Json) -> view.Json:
         service = self._source.service()
-        which = params.alert_filter(asked.get("filter"))
+        which = params.parse_filter(asked.get("filter"))
         # The numbers first: an alert raised in between is in the list at once, in the tiles at the next turn.
         numbers = await self.counts()
-        first = await service.get_page(which, limit=params.number(asked.get("limit"), FIRST, MOST))
-        ids = params.uuids(asked.get("ids"))[: params.MOST]
+        first = await service.get_page(which, limit=params.parse_number(asked.get("limit"), FIRST, MOST))
+        ids = params.parse_uuids(asked.get("ids"))[: params.MOST]
         changed = await service.get_changed(which, ids) if ids else []
-        calling, since = await self._calling(numbers["critical"])
+        ringing, since = await self._ringing_alerts(numbers["critical"])
         muted = await self._silences_of([*first.alerts, *changed])
         return {
-            "now": view.now(),
+            "now": view.epoch_ms_now(),
             "counts": numbers,
-            "alerts": [view.row(alert, muted.get(alert.id)) for alert in first.alerts],
+            "alerts": [view.alert_row(alert, muted.get(alert.id)) for alert in first.alerts],
             "next": first.next,
-            "changed": [view.row(alert, muted.get(alert.id)) for alert in changed],
-            "calling": [view.calling(alert) for alert in calling],
-            "callingSince": since,
+            "changed": [view.alert_row(alert, muted.get(alert.id)) for alert in changed],
+            "ringing": [view.ringing_row(alert) for alert in ringing],
+            "ringingSince": since,
         }
 
     async def counts(self) -> view.Json:
         """The numbers of the tiles, and when they were read, ms since 1970."""
-        at = view.now()
+        at = view.epoch_ms_now()
         numbers = await self._source.service().get_summary()
-        return view.summary(numbers, await self._median_seconds(numbers)) | {"at": at}
+        return view.tile_counts(numbers, await self._median_seconds(numbers)) | {"at": at}
 
     async def _silences_of(self, alerts: list[Alert]) -> dict[UUID, Silence]:
         """The silences of the open ones among these alerts."""
         ids = [alert.id for alert in alerts if alert.is_open]
         return await silences_of(self._source.service(), ids) if ids else {}
 
-    async def _calling(self, critical: int) -> tuple[list[Alert], int]:
-        """What sounds, whatever the list shows, and since when all of them are here: the newest of many, else all since ever."""
+    async def _ringing_alerts(self, critical: int) -> tuple[list[Alert], int]:
+        """The ringing alerts, independent of the list's filter, and the time (µs since 1970) from which they are complete.
+
+        0 means all.
+        """
         if not critical:
             return [], 0
-        found = await self._source.service().get_calling(FIRST)
-        return found, 0 if len(found) < FIRST else view.calls_since(found[-1])
+        found = await self._source.service().get_ringing_alerts(FIRST)
+        return found, 0 if len(found) < FIRST else view.rings_since(found[-1])
 
     async def _median_seconds(self, numbers: Summary) -> float | None:
         now, moved_by = time.monotonic(), (numbers.acknowledged, numbers.waiting, numbers.unresolved)
@@ -159,17 +163,17 @@ class Queries:
         return self._median[2]
 
     async def _page(self, asked: view.Json) -> view.Json:
-        which, limit = params.alert_filter(asked.get("filter")), params.number(asked.get("limit"), 1, MOST)
-        after = params.string(asked.get("after"), 200) or None
+        which, limit = params.parse_filter(asked.get("filter")), params.parse_number(asked.get("limit"), 1, MOST)
+        after = params.parse_string(asked.get("after"), 200) or None
         try:
             found = await self._source.service().get_page(which, after, limit)
         except InvalidCursorError:
             found = await self._source.service().get_page(which, limit=limit)
         muted = await self._silences_of(found.alerts)
-        return {"alerts": [view.row(alert, muted.get(alert.id)) for alert in found.alerts], "next": found.next}
+        return {"alerts": [view.alert_row(alert, muted.get(alert.id)) for alert in found.alerts], "next": found.next}
 
     async def _detail(self, asked: view.Json) -> view.Json:
-        alert_id = params.uuid(asked.get("id"))
+        alert_id = params.parse_uuid(asked.get("id"))
         if alert_id is None:
             return {"gone": True}
         service = self._source.service()
@@ -180,7 +184,7 @@ class Queries:
         timeline = await service.get_timeline(alert_id)
         row = await service.get_order(alert_id) if "order_id" in alert.data else None
         muted = await self._silences_of([alert])
-        return view.detail(alert, timeline, None if row is None else order(row), muted.get(alert_id))
+        return view.alert_detail(alert, timeline, None if row is None else order_facts(row), muted.get(alert_id))
 
     async def _charts(self, asked: view.Json) -> view.Json:
         return await read_charts(self._source.service(), asked.get("days"), asked.get("timezone"))
@@ -190,30 +194,34 @@ class Queries:
 
     async def _health(self, _asked: view.Json) -> view.Json:
         checks = await self._source.service().get_health()
-        return {"ill": [{"name": each.name, "found": each.found, "advice": each.advice} for each in checks if each.ok is False]}
+        return {
+            "failedChecks": [
+                {"name": each.name, "found": each.found, "advice": each.advice} for each in checks if each.ok is False
+            ]
+        }
 
     async def _answer(self, read: Callable[[], Awaitable[view.Json]]) -> view.Json:
         try:
             async with asyncio.timeout(TIMEOUT):
                 answer = await read()
         except Exception as error:  # noqa: BLE001 - the page explains every failure
-            problem = explain(error)
+            problem = problem_text(error)
             if problem != self._problem:  # once, not at every turn
                 self._problem = problem
-                note(error)
-            return {"unreachable": is_away(error), "problem": problem}
+                log_error(error)
+            return {"unreachable": is_database_unavailable(error), "problem": problem}
         if self._problem is not None:
             self._problem = None
             log.warning("the panel reaches its database again")
         return answer
 
 
-def is_away(error: Exception) -> bool:
+def is_database_unavailable(error: Exception) -> bool:
     """Whether the error means that the database does not respond."""
     return isinstance(error, DatabaseUnavailableError | TimeoutError)
 
 
-def explain(error: Exception) -> str:
+def problem_text(error: Exception) -> str:
     """The text for the page. A server's own text may name hosts and users and stays in the log."""
     if isinstance(error, DatabaseUnavailableError):
         return "The database cannot be reached. Check the status before you try again."
@@ -221,10 +229,10 @@ def explain(error: Exception) -> str:
         return f"The database did not respond within {TIMEOUT} s. Check the status before you try again."
     if isinstance(error, AlertsError):
         return str(error)
-    return "Something unexpected went wrong; the log of the panel's server has the details."
+    return UNEXPECTED
 
 
-def note(error: Exception) -> None:
+def log_error(error: Exception) -> None:
     """Log an error, with a traceback when it is unexpected."""
     expected = isinstance(error, AlertsError | TimeoutError)
-    log.warning("%s", str(error) or explain(error), exc_info=None if expected else error)
+    log.warning("%s", str(error) or problem_text(error), exc_info=None if expected else error)

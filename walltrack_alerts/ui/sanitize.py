@@ -8,6 +8,8 @@ import re
 import unicodedata
 from decimal import Decimal
 
+from walltrack_alerts.text import BLANKS
+
 BASE58 = re.compile(r"[1-9A-HJ-NP-Za-km-z]+", re.ASCII)
 _ADDRESS_LENGTH = range(32, 45)
 _SIGNATURE_LENGTH = range(64, 89)
@@ -16,7 +18,6 @@ _SIGNATURE_LENGTH = range(64, 89)
 _UNSEEN = {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"}
 _JOINER = "\u200d"
 _CLEAR = {"\n", "\t"}
-_BLANKS = {"\u115f", "\u1160", "\u2800", "\u3164", "\uffa0"}  # letters and signs that look like nothing
 
 
 def text(value: object) -> str:
@@ -40,7 +41,7 @@ def visible(value: str) -> str:
         category = unicodedata.category(character)
         marks = marks + 1 if category in ("Mn", "Me") else 0
         joins = character == _JOINER and shown and unicodedata.category(shown[-1][-1]) in ("So", "Mn", "Sk")
-        hidden = (category in _UNSEEN and not joins) or character in _BLANKS or marks > 4  # one on top of the other
+        hidden = (category in _UNSEEN and not joins) or character in BLANKS or marks > 4  # one on top of the other
         shown.append(f"⟨U+{ord(character):04X}⟩" if hidden and character not in _CLEAR else character)
     return "".join(shown)
 
@@ -61,11 +62,6 @@ def clipped(value: str, length: int) -> str:
 def line(value: str, length: int = 300) -> str:
     """The beginning of a text as one line, for a row of the list."""
     return clipped(" ".join(value[: length * 4].split()), length)
-
-
-def short(address: str) -> str:
-    """The two ends of an address."""
-    return address if len(address) <= 12 else f"{address[:4]}…{address[-4:]}"
 
 
 def address(value: object) -> str:

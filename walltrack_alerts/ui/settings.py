@@ -54,10 +54,10 @@ class PanelSettings(Settings):
     """Whether the panel offers to retry and to cancel orders."""
 
     explorer_token_url: str = EXPLORER["token"]
-    """Where a token can be looked at."""
+    """URL template of the explorer page of a token."""
 
     explorer_tx_url: str = EXPLORER["transaction"]
-    """Where a transaction can be looked at."""
+    """URL template of the explorer page of a transaction."""
 
     @property
     def explorer(self) -> dict[str, str]:

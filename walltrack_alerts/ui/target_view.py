@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from walltrack_alerts.relay.targets import Delivery, Silence, TargetState, relay_state, silences, target_states, undelivered
 from walltrack_alerts.service import AlertService
+from walltrack_alerts.silences import Silence, read_silences
+from walltrack_alerts.targets import Delivery, TargetState, relay_state, target_states, undelivered
+from walltrack_alerts.text import short_address
 from walltrack_alerts.ui import sanitize, view
 
 MOST_DEAD = 200
@@ -23,7 +25,7 @@ async def read_targets(service: AlertService) -> view.Json:
         "targets": [_target(state) for state in states],
         "dead": [_dead(delivery) for delivery in dead],
         "deadCount": sum(state.dead for state in states),
-        "silences": [_silence(silence) for silence in await silences(service, ended=False)],
+        "silences": [_silence(silence) for silence in await read_silences(service, ended=False)],
         "relays": relays.running,
         "relaySeen": _ms(relays.seen_at),
     }
@@ -57,7 +59,7 @@ def _dead(delivery: Delivery) -> view.Json:
         "target": delivery.target,
         "alert": str(delivery.alert_id),
         "severity": "" if delivery.severity is None else delivery.severity.value,
-        "title": ": ".join(filter(None, (sanitize.short(_line(delivery.token, 60)), _line(delivery.title, 300)))),
+        "title": ": ".join(filter(None, (short_address(_line(delivery.token, 60)), _line(delivery.title, 300)))),
         "event": delivery.kind or "",
         "attempts": delivery.attempts,
         "tried": _ms(delivery.tried_at),
@@ -72,7 +74,7 @@ def _silence(silence: Silence) -> view.Json:
         "matches": [[MATCHERS.get(name, name), _line(value, 200)] for name, value in silence.matchers.items()],
         "reason": _line(silence.reason, 500),
         "by": _line(silence.created_by, 100),
-        "until": view.ms(silence.ends_at),
+        "until": view.to_epoch_ms(silence.ends_at),
     }
 
 
@@ -89,4 +91,4 @@ def _line(text: str | None, longest: int) -> str:
 
 
 def _ms(at: datetime | None) -> int | None:
-    return None if at is None else view.ms(at)
+    return None if at is None else view.to_epoch_ms(at)

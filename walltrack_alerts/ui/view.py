@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from walltrack_alerts.models import Alert, AlertSeverity, Summary, TimelineEntry
-from walltrack_alerts.relay.targets import Silence
+from walltrack_alerts.silences import Silence
+from walltrack_alerts.text import short_address
 from walltrack_alerts.ui import sanitize
 
 Json = dict[str, Any]
@@ -17,7 +18,7 @@ LONGEST = 120_000
 _RANK = {severity: rank for rank, severity in enumerate(AlertSeverity)}
 
 
-def row(alert: Alert, silence: Silence | None = None) -> Json:
+def alert_row(alert: Alert, silence: Silence | None = None) -> Json:
     """One alert as the list shows it, with the silence that mutes it."""
     data = alert.data
     kind = sanitize.line(sanitize.text(data.get("order_type")), 20).lower()
@@ -30,11 +31,11 @@ def row(alert: Alert, silence: Silence | None = None) -> Json:
         "severity": alert.severity.value,
         "status": alert.status.value,
         "by": sanitize.line(sanitize.text(alert.resolved_by or alert.acknowledged_by), 60),
-        "snoozed": None if alert.snoozed_until is None or not alert.is_open else ms(alert.snoozed_until),
+        "snoozed": None if alert.snoozed_until is None or not alert.is_open else to_epoch_ms(alert.snoozed_until),
         "silenced": None if silence is None else _silence(silence),
         "title": sanitize.line(sanitize.text(alert.title)),
-        "token": symbol or sanitize.short(sanitize.line(token, 60)),
-        "address": sanitize.short(sanitize.line(token, 60)),
+        "token": symbol or short_address(sanitize.line(token, 60)),
+        "address": short_address(sanitize.line(token, 60)),
         "kind": kind,
         "side": sanitize.line(sanitize.text(data.get("side")), 12).lower(),
         "error": sanitize.line(sanitize.text(data.get("error"))),
@@ -43,24 +44,24 @@ def row(alert: Alert, silence: Silence | None = None) -> Json:
         "attempts": _attempts(data),
         "occurrences": alert.occurrences,
         "simulated": data.get("is_simulated") is True,
-        "created": ms(alert.created_at),
-        "resolved": None if alert.resolved_at is None else ms(alert.resolved_at),
+        "created": to_epoch_ms(alert.created_at),
+        "resolved": None if alert.resolved_at is None else to_epoch_ms(alert.resolved_at),
     }
 
 
-def calling(alert: Alert) -> Json:
+def ringing_row(alert: Alert) -> Json:
     """One alert that sounds, and since when."""
-    return row(alert) | {"calls": calls_since(alert)}
+    return alert_row(alert) | {"rings": rings_since(alert)}
 
 
-def calls_since(alert: Alert) -> int:
+def rings_since(alert: Alert) -> int:
     """When an alert was raised, failed again, became worse or woke, microseconds since 1970; the newest of these."""
     return max(_us(at) for at in (alert.created_at, alert.notified_at, alert.snoozed_until) if at is not None)
 
 
-def detail(alert: Alert, timeline: list[TimelineEntry], order: Json | None, silence: Silence | None = None) -> Json:
+def alert_detail(alert: Alert, timeline: list[TimelineEntry], order: Json | None, silence: Silence | None = None) -> Json:
     """One alert with everything known about it; the newest entry of the timeline first."""
-    return row(alert, silence) | {
+    return alert_row(alert, silence) | {
         "text": sanitize.clipped(sanitize.text(alert.message), LONGEST),
         "resolution": sanitize.clipped(sanitize.text(alert.resolution), LONGEST),
         "address": sanitize.address(alert.data.get("token")),
@@ -72,7 +73,7 @@ def detail(alert: Alert, timeline: list[TimelineEntry], order: Json | None, sile
             {
                 "kind": entry.kind.replace("_", " "),
                 "actor": sanitize.line(sanitize.text(entry.actor), 100),
-                "at": ms(entry.at),
+                "at": to_epoch_ms(entry.at),
                 "text": sanitize.clipped(_entry(entry), 4000),
                 "until": _until(entry),
                 "status": _status(entry),
@@ -83,7 +84,7 @@ def detail(alert: Alert, timeline: list[TimelineEntry], order: Json | None, sile
     }
 
 
-def summary(numbers: Summary, median_seconds: float | None) -> Json:
+def tile_counts(numbers: Summary, median_seconds: float | None) -> Json:
     """The numbers of the tiles; all but `snoozed` leave the snoozed ones out."""
     return {
         "critical": numbers.critical,
@@ -92,17 +93,17 @@ def summary(numbers: Summary, median_seconds: float | None) -> Json:
         "acknowledged": numbers.acknowledged,
         "snoozed": numbers.snoozed,
         "severities": {severity.value: numbers.by_severity.get(severity, 0) for severity in AlertSeverity},
-        "nextWake": None if numbers.next_wake is None else ms(numbers.next_wake),
+        "nextWake": None if numbers.next_wake is None else to_epoch_ms(numbers.next_wake),
         "median": median_seconds,
     }
 
 
-def now() -> int:
+def epoch_ms_now() -> int:
     """Milliseconds since 1970, so that the page can tell how far its own clock is off."""
-    return ms(datetime.now(UTC))
+    return to_epoch_ms(datetime.now(UTC))
 
 
-def ms(at: datetime) -> int:
+def to_epoch_ms(at: datetime) -> int:
     """Milliseconds since 1970."""
     return int(at.timestamp() * 1000)
 
@@ -176,7 +177,7 @@ def _until(entry: TimelineEntry) -> int | None:
         return None
     until = entry.detail.get("snoozed_until")
     try:
-        return ms(datetime.fromisoformat(until)) if isinstance(until, str) else 0
+        return to_epoch_ms(datetime.fromisoformat(until)) if isinstance(until, str) else 0
     except ValueError:
         return 0
 
@@ -189,7 +190,7 @@ def _status(entry: TimelineEntry) -> int | None:
 
 def _silence(silence: Silence) -> Json:
     return {
-        "until": ms(silence.ends_at),
+        "until": to_epoch_ms(silence.ends_at),
         "by": sanitize.line(sanitize.text(silence.created_by), 100),
         "reason": sanitize.clipped(sanitize.text(silence.reason), 500),
     }

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from walltrack_alerts.errors import AlertsError
+from walltrack_alerts.errors import AlertsError, InvalidTargetError
 from walltrack_alerts.relay.channels import Claim, Context, Outcome, Result, Target
 from walltrack_alerts.relay.messages import Message, alert_message, digest_message
 from walltrack_alerts.relay.placeholders import PLACEHOLDER, resolve
@@ -48,6 +48,20 @@ class AppriseChannel:
 def open_channel(target: Target, context: Context) -> AppriseChannel:
     """The channel of a target of kind apprise (MissingVariableError)."""
     return AppriseChannel(target, context)
+
+
+def check_url(url: str) -> None:
+    """Refuse a URL that Apprise cannot use, or with secrets in it (InvalidTargetError; ImportError without Apprise)."""
+    if not is_known_service(url):
+        raise InvalidTargetError(
+            f"Apprise has no service {url.partition(':')[0]!r}; nothing was changed\n"
+            "https://github.com/caronc/apprise/wiki lists the URLs of all services."
+        )
+    if found := literal_secrets(url):
+        raise InvalidTargetError(
+            f"the URL holds a secret ({', '.join(found)}), which would be stored in the database; nothing was changed\n"
+            "Put it into an environment variable of the relay, and write '${NAME}' in its place."
+        )
 
 
 def is_known_service(url: str) -> bool:

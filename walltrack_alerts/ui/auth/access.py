@@ -16,8 +16,6 @@ from walltrack_alerts.ui.auth import addresses
 from walltrack_alerts.ui.auth.addresses import LOOPBACK, Network
 from walltrack_alerts.ui.gradio_internals import user_of_login
 
-READ_ONLY = "You have read-only access. Ask the administrator of this panel for the operator role."
-
 Asked = Callable[[HTTPConnection], "Person | None"]
 
 
@@ -50,7 +48,7 @@ class Access:
     def __init__(self, who: Asked) -> None:
         self._who = who
 
-    def who(self, connection: HTTPConnection) -> Person | None:
+    def person_of(self, connection: HTTPConnection) -> Person | None:
         """The person, or None: not logged in (any more)."""
         return self._who(connection)
 
@@ -58,7 +56,7 @@ class Access:
         """The text for a request without a login."""
         return "You are not logged in."
 
-    def closed(self, connection: HTTPConnection) -> str:  # noqa: ARG002
+    def host_refusal(self, connection: HTTPConnection) -> str:  # noqa: ARG002
         """Why this request is refused regardless of its login; '' if it is not."""
         return ""
 
@@ -87,7 +85,7 @@ class OpenAccess(Access):
         super().__init__(lambda _: Person(""))
         self._hosts = {"localhost", *(host.lower() for host in hosts)}
 
-    def closed(self, connection: HTTPConnection) -> str:
+    def host_refusal(self, connection: HTTPConnection) -> str:
         """Refuse host names other than those of this machine."""
         host = urlsplit(f"//{connection.headers.get('host', '')}").hostname or ""
         if host in self._hosts or host.endswith(".localhost") or _is_loopback_address(host):

@@ -35,23 +35,23 @@ class Login:
         """GET shows the page, POST logs in and goes on to the panel with the query it was asked for."""
         onward = "./" + query_of(request)
         if request.method != "POST":
-            return go(onward) if self.access.who(request) else login_page()
+            return redirect(onward) if self.access.person_of(request) else login_page()
         try:
-            name, password = await _form(request)
+            name, password = await _read_credentials(request)
         except BodyError as error:
             return login_page(str(error), status=error.status)
         address, device = self._address(request), self.access.file.device_of(self._device_cookie(request), name)
         wait = self._throttle.wait(name, address, device)
         if wait:
-            return login_page(f"Too many wrong passwords. Try again in {_spoken(wait)}.", name, status=429, wait=wait)
+            return login_page(f"Too many wrong passwords. Try again in {_format_wait(wait)}.", name, status=429, wait=wait)
         user = await self._check(name, password)
         if user is None:
             log.warning("wrong name or password from %s", address or "a Unix socket")
             return login_page("Wrong name or password.", name, status=401)
         self._throttle.right(name, address, device)
-        file, response = self.access.file, go(onward)
-        _set(response, request, file.cookie_name(), file.session(user), SESSION_SECONDS)
-        _set(response, request, file.device_cookie_name(), file.device(user.name, device), DEVICE_SECONDS)
+        file, response = self.access.file, redirect(onward)
+        _set_cookie(response, request, file.cookie_name(), file.session(user), SESSION_SECONDS)
+        _set_cookie(response, request, file.device_cookie_name(), file.device(user.name, device), DEVICE_SECONDS)
         return response
 
     def log_out(self, connection: HTTPConnection) -> Response:
@@ -59,8 +59,8 @@ class Login:
         if connection.headers.get("sec-fetch-site") == "cross-site":
             return PlainTextResponse("This request comes from a page of another origin.", status_code=403)
         self.access.end(self.access.session_of(connection))
-        response = go("login")
-        _set(response, connection, self.access.file.cookie_name(), "", 0)
+        response = redirect("login")
+        _set_cookie(response, connection, self.access.file.cookie_name(), "", 0)
         return response
 
     async def _check(self, name: str, password: str) -> User | None:
@@ -80,7 +80,7 @@ class Login:
         return addresses.origin(request, self.access.trusted)
 
 
-def go(where: str) -> Response:
+def redirect(where: str) -> Response:
     """A relative redirect: no proxy and no prefix can make it wrong."""
     return Response(status_code=303, headers={"location": where, "cache-control": "no-store"})
 
@@ -91,7 +91,7 @@ def query_of(connection: HTTPConnection) -> str:
     return f"?{query}" if query else ""
 
 
-def _set(response: Response, connection: HTTPConnection, cookie: str, value: str, seconds: int) -> None:
+def _set_cookie(response: Response, connection: HTTPConnection, cookie: str, value: str, seconds: int) -> None:
     response.set_cookie(
         cookie,
         value,
@@ -109,7 +109,7 @@ def _is_https(connection: HTTPConnection) -> bool:
     return (forwarded or connection.scope["scheme"]) == "https"
 
 
-async def _form(request: Request) -> tuple[str, str]:
+async def _read_credentials(request: Request) -> tuple[str, str]:
     """The name and the password (BodyError)."""
     body = await read_body(request.receive, MAX_FORM_BYTES)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
@@ -122,6 +122,6 @@ async def _form(request: Request) -> tuple[str, str]:
     return name.strip(), password
 
 
-def _spoken(seconds: int) -> str:
+def _format_wait(seconds: int) -> str:
     minutes = -(-seconds // 60)
     return f"{seconds} s" if seconds < 60 else "a minute" if minutes == 1 else f"{minutes} minutes"

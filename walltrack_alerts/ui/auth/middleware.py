@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket
 
 from walltrack_alerts.ui.assets import MODULES_CACHE, is_module
 from walltrack_alerts.ui.auth.access import Access, is_same_origin
-from walltrack_alerts.ui.auth.login import Login, go, query_of
+from walltrack_alerts.ui.auth.login import Login, query_of, redirect
 from walltrack_alerts.ui.auth.users import PasswordAccess
 from walltrack_alerts.ui.bodies import BodyError, read_body, replay
 from walltrack_alerts.ui.calls import MAX_CALL_BYTES, Calls
@@ -34,7 +34,7 @@ _READ = {"/", "/config", "/theme.css", "/gradio_api/login_check", "/gradio_api/a
 _CALLS = {FUNCTION_ROUTE, f"{FUNCTION_ROUTE}/", EVENT_ROUTE}
 
 _TAKEN_AWAY = {b"origin", b"x-forwarded-host", b"x-forwarded-proto", b"x-gradio-server"}
-"""Gradio would answer pages of other origins, and call itself what these say."""
+"""Gradio trusts these headers for its own address and for CORS."""
 
 
 class AccessMiddleware:
@@ -84,13 +84,13 @@ class AccessMiddleware:
         hosts = connection.headers.getlist("host")
         if len(hosts) > 1 or not all(map(_is_host, filter(None, hosts))):
             return PlainTextResponse("Invalid Host header.", status_code=400)
-        closed = self._access.closed(connection) or self._foreign(connection)
+        closed = self._access.host_refusal(connection) or self._foreign(connection)
         if closed:
             return PlainTextResponse(closed, status_code=403)
         if self._login is not None and route in {"/login", "/logout"} and connection.scope["type"] == "http":
             request = Request(connection.scope, receive)
             return await self._login.answer(request) if route == "/login" else self._login.log_out(request)
-        if self._access.who(connection) is None:
+        if self._access.person_of(connection) is None:
             return self._unknown(connection, route)
         return None if _is_needed(connection, route) else PlainTextResponse("Not found.", status_code=404)
 
@@ -98,7 +98,7 @@ class AccessMiddleware:
         refusal = self._access.refusal(connection)
         accepted = connection.headers.get("accept", "")
         if self._login is not None and "text/html" in accepted:
-            return go("../" * (route.count("/") - 1) + "login" + query_of(connection))
+            return redirect("../" * (route.count("/") - 1) + "login" + query_of(connection))
         if "application/json" in accepted:
             return JSONResponse({"error": refusal}, status_code=401)
         return PlainTextResponse(refusal, status_code=401)

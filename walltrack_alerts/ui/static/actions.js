@@ -149,7 +149,7 @@ export function createActions(panel) {
       if (!note) {
         field.setAttribute('aria-invalid', 'true');
         field.focus();
-        showFailure(alone, 'refused', 'Write a note first: how was it solved?');
+        showFailure(alone, 'refused', 'Enter a resolution note first.');
         return;
       }
     }
@@ -176,7 +176,7 @@ export function createActions(panel) {
    * @returns {Promise<[string, string] | null>}
    */
   async function findObstacle() {
-    const answer = await panel.gradio.call('known', {});
+    const answer = await panel.gradio.call('ping', {});
     if (!answer.offline) return null;
     if ((await panel.gradio.checkLogin())?.status === 401) {
       panel.connection.onSignedOut();
@@ -237,7 +237,7 @@ export function createActions(panel) {
     const rest = action?.ids.slice(AT_A_TIME) ?? [];
     state.pending.delete(nonce);
     state.overdue.delete(nonce);
-    state.reading.acted += 1;
+    state.reading.actionAnswers += 1;
     const places = new Map(state.loaded.map((alert, index) => [alert.id, index]));
     for (const alert of outcomes.flatMap((each) => each.alert ?? [])) {
       const at = places.get(alert.id);

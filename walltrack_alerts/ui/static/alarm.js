@@ -191,7 +191,7 @@ export function createAlarm(panel) {
       if (sound) playSound();
       if (notification) notify('Test', 'This is how a new critical alert notifies you.', `${props.panel_id}-test`);
       const sent = [sound && 'a sound', notification && 'a notification'].filter(Boolean).join(' and ');
-      setText(bellSaid, sent ? `Sent: ${sent}.` : 'Turn one on first.');
+      setText(bellSaid, sent ? `Sent: ${sent}.` : 'Enable sound or notifications first.');
     },
     'bell-test',
   );

@@ -22,7 +22,7 @@ export function comparePlaces(one, other) {
 
 /**
  * The list after its first page was read again, with those of the changed alerts that belong beyond that page.
- * @param {{ alerts: Alert[], next: string | null }} list what is loaded, and where the list goes on
+ * @param {{ alerts: Alert[], next: string | null }} list what is loaded, and the cursor of the next page
  * @param {{ alerts: Alert[], next: string | null, changed: Alert[] }} answer
  * @param {string[]} changedIds what was asked for; an alert that is not in `changed` has left the list
  * @returns {{ alerts: Alert[], next: string | null }}
@@ -114,23 +114,23 @@ export function statusOf(alert, now) {
 }
 
 /**
- * Finds the critical alerts that have begun to sound since the last reading. What sounds when the page opens never rings
- * later, not even after a snooze. Neither does an old one that is read only now because later ones were dealt with.
+ * Finds the critical alerts that have begun to ring since the last reading. What rings when the page opens never counts
+ * as new later, not even after a snooze. Neither does an old one that is read only now because later ones were dealt with.
  */
-export function createNewcomers() {
+export function createNewAlertTracker() {
   /** @type {Set<string> | null} */
   let known = null; // null before the first reading
   let knownSince = 0; // of many alerts only the newest are read
   return {
     /**
-     * @param {(Alert & { calls: number })[]} calling
-     * @param {number} callingSince
+     * @param {(Alert & { rings: number })[]} ringing
+     * @param {number} ringingSince
      */
-    find(calling, callingSince) {
+    find(ringing, ringingSince) {
       const before = known;
-      const fresh = before === null ? [] : calling.filter((alert) => !before.has(alert.id) && alert.calls > knownSince);
-      known = new Set([...(before ?? []), ...calling.map((alert) => alert.id)]);
-      knownSince = callingSince;
+      const fresh = before === null ? [] : ringing.filter((alert) => !before.has(alert.id) && alert.rings > knownSince);
+      known = new Set([...(before ?? []), ...ringing.map((alert) => alert.id)]);
+      knownSince = ringingSince;
       return fresh;
     },
   };

@@ -11,7 +11,7 @@ export function createConnection(panel) {
   const SILENCE_MS = 25000; // the hub sends at least every 10 s
   const RETRY_MS = [300, 1000, 2000, 5000];
   const SOCKET_FAILURES = 3; // after these no WebSocket seems to get through, and the page says that it polls
-  const STRANGE = 3; // answers of another version of the panel until the page says so
+  const MAX_FOREIGN_ANSWERS = 3; // answers of another version of the panel until the page says so
 
   function showLive() {
     const { status: at, since, why } = state.connection;
@@ -48,7 +48,7 @@ export function createConnection(panel) {
   /** @param {import('./types.js').EventAnswer} answer */
   function applyIdentity(answer) {
     clearTimeout(state.connection.retry);
-    state.reading.counts = 0; // maybe by another clock
+    state.reading.countsReadAt = 0; // maybe by another clock
     Object.assign(state, { user: answer.user, role: answer.role, orderActions: answer.order_actions === true });
     state.logoutPath = answer.logout_path ?? '';
     emit('identity');
@@ -77,10 +77,10 @@ export function createConnection(panel) {
       return;
     }
     state.connection.socket = socket;
-    state.connection.heard = Date.now();
+    state.connection.lastMessageAt = Date.now();
     socket.addEventListener('message', ({ data }) => {
       if (socket !== state.connection.socket) return;
-      state.connection.heard = Date.now();
+      state.connection.lastMessageAt = Date.now();
       state.connection.failures = 0;
       /** @type {import('./types.js').LiveMessage} */
       let message;
@@ -95,7 +95,7 @@ export function createConnection(panel) {
       if (message.changed?.length) {
         for (const alertId of message.changed) {
           state.changed.add(alertId);
-          if (state.reading.more) state.reading.changedWhileReading.add(alertId);
+          if (state.reading.isReadingMore) state.reading.changedWhileReading.add(alertId);
         }
         panel.reader.readList();
         if (state.selected !== null && message.changed.includes(state.selected)) panel.reader.readDetail();
@@ -131,19 +131,19 @@ export function createConnection(panel) {
     if (answer?.status === 401) {
       onSignedOut();
     } else if (!answer?.ok) {
-      state.connection.strange = 0;
+      state.connection.foreignAnswers = 0;
       onLost();
-    } else if ((await panel.gradio.call('known', {})).offline) {
-      state.connection.strange += 1;
-      if (state.connection.strange >= STRANGE) panel.reader.showReload();
+    } else if ((await panel.gradio.call('ping', {})).offline) {
+      state.connection.foreignAnswers += 1;
+      if (state.connection.foreignAnswers >= MAX_FOREIGN_ANSWERS) panel.reader.showReload();
       reconnectIn(1500);
     } else if (state.connection.socket) {
       // Not at once: what fails may be the reading itself.
-      if (state.connection.strange || panel.reader.isFailing())
+      if (state.connection.foreignAnswers || panel.reader.isFailing())
         reconnectIn(RETRY_MS[2], () => panel.reader.readList({ all: true }));
-      state.connection.strange = 0;
+      state.connection.foreignAnswers = 0;
     } else {
-      state.connection.strange = 0;
+      state.connection.foreignAnswers = 0;
       panel.gradio.send('identify', { nonce: crypto.getRandomValues(new Uint32Array(2)).join('-') });
       reconnectIn(PATIENCE_MS); // no answer at all
     }
@@ -163,11 +163,11 @@ export function createConnection(panel) {
   }
 
   on('tick', () => {
-    if (state.connection.socket && Date.now() - state.connection.heard > SILENCE_MS) onLost();
+    if (state.connection.socket && Date.now() - state.connection.lastMessageAt > SILENCE_MS) onLost();
   });
   on('closed', disconnect);
   window.addEventListener('online', reconnect);
   on('closed', () => window.removeEventListener('online', reconnect));
 
-  return { STRANGE, applyIdentity, onSignedOut, reconnect, reconnectIn, showLive };
+  return { MAX_FOREIGN_ANSWERS, applyIdentity, onSignedOut, reconnect, reconnectIn, showLive };
 }

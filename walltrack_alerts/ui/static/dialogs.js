@@ -273,8 +273,8 @@ export function createDialogs(panel) {
     ask({
       name: 'name',
       title: 'Who are you?',
-      body: [make('p', 'wta-muted', 'The name is kept with what you do, and remembered in this browser.'), ...nodes],
-      confirm: 'This is me',
+      body: [make('p', 'wta-muted', 'Your name is recorded with your actions and remembered in this browser.'), ...nodes],
+      confirm: 'Save name',
       onConfirm: () => {
         const name = input.value.trim();
         if (!name) {

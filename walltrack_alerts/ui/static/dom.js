@@ -91,7 +91,7 @@ export function setText(node, text) {
 // aria-disabled keeps the focus on a button while its action is on its way; the disabled attribute would drop it.
 
 /** @param {Element} button */
-export const isDisabled = (button) => button.getAttribute('aria-disabled') === 'true';
+const isDisabled = (button) => button.getAttribute('aria-disabled') === 'true';
 
 /**
  * @param {Element} button

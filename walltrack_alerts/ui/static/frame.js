@@ -28,19 +28,19 @@ export function createFrame(panel) {
     healthList,
   );
 
-  /** @param {import('./types.js').Fault[]} ill */
-  function showHealth(ill) {
-    healthBanner.hidden = ill.length === 0;
-    root.dataset.ill = String(ill.length);
+  /** @param {import('./types.js').Fault[]} failedChecks */
+  function showHealth(failedChecks) {
+    healthBanner.hidden = failedChecks.length === 0;
+    root.dataset.failedChecks = String(failedChecks.length);
     panel.list.showEmpty();
-    if (!ill.length) return;
-    const more = ill.length > 1 ? ` (and ${ill.length - 1} more)` : '';
-    setText(healthSummary, `Alerting has a problem: ${ill[0].found}${more}`);
-    const key = JSON.stringify(ill);
+    if (!failedChecks.length) return;
+    const more = failedChecks.length > 1 ? ` (and ${failedChecks.length - 1} more)` : '';
+    setText(healthSummary, `Alerting has a problem: ${failedChecks[0].found}${more}`);
+    const key = JSON.stringify(failedChecks);
     if (healthBanner.dataset.key === key) return;
     healthBanner.dataset.key = key;
     healthList.replaceChildren(
-      ...ill.map(({ name, found, advice }) => {
+      ...failedChecks.map(({ name, found, advice }) => {
         const help = advice ? make('span', 'wta-advice', advice) : undefined;
         return make('li', '', make('b', '', name), make('span', '', found), help);
       }),

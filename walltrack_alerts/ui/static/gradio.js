@@ -35,7 +35,7 @@ export function createGradio({ element, trigger, props, server, watch }) {
 
     /**
      * Triggers an event: only events carry the login. Its answer comes to onAnswer. While the server is away Gradio would
-     * keep the event for later and reload the page, so callers ask `call('known')` first.
+     * keep the event for later and reload the page, so callers ask `call('ping')` first.
      * @param {string} event
      * @param {object} data
      */
@@ -71,8 +71,8 @@ export function createGradio({ element, trigger, props, server, watch }) {
 
 /**
  * Gradio's loading indicator requests sixty frames a second long after it has gone: a sixth of a core per open page. Its
- * springs use one function that requests itself; their requests are no longer answered. Its stopwatch uses a new function
- * each time; it ends with an error where the browser calls it and it reads the time. Frames that others request come.
+ * springs use one function that requests itself; its requests are dropped. Its stopwatch uses a new function
+ * each time: an error thrown from performance.now() stops its timer. Frames requested by other code are unaffected.
  */
 function stopFrames() {
   const callers = () =>

@@ -42,8 +42,8 @@ export function createList(panel) {
       token: make('b'),
       address: make('small'),
       simulated: make('i', 'wta-simulated', 'simulated'),
-      what: make('b'),
-      more: make('small'),
+      error: make('b'),
+      message: make('small'),
       amount: make('span'),
       attempts: make('small'),
       status: make('span', 'wta-status'),
@@ -57,7 +57,7 @@ export function createList(panel) {
       part.chip,
       make('span', 'wta-kind', part.kind, part.side),
       make('span', 'wta-token', part.token, part.simulated, part.address),
-      make('span', 'wta-what', part.what, part.more),
+      make('span', 'wta-what', part.error, part.message),
       make('span', 'wta-stake', part.amount, part.attempts),
       make('span', 'wta-state', part.status, part.by, part.acknowledged, part.silenced),
       part.since,
@@ -90,9 +90,9 @@ export function createList(panel) {
     setText(part.address, alert.address === alert.token || alert.simulated ? '' : alert.address);
     part.simulated.hidden = !alert.simulated;
     // Every order here has failed for good; the error is what the operator needs to know.
-    setText(part.what, alert.error || alert.title);
-    part.what.classList.toggle('wta-two', alert.error !== '');
-    setText(part.more, alert.error || alert.message === alert.title ? '' : alert.message);
+    setText(part.error, alert.error || alert.title);
+    part.error.classList.toggle('wta-two', alert.error !== '');
+    setText(part.message, alert.error || alert.message === alert.title ? '' : alert.message);
     setText(part.amount, alert.amount);
     const attempts = alert.attempts ? `${alert.attempts} attempts` : '';
     setText(part.attempts, attempts + (alert.occurrences > 1 ? `${attempts && ' · '}${alert.occurrences}×` : ''));
@@ -220,7 +220,7 @@ export function createList(panel) {
     empty.dataset.filtered = String(filtered);
     const only = state.filter.severities.length === 1 ? `${state.filter.severities[0]} ` : '';
     setText(emptyTitle, filtered ? `No ${only}alerts here` : 'No open alerts');
-    const all = Number(root.dataset.ill)
+    const all = Number(root.dataset.failedChecks)
       ? 'But alerting itself has a problem, so some may be missing.'
       : 'New alerts appear here automatically.';
     setText(emptyText, filtered ? 'Nothing matches this filter.' : all);

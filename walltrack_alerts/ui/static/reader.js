@@ -1,6 +1,6 @@
 // Reads from the server and applies the responses to the state.
 
-import { comparePlaces, createNewcomers, mergeFirstPage, mergeFurtherPage, nextPageLimit } from './alerts.js';
+import { comparePlaces, createNewAlertTracker, mergeFirstPage, mergeFurtherPage, nextPageLimit } from './alerts.js';
 import { PATIENCE_MS } from './constants.js';
 import { setText } from './dom.js';
 import { clock } from './format.js';
@@ -12,7 +12,7 @@ export function createReader(panel) {
   const RETRY_MS = 3000;
   const PAGE = 100;
   const MANY = 500; // the most ids and rows of one request
-  const newcomers = createNewcomers();
+  const newAlerts = createNewAlertTracker();
 
   const isFailing = () => root.dataset.state !== 'live';
 
@@ -39,26 +39,27 @@ export function createReader(panel) {
   }
 
   async function readList({ all = false } = {}) {
-    if (state.reading.busy) {
+    if (state.reading.isReading) {
       state.reading.again = { all: all || state.reading.again?.all === true };
       return;
     }
-    state.reading.busy = true;
-    const { list: asked, acted } = state.reading;
+    state.reading.isReading = true;
+    const { list: asked, actionAnswers } = state.reading;
     const ids = [...state.changed];
     state.changed.clear();
     const everything = all || ids.length > MANY;
     const answer = await panel.gradio.call('snapshot', { filter: state.filter, limit: PAGE, ids: everything ? [] : ids });
-    const isWanted = () => panel.gradio.isShown() && asked === state.reading.list && acted === state.reading.acted;
+    const isWanted = () =>
+      panel.gradio.isShown() && asked === state.reading.list && actionAnswers === state.reading.actionAnswers;
     if (answer.problem === undefined && isWanted()) {
       // Valid even if the rest of the list cannot be read.
       showCounts(answer.counts);
-      const fresh = newcomers.find(answer.calling, answer.callingSince);
+      const fresh = newAlerts.find(answer.ringing, answer.ringingSince);
       if (fresh.length) emit('newCritical', fresh);
     }
     const readsWhole = answer.problem === undefined && everything && root.dataset.list === String(asked);
     const whole = readsWhole ? await readWhole(answer, isWanted) : null;
-    state.reading.busy = false;
+    state.reading.isReading = false;
     if (!panel.gradio.isShown()) return;
     if (answer.problem !== undefined) {
       markChanged(ids);
@@ -66,7 +67,7 @@ export function createReader(panel) {
     } else if (whole?.problem !== undefined) {
       markChanged(ids);
       showProblem(whole); // half a list would be a wrong one
-    } else if (acted !== state.reading.acted) {
+    } else if (actionAnswers !== state.reading.actionAnswers) {
       markChanged(ids); // older than an action of this page; read again
       state.reading.again = { all: everything || state.reading.again?.all === true };
     } else if (asked === state.reading.list) {
@@ -120,8 +121,8 @@ export function createReader(panel) {
   function showSnapshot(answer) {
     state.clockOffset = answer.now - Date.now();
     state.failingSince = null;
-    state.connection.strange = 0;
-    state.reading.at = Date.now();
+    state.connection.foreignAnswers = 0;
+    state.reading.listReadAt = Date.now();
     panel.frame.banner.hidden = true;
     clearTimeout(state.reading.wake);
     const ends = [answer.counts.nextWake, ...answer.alerts.map((each) => each.silenced?.until ?? null)]; // of snoozes and silences
@@ -141,19 +142,19 @@ export function createReader(panel) {
    * @param {import('./types.js').Counts} counts
    */
   function showCounts(counts) {
-    if (counts.at < state.reading.counts && counts.at > state.reading.counts - PATIENCE_MS) return; // else a clock was set back
-    state.reading.counts = counts.at;
+    if (counts.at < state.reading.countsReadAt && counts.at > state.reading.countsReadAt - PATIENCE_MS) return; // else a clock was set back
+    state.reading.countsReadAt = counts.at;
     emit('summary', counts);
   }
 
   async function readMore() {
-    if (state.next === null || state.reading.more) return;
-    state.reading.more = true;
+    if (state.next === null || state.reading.isReadingMore) return;
+    state.reading.isReadingMore = true;
     state.reading.changedWhileReading = new Set();
     const asked = state.reading.list;
     const after = state.next;
     const answer = await panel.gradio.call('read_page', { filter: state.filter, after, limit: PAGE });
-    state.reading.more = false;
+    state.reading.isReadingMore = false;
     if (answer.problem !== undefined) {
       setTimeout(lookForMore, RETRY_MS); // the next reading of the list reports the problem
       return;
@@ -175,16 +176,16 @@ export function createReader(panel) {
   }
 
   async function readDetail() {
-    if (state.reading.details >= 2) {
+    if (state.reading.detailRequests >= 2) {
       state.reading.detailAgain = true; // a slow server gets no more than two requests at once
       return;
     }
     const alertId = state.selected;
     state.reading.detail += 1;
     const turn = state.reading.detail;
-    state.reading.details += 1;
+    state.reading.detailRequests += 1;
     const answer = await panel.gradio.call('detail', { id: alertId });
-    state.reading.details -= 1;
+    state.reading.detailRequests -= 1;
     const again = state.reading.detailAgain && state.selected !== null;
     state.reading.detailAgain = false;
     if (again) readDetail();
@@ -199,16 +200,20 @@ export function createReader(panel) {
   }
 
   async function readHealth() {
-    if (state.reading.health || root.dataset.state !== 'live') return;
-    state.reading.health = true;
+    if (state.reading.isReadingHealth || root.dataset.state !== 'live') return;
+    state.reading.isReadingHealth = true;
     const answer = await panel.gradio.call('health', {});
-    state.reading.health = false;
-    if (answer.problem === undefined) panel.frame.showHealth(answer.ill);
+    state.reading.isReadingHealth = false;
+    if (answer.problem === undefined) panel.frame.showHealth(answer.failedChecks);
   }
 
   /** @param {import('./types.js').Problem} answer */
   function showProblem({ problem, unreachable, offline }) {
-    if (state.connection.status === 'signed-out' || (offline && state.connection.strange >= panel.connection.STRANGE)) return; // the page shows a better message already
+    if (
+      state.connection.status === 'signed-out' ||
+      (offline && state.connection.foreignAnswers >= panel.connection.MAX_FOREIGN_ANSWERS)
+    )
+      return; // the page shows a better message already
     state.failingSince ??= Date.now();
     const what = unreachable ? 'Database unreachable' : problem.replace(/\.$/, '');
     setText(panel.frame.banner, `${what} since ${clock(state.failingSince)}, retrying. What you see may be out of date.`);
@@ -217,7 +222,8 @@ export function createReader(panel) {
     panel.connection.showLive();
     panel.layout.fit();
     // Only a request shows whether the login has ended or the panel is away.
-    if (offline && state.connection.strange === 0 && state.connection.status !== 'reconnecting') panel.connection.reconnect();
+    if (offline && state.connection.foreignAnswers === 0 && state.connection.status !== 'reconnecting')
+      panel.connection.reconnect();
   }
 
   /**

@@ -30,7 +30,7 @@ export function startSchedule(panel) {
       lastRead.health = Date.now();
       panel.reader.readHealth();
     }
-    if (state.selected && !document.hidden && due(lastRead.detail, ORDER_MS) && !state.reading.details) {
+    if (state.selected && !document.hidden && due(lastRead.detail, ORDER_MS) && !state.reading.detailRequests) {
       lastRead.detail = Date.now();
       panel.reader.readDetail();
     }
@@ -46,7 +46,7 @@ export function startSchedule(panel) {
   const wakeUp = () => {
     if (document.hidden) return;
     everySecond(); // timers sleep in hidden tabs
-    if (due(state.reading.at, 5000)) panel.reader.readList({ all: true });
+    if (due(state.reading.listReadAt, 5000)) panel.reader.readList({ all: true });
   };
   document.addEventListener('visibilitychange', wakeUp);
   const ticking = setInterval(everySecond, 1000);

@@ -13,7 +13,7 @@ export function createState() {
     filter: { ...NO_FILTER },
     /** @type {Alert[]} The alerts in the list, in its order. */
     loaded: [],
-    /** @type {string | null} Where the list goes on in the database; null at its end. */
+    /** @type {string | null} Cursor of the next page; null at the end of the list. */
     next: null,
 
     /** @type {string | null} Id of the alert in the detail pane. */
@@ -59,7 +59,8 @@ export function createState() {
     connection: {
       /** @type {WebSocket | null} */
       socket: null,
-      heard: 0,
+      /** When the last message came, ms since 1970. */
+      lastMessageAt: 0,
       failures: 0,
       status: 'connecting',
       since: 0,
@@ -67,38 +68,38 @@ export function createState() {
       /** @type {ReturnType<typeof setTimeout> | undefined} */
       retry: undefined,
       /** Answers in a row that came from another version of the panel. */
-      strange: 0,
+      foreignAnswers: 0,
     },
 
     /** @type {Set<string>} Ids of alerts to look at in the next reading. */
     changed: new Set(),
     /** Requests on their way; see reader.js. */
     reading: {
-      busy: false,
+      isReading: false,
       /** @type {{ all: boolean } | null} The next reading, when one is wanted while another runs. */
       again: null,
       /** Number of the list that is wanted; another filter starts another list. */
       list: 0,
       /** When the list was read last, ms since 1970. */
-      at: 0,
+      listReadAt: 0,
       /** @type {ReturnType<typeof setTimeout> | undefined} */
       wake: undefined,
-      health: false,
-      more: false,
+      isReadingHealth: false,
+      isReadingMore: false,
       /** @type {Set<string>} Ids that changed while a further page was read. */
       changedWhileReading: new Set(),
       /** Requests for the detail on their way. */
-      details: 0,
+      detailRequests: 0,
       detailAgain: false,
       /** Number of the last request for a detail, and of the one whose answer is shown. */
       detail: 0,
       detailShown: 0,
       /** Why the detail could not be read. */
       problem: '',
-      /** Answers to actions. */
-      acted: 0,
+      /** How many answers to actions have come. */
+      actionAnswers: 0,
       /** When the numbers were read, ms since 1970. */
-      counts: 0,
+      countsReadAt: 0,
       /** Whether Enter in the search waits for its list. */
       enter: false,
     },

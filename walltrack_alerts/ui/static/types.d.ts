@@ -69,8 +69,8 @@ export interface Events {
   summary: Counts;
   /** When another list is shown. */
   list: undefined;
-  /** Alerts that begin to sound. */
-  newCritical: Calling[];
+  /** Alerts that begin to ring. */
+  newCritical: RingingAlert[];
   /** Name of the page that is shown. */
   view: string;
   /** When it changes who acts. */
@@ -96,11 +96,11 @@ export interface Problem {
 }
 
 export interface Answers {
-  known: object;
+  ping: object;
   snapshot: Snapshot;
   read_page: AlertPage;
   detail: Detail | GoneAlert;
-  health: { ill: Fault[] };
+  health: { failedChecks: Fault[] };
   charts: ChartData;
   targets: TargetData;
 }
@@ -113,13 +113,13 @@ export interface Snapshot extends AlertPage {
   now: number;
   counts: Counts;
   changed: Alert[];
-  calling: Calling[];
-  callingSince: number;
+  ringing: RingingAlert[];
+  ringingSince: number;
 }
 
 export interface AlertPage {
   alerts: Alert[];
-  /** Where the list goes on; null at its end. */
+  /** Cursor of the next page; null at the end of the list. */
   next: string | null;
 }
 
@@ -171,9 +171,9 @@ export interface Alert {
   gone?: undefined;
 }
 
-/** An alert that sounds, and since when: microseconds since 1970. */
-export interface Calling extends Alert {
-  calls: number;
+/** An alert that rings, and since when: microseconds since 1970. */
+export interface RingingAlert extends Alert {
+  rings: number;
 }
 
 /** Everything about one alert. */

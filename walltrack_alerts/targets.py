@@ -1,4 +1,4 @@
-"""Targets, their deliveries, silences and escalation steps, as the command line manages them: one statement per function.
+"""Targets, their deliveries and the relays: one statement per function.
 
 Errors are subclasses of AlertsError; InvalidTargetError and UnknownTargetError are the frequent ones.
 """
@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from datetime import datetime, time, timedelta
+from datetime import datetime, time
 from typing import Any
 from uuid import UUID
 
-from walltrack_alerts.enums import AlertSeverity, AlertStatus, EventKind
-from walltrack_alerts.errors import InvalidTargetError, UnknownTargetError
+from walltrack_alerts.enums import AlertSeverity, EventKind
+from walltrack_alerts.errors import UnknownTargetError
 from walltrack_alerts.models import UtcTime, _Row
 from walltrack_alerts.service import AlertService
 
@@ -90,29 +89,6 @@ class Delivery(_Row):
     why: str
 
 
-class Silence(_Row):
-    """One row of walltrack.silences. A matcher that is None matches everything."""
-
-    silence_id: int
-    token: str | None = None
-    error: str | None = None
-    order_type: str | None = None
-    severity: AlertSeverity | None = None
-    alert_type: str | None = None
-    reason: str
-    created_by: str
-    created_at: UtcTime
-    ends_at: UtcTime
-    ended_at: UtcTime | None = None
-    ended_by: str | None = None
-
-    @property
-    def matchers(self) -> dict[str, str]:
-        """The matchers that are given, by name."""
-        values = self.model_dump(include={"token", "error", "order_type", "severity", "alert_type"}, exclude_none=True)
-        return {name: str(value) for name, value in values.items()}
-
-
 class RelayState(_Row):
     """Whether relays run."""
 
@@ -121,17 +97,6 @@ class RelayState(_Row):
 
     seen_at: UtcTime | None = None
     """When the last one was seen."""
-
-
-class EscalationStep(_Row):
-    """One row of walltrack.escalation_steps: events 'escalated' for alerts of a severity that stay in a status."""
-
-    severity: AlertSeverity
-    status: AlertStatus
-    step: int
-    after: timedelta
-    repeat_every: timedelta | None = None
-    repeats: int = 0
 
 
 _STATES = """
@@ -152,8 +117,6 @@ async def add_target(
     by: str,
 ) -> TargetState:
     """Add a target, from now on or from the events at and after `since` (InvalidTargetError, nothing changed)."""
-    if kind == "apprise":
-        _check_apprise_url(str(config.get("url")))
     rows = await service.rows(
         "select name from walltrack.add_target("
         ":name, :kind, cast(:config as jsonb), cast(:filters as jsonb), cast(:since as timestamptz), :by)",
@@ -171,8 +134,6 @@ async def set_target(
     service: AlertService, target: TargetState, config: Mapping[str, Any], filters: Mapping[str, Any], by: str
 ) -> TargetState:
     """Change the given settings and filters of a target; None removes a filter (InvalidTargetError, nothing changed)."""
-    if target.kind == "apprise" and "url" in config:
-        _check_apprise_url(str(config["url"]))
     await service.rows(
         "select walltrack.set_target(:name, cast(:config as jsonb), cast(:filters as jsonb), :by)",
         name=target.name,
@@ -181,23 +142,6 @@ async def set_target(
         by=by,
     )
     return await target_state(service, target.name)
-
-
-def _check_apprise_url(url: str) -> None:
-    """Refuse a URL that Apprise cannot use, or with secrets in it (InvalidTargetError). Only Apprise, an extra, knows."""
-    with suppress(ImportError):
-        from walltrack_alerts.relay.channels.apprise import is_known_service, literal_secrets
-
-        if not is_known_service(url):
-            raise InvalidTargetError(
-                f"Apprise has no service {url.partition(':')[0]!r}; nothing was changed\n"
-                "https://github.com/caronc/apprise/wiki lists the URLs of all services."
-            )
-        if found := literal_secrets(url):
-            raise InvalidTargetError(
-                f"the URL holds a secret ({', '.join(found)}), which would be stored in the database; nothing was changed\n"
-                "Put it into an environment variable of the relay, and write '${NAME}' in its place."
-            )
 
 
 async def target_states(service: AlertService) -> list[TargetState]:
@@ -270,86 +214,6 @@ async def replay_deliveries(service: AlertService, ids: Sequence[int], by: str) 
 async def drop_deliveries(service: AlertService, ids: Sequence[int], by: str) -> int:
     """Drop dead letters; returns how many (UnknownTargetError, nothing changed)."""
     return await _count(service, "select walltrack.drop_deliveries(cast(:ids as bigint[]), :by) as done", ids, by)
-
-
-async def silences(service: AlertService, *, ended: bool) -> list[Silence]:
-    """The active silences, or all of them; the next one to end first."""
-    view = "silences" if ended else "active_silences"
-    return [Silence(**row) for row in await service.rows(f"select * from walltrack.{view} order by ends_at, silence_id")]  # noqa: S608
-
-
-async def silences_of(service: AlertService, alert_ids: Sequence[UUID]) -> dict[UUID, Silence]:
-    """The silence that mutes each of these alerts now, by the id of the alert; of several the one that ends last."""
-    rows = await service.rows(
-        "select a.id as alert_id, s.* from walltrack.alerts as a cross join lateral walltrack.silence_of(a) as s "
-        "where exists (select from walltrack.active_silences) and a.id = any(cast(:ids as uuid[])) and s.silence_id is not null",
-        ids=[str(alert_id) for alert_id in alert_ids],
-    )
-    return {row["alert_id"]: Silence(**row) for row in rows}
-
-
-async def add_silence(
-    service: AlertService, matchers: Mapping[str, str], reason: str, until: datetime | None, how_long: str | None, by: str
-) -> Silence:
-    """Mute alerts that match all matchers, until a time or for an interval of PostgreSQL (InvalidTargetError)."""
-    rows = await service.rows(
-        "select * from walltrack.add_silence(cast(:matchers as jsonb), :reason, "
-        "coalesce(cast(:until as timestamptz), now() + cast(:how_long as interval)), :by)",
-        matchers=json.dumps(dict(matchers)),
-        reason=reason,
-        until=until,
-        how_long=how_long,
-        by=by,
-    )
-    return Silence(**rows[0])
-
-
-async def end_silence(service: AlertService, silence_id: int, by: str) -> Silence:
-    """End a silence now; events that it muted are not delivered later (UnknownTargetError)."""
-    rows = await service.rows("select * from walltrack.end_silence(:id, :by)", id=silence_id, by=by)
-    return Silence(**rows[0])
-
-
-async def escalation_steps(service: AlertService) -> list[EscalationStep]:
-    """All steps: critical first, active before acknowledged, in their order."""
-    rows = await service.rows(
-        "select * from walltrack.escalation_steps order by walltrack.severity_rank(severity), status desc, step"
-    )
-    return [EscalationStep(**row) for row in rows]
-
-
-async def escalation_step(service: AlertService, severity: str, status: str, step: int) -> EscalationStep:
-    """One step (UnknownTargetError)."""
-    for found in await escalation_steps(service):
-        if (found.severity, found.status, found.step) == (severity, status, step):
-            return found
-    raise UnknownTargetError(
-        f"there is no step {step} of {severity} alerts that are {status}\n`walltrack-alerts escalation list` shows all steps."
-    )
-
-
-async def set_escalation_step(
-    service: AlertService, severity: str, status: str, step: int, after: str, every: str | None, repeats: int
-) -> EscalationStep:
-    """Add or change a step; `after` and `every` are intervals of PostgreSQL (InvalidTargetError)."""
-    rows = await service.rows(
-        "select * from walltrack.set_escalation_step("
-        ":severity, :status, :step, cast(:after as interval), cast(:every as interval), :repeats)",
-        severity=str(severity),
-        status=status,
-        step=step,
-        after=after,
-        every=every,
-        repeats=repeats,
-    )
-    return EscalationStep(**rows[0])
-
-
-async def remove_escalation_step(service: AlertService, severity: str, status: str, step: int) -> None:
-    """Remove a step (UnknownTargetError)."""
-    await service.rows(
-        "select walltrack.remove_escalation_step(:severity, :status, :step)", severity=str(severity), status=status, step=step
-    )
 
 
 async def _count(service: AlertService, statement: str, ids: Sequence[int], by: str) -> int:
