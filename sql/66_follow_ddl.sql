@@ -158,19 +158,34 @@ security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '100ms'
 as $$
--- PostgreSQL refuses to attach a partition that has triggers with the names of those of the table, before any trigger can tell why. The
--- names in the statement are known only from its text, which may be in a function.
+-- PostgreSQL refuses to attach a partition that has triggers with the names of those of the table, before any trigger can tell why; it
+-- drops the triggers of a partition that is detached. The names in the statement are known only from its text, which may be in a
+-- function.
 declare
   v_began timestamptz := clock_timestamp();
   v_context text;
+  v_statement text;
   v_attached text;
+  v_detached text;
   v_watched regclass;
 begin
   get diagnostics v_context = pg_context;
-  v_attached := lower(substring(concat(current_query(), ' ', v_context) from '(?i)attach[[:space:]]+partition[[:space:]]+(.{1,200})'));
-  if v_attached is null then
+  v_statement := lower(concat(current_query(), ' ', v_context));
+  v_attached := substring(v_statement from '\mattach[[:space:]]+partition[[:space:]]+(.{1,200})');
+  v_detached := replace(substring(v_statement from '\mdetach[[:space:]]+partition[[:space:]]+([^[:space:];]{1,200})'), '"', '');
+  if v_attached is null and v_detached is null then
     return;
   end if;
+  for v_watched in
+    select t
+    from walltrack.existing_watched_tables() as w
+    cross join lateral walltrack.table_tree(w.table_id) as t
+    inner join pg_class as c on c.oid = t
+    where t <> w.table_id and lower(c.relname) = split_part(v_detached, '.', -1)
+  loop
+    raise notice 'walltrack_alerts: the orders of % raise no alerts once it is detached', v_watched
+      using errcode = 'WT202', hint = format('If its orders continue, run afterwards: select walltrack.watch_orders(%L)', v_watched);
+  end loop;
   for v_watched in
     select w.table_id
     from walltrack.existing_watched_tables() as w
@@ -195,7 +210,7 @@ exception when query_canceled or assert_failure or others then
 end
 $$;
 
-comment on function walltrack.tg_ddl__warn() is 'Before ATTACH PARTITION of a table that is watched by itself: says how to do it.';
+comment on function walltrack.tg_ddl__warn() is 'Before ATTACH PARTITION of a table that is watched by itself, and before DETACH PARTITION: says what to do.';
 
 
 do $$
@@ -225,7 +240,7 @@ begin
     when tag in ('ALTER TABLE')
     execute function walltrack.tg_ddl__warn();
     comment on event trigger walltrack_alerts_warn_before_ddl is
-    'Says how to attach a partition that is watched by itself.';
+    'Says what to do when a partition is attached or detached.';
   end if;
 exception when insufficient_privilege then
   raise notice 'walltrack_alerts: only a superuser may create the event trigger with which the guard follows ALTER TABLE'

@@ -91,3 +91,15 @@ def test_a_partition_of_a_watched_table_is_not_watched_itself(bot: Bot, function
         bot.execute(f"select walltrack.{function}('public.first')")
     assert refused.value.sqlstate == "WT004"
     assert sorted(watched(bot)) == ["public.second", "public.trades"]
+
+
+@pytest.mark.parametrize("name", ["public.first", 'PUBLIC."first" concurrently', "first;"])
+def test_detaching_a_partition_of_a_watched_table_is_announced(bot: Bot, heard: list[str], name: str) -> None:
+    bot.execute("select walltrack.watch_orders('public.trades')")
+    bot.execute(f"alter table public.trades detach partition {name}")
+    assert len(heard) == 1 and "the orders of first raise no alerts once it is detached" in heard[0].replace("public.", "")
+
+
+def test_detaching_a_partition_of_another_table_is_silent(bot: Bot, heard: list[str]) -> None:
+    bot.execute("alter table public.trades detach partition public.first")
+    assert heard == []

@@ -144,7 +144,7 @@ export interface Fault {
   advice: string | null;
 }
 
-/** A row of the list, as view.row() makes it. */
+/** A row of the list, as view.alert_row() makes it. */
 export interface Alert {
   id: string;
   place: [number, number, number];
