@@ -1,4 +1,4 @@
--- When a chat may get its next message. Apart from its target, so that claiming messages and reading events do not wait for each other:
+-- When a chat may get its next message. A table of its own, so that claiming messages and reading events do not wait for each other:
 -- a claim locks this row, fan_out_events() the row of the target.
 
 create table walltrack.chat_pace (

@@ -327,9 +327,7 @@ begin
     cross join lateral aclexplode(p.proacl) as a
     where a.grantee <> p.proowner
       and p.proname <> all (walltrack.granted_functions('operator') || walltrack.granted_functions('raiser')
-        || walltrack.granted_functions('relay') || array[
-        'reconcile_orders', 'known_faults', 'raise_missing_alerts', 'resolve_ended_alerts', 'clear_faults', 'purge_alerts', 'purge_cutoff', 'purge_batch'
-      ])
+        || walltrack.granted_functions('relay') || array['reconcile_orders', 'purge_alerts'])
   loop
     execute format(
       'revoke all on function %s from %s', v_right.function,
@@ -361,9 +359,14 @@ begin
     where c.oid = 'walltrack.alert_timeline'::regclass and a.grantee not in (0, c.relowner) and a.privilege_type = 'SELECT'
   loop
     perform walltrack.grant_reading(v_role);
+    if has_column_privilege(v_role, 'walltrack.notification_targets', 'config', 'select') then
+      perform walltrack.grant_targets(v_role, true);
+    end if;
     for v_granted in
       select distinct n.name
-      from (values ('reader', 'order_of_alert'), ('operator', 'acknowledge_alert'), ('raiser', 'raise_alert')) as k (access, mark)
+      from (
+        values ('reader', 'order_of_alert'), ('operator', 'acknowledge_alert'), ('raiser', 'raise_alert'), ('relay', 'claim_deliveries')
+      ) as k (access, mark)
       cross join lateral unnest(walltrack.granted_functions(k.access)) as n (name)
       where exists (
         select from pg_proc as p
@@ -378,7 +381,7 @@ end
 $$;
 
 comment on function walltrack.renew_grants() is
-'Extends the rights that grant_access() gave in an earlier version; a relay needs grant_access() again.';
+'Extends the rights that grant_access() gave in an earlier version.';
 
 
 create or replace function walltrack.enable_row_security() returns void

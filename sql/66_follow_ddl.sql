@@ -171,8 +171,8 @@ declare
 begin
   get diagnostics v_context = pg_context;
   v_statement := lower(concat(current_query(), ' ', v_context));
-  v_attached := substring(v_statement from '\mattach[[:space:]]+partition[[:space:]]+(.{1,200})');
-  v_detached := replace(substring(v_statement from '\mdetach[[:space:]]+partition[[:space:]]+([^[:space:];]{1,200})'), '"', '');
+  v_attached := substring(v_statement from 'attach[[:space:]]+partition[[:space:]]+(.{1,200})');
+  v_detached := replace(substring(v_statement from 'detach[[:space:]]+partition[[:space:]]+([^[:space:];]{1,200})'), '"', '');
   if v_attached is null and v_detached is null then
     return;
   end if;

@@ -72,7 +72,7 @@ begin
       using errcode = 'WT003', hint = 'The view walltrack.active_silences and `walltrack-alerts silences list` show those in force.';
   end if;
   if v_silence.ended_at is not null or v_silence.ends_at <= now() then
-    raise notice 'it has ended already' using errcode = 'WT108';
+    raise notice 'the silence has already ended' using errcode = 'WT108';
     return v_silence;
   end if;
   update walltrack.silences as s

@@ -132,8 +132,8 @@ end
 $$;
 
 comment on function walltrack.leave_out_unsent(bigint[]) is
-'Finishes, of the given deliveries, those that are silenced, those of deleted alerts, and escalations that were acknowledged in time, with '
-'their acknowledgements; returns the others, in order. The caller has locked them.';
+'Finishes those of the given deliveries that are silenced, that belong to deleted alerts, or that escalate an alert which an operator has '
+'answered; returns the others, in order. The caller has locked them.';
 
 
 create or replace function walltrack.readable_data(p_data jsonb) returns jsonb

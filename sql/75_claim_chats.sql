@@ -130,7 +130,7 @@ begin
     array_agg(m.delivery_id order by m.event_id) filter (where m.is_edit and m.place = 1)
   into v_news, v_first, v_all, v_edit
   from walltrack.chat_messages(p_target.target_id, v_due) as m;
-  if v_news = 1 or v_news > 1 and coalesce(v_pace.next_digest_at < v_now - p_target.digest_every, true) then
+  if v_news = 1 or (v_news > 1 and coalesce(v_pace.next_digest_at < v_now - p_target.digest_every, true)) then
     v_ids := v_first;
     v_pace.next_digest_at := greatest(v_pace.next_digest_at, v_now + p_target.min_gap);
   elsif v_news > 1 and v_pace.next_digest_at <= v_now then

@@ -142,13 +142,14 @@ comment on function walltrack.record_messages(bigint[], jsonb) is
 'Records the messages about single alerts, so that they can be edited and their buttons pressed.';
 
 
-create or replace function walltrack.close_gone_targets(p_target_ids bigint[], p_answer text) returns void
+create or replace function walltrack.disable_gone_targets(p_target_ids bigint[], p_answers text[]) returns void
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
+-- p_answers: the response of each target, in the order of p_target_ids.
 declare
   v_target walltrack.notification_targets;
 begin
@@ -164,14 +165,16 @@ begin
         '%s returned 410 Gone, so nothing is sent to it any more. Correct it, then run: walltrack-alerts targets enable %s',
         v_target.address, v_target.name
       ),
-      jsonb_strip_nulls(jsonb_build_object('target', v_target.name, 'address', v_target.address, 'answer', p_answer)), true,
+      jsonb_strip_nulls(jsonb_build_object('target', v_target.name, 'address', v_target.address, 'answer', (
+        select a.answer from unnest(p_target_ids, p_answers) as a (target_id, answer) where a.target_id = v_target.target_id
+      ))), true,
       'notification_target_gone_' || v_target.name
     );
   end loop;
 end
 $$;
 
-comment on function walltrack.close_gone_targets(bigint[], text) is 'Disables targets that returned 410 Gone, and raises an alert for each.';
+comment on function walltrack.disable_gone_targets(bigint[], text[]) is 'Disables targets that returned 410 Gone, and raises an alert for each.';
 
 
 create or replace function walltrack.finish_deliveries(p_relay text, p_results jsonb)
@@ -241,25 +244,32 @@ begin
     select m.delivery_id, m.target_id, m.alert_id, 'delivered' as state, null::timestamptz as due_at from moved as m
     union all
     select f.delivery_id, f.target_id, f.alert_id, f.state, f.due_at from failed as f
+  ),
+  gone as (
+    select r.target_id, min(r.answer) as answer from results as r where r.outcome = 'gone' group by r.target_id
+  ),
+  paused as (
+    select r.target_id, max(r.pause) as pause from results as r where r.is_chat and r.pause is not null group by r.target_id
   )
   select
     array_agg(f.delivery_id) as ids, array_agg(f.target_id) as targets, array_agg(f.alert_id) as alerts,
     array_agg(case f.state when 'waiting' then 'pending' else f.state end) as states, array_agg(f.due_at) as due,
-    (select array_agg(distinct r.target_id) from results as r where r.outcome = 'gone') as gone,
-    (select min(r.answer) from results as r where r.outcome = 'gone') as gone_answer,
-    (select array_agg(r.target_id) from results as r where r.is_chat and r.pause is not null) as paused,
-    (select max(r.pause) from results as r where r.is_chat) as pause
+    (select array_agg(g.target_id order by g.target_id) from gone as g) as gone,
+    (select array_agg(g.answer order by g.target_id) from gone as g) as gone_answers,
+    (select array_agg(p.target_id order by p.target_id) from paused as p) as paused,
+    (select array_agg(p.pause order by p.target_id) from paused as p) as pauses
   into v_finished
   from finished as f;
 
   if v_finished.paused is not null then
     update walltrack.chat_pace as c
-    set next_message_at = greatest(c.next_message_at, v_now + v_finished.pause)
-    where c.target_id = any (v_finished.paused);
+    set next_message_at = greatest(c.next_message_at, v_now + p.pause)
+    from unnest(v_finished.paused, v_finished.pauses) as p (target_id, pause)
+    where c.target_id = any (v_finished.paused) and c.target_id = p.target_id;
   end if;
   perform walltrack.settle_queues(v_finished.targets, v_finished.alerts);
   if v_finished.gone is not null then
-    perform walltrack.close_gone_targets(v_finished.gone, v_finished.gone_answer);
+    perform walltrack.disable_gone_targets(v_finished.gone, v_finished.gone_answers);
   end if;
   return query select * from unnest(v_finished.ids, v_finished.states, v_finished.due);
 end

@@ -78,7 +78,7 @@ begin
     return query select 'refused', 'you are not on the allow-list of this chat';
     return;
   end if;
-  if p_action not in ('acknowledge', 'snooze', 'resolve') or p_action = 'resolve' and walltrack.trim_to_null(p_detail) is null then
+  if p_action not in ('acknowledge', 'snooze', 'resolve') or (p_action = 'resolve' and walltrack.trim_to_null(p_detail) is null) then
     return query select 'refused', case p_action when 'resolve' then 'a short reason is needed' else 'there is no such button' end;
     return;
   end if;

@@ -118,8 +118,8 @@ begin
     select a.severity, a.created_at, a.resolved_at from walltrack.alerts as a where walltrack.is_open(a.status)
     union all
     select a.severity, a.created_at, a.resolved_at
-    from walltrack.alerts as a
-    where a.status = 'resolved' and a.resolved_at >= v_times[1]
+    from walltrack.alerts_since(v_times[1]) as a
+    where a.resolved_at >= v_times[1]
   ), changed as (
     select width_bucket(s.created_at, v_times) as bucket, s.severity, 1 as change from seen as s
     union all
@@ -182,8 +182,8 @@ begin
     where a.acknowledged_at >= v_times[1]
     union all
     select width_bucket(a.resolved_at, v_times), null, extract(epoch from a.resolved_at - a.created_at)::float8
-    from walltrack.alerts as a
-    where a.status = 'resolved' and a.resolved_at >= v_times[1]
+    from walltrack.alerts_since(v_times[1]) as a
+    where a.resolved_at >= v_times[1]
   )
   select
     v_times[b.bucket],

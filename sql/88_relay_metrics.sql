@@ -152,7 +152,7 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
-  -- By ids, of which those that were rolled back count as events. The few events that were committed late are read with the next ones.
+  -- Counts ids, so ids of rolled-back events count too. Events that were committed late are not counted.
   select m.name, jsonb_build_object('target', c.target), m.value
   from (
     select t.name as target, (walltrack.parse_event_cursor(t.cursor)).seen_id as seen_id

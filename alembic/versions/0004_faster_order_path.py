@@ -21,6 +21,7 @@ begin
     'choose_error(text, text, text, text)',
     'claim_dedupe_key(text)',
     'close_alert(uuid, text, text, text, jsonb, boolean, text, text, text, text)',
+    'close_gone_targets(bigint[], text)',
     'close_alerts_of(regclass, text, text, text)',
     'derive_order_id(walltrack.alerts)',
     'due_assignment(walltrack.watched_tables)',

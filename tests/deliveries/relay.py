@@ -72,7 +72,10 @@ class Relay:
 
     def finish(self, *claims: Claim, outcome: str = "delivered", **result: Any) -> list[tuple[int, str]]:
         """Report the same outcome for some claims: (delivery, state) of what the relay still held."""
-        results = [{"lease": claim.lease, "deliveries": claim.deliveries, "outcome": outcome, **result} for claim in claims]
+        return self.report([result_of(claim, outcome, **result) for claim in claims])
+
+    def report(self, results: list[dict[str, Any]]) -> list[tuple[int, str]]:
+        """Report outcomes in one call: (delivery, state) of what the relay still held."""
         rows = self.connection.execute(
             "select delivery_id, state from walltrack.finish_deliveries(%s, %s) order by delivery_id",
             (self.name, Jsonb(results)),
@@ -85,6 +88,11 @@ class Relay:
         claims = self.claim()
         self.finish(*claims)
         return claims
+
+
+def result_of(claim: Claim, outcome: str, **result: Any) -> dict[str, Any]:
+    """One outcome, as finish_deliveries() reads it."""
+    return {"lease": claim.lease, "deliveries": claim.deliveries, "outcome": outcome, **result}
 
 
 class Desk:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.deliveries.relay import Claim, Desk, Relay
+from tests.deliveries.relay import Claim, Desk, Relay, result_of
 from tests.support.bot import Bot
 
 
@@ -181,6 +181,15 @@ def test_a_chat_that_asks_for_time_loses_no_attempt(desk: Desk, relay: Relay) ->
         assert relay.claim() == []  # the whole chat waits
         desk.execute("delete from walltrack.deliveries where alert_id <> %s", (claim.alert_id,))
         desk.due_now()
+
+
+def test_a_chat_that_asks_for_time_delays_no_other_chat(desk: Desk, relay: Relay) -> None:
+    pauses = {desk.chat("short"): 5, desk.chat("long"): 3000}
+    desk.raise_alert()
+    relay.fan_out()
+    relay.report([result_of(claim, "failed", status=429, retry_after=pauses[claim.target_id]) for claim in relay.claim()])
+    rows = desk.execute("select target_id, extract(epoch from next_message_at - now())::int from walltrack.chat_pace").fetchall()
+    assert {target: round(wait, -1) for target, wait in rows} == {target: round(pause, -1) for target, pause in pauses.items()}
 
 
 def test_the_queue_of_a_killed_chat_relay_keeps_its_order(desk: Desk, relay: Relay) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.deliveries.relay import Claim, Desk, Relay
+from tests.deliveries.relay import Claim, Desk, Relay, result_of
 
 DELAYS = (5, 30, 120, 600, 1800, 3600, 7200, 14400)
 
@@ -180,6 +180,17 @@ def test_a_gone_target_is_disabled_and_raises_an_alert(desk: Desk, relay: Relay)
     desk.execute("select walltrack.enable_target('gone')")
     (again,) = relay.claim()
     assert again.target_id == gone and again.item is not None and again.item["attempt"] == 1
+
+
+def test_each_gone_target_keeps_its_own_response(desk: Desk, relay: Relay) -> None:
+    answers = {desk.webhook(name): f"{name} is closed" for name in ("second", "first")}
+    desk.raise_alert()
+    relay.fan_out()
+    relay.report([result_of(claim, "gone", status=410, answer=answers[claim.target_id]) for claim in relay.claim()])
+    rows = desk.execute(
+        "select data ->> 'target', data ->> 'answer' from walltrack.alerts where alert_type = 'notification_target_gone'"
+    )
+    assert dict(rows.fetchall()) == {name: f"{name} is closed" for name in ("second", "first")}
 
 
 def test_answers_are_cut(desk: Desk, relay: Relay) -> None:

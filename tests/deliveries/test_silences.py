@@ -70,7 +70,7 @@ def test_events_after_a_silence_are_delivered(desk: Desk, relay: Relay, bot: Bot
     heard: list[str | None] = []
     desk.connection.add_notice_handler(lambda notice: heard.append(notice.message_primary))
     desk.execute("select walltrack.end_silence(%s, 'eve')", (number,))
-    assert heard == ["it has ended already"]
+    assert heard == ["the silence has already ended"]
 
 
 def test_the_longest_silence_is_named(desk: Desk, bot: Bot) -> None:

@@ -188,6 +188,15 @@ def test_an_upgrade_extends_earlier_grants_to_new_objects(bot: Bot, as_role: Bot
         as_role.execute("select config from walltrack.notification_targets")
 
 
+def test_an_upgrade_extends_the_grants_of_relays(bot: Bot, as_role: Bot, role: str) -> None:
+    bot.execute("select walltrack.grant_access(%s, 'relay')", (role,))
+    bot.execute(f"revoke execute on function walltrack.finish_deliveries, walltrack.resolve_ended_alerts from {role}")
+    bot.execute("select walltrack.renew_grants()")
+    as_role.execute("select walltrack.resolve_ended_alerts(true)")
+    as_role.execute("select walltrack.finish_deliveries('relay', '[]')")
+    as_role.execute("select config from walltrack.notification_targets")
+
+
 def test_default_privileges_do_not_show_configurations(bot: Bot, as_role: Bot, role: str) -> None:
     bot.execute(f"grant usage on schema walltrack to {role}; grant select on walltrack.notification_targets to {role}")
     as_role.execute("select config from walltrack.notification_targets")
