@@ -104,7 +104,7 @@ def test_migrate_announces_the_changes_for_each_role(empty_database_url: str, ca
             assert kept.removesuffix(", MAINTAIN") == "SELECT, INSERT, UPDATE, DELETE"
             assert set(lost.split(", ")) == {"REFERENCES", "TRIGGER", "TRUNCATE"}
             assert f"Role {reader} keeps SELECT." in said and "Role anon loses SELECT, INSERT." in said
-            assert "severity (was character varying(20))" in said and "Its triggers go on: touch" in said
+            assert "severity (was character varying(20))" in said and "Triggers that stay in force: touch" in said
             assert "one_active. ON CONFLICT (dedupe_key) needs the condition: where status <> 'resolved'" in said
             caplog.clear()
             migrations.upgrade(empty_database_url)
