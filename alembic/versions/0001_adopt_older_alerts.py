@@ -1,7 +1,7 @@
 """Adopt an older walltrack.alerts table: its rows stay, and its columns get their current types, defaults and rules.
 
-Where there is no such table this does nothing; sql/ creates it. If the table is incompatible, one error (WT005) lists every reason,
-and nothing is changed.
+Where there is no such table this does nothing; sql/ creates it. If the table is incompatible, one error (WT005) lists every
+reason, and nothing is changed.
 """
 
 from walltrack_alerts.migrations import drop_definitions, drop_guards, drop_unused_orders, run_script
@@ -12,7 +12,8 @@ branch_labels = None
 depends_on = None
 
 SNAPSHOT = r"""
--- The statements with which a downgrade restores the table. The setting ends with the transaction; ADOPT stores it with the table.
+-- The statements with which a downgrade restores the table. The setting ends with the transaction; ADOPT stores them for good, in a
+-- comment on the primary key.
 do $snapshot$
 declare
   v_table regclass := to_regclass('walltrack.alerts');
