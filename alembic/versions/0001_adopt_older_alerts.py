@@ -12,7 +12,7 @@ branch_labels = None
 depends_on = None
 
 SNAPSHOT = r"""
--- The statements with which a downgrade restores the table. The setting ends with the transaction; ADOPT stores them for good, in a
+-- The statements with which a downgrade restores the table. The setting ends with the transaction; ADOPT stores them in a
 -- comment on the primary key.
 do $snapshot$
 declare
