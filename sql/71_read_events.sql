@@ -1,14 +1,14 @@
--- Reads the events after a cursor: every one, once, in an order that keeps each alert's own.
+-- Reads the events after a cursor: each event exactly once, and the events of one alert in their order.
 --
 -- Ids are drawn before the commit, so an event may appear with an id that a reader has passed. A cursor is therefore two
 -- things: the snapshot of a read and the id it reached. The reader has exactly what that snapshot sees up to that id. The
 -- rest comes in two parts: late events (a lower id, written by a transaction that was still running in that snapshot, found
 -- by its xid), then the events with a higher id. So a long transaction holds back its own events and no others.
 --
--- The transactions that were running in a snapshot are the list in it and those that began after the last one that had ended: the
--- snapshot's xmax is no higher than that. So a cursor also keeps an upper bound: an xid that no transaction had then. A
--- transaction that gets it later draws later ids, and an id that the snapshot sees was drawn before: the second part is
--- complete. The events of one alert stay in order because its writers take turns.
+-- Some transactions were running when a snapshot was taken but are not in its list: those that began after the newest one that had
+-- ended, because xmax is only one above that. A cursor therefore also keeps an upper bound, an xid that was not assigned yet. A
+-- transaction with that xid or a later one gets its event ids after every id in the snapshot, so the second part finds its events.
+-- The events of one alert stay in order because its writers take turns.
 --
 -- A failover to a standby that was behind loses commits and reuses their ids. So a cursor also keeps the time of its event:
 -- if another event has the id now, the cursor belongs to a lost past and is refused.
@@ -42,7 +42,7 @@ returns null on null input
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
--- PostgreSQL reports only whether an xid is still in the future, by an error. A bound that is too high is harmless.
+-- PostgreSQL tells only by an error that an xid has not been assigned yet. A bound that is too high does no harm.
 declare
   v_step bigint := bigint '16';
   v_xid xid8;
@@ -259,7 +259,7 @@ volatile
 security invoker
 rows 100
 set search_path = pg_catalog, pg_temp
--- The walk along an index is meant; statistics of a young table would sort all of it.
+-- The plan must walk an index. With the statistics of a new table, the planner would sort the whole table.
 set enable_seqscan = off
 set jit = off
 set enable_bitmapscan = off

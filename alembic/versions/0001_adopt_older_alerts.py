@@ -1,7 +1,7 @@
-"""Adopt an older walltrack.alerts table: its rows are kept, its columns brought into the current form.
+"""Adopt an older walltrack.alerts table: its rows stay, and its columns get their current types, defaults and rules.
 
-Where there is no such table this does nothing; sql/ creates it. What does not fit is named all at once (WT005), and the
-transaction leaves everything as it was.
+Where there is no such table this does nothing; sql/ creates it. If the table is incompatible, one error (WT005) lists every
+reason, and nothing is changed.
 """
 
 from walltrack_alerts.migrations import drop_definitions, drop_guards, drop_unused_orders, run_script
@@ -12,7 +12,8 @@ branch_labels = None
 depends_on = None
 
 SNAPSHOT = r"""
--- What a downgrade runs to leave the table as it was found. The setting ends with the transaction; ADOPT keeps it with the table.
+-- The statements with which a downgrade restores the table. The setting ends with the transaction; ADOPT stores them in a
+-- comment on the primary key.
 do $snapshot$
 declare
   v_table regclass := to_regclass('walltrack.alerts');
@@ -167,21 +168,21 @@ declare
     )
     from jsonb_each_text(v_triggers) as t
   );
-  v_advice text := 'Nothing was changed. Repair it'
+  v_advice text := 'Nothing was changed. Repair it, or rename it: `alter table walltrack.alerts rename to older_alerts`. '
+    || 'Then run migrate again.'
     || case
       when v_enable is null then ''
       else format(
-        ', without its triggers where they stand in the way (`%s`; afterwards `%s`)',
+        ' If its triggers prevent the repair, disable them (`%s`) and enable them afterwards (`%s`).',
         regexp_replace(v_enable, '(walltrack.alerts|,) enable (always |replica )?', e'\\1 disable ', 'g'), v_enable
       )
-    end
-    || ', or set it aside: `alter table walltrack.alerts rename to older_alerts`. Then migrate again.';
+    end;
 begin
   if v_table is null then
     return;
   end if;
 
-  -- What does not fit, all of it, before anything is touched.
+  -- All reasons why the table is incompatible, before anything is changed.
   select case
     when c.relkind <> 'r' then 'it is not an ordinary table'
     when c.relowner::regrole::text <> quote_ident(current_user)
@@ -238,12 +239,12 @@ begin
 
   v_problems := array_remove(v_problems, null);
   if cardinality(v_problems) > 0 then
-    raise exception 'the table walltrack.alerts that is here cannot be adopted: %', array_to_string(v_problems, '; ')
+    raise exception 'the existing table walltrack.alerts cannot be adopted: %', array_to_string(v_problems, '; ')
       using errcode = 'WT005', hint = v_advice;
   end if;
 
   begin
-    -- They would rewrite its history, e.g. every updated_at.
+    -- The triggers would rewrite the history, e.g. every updated_at.
     alter table walltrack.alerts disable trigger user;
 
     -- Rules of the old table that the new ones replace; an index over dedupe_key would forbid a later alert.
@@ -305,7 +306,7 @@ begin
       end if;
     end loop;
 
-    -- Values: the status is believed, the rest is made to agree with it.
+    -- Values: the status decides, and the other columns are adapted to it.
     update walltrack.alerts as a
     set severity = lower(btrim(a.severity)),
         status = lower(btrim(a.status)),
@@ -408,7 +409,7 @@ begin
       execute v_enable;
     end if;
 
-    -- What the table has of its own must not refuse what alerting writes.
+    -- The constraints and triggers of the older table must accept what alerting writes.
     begin
       insert into walltrack.alerts (alert_type, severity, title, message, data, requires_action, dedupe_key)
       values (
@@ -443,7 +444,7 @@ begin
       )
     );
   exception when others then
-    raise exception 'the table walltrack.alerts that is here cannot be adopted: % (%)', sqlerrm, sqlstate
+    raise exception 'the existing table walltrack.alerts cannot be adopted: % (%)', sqlerrm, sqlstate
       using errcode = 'WT005', hint = v_advice;
   end;
 end
@@ -486,7 +487,7 @@ begin
         where s.statement ~ '^alter table walltrack.alerts add constraint|^CREATE UNIQUE INDEX'
       ),
       (
-        select 'Its triggers go on: ' || string_agg(t.tgname, ', ' order by t.tgname)
+        select 'Triggers that stay in force: ' || string_agg(t.tgname, ', ' order by t.tgname)
         from pg_trigger as t
         where t.tgrelid = v_table and not t.tgisinternal
       ),
@@ -515,7 +516,7 @@ begin
           group by a.grantee, g.rolname
         ) as r
       ),
-      'What other programs write is brought into form and gets its event; an order alert goes on saying what its order says.'
+      'Writes of other programs are normalized and get their events; an order alert keeps the facts of its order.'
     );
 end
 $report$;
@@ -566,8 +567,8 @@ begin
     begin
       execute v_statement;
     exception when others then
-      raise warning 'walltrack_alerts: not as it was: % (%)', v_statement, sqlerrm
-        using errcode = 'WT203', hint = 'Rows written since do not allow it.';
+      raise warning 'walltrack_alerts: could not restore: % (%)', v_statement, sqlerrm
+        using errcode = 'WT203', hint = 'Newer rows do not allow it.';
     end;
   end loop;
 end

@@ -1,4 +1,4 @@
-"""Tell the writes of other programs to alerts from those of alerting itself: by a column that only alerting writes."""
+"""Distinguish writes of other programs from alerting's own by a column that only alerting writes."""
 
 from walltrack_alerts.migrations import run_script
 
@@ -11,7 +11,7 @@ ADD = """
 alter table if exists walltrack.alerts add column if not exists own_writes bigint not null default 0;
 """
 
-# Their parameters have other names since then, which CREATE OR REPLACE refuses. Only alerting itself calls them.
+# Their parameters have been renamed, which CREATE OR REPLACE does not allow. Only alerting itself calls them.
 FORGET = """
 -- squawk-ignore ban-drop-function
 drop function if exists walltrack.refresh_alert(uuid, text, text, text, jsonb, regclass, text, int, boolean);
@@ -35,11 +35,11 @@ alter table if exists walltrack.alerts drop column if exists own_writes;
 
 
 def upgrade() -> None:
-    """Add the column, where the table exists already, and drop functions whose parameters have new names."""
+    """Add the column if the table exists, and drop the functions whose parameters have been renamed."""
     run_script(ADD)
     run_script(FORGET)
 
 
 def downgrade() -> None:
-    """Take the column away, with the view that shows it and the trigger that came with it."""
+    """Drop the column, with the view that reads it and the trigger function that was added with it."""
     run_script(DROP)

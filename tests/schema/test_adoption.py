@@ -104,7 +104,7 @@ def test_migrate_announces_the_changes_for_each_role(empty_database_url: str, ca
             assert kept.removesuffix(", MAINTAIN") == "SELECT, INSERT, UPDATE, DELETE"
             assert set(lost.split(", ")) == {"REFERENCES", "TRIGGER", "TRUNCATE"}
             assert f"Role {reader} keeps SELECT." in said and "Role anon loses SELECT, INSERT." in said
-            assert "severity (was character varying(20))" in said and "Its triggers go on: touch" in said
+            assert "severity (was character varying(20))" in said and "Triggers that stay in force: touch" in said
             assert "one_active. ON CONFLICT (dedupe_key) needs the condition: where status <> 'resolved'" in said
             caplog.clear()
             migrations.upgrade(empty_database_url)
@@ -147,19 +147,19 @@ REPAIR = "update walltrack.alerts set severity = 'critical' where severity = 'fa
 
 
 @pytest.mark.parametrize("trigger", [BROKEN, REFUSING, SUPPRESSING])
-@pytest.mark.parametrize("way", ["without triggers", "set aside"])
+@pytest.mark.parametrize("way", ["without triggers", "renamed"])
 def test_the_advice_works_in_any_trigger_state(empty_database_url: str, trigger: str, way: str) -> None:
     run(empty_database_url, OLDER + FATAL + trigger)
     with pytest.raises(AdoptionError, match="'fatal'") as caught:
         migrations.upgrade(empty_database_url)
-    disable, enable, rename = re.findall(r"`(.*?)`", str(caught.value))
-    if way == "set aside":
+    rename, disable, enable = re.findall(r"`(.*?)`", str(caught.value))
+    if way == "renamed":
         run(empty_database_url, rename)
     else:
         run(empty_database_url, f"{disable}; {REPAIR}; {enable}")
         with pytest.raises(AdoptionError, match=r"changed_by|never edited|suppress") as caught:
             migrations.upgrade(empty_database_url)
-        disable, _enable, _rename = re.findall(r"`(.*?)`", str(caught.value))
+        _rename, disable, _enable = re.findall(r"`(.*?)`", str(caught.value))
         run(empty_database_url, disable)
     migrations.upgrade(empty_database_url)
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
