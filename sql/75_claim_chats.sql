@@ -106,6 +106,7 @@ declare
   v_all bigint[];
   v_edit bigint[];
   v_ids bigint[];
+  v_lease bigint;
 begin
   select c.* into v_pace from walltrack.chat_pace as c where c.target_id = p_target.target_id for no key update skip locked;
   if not found or v_pace.next_message_at > v_now then
@@ -142,9 +143,10 @@ begin
   update walltrack.chat_pace as c
   set next_message_at = v_now + p_target.min_gap, next_digest_at = v_pace.next_digest_at
   where c.target_id = p_target.target_id;
+  -- Not in a subquery: the planner may evaluate it once per delivery.
+  v_lease := nextval('walltrack.deliveries_lease_seq');
   update walltrack.deliveries as d
-  set state = 'sending', attempts = d.attempts + 1, lease = l.lease, lease_until = p_until, relay = p_relay
-  from (select nextval('walltrack.deliveries_lease_seq') as lease) as l
+  set state = 'sending', attempts = d.attempts + 1, lease = v_lease, lease_until = p_until, relay = p_relay
   where d.delivery_id = any (v_ids);
   return v_ids;
 end
