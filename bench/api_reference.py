@@ -26,6 +26,13 @@ OWNER = {
     "watch_orders",
 }  # fmt: skip
 """What the owner of alerting calls. Its other functions are parts of these and of the triggers."""
+HELPERS = {
+    "alert_condition", "alerts_since", "chart_times", "check_event_cursor", "clip", "cluster_id", "cursor_origin", "error_family",
+    "events_of_deliveries", "find_named_alerts", "format_utc", "last_success_of", "late_events", "list_place",
+    "open_alert_states", "open_page_query", "order_dedupe_key", "parse_event_cursor", "parse_list_place", "readable_snapshot",
+    "resolved_page_query", "text_condition", "trim_to_null", "unread_events_of", "unused_xid",
+}  # fmt: skip
+"""What every access level may call only because other functions and views call it."""
 
 INTRODUCTION = """\
 # SQL interface
@@ -36,6 +43,11 @@ All names are in schema `walltrack`. Its owner grants access: `select walltrack.
 The access levels are `reader`, `operator`, `raiser` and `relay`; a role may have several.
 [Guarantees](guarantees.md#least-privilege) lists the level that each program needs.
 Codes in parentheses are the errors that a function raises.
+"""
+
+ABOUT_HELPERS = """\
+Callable because the functions and views above call them with the privileges of the caller.
+They are not part of the public contract.
 """
 
 CHANNELS = """\
@@ -104,17 +116,22 @@ def _relations(connection: psycopg.Connection, kind: str) -> Iterator[str]:
 
 
 def _functions(connection: psycopg.Connection) -> Iterator[str]:
-    """A section for each group of roles that may call the same functions, the largest group first; the owner's at the end."""
+    """A section for each group of roles that may call the same functions, the largest first; then the owner's and the helpers."""
     found = connection.execute(FUNCTIONS, (list(ACCESS),)).fetchall()
     groups: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+    helpers = []
     for name, arguments, result, comment, kinds in found:
-        if kinds or name in OWNER:
-            signature = f"`{name}({_short(arguments)})` → `{_short(result)}`"
-            groups.setdefault(tuple(kinds) or ("the owner",), []).append((signature, _escape(comment)))
+        row = (f"`{name}({_short(arguments)})` → `{_short(result)}`", _escape(comment))
+        if name in HELPERS:
+            helpers.append(row)
+        elif kinds or name in OWNER:
+            groups.setdefault(tuple(kinds) or ("the owner",), []).append(row)
     for kinds, rows in sorted(groups.items(), key=lambda group: (group[0] == ("the owner",), -len(group[0]), group[0])):
         title = "All access levels" if len(kinds) == len(ACCESS) else " and ".join(", ".join(kinds).rsplit(", ", 1)).capitalize()
         yield f"### {title}\n"
         yield _table(("Function", "Meaning"), rows)
+    yield f"### Helpers\n\n{ABOUT_HELPERS}"
+    yield _table(("Function", "Meaning"), helpers)
 
 
 def _register(title: str) -> str:
