@@ -105,6 +105,12 @@ def test_the_sql_reference_lists_what_each_access_may_call(db: psycopg.Connectio
     assert listed == granted | api_reference.OWNER and len(granted) > 20
 
 
+def test_the_helpers_of_the_sql_reference_exist_for_every_access(db: psycopg.Connection) -> None:
+    for access in api_reference.ACCESS:
+        (functions,) = db.execute("select walltrack.granted_functions(%s)", (access,)).fetchone() or ([],)
+        assert api_reference.HELPERS - set(functions) == set(), access
+
+
 def test_every_extra_is_explained() -> None:
     project = tomllib.loads((FOLDER / "pyproject.toml").read_text())["project"]
     readme = (FOLDER / "README.md").read_text()
