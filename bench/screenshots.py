@@ -194,7 +194,7 @@ def deliver(connection: psycopg.Connection, *kinds: str) -> None:
 
 
 def take(browser: Browser, url: str, picture: Picture, folder: Path) -> None:
-    """Take one screenshot with a palette of 256 colours: a quarter of the size, with no visible difference."""
+    """Take one screenshot with a palette of 256 colors: a quarter of the size, with no visible difference."""
     context = browser.new_context(
         viewport={"width": picture.width, "height": picture.height}, locale="en-GB", timezone_id="Europe/Berlin"
     )

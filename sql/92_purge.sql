@@ -1,5 +1,6 @@
 -- Retention: deletes alerts that were resolved long ago, with their events and order actions. It keeps open alerts, alerts that record
--- a resolution in force, and alerts with an event that an enabled target has not read. The reconciler deletes healed faults.
+-- a resolution in force, and alerts with an event that an enabled target has not read or with an unfinished delivery. The reconciler
+-- deletes healed faults.
 --
 -- It skips locked rows, and order writes lock only open alerts, so neither waits for the other. `walltrack-alerts purge` commits after
 -- each batch.
