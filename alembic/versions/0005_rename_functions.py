@@ -1,0 +1,56 @@
+"""Drop functions that have another name, another result or renamed parameters now."""
+
+from walltrack_alerts.migrations import run_script
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+# CREATE OR REPLACE cannot rename a parameter or change a result, and a renamed function would stay beside the new one.
+FORGET = """
+do $$
+declare
+  v_function text;
+begin
+  foreach v_function in array array[
+    'alert_order_id(walltrack.alerts)',
+    'alerted_order_id(jsonb, text)',
+    'batch_query(walltrack.watched_tables, text)',
+    'choose_error(text, text, text, text)',
+    'claim_dedupe_key(text)',
+    'close_gone_targets(bigint[], text)',
+    'close_alerts_of(regclass, text, text, text)',
+    'derive_order_id(walltrack.alerts)',
+    'due_assignment(walltrack.watched_tables)',
+    'find_order(walltrack.watched_tables, text)',
+    'history_condition(walltrack.watched_tables, text)',
+    'is_resolve_in_force(walltrack.alerts)',
+    'lock_free_alerts(uuid[])',
+    'lock_order_of_alert(walltrack.alerts, walltrack.watched_tables, text)',
+    'missing_column_refusal(walltrack.watched_tables, jsonb)',
+    'order_action_refusal(walltrack.watched_tables, jsonb, text, text)',
+    'order_outcome(text, boolean, boolean)',
+    'raise_missing(regclass, text, int, boolean)',
+    'resolve_ended(boolean, regclass)',
+    'restrict_update(walltrack.alerts, walltrack.alerts, walltrack.alerts)',
+    'sync_alert(text, regclass, boolean)',
+    'table_action_refusal(regclass)',
+    'table_refusal(walltrack.watched_tables)',
+    'unreadable_facts(regclass, jsonb)',
+    'write_order_status(walltrack.watched_tables, jsonb, text, text, text)'
+  ] loop
+    execute 'drop function if exists walltrack.' || v_function;
+  end loop;
+end
+$$;
+"""
+
+
+def upgrade() -> None:
+    """Drop the functions under their old names and parameters; sql/ creates the new ones."""
+    run_script(FORGET)
+
+
+def downgrade() -> None:
+    """Change nothing: the functions are dropped with the schema."""
