@@ -35,6 +35,8 @@ begin
     'resolve_ended(boolean, regclass)',
     'restrict_update(walltrack.alerts, walltrack.alerts, walltrack.alerts)',
     'sync_alert(text, regclass, boolean)',
+    'sync_order(regclass, text, text, text, int, int, text, text, text, text, text, numeric, boolean, text, text, boolean, '
+    'text, int, text, boolean, boolean, boolean, boolean)',
     'table_action_refusal(regclass)',
     'table_refusal(walltrack.watched_tables)',
     'unreadable_facts(regclass, jsonb)',
