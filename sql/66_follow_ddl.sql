@@ -240,7 +240,7 @@ begin
     when tag in ('ALTER TABLE')
     execute function walltrack.tg_ddl__warn();
     comment on event trigger walltrack_alerts_warn_before_ddl is
-    'Says what to do when a partition is attached or detached.';
+    'Says how to attach a partition that is watched by itself.';
   end if;
 exception when insufficient_privilege then
   raise notice 'walltrack_alerts: only a superuser may create the event trigger with which the guard follows ALTER TABLE'
