@@ -74,14 +74,11 @@ immutable
 security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-  -- The first 8 characters identify a UUID for a reader; those of a number would be another number.
-  select case
-    when p_order_id like '________-____-____-____-____________' then left(p_order_id, 8)
-    else walltrack.clip(regexp_replace(p_order_id, '[[:cntrl:]]+', ' ', 'g'), 40)
-  end
+  select walltrack.clip(regexp_replace(p_order_id, '[[:cntrl:]]+', ' ', 'g'), 40)
 $$;
 
-comment on function walltrack.order_label(text) is 'The id of an order as messages show it, in one line of at most 40 characters.';
+comment on function walltrack.order_label(text) is
+'An order id that is not a UUID, as messages show it: in one line of at most 40 characters.';
 
 
 create or replace function walltrack.token_label(p_token_symbol text, p_token_address text) returns text
@@ -114,7 +111,8 @@ language sql
 stable
 security invoker
 as $$
-  -- An order of an unknown type is treated as an EXIT, because its position may be open. The labels are called for unusual texts only.
+  -- An order of an unknown type is treated as an EXIT, because its position may be open. The first 8 characters identify a UUID for a
+  -- reader; those of a number would be another number. The labels are called for unusual texts only.
   select format(
     '%s%s order %s for %s failed after %s of %s attempts. Error: %s%s',
     case
