@@ -33,6 +33,12 @@ declare
         where d.target_id = q.target_id and d.alert_id = q.alert_id and d.lease is not null
         offset 0
       )
+      -- A relay may have made a later delivery the head since yield_heads() looked.
+      and not exists (
+        select from walltrack.deliveries as d
+        where d.target_id = q.target_id and d.alert_id = q.alert_id and d.state = 'pending' and d.target_id > 0
+        offset 0
+      )
   );
 begin
   if v_heads <> '{}' then
@@ -42,8 +48,8 @@ end
 $$;
 
 comment on function walltrack.settle_queues(bigint[], uuid[]) is
-'Makes the earliest delivery of each queue its head, unless a delivery of the queue is being sent. The arrays hold the target '
-'and the alert of each queue.';
+'Makes the earliest delivery of each queue its head, unless the queue has a head or a delivery of it is being sent. The arrays hold '
+'the target and the alert of each queue.';
 
 
 create or replace function walltrack.yield_heads(p_target_ids bigint[], p_alert_ids uuid[]) returns void

@@ -152,6 +152,23 @@ def test_dropped_dead_letters_are_recorded(desk: Desk, relay: Relay) -> None:
     assert row == ("dropped", "ada", 9, 500) and desk.states() == []
 
 
+def test_a_replayed_delivery_waits_for_a_head_that_came_meanwhile(desk: Desk, relay: Relay) -> None:
+    target = desk.webhook()
+    alert = desk.raise_alert()
+    desk.raise_alert()
+    relay.fan_out()
+    desk.execute("update walltrack.deliveries set attempts = 8")
+    relay.finish(*relay.claim(), outcome="failed")
+    assert desk.states(target) == ["dead", "pending"]
+    # As replay_deliveries() finds it when a relay finishes the queue between its statements.
+    desk.execute("update walltrack.deliveries set state = 'waiting', failed_at = null, due_at = now() where state = 'dead'")
+    desk.execute("select walltrack.settle_queues(array[%s::bigint], array[%s])", (target, alert))
+    assert desk.states(target) == ["waiting", "pending"]
+    relay.deliver()
+    relay.deliver()
+    assert desk.finished(target) == ["delivered", "delivered"]
+
+
 @pytest.mark.parametrize("function", ["replay_deliveries", "drop_deliveries"])
 def test_only_dead_letters_are_replayed_or_dropped(desk: Desk, relay: Relay, function: str) -> None:
     desk.webhook()
