@@ -223,12 +223,17 @@ begin
   if v_leases = '{}' then
     return;
   end if;
+  -- Sorted before they are read again and locked: a plan for "order by delivery_id" may walk the whole primary key.
+  v_ids := array(select d.delivery_id from walltrack.deliveries as d where d.lease = any (v_leases) and d.lease > 0);
   v_ids := array(
-    select d.delivery_id
-    from walltrack.deliveries as d
-    where d.lease = any (v_leases) and d.lease > 0
-    order by d.delivery_id
-    for update skip locked
+    select h.delivery_id
+    from (select u.delivery_id from unnest(v_ids) as u (delivery_id) order by u.delivery_id offset 0) as p
+    cross join lateral (
+      select d.delivery_id
+      from walltrack.deliveries as d
+      where d.delivery_id = p.delivery_id and d.lease = any (v_leases)
+      for update skip locked
+    ) as h
   );
   v_leases := array(
     select distinct d.lease

@@ -38,20 +38,22 @@ as $$
 declare
   v_ids bigint[];
   v_leases bigint[];
+  v_leased bigint[];
 begin
   select array_agg(p.delivery_id), array_agg(r.lease)
   into v_ids, v_leases
   from jsonb_to_recordset(p_results) as r (lease bigint, deliveries bigint[])
   cross join lateral unnest(r.deliveries) as p (delivery_id);
-  -- Locks all deliveries of each lease (see end_expired_leases()), in the order of their ids, as everywhere. FOR UPDATE waits for a
-  -- transaction that inserts behind them; see hold_queues().
+  v_leased := array(select d.delivery_id from walltrack.deliveries as d where d.lease = any (v_leases) and d.lease > 0);
+  -- Locks all deliveries of each lease, in the order of their ids, as end_expired_leases() does. FOR UPDATE waits for a transaction that
+  -- inserts behind them; see hold_queues().
   return array(
     select h.delivery_id
-    from (
+    from (select u.delivery_id from unnest(v_leased) as u (delivery_id) order by u.delivery_id offset 0) as p
+    cross join lateral (
       select d.delivery_id, d.lease
       from walltrack.deliveries as d
-      where d.lease = any (v_leases) and d.lease > 0 and d.relay = p_relay
-      order by d.delivery_id
+      where d.delivery_id = p.delivery_id and d.lease = any (v_leases) and d.relay = p_relay
       for update
     ) as h
     where (h.delivery_id, h.lease) in (select u.delivery_id, u.lease from unnest(v_ids, v_leases) as u (delivery_id, lease))
