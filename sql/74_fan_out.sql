@@ -7,7 +7,8 @@
 -- alert.
 --
 -- Here and below, rows are found by "= any (array)", or in a subquery with OFFSET 0 or LIMIT. If the statistics are from an idle hour,
--- a join may be planned the other way round, as a scan of the whole table.
+-- a join may be planned the other way round, as a scan of the whole table. Such a statement has no other condition that a
+-- partial index fulfils, and no empty array, which fulfils any: a plan for a few rows may walk the whole partial index.
 
 create or replace function walltrack.settle_queues(p_target_ids bigint[], p_alert_ids uuid[]) returns void
 language plpgsql
@@ -76,7 +77,11 @@ declare
     )
   );
 begin
-  update walltrack.deliveries as d set state = 'waiting' where d.delivery_id = any (v_heads) and d.state = 'pending';
+  if v_heads <> '{}' then
+    update walltrack.deliveries as d
+    set state = 'waiting'
+    where d.delivery_id = any (v_heads) and d.lease is null and d.failed_at is null;  -- still pending
+  end if;
 end
 $$;
 

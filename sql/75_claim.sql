@@ -231,10 +231,13 @@ begin
     cross join lateral (
       select d.delivery_id
       from walltrack.deliveries as d
-      where d.delivery_id = p.delivery_id and d.lease = any (v_leases)
+      where d.delivery_id = p.delivery_id and coalesce(d.lease, 0) = any (v_leases)
       for update skip locked
     ) as h
   );
+  if v_ids = '{}' then
+    return;
+  end if;
   v_leases := array(
     select distinct d.lease
     from walltrack.deliveries as d
@@ -243,7 +246,7 @@ begin
   select array_agg(d.delivery_id), array_agg(d.target_id), array_agg(d.alert_id)
   into v_ids, v_targets, v_alerts
   from walltrack.deliveries as d
-  where d.delivery_id = any (v_ids) and d.lease <> all (v_leases);
+  where d.delivery_id = any (v_ids) and coalesce(d.lease, 0) <> all (v_leases);
   -- A message that kills each relay that sends it becomes a dead letter, too.
   update walltrack.deliveries as d
   set state = case when walltrack.retry_delay(d.attempts) is null then 'dead' else 'waiting' end,
@@ -288,10 +291,12 @@ begin
     );
     exit when v_found = '{}';
     v_ids := walltrack.leave_out_unsent(v_found);
-    update walltrack.deliveries as d
-    set state = 'sending', attempts = d.attempts + 1, lease = nextval('walltrack.deliveries_lease_seq'),
-        lease_until = p_until, relay = p_relay
-    where d.delivery_id = any (v_ids);
+    if v_ids <> '{}' then
+      update walltrack.deliveries as d
+      set state = 'sending', attempts = d.attempts + 1, lease = nextval('walltrack.deliveries_lease_seq'),
+          lease_until = p_until, relay = p_relay
+      where d.delivery_id = any (v_ids);
+    end if;
     v_claimed := v_claimed || v_ids;
     exit when cardinality(v_ids) = cardinality(v_found) or cardinality(v_claimed) >= p_slots;
   end loop;

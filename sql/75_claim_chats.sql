@@ -143,11 +143,13 @@ begin
   update walltrack.chat_pace as c
   set next_message_at = v_now + p_target.min_gap, next_digest_at = v_pace.next_digest_at
   where c.target_id = p_target.target_id;
-  -- Not in a subquery: the planner may evaluate it once per delivery.
-  v_lease := nextval('walltrack.deliveries_lease_seq');
-  update walltrack.deliveries as d
-  set state = 'sending', attempts = d.attempts + 1, lease = v_lease, lease_until = p_until, relay = p_relay
-  where d.delivery_id = any (v_ids);
+  if v_ids <> '{}' then
+    -- Not in a subquery: the planner may evaluate it once per delivery.
+    v_lease := nextval('walltrack.deliveries_lease_seq');
+    update walltrack.deliveries as d
+    set state = 'sending', attempts = d.attempts + 1, lease = v_lease, lease_until = p_until, relay = p_relay
+    where d.delivery_id = any (v_ids);
+  end if;
   return v_ids;
 end
 $$;
@@ -289,13 +291,15 @@ begin
       v_ids := walltrack.claim_each(
         v_target.target_id, p_relay, v_until, least((p_capacity ->> v_target.target_id::text)::int, v_left)
       );
-      return query
-      select d.lease, d.target_id, array[d.delivery_id], null::jsonb, walltrack.delivery_item(e.event, a.alert, d.attempts)
-      from walltrack.deliveries as d
-      cross join lateral (select o as event from walltrack.alert_events as o where o.event_id = d.event_id offset 0) as e
-      cross join lateral (select o as alert from walltrack.alerts as o where o.id = d.alert_id offset 0) as a
-      where d.delivery_id = any (v_ids)
-      order by d.due_at, d.delivery_id;
+      if v_ids <> '{}' then
+        return query
+        select d.lease, d.target_id, array[d.delivery_id], null::jsonb, walltrack.delivery_item(e.event, a.alert, d.attempts)
+        from walltrack.deliveries as d
+        cross join lateral (select o as event from walltrack.alert_events as o where o.event_id = d.event_id offset 0) as e
+        cross join lateral (select o as alert from walltrack.alerts as o where o.id = d.alert_id offset 0) as a
+        where d.delivery_id = any (v_ids)
+        order by d.due_at, d.delivery_id;
+      end if;
       v_left := v_left - cardinality(v_ids);
     else
       v_ids := walltrack.claim_message(v_target, p_relay, v_until);

@@ -53,7 +53,7 @@ begin
     cross join lateral (
       select d.delivery_id, d.lease
       from walltrack.deliveries as d
-      where d.delivery_id = p.delivery_id and d.lease = any (v_leases) and d.relay = p_relay
+      where d.delivery_id = p.delivery_id and coalesce(d.lease, 0) = any (v_leases) and coalesce(d.relay, '') = p_relay
       for update
     ) as h
     where (h.delivery_id, h.lease) in (select u.delivery_id, u.lease from unnest(v_ids, v_leases) as u (delivery_id, lease))

@@ -130,6 +130,17 @@ def test_deliveries_to_webhooks_read_by_index_only(desk: Desk, relay: Relay, hoo
     delivery_life(desk, relay, hook, 8, lambda: by_index(desk, 300))
 
 
+def test_plans_made_for_a_few_deliveries_read_by_index_only(desk: Desk, relay: Relay, hook: int) -> None:
+    for turn in range(2):
+        delivery_life(desk, relay, hook, turn, nullcontext)
+    set_statistics(desk, "analyzed")
+    desk.execute("discard plans")
+    desk.execute("set plan_cache_mode = force_generic_plan")
+    delivery_life(desk, relay, hook, 2, nullcontext)
+    fill(desk, relay)
+    delivery_life(desk, relay, hook, 3, lambda: by_index(desk, 300))
+
+
 def chat_life(desk: Desk, relay: Relay, target: int, turn: int, watch: Watch) -> None:
     """A message with buttons, an answer, an edit, and a digest."""
     alert = desk.raise_alert(f"{turn}-alone", severity="critical")
