@@ -177,7 +177,11 @@ async def test_a_standby_takes_over_and_nothing_is_missed(primary: Node, standby
             wait_for(lambda: writers.written > before + 200)
 
     disaster = asyncio.create_task(asyncio.to_thread(fail_over))
-    await consumer.until(lambda: disaster.done() and len(consumer.events) >= len(facts(standby.url)), 120)
+
+    def is_done() -> bool:
+        return disaster.done() and consumer.states[-1] is StreamState.LIVE and len(consumer.events) >= len(facts(standby.url))
+
+    await consumer.until(is_done, 120)
     await disaster
     assert sorted((event.event_id, event.at) for event in consumer.events) == sorted(facts(standby.url))  # type: ignore[type-var]
     assert StreamState.STALE in consumer.states and consumer.states[-1] is StreamState.LIVE
