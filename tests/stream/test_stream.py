@@ -295,7 +295,10 @@ async def test_a_sqlalchemy_url_is_accepted(database_url: str, db: psycopg.Conne
     db.execute(RAISE, ("high", "a"))
     consumer = Consumer(f"postgresql+psycopg://?{query}")
     await consumer.until(lambda: len(consumer.events) == 1)
-    assert await current_cursor(consumer.url) == consumer.cursor
+    now = await current_cursor(consumer.url)
+    assert read(db, now) == []
+    db.execute(RAISE, ("high", "b"))
+    assert [event_id for event_id, _ in read(db, now)] == ids(db)[1:]
 
 
 async def test_a_lost_notification_loses_no_event(database_url: str, db: psycopg.Connection) -> None:
