@@ -1,9 +1,10 @@
 // Acknowledge, resolve, snooze, retry and cancel: the page shows the effect of an action at once; the response of the database confirms or reverts it.
 
 import { isSnoozed, withPending } from './alerts.js';
-import { PATIENCE_MS, THANKS_MS } from './constants.js';
+import { THANKS_MS } from './constants.js';
 import { add, disable, make, setText } from './dom.js';
 import { clock, localizeTimes } from './format.js';
+import { NO_RESPONSE, newNonce } from './requests.js';
 
 /** @param {import('./types.js').Panel} panel */
 export function createActions(panel) {
@@ -117,8 +118,6 @@ export function createActions(panel) {
     else if (text) panel.frame.showToast(outcome, [panel.list.rowOf(alertId)?.alert.token, text].filter(Boolean).join(': '));
   }
 
-  const NOT_SENT = "The panel's server cannot be reached. Nothing was sent.";
-  const SIGNED_OUT = 'You have been signed out. Nothing was sent.';
   const AT_A_TIME = 100; // alerts in one request; the server has a deadline for all of them
 
   /**
@@ -153,16 +152,10 @@ export function createActions(panel) {
         return;
       }
     }
-    if (state.user === '' && !ownName()) {
-      panel.dialogs.askName(() => act(kind, ids, { ...more, note }));
-      return;
-    }
-    if (state.connection.status === 'signed-out') {
-      showFailure(alone, 'signed-out', SIGNED_OUT);
-      return;
-    }
-    if (root.dataset.state === 'offline') {
-      showFailure(alone, 'failed', NOT_SENT);
+    if (panel.dialogs.askMissingName(() => act(kind, ids, { ...more, note }))) return;
+    const obstacle = panel.requests.knownObstacle();
+    if (obstacle) {
+      showFailure(alone, ...obstacle);
       return;
     }
     const actor = ownName();
@@ -172,46 +165,31 @@ export function createActions(panel) {
   }
 
   /**
-   * Why nothing can be sent now, as an outcome and its text; null when the server answers.
-   * @returns {Promise<[string, string] | null>}
-   */
-  async function findObstacle() {
-    const answer = await panel.gradio.call('ping', {});
-    if (!answer.offline) return null;
-    if ((await panel.gradio.checkLogin())?.status === 401) {
-      panel.connection.onSignedOut();
-      return ['signed-out', SIGNED_OUT];
-    }
-    panel.reader.showProblem(answer);
-    return ['failed', NOT_SENT];
-  }
-
-  /**
-   * Sends to a server that answers only: Gradio would keep the click for later and reload the page, losing half-written notes.
    * Of many alerts the first ones go; their answer sends the next ones, so that none waits too long for its own.
    * @param {import('./types.js').Action} action
    */
-  async function send(action) {
+  function send(action) {
     const { kind, ids, actor, note, until, alone, outcomes } = action;
-    const nonce = crypto.getRandomValues(new Uint32Array(4)).join('-');
+    const nonce = newNonce();
     state.pending.set(nonce, action);
     showPending();
-    const obstacle = await findObstacle();
-    if (!panel.gradio.isShown()) return;
-    if (obstacle) {
-      const [outcome, words] = obstacle;
-      state.pending.delete(nonce);
-      showPending();
-      showFailure(alone, outcome, outcomes.length ? words.replace('Nothing', 'Nothing more') : words);
-      return;
-    }
-    panel.gradio.send(kind, { nonce, ids: ids.slice(0, AT_A_TIME), actor, note, until });
-    setTimeout(() => {
-      if (!state.pending.delete(nonce)) return;
-      state.overdue.set(nonce, action);
-      showPending();
-      showFailure(alone, 'failed', "The panel's server did not respond. Check the status before you try again.");
-    }, PATIENCE_MS);
+    panel.requests.send(
+      kind,
+      { nonce, ids: ids.slice(0, AT_A_TIME), actor, note, until },
+      {
+        onObstacle(outcome, text) {
+          state.pending.delete(nonce);
+          showPending();
+          showFailure(alone, outcome, outcomes.length ? text.replace('Nothing', 'Nothing more') : text);
+        },
+        onTimeout() {
+          if (!state.pending.delete(nonce)) return;
+          state.overdue.set(nonce, action);
+          showPending();
+          showFailure(alone, 'failed', `${NO_RESPONSE} Check the status before you try again.`);
+        },
+      },
+    );
   }
 
   function showPending() {
@@ -291,12 +269,5 @@ export function createActions(panel) {
     panel.frame.showToast(others.length || isCutOff ? 'late' : 'done', words.filter(Boolean).join(' '));
   }
 
-  panel.gradio.onAnswer((answer) => {
-    if (answer.outcomes) applyAnswer(answer.nonce ?? '', answer.outcomes);
-    if (answer.change) panel.targets.applyAnswer(answer.nonce ?? '', answer.change);
-    if (answer.role === 'anonymous') panel.connection.onSignedOut();
-    else if (answer.role) panel.connection.applyIdentity(answer);
-  });
-
-  return { act, findObstacle, isPending, newActions, showActions };
+  return { act, applyAnswer, isPending, newActions, showActions };
 }

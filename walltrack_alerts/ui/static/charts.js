@@ -5,6 +5,7 @@ import { countOf, fromFirstValue, sumOf, total } from './buckets.js';
 import { SEVERITIES } from './constants.js';
 import { add, draw, make, setText } from './dom.js';
 import { plural, roundStep, roundTimeStep, shortTime } from './format.js';
+import { createPageReader } from './page-reader.js';
 import { createPlots, TOOK } from './plots.js';
 import { storage } from './storage.js';
 import { createTimes } from './times.js';
@@ -93,10 +94,17 @@ export function createCharts(panel) {
     days: RANGES.some(([days]) => String(days) === storage.get(DAYS_KEY)) ? Number(storage.get(DAYS_KEY)) : null, // null: none was chosen
     data: /** @type {ChartData | null} */ (null), // null until it is read
     counts: '',
-    asked: 0,
-    turn: 0,
-    timer: /** @type {ReturnType<typeof setTimeout> | null} */ (null),
   };
+
+  const page = createPageReader(panel, {
+    name: 'charts',
+    maxAge: CHARTS_MS,
+    params: () => ({ days: charts.days, timezone: Intl.DateTimeFormat().resolvedOptions().timeZone }),
+    onData(data) {
+      charts.data = charts.days === null ? fromFirstValue(data) : data;
+      if (page.isSeen()) showCharts(charts.data);
+    },
+  });
 
   // ---- the cards ----
 
@@ -194,7 +202,7 @@ export function createCharts(panel) {
       () => {
         charts.days = days;
         storage.set(DAYS_KEY, String(days));
-        readCharts();
+        page.read();
       },
       `range-${days}`,
     );
@@ -203,12 +211,11 @@ export function createCharts(panel) {
     ranges.append(button);
   }
   const zoneNote = make('span', 'wta-muted');
-  const chartTrouble = make('p', { className: 'wta-banner', hidden: true });
   const grid = make('div', 'wta-charts');
   add(
     panel.frame.pages.charts,
     make('div', 'wta-charts-head', ranges, zoneNote),
-    chartTrouble,
+    page.trouble,
     add(grid, ...[...plotCards, ...listCards].map((card) => card.node)),
   );
 
@@ -359,38 +366,14 @@ export function createCharts(panel) {
     root.dataset.chartsRead = String(Number(root.dataset.chartsRead ?? 0) + 1);
   }
 
-  const chartsAreSeen = () => root.dataset.view === 'charts' && !document.hidden;
-
-  async function readCharts() {
-    if (charts.timer !== null) clearTimeout(charts.timer);
-    charts.timer = null;
-    const { days } = charts;
-    charts.turn += 1;
-    const { turn } = charts;
-    charts.asked = Date.now();
-    const answer = await panel.gradio.call('charts', { days, timezone: Intl.DateTimeFormat().resolvedOptions().timeZone });
-    if (turn !== charts.turn) return; // another range has been chosen since
-    chartTrouble.hidden = answer.problem === undefined;
-    setText(chartTrouble, answer.problem === undefined ? '' : `The charts could not be read: ${answer.problem}`);
-    if (answer.problem !== undefined) return;
-    charts.data = days === null ? fromFirstValue(answer) : answer;
-    if (chartsAreSeen()) showCharts(charts.data);
-  }
-
-  on('view', (name) => {
-    if (name === 'charts') readCharts();
-  });
-  on('tick', () => {
-    if (chartsAreSeen() && Date.now() - charts.asked >= CHARTS_MS) readCharts();
-  });
   on('summary', (counts) => {
     const key = JSON.stringify(Object.entries(counts).filter(([name]) => !['median', 'at'].includes(name)));
     if (key === charts.counts) return;
     charts.counts = key;
-    if (chartsAreSeen()) charts.timer ??= setTimeout(readCharts, Math.max(charts.asked + CHART_PAUSE_MS - Date.now(), 0));
+    if (page.isSeen()) page.readAfter(CHART_PAUSE_MS);
   });
   const chartsResized = new ResizeObserver(() => {
-    if (charts.data && chartsAreSeen()) showCharts(charts.data);
+    if (charts.data && page.isSeen()) showCharts(charts.data);
   });
   chartsResized.observe(grid);
   on('closed', () => chartsResized.disconnect());

@@ -3,6 +3,7 @@
 import { PATIENCE_MS } from './constants.js';
 import { setText } from './dom.js';
 import { clock } from './format.js';
+import { newNonce } from './requests.js';
 
 /** @param {import('./types.js').Panel} panel */
 export function createConnection(panel) {
@@ -144,7 +145,7 @@ export function createConnection(panel) {
       state.connection.foreignAnswers = 0;
     } else {
       state.connection.foreignAnswers = 0;
-      panel.gradio.send('identify', { nonce: crypto.getRandomValues(new Uint32Array(2)).join('-') });
+      panel.gradio.send('identify', { nonce: newNonce() });
       reconnectIn(PATIENCE_MS); // no answer at all
     }
   }

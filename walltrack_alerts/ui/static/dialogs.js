@@ -293,6 +293,17 @@ export function createDialogs(panel) {
     });
   }
 
+  /**
+   * Asks for the operator's name if the page does not know it.
+   * @param {() => void} then called once it is given
+   * @returns {boolean} whether it was missing
+   */
+  function askMissingName(then) {
+    const isMissing = state.user === '' && !ownName();
+    if (isMissing) askName(then);
+    return isMissing;
+  }
+
   /** @type {[string[], string][]} */
   const HELP = [
     [['j', '↓'], 'next alert'],
@@ -315,5 +326,5 @@ export function createDialogs(panel) {
     ask({ name: 'help', title: 'Keys', body: [keys] });
   }
 
-  return { ask, askBulk, askName, askOrder, askSnooze, isAsking, showHelp };
+  return { ask, askBulk, askMissingName, askName, askOrder, askSnooze, isAsking, showHelp };
 }

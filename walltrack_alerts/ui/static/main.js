@@ -14,6 +14,7 @@ import { createKeys } from './keys.js';
 import { createLayout } from './layout.js';
 import { createList } from './list.js';
 import { createReader } from './reader.js';
+import { createRequests } from './requests.js';
 import { startSchedule } from './schedule.js';
 import { createSelection } from './selection.js';
 import { createTargets } from './targets.js';
@@ -28,6 +29,7 @@ export function startPanel(host) {
   panel.selection = createSelection(panel);
   panel.detail = createDetail(panel);
   panel.facts = createFacts(panel);
+  panel.requests = createRequests(panel);
   panel.actions = createActions(panel);
   panel.dialogs = createDialogs(panel);
   panel.charts = createCharts(panel);

@@ -1,9 +1,10 @@
 // The view of targets, dead letters and silences. It is refreshed while it is shown.
 
-import { PATIENCE_MS } from './constants.js';
 import { describeFilter, describeMatches, describeRelays, nameDeliveries, stateOf } from './deliveries.js';
 import { add, disable, label, make, setText } from './dom.js';
 import { capital, clock, plural } from './format.js';
+import { createPageReader } from './page-reader.js';
+import { NO_RESPONSE, newNonce } from './requests.js';
 
 /**
  * @typedef {import('./types.js').DeadLetter} DeadLetter
@@ -21,11 +22,18 @@ export function createTargets(panel) {
   const view = {
     /** @type {TargetData | null} null until it is read */
     data: null,
-    asked: 0,
-    turn: 0,
     /** @type {Set<string>} Changes on their way, by nonce. */
     changes: new Set(),
   };
+
+  const page = createPageReader(panel, {
+    name: 'targets',
+    maxAge: TARGETS_MS,
+    onData(data) {
+      view.data = data;
+      showTargets();
+    },
+  });
 
   // ---- the cards ----
 
@@ -48,8 +56,7 @@ export function createTargets(panel) {
   const targets = newSection('target-list', 'Targets');
   const dead = newSection('dead-letters', 'Dead letters');
   const silences = newSection('silences', 'Silences');
-  const trouble = make('p', { className: 'wta-banner', hidden: true });
-  add(panel.frame.pages.targets, trouble, targets.node, dead.node, silences.node);
+  add(panel.frame.pages.targets, page.trouble, targets.node, dead.node, silences.node);
 
   const command = make('code', '', 'walltrack-alerts targets add NAME --webhook URL');
   add(targets.nothing, 'No targets yet. Add one: ', command);
@@ -198,28 +205,8 @@ export function createTargets(panel) {
   }
   on('identity', showButtons);
 
-  const isSeen = () => root.dataset.view === 'targets' && !document.hidden;
-
-  async function readTargets() {
-    view.asked = Date.now();
-    view.turn += 1;
-    const { turn } = view;
-    const answer = await panel.gradio.call('targets', {});
-    if (turn !== view.turn) return; // read again since, maybe after a change
-    trouble.hidden = answer.problem === undefined;
-    setText(trouble, answer.problem === undefined ? '' : `The targets could not be read: ${answer.problem}`);
-    if (answer.problem !== undefined) return;
-    view.data = answer;
-    showTargets();
-  }
-
-  on('view', (name) => {
-    if (name === 'targets') readTargets();
-  });
   on('tick', () => {
-    if (!isSeen()) return;
-    showRelays();
-    if (Date.now() - view.asked >= TARGETS_MS) readTargets();
+    if (page.isSeen()) showRelays();
   });
 
   // ---- changes ----
@@ -285,24 +272,21 @@ export function createTargets(panel) {
    * @param {'replay_deliveries' | 'drop_deliveries' | 'end_silence'} kind
    * @param {{ id: number }[]} items
    */
-  async function change(kind, items) {
-    if (state.user === '' && !panel.ownName()) {
-      panel.dialogs.askName(() => change(kind, items));
-      return;
-    }
-    const nonce = crypto.getRandomValues(new Uint32Array(4)).join('-');
+  function change(kind, items) {
+    if (panel.dialogs.askMissingName(() => change(kind, items))) return;
+    const nonce = newNonce();
     view.changes.add(nonce);
     showButtons();
-    const obstacle = await panel.actions.findObstacle();
-    if (obstacle) {
-      settle(nonce, ...obstacle);
-      return;
-    }
-    panel.gradio.send(kind, { nonce, ids: items.map((each) => each.id), actor: panel.ownName() });
-    setTimeout(() => {
-      if (view.changes.has(nonce))
-        settle(nonce, 'failed', "The panel's server did not respond. Check the list before you try again.");
-    }, PATIENCE_MS);
+    panel.requests.send(
+      kind,
+      { nonce, ids: items.map((each) => each.id), actor: panel.ownName() },
+      {
+        onObstacle: (outcome, text) => settle(nonce, outcome, text),
+        onTimeout() {
+          if (view.changes.has(nonce)) settle(nonce, 'failed', `${NO_RESPONSE} Check the list before you try again.`);
+        },
+      },
+    );
   }
 
   /**
@@ -322,7 +306,7 @@ export function createTargets(panel) {
    */
   function applyAnswer(nonce, { outcome, text }) {
     settle(nonce, outcome, text);
-    readTargets();
+    page.read();
     panel.reader.readHealth();
     panel.reader.readList({ all: true }); // what a silence muted
   }

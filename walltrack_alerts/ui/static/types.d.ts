@@ -13,6 +13,7 @@ import type { createFrame } from './frame.js';
 import type { createLayout } from './layout.js';
 import type { createList } from './list.js';
 import type { createReader } from './reader.js';
+import type { createRequests } from './requests.js';
 import type { createSelection } from './selection.js';
 import type { createTargets } from './targets.js';
 
@@ -45,6 +46,7 @@ export interface Panel extends Context {
   selection: ReturnType<typeof createSelection>;
   detail: ReturnType<typeof createDetail>;
   facts: ReturnType<typeof createFacts>;
+  requests: ReturnType<typeof createRequests>;
   actions: ReturnType<typeof createActions>;
   dialogs: ReturnType<typeof createDialogs>;
   charts: ReturnType<typeof createCharts>;
