@@ -1,5 +1,6 @@
 // Starts a panel in an element that Gradio gives it. Several panels can share a page: each has its own state and parts.
 
+import { createActionBar } from './action-bar.js';
 import { createActions } from './actions.js';
 import { createAlarm } from './alarm.js';
 import { createCharts } from './charts.js';
@@ -30,6 +31,7 @@ export function startPanel(host) {
   panel.detail = createDetail(panel);
   panel.facts = createFacts(panel);
   panel.requests = createRequests(panel);
+  panel.actionBar = createActionBar(panel);
   panel.actions = createActions(panel);
   panel.dialogs = createDialogs(panel);
   panel.charts = createCharts(panel);

@@ -1,5 +1,6 @@
 // Types of the panel's data. Only tsc reads this file.
 
+import type { createActionBar } from './action-bar.js';
 import type { createActions } from './actions.js';
 import type { createAlarm } from './alarm.js';
 import type { createCharts } from './charts.js';
@@ -47,6 +48,7 @@ export interface Panel extends Context {
   detail: ReturnType<typeof createDetail>;
   facts: ReturnType<typeof createFacts>;
   requests: ReturnType<typeof createRequests>;
+  actionBar: ReturnType<typeof createActionBar>;
   actions: ReturnType<typeof createActions>;
   dialogs: ReturnType<typeof createDialogs>;
   charts: ReturnType<typeof createCharts>;
