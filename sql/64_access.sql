@@ -12,7 +12,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select k.functions || array[
     'silence_of', 'format_utc', 'events_of_deliveries', 'last_success_of', 'unread_events_of', 'severity_rank', 'is_open',
-    'is_awake', 'is_ringing', 'clip', 'cluster_id', 'readable_snapshot', 'unused_xid', 'cursor_origin',
+    'is_awake', 'is_duplicate', 'is_relay_running', 'is_ringing', 'clip', 'cluster_id', 'readable_snapshot', 'unused_xid', 'cursor_origin',
     'parse_event_cursor', 'check_event_cursor', 'late_events', 'event_cursor', 'read_events',
     'trim_to_null', 'order_dedupe_key', 'find_named_alerts', 'text_condition', 'alert_condition', 'list_place', 'parse_list_place',
     'open_page_query', 'resolved_page_query', 'list_alerts', 'changed_alerts',

@@ -137,7 +137,7 @@ as $$
   select a.*
   from walltrack.alerts as a
   where a.resolved_at is not null and a.resolved_at >= p_since
-    and not (a.resolved_by = 'system' and starts_with(a.resolution, 'Duplicate of '))
+    and not walltrack.is_duplicate(a.resolved_by, a.resolution)
 $$;
 
 comment on function walltrack.alerts_since(timestamptz) is

@@ -46,7 +46,7 @@ select
         when d.due_at > now() then 'quiet hours until ' || walltrack.format_utc(d.due_at)
         when not exists (
             select 1 from walltrack.relays as r
-            where r.seen_at > now() - interval '2 minutes'
+            where walltrack.is_relay_running(r.seen_at)
         ) then 'no relay is running'
         when c.next_message_at > now() then 'the chat gets its next message at ' || walltrack.format_utc(c.next_message_at)
         when c.next_digest_at > now() then 'the next digest is at ' || walltrack.format_utc(c.next_digest_at)

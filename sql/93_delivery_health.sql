@@ -26,12 +26,11 @@ set search_path = pg_catalog, pg_temp
 as $$
   select
     'relay',
-    t.names is null or coalesce(r.seen_at > clock_timestamp() - interval '2 minutes', false),
+    t.names is null or r.running > 0,
     case
       when t.names is null then 'no target is enabled, so no relay is needed'
       when r.seen_at is null then format('no relay is running: nothing is delivered to %s', t.names)
-      when r.seen_at > clock_timestamp() - interval '2 minutes'
-        then format('%s seen in the last 2 minutes, the last one %s ago', r.running, walltrack.format_age(r.seen_at))
+      when r.running > 0 then format('%s seen in the last 2 minutes, the last one %s ago', r.running, walltrack.format_age(r.seen_at))
       else format('no relay has been seen for %s: nothing is delivered to %s', walltrack.format_age(r.seen_at), t.names)
     end,
     coalesce('Look at the log of the relay on ' || r.host || ', and start it again: ', 'Start one, as a service: ')
@@ -44,7 +43,7 @@ as $$
   cross join (
     select
       max(l.seen_at) as seen_at, (array_agg(l.host order by l.seen_at desc))[1] as host,
-      count(*) filter (where l.seen_at > clock_timestamp() - interval '2 minutes') as running
+      count(*) filter (where walltrack.is_relay_running(l.seen_at)) as running
     from walltrack.relays as l
   ) as r
 $$;
@@ -185,7 +184,7 @@ as $$
     ) as d
     where t.disabled_at is null and d.since < clock_timestamp() - interval '5 minutes'
   ) as p
-  where exists (select from walltrack.relays as r where r.seen_at > clock_timestamp() - interval '2 minutes')
+  where exists (select from walltrack.relays as r where walltrack.is_relay_running(r.seen_at))
   group by p.name, p.found
 $$;
 

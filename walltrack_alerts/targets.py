@@ -200,7 +200,7 @@ async def undelivered(service: AlertService, *, dead: bool, target: str | None, 
 async def relay_state(service: AlertService) -> RelayState:
     """How many relays run, and when the last one was seen."""
     rows = await service.rows(
-        "select count(*) filter (where seen_at > now() - interval '2 minutes') as running, max(seen_at) as seen_at "
+        "select count(*) filter (where walltrack.is_relay_running(seen_at)) as running, max(seen_at) as seen_at "
         "from walltrack.relays"
     )
     return RelayState(**rows[0])

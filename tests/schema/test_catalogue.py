@@ -32,7 +32,7 @@ INHERITING = {
 """Inlined, or on the path of each failed order, where a search_path of their own would cost 1 us: their callers have fixed it."""
 QUALIFIED = {"tg_alerts__check_lifecycle", "tg_alert_events__protect_commit", "tg_orders__guard"}
 """Triggers on that path, which qualify every name instead."""
-INLINED = {"is_awake", "is_open", "is_ringing", "severity_rank"}
+INLINED = {"is_awake", "is_duplicate", "is_open", "is_relay_running", "is_ringing", "severity_rank"}
 """Expressions that become part of the queries that call them; they qualify every name."""
 
 
