@@ -145,6 +145,16 @@ def test_times_to_acknowledge_and_to_resolve(bot: Bot) -> None:
     assert ("time_to_resolve_seconds", "high 50") not in found
 
 
+def test_duplicates_do_not_count_in_response_times(bot: Bot) -> None:
+    alert = rung(bot)
+    bot.execute(
+        "insert into walltrack.alerts (alert_type, severity, title, dedupe_key) "
+        "select alert_type, severity, title, dedupe_key from walltrack.alerts"
+    )
+    assert [each.status for each in bot.alerts(alert.data["order_id"])].count("resolved") == 1
+    assert {name for name, _ in figures(bot.connection)}.isdisjoint({"time_to_acknowledge_seconds", "time_to_resolve_seconds"})
+
+
 def test_deliveries_are_counted_by_target_and_state(bot: Bot) -> None:
     db = bot.connection
     alerts = [rung(bot) for _ in range(3)]
