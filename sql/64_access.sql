@@ -359,9 +359,6 @@ begin
     where c.oid = 'walltrack.alert_timeline'::regclass and a.grantee not in (0, c.relowner) and a.privilege_type = 'SELECT'
   loop
     perform walltrack.grant_reading(v_role);
-    if has_column_privilege(v_role, 'walltrack.notification_targets', 'config', 'select') then
-      perform walltrack.grant_targets(v_role, true);
-    end if;
     for v_granted in
       select distinct n.name
       from (

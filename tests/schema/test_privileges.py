@@ -188,10 +188,12 @@ def test_an_upgrade_extends_earlier_grants_to_new_objects(bot: Bot, as_role: Bot
         as_role.execute("select config from walltrack.notification_targets")
 
 
-def test_an_upgrade_extends_the_grants_of_relays(bot: Bot, as_role: Bot, role: str) -> None:
+def test_an_upgrade_extends_the_grants_of_relays(bot: Bot, as_role: Bot, role: str, database_url: str) -> None:
     bot.execute("select walltrack.grant_access(%s, 'relay')", (role,))
     bot.execute(f"revoke execute on function walltrack.finish_deliveries, walltrack.resolve_ended_alerts from {role}")
-    bot.execute("select walltrack.renew_grants()")
+    with pytest.raises(DENIED):
+        as_role.execute("select walltrack.finish_deliveries('relay', '[]')")
+    migrations.upgrade(database_url)
     as_role.execute("select walltrack.resolve_ended_alerts(true)")
     as_role.execute("select walltrack.finish_deliveries('relay', '[]')")
     as_role.execute("select config from walltrack.notification_targets")
