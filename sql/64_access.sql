@@ -28,7 +28,7 @@ as $$
     ]),
     ('raiser', array['raise_alert', 'resolve_raised_alert', 'resolve_by_dedupe_key']),
     ('relay', array[
-      'fan_out_events', 'claim_deliveries', 'finish_deliveries', 'answer_message', 'relay_seen', 'relay_stopped', 'take_duty',
+      'fan_out_events', 'claim_deliveries', 'finish_deliveries', 'press_button', 'relay_seen', 'relay_stopped', 'take_duty',
       'escalate_overdue', 'health', 'relay_metrics', 'known_faults', 'raise_missing_alerts', 'resolve_ended_alerts', 'clear_faults', 'purge_cutoff',
       'purge_batch', 'purge_delivery_history'
     ])
@@ -104,7 +104,7 @@ begin
   execute format(
     'grant select on walltrack.alerts, walltrack.alert_events, walltrack.order_actions, walltrack.alert_faults, '
     'walltrack.watched_tables, walltrack.open_alerts, walltrack.alert_counts, walltrack.alert_summary, walltrack.alert_timeline, '
-    'walltrack.deliveries, walltrack.finished_deliveries, walltrack.sent_messages, walltrack.message_answers, walltrack.silences, '
+    'walltrack.deliveries, walltrack.finished_deliveries, walltrack.sent_messages, walltrack.button_presses, walltrack.silences, '
     'walltrack.escalation_steps, walltrack.relays, walltrack.relay_duties, walltrack.chat_pace, walltrack.active_silences, '
     'walltrack.undelivered, walltrack.target_states to %s', p_role
   );

@@ -1,4 +1,4 @@
-"""Drop functions that have another name, another result or renamed parameters now."""
+"""Rename tables and columns of deliveries, and drop functions that have another name, result or parameter names now."""
 
 from walltrack_alerts.migrations import run_script
 
@@ -16,6 +16,8 @@ begin
   foreach v_function in array array[
     'alert_order_id(walltrack.alerts)',
     'alerted_order_id(jsonb, text)',
+    'answer_alert(walltrack.alerts, text, text, text)',
+    'answer_message(bigint, text, text, text, text)',
     'batch_query(walltrack.watched_tables, text)',
     'choose_error(text, text, text, text)',
     'claim_dedupe_key(text)',
@@ -49,9 +51,34 @@ $$;
 """
 
 
+# CREATE OR REPLACE cannot rename a column of a view either.
+RENAME = """
+do $$
+declare
+  v_constraint name;
+begin
+  if to_regclass('walltrack.message_answers') is not null then
+    alter table walltrack.message_answers rename to button_presses;
+    alter index walltrack.message_answers_of_alert rename to button_presses_of_alert;
+    for v_constraint in
+      select conname from pg_constraint
+      where conrelid = 'walltrack.button_presses'::regclass and starts_with(conname, 'message_answers_')
+    loop
+      execute format(
+        'alter table walltrack.button_presses rename constraint %I to %I',
+        v_constraint, replace(v_constraint, 'message_answers_', 'button_presses_')
+      );
+    end loop;
+  end if;
+end
+$$;
+"""
+
+
 def upgrade() -> None:
     """Drop the functions under their old names and parameters; sql/ creates the new ones."""
     run_script(FORGET)
+    run_script(RENAME)
 
 
 def downgrade() -> None:

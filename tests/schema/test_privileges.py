@@ -54,7 +54,7 @@ def test_the_bot_needs_no_right_on_alerts(bot: Bot, as_role: Bot, role: str) -> 
 READS = [
     "alerts", "alert_events", "order_actions", "alert_faults", "watched_tables", "open_alerts", "alert_counts", "alert_summary",
     "alert_timeline", "alerts_version", "list_alerts()", "changed_alerts(array[gen_random_uuid()])",
-    "median_seconds_to_acknowledge()", "deliveries", "finished_deliveries", "sent_messages", "message_answers", "silences",
+    "median_seconds_to_acknowledge()", "deliveries", "finished_deliveries", "sent_messages", "button_presses", "silences",
     "escalation_steps", "relays", "relay_duties", "chat_pace", "active_silences", "undelivered", "target_states",
 ]  # fmt: skip
 
@@ -133,7 +133,7 @@ DELIVERY_CALLS = {
     "fan_out_events()": "relay",
     "claim_deliveries('r', '{}')": "relay",
     "finish_deliveries('r', '[]')": "relay",
-    "answer_message(1, 'x', 'acknowledge', '1')": "relay",
+    "press_button(1, 'x', 'acknowledge', '1')": "relay",
     "relay_seen('r', 'h', 1, '1')": "relay",
     "take_duty('d', 'r', '1 min')": "relay",
     "relay_stopped('r')": "relay",
@@ -263,8 +263,8 @@ def test_row_level_security_is_on_where_asked_and_not_forced(db: psycopg.Connect
         "and relkind = 'r' and relname not in ('orders', 'order_status_log') order by 1"
     )
     names = (
-        "alert_events", "alert_faults", "alerts", "alerts_version", "chat_pace", "deliveries", "escalation_steps",
-        "finished_deliveries", "given_usage", "message_answers", "notification_targets", "order_actions", "relay_duties",
+        "alert_events", "alert_faults", "alerts", "alerts_version", "button_presses", "chat_pace", "deliveries",
+        "escalation_steps", "finished_deliveries", "given_usage", "notification_targets", "order_actions", "relay_duties",
         "relays", "sent_messages", "silences", "watched_tables",
     )  # fmt: skip
     assert db.execute(secured).fetchall() == [(name, False, False) for name in names]

@@ -148,13 +148,13 @@ async def finish_deliveries(connection: Connection, relay: str, reports: Iterabl
     return [Finished(*row) for row in await connection.call(query, (relay, json.dumps(results)))]
 
 
-async def answer_message(
+async def press_button(
     connection: Connection, target_id: int, reference: str, action: str, user: str, detail: str | None
 ) -> tuple[str, str]:
-    """Handle a button press; returns the outcome and the text for the user."""
-    query: LiteralString = "select outcome, said from walltrack.answer_message(%s, %s, %s, %s, %s)"
-    [(outcome, said)] = await connection.call(query, (target_id, reference, action, user, detail))
-    return outcome, said
+    """Handle a button press; returns the outcome and the reply to the user."""
+    query: LiteralString = "select outcome, reply from walltrack.press_button(%s, %s, %s, %s, %s)"
+    [(outcome, reply)] = await connection.call(query, (target_id, reference, action, user, detail))
+    return outcome, reply
 
 
 async def relay_stopped(connection: Connection, relay: str) -> None:
