@@ -111,7 +111,7 @@ select
     d.failed_at as at,
     'delivery_failed' as kind,
     t.name as actor,
-    jsonb_strip_nulls(jsonb_build_object('attempts', d.attempts, 'status', d.last_status, 'answer', d.last_answer)) as detail,
+    jsonb_strip_nulls(jsonb_build_object('attempts', d.attempts, 'status', d.last_status, 'response', d.last_response)) as detail,
     null as event_id
 from walltrack.deliveries as d
 inner join walltrack.notification_targets as t on d.target_id = t.target_id

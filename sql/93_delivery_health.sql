@@ -53,7 +53,7 @@ comment on function walltrack.health_of_relays() is
 
 
 create or replace function walltrack.failing_targets()
-returns table (name text, undelivered bigint, oldest_at timestamptz, last_status int, last_answer text)
+returns table (name text, undelivered bigint, oldest_at timestamptz, last_status int, last_response text)
 language sql
 volatile
 security invoker
@@ -63,7 +63,7 @@ as $$
   select
     t.name, count(*), min(d.created_at),
     (array_agg(d.last_status order by d.tried_at desc))[1],
-    (array_agg(d.last_answer order by d.tried_at desc))[1]
+    (array_agg(d.last_response order by d.tried_at desc))[1]
   from walltrack.notification_targets as t
   cross join lateral (
     select p.* from walltrack.deliveries as p where p.target_id = t.target_id and p.state = 'pending' and p.due_at > '-infinity'
@@ -94,7 +94,7 @@ as $$
   select
     'target ' || f.name, false,
     format('%s undelivered, the oldest for %s; last response: ', f.undelivered, walltrack.format_age(f.oldest_at))
-    || walltrack.clip(concat_ws(' ', f.last_status, f.last_answer), 200),
+    || walltrack.clip(concat_ws(' ', f.last_status, f.last_response), 200),
     walltrack.format_sentence(
       'correct the cause that the response gives', walltrack.run_instruction(p_reader, o.role, 'walltrack-alerts targets test ' || f.name)
     ) || ' The relay retries automatically.'
@@ -129,7 +129,7 @@ as $$
       else format(
         '%s for %s, the first %s ago; last response: %s',
         case d.number when 1 then '1 dead letter' else format('%s dead letters', d.number) end, d.names, walltrack.format_age(d.first_at),
-        walltrack.clip(coalesce(d.answer, 'none'), 200)
+        walltrack.clip(coalesce(d.response, 'none'), 200)
       )
     end,
     'List them with `walltrack-alerts deliveries list --dead` and correct the cause. Then '
@@ -148,7 +148,7 @@ as $$
   from (
     select
       count(*) as number, min(l.failed_at) as first_at, count(distinct t.name) as targets, string_agg(distinct t.name, ', ' order by t.name) as names,
-      (array_agg(concat_ws(' ', l.last_status, l.last_answer) order by l.failed_at desc))[1] as answer
+      (array_agg(concat_ws(' ', l.last_status, l.last_response) order by l.failed_at desc))[1] as response
     from walltrack.deliveries as l
     inner join walltrack.notification_targets as t on t.target_id = l.target_id
     where l.failed_at is not null

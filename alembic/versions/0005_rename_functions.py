@@ -24,7 +24,9 @@ begin
     'close_gone_targets(bigint[], text)',
     'close_alerts_of(regclass, text, text, text)',
     'derive_order_id(walltrack.alerts)',
+    'disable_gone_targets(bigint[], text[])',
     'due_assignment(walltrack.watched_tables)',
+    'failing_targets()',
     'find_order(walltrack.watched_tables, text)',
     'history_condition(walltrack.watched_tables, text)',
     'is_resolve_in_force(walltrack.alerts)',
@@ -36,6 +38,7 @@ begin
     'raise_missing(regclass, text, int, boolean)',
     'resolve_ended(boolean, regclass)',
     'restrict_update(walltrack.alerts, walltrack.alerts, walltrack.alerts)',
+    'sent_results(bigint[], jsonb)',
     'sync_alert(text, regclass, boolean)',
     'sync_order(regclass, text, text, text, int, int, text, text, text, text, text, numeric, boolean, text, text, boolean, '
     'text, int, text, boolean, boolean, boolean, boolean)',
@@ -69,6 +72,14 @@ begin
         v_constraint, replace(v_constraint, 'message_answers_', 'button_presses_')
       );
     end loop;
+  end if;
+  if exists (
+    select from pg_attribute as a where a.attrelid = to_regclass('walltrack.deliveries') and a.attname = 'last_answer'
+  ) then
+    drop view walltrack.undelivered, walltrack.target_states;
+    alter table walltrack.deliveries rename last_answer to last_response;
+    alter table walltrack.deliveries rename constraint deliveries_answers_are_short to deliveries_responses_are_short;
+    alter table walltrack.finished_deliveries rename last_answer to last_response;
   end if;
 end
 $$;

@@ -174,7 +174,7 @@ def test_hostile_texts_stay_text_and_readable(
     db.execute("select walltrack.disable_target('telegram-ada', %s, 'ada')", (PAYLOADS[0],))
     fan_out(db)
     for delivery, text in zip(give_up(db), PAYLOADS[:40], strict=True):
-        db.execute("update walltrack.deliveries set last_answer = %s where delivery_id = %s", (text[:500], delivery))
+        db.execute("update walltrack.deliveries set last_response = %s where delivery_id = %s", (text[:500], delivery))
     silence(db, PAYLOADS[1], token=PAYLOADS[2][:200])
     page = open_page(f"{serve()}/?view=targets&__theme={scheme}", viewport={"width": width, "height": 844})
     page.locator("[data-targets='2'][data-dead='40']").wait_for()

@@ -28,7 +28,7 @@ def dead(database_url: str, bot: Bot) -> list[int]:
     bot.execute("select walltrack.fan_out_events()")
     query = (
         "update walltrack.deliveries as d "
-        "set state = 'dead', attempts = 9, last_status = 502, last_answer = %s, failed_at = now() "
+        "set state = 'dead', attempts = 9, last_status = 502, last_response = %s, failed_at = now() "
         "from walltrack.notification_targets as t where t.target_id = d.target_id "
         "and (t.name = 'ops' or d.event_id = (select min(e.event_id) from walltrack.alert_events as e)) "
         "returning d.delivery_id, t.name"
@@ -43,7 +43,7 @@ def states(db: psycopg.Connection) -> dict[int, str]:
 
 def test_the_list_says_what_has_not_arrived_and_why(database_url: str, db: psycopg.Connection, dead: list[int]) -> None:
     heading, *rows = (line.split("\t") for line in run(database_url, "deliveries", "list").stdout.splitlines())
-    assert heading == ["id", "target", "alert", "event", "state", "tries", "age", "why"] and len(rows) == 4
+    assert heading == ["id", "target", "alert", "event", "state", "tries", "age", "reason"] and len(rows) == 4
     rows = [line.split("\t") for line in run(database_url, "deliveries", "list", "--dead").stdout.splitlines()[1:]]
     assert [int(row[0]) for row in rows] == sorted(dead)
     assert {row[1] for row in rows} == {"ops", "phone"} and all(ANSWER[:60] in row[7] and row[5] == "9" for row in rows)

@@ -45,13 +45,13 @@ def test_disabled_targets_need_no_relay(bot: Bot) -> None:
     assert ill(bot) == []
 
 
-def test_failing_targets_are_named_with_their_last_answer(bot: Bot, alert: Alert) -> None:
+def test_failing_targets_are_named_with_their_last_response(bot: Bot, alert: Alert) -> None:
     db = bot.connection
     add_relay(db)
     target = add_target(db, "phone")
     add_target(db, "hook")
     add_delivery(
-        db, target, alert, attempts=4, created_at=ago(db, minutes=34), last_status=503, last_answer="no\x1b[31m upstream"
+        db, target, alert, attempts=4, created_at=ago(db, minutes=34), last_status=503, last_response="no\x1b[31m upstream"
     )
     check = only(ill(bot))
     assert check.name == "target phone"
@@ -65,7 +65,7 @@ def test_failing_targets_are_named_with_their_last_answer(bot: Bot, alert: Alert
     "columns",
     [
         {"attempts": 0, "minutes": 60},  # quiet hours, or never tried
-        {"attempts": 2, "last_answer": "503", "minutes": 9},
+        {"attempts": 2, "last_response": "503", "minutes": 9},
     ],
 )
 def test_young_and_untried_deliveries_are_no_failure(bot: Bot, alert: Alert, columns: dict[str, object]) -> None:
@@ -82,7 +82,7 @@ def test_dead_letters_wait_for_a_decision(bot: Bot, alert: Alert) -> None:
     assert health(bot)["dead letters"].found == "none"
     target = add_target(db, "phone")
     add_delivery(
-        db, target, alert, state="dead", attempts=9, failed_at=ago(db, days=3), last_status=400, last_answer="chat not found"
+        db, target, alert, state="dead", attempts=9, failed_at=ago(db, days=3), last_status=400, last_response="chat not found"
     )
     check = only(ill(bot))
     assert (check.name, check.found) == (
@@ -124,7 +124,7 @@ def test_advice_names_the_role_that_may_act(bot: Bot, alert: Alert) -> None:
     """A reader may not test a target: it learns which role may."""
     db = bot.connection
     add_relay(db)
-    add_delivery(db, add_target(db, "phone"), alert, attempts=4, created_at=ago(db, hours=1), last_answer="refused")
+    add_delivery(db, add_target(db, "phone"), alert, attempts=4, created_at=ago(db, hours=1), last_response="refused")
     (owner,) = db.execute("select nspowner::regrole::text from pg_namespace where nspname = 'walltrack'").fetchone() or ("",)
     role = f"reader_{alert.id.hex}"
     db.execute(f"create role {role}; select walltrack.grant_access('{role}', 'reader')")
@@ -140,7 +140,7 @@ def test_advice_names_the_role_that_may_act(bot: Bot, alert: Alert) -> None:
 def test_doctor_names_what_is_not_delivered_and_what_to_do(database_url: str, bot: Bot, alert: Alert) -> None:
     db = bot.connection
     target = add_target(db, "phone")
-    add_delivery(db, target, alert, attempts=4, created_at=ago(db, hours=1), last_status=503, last_answer="busy")
+    add_delivery(db, target, alert, attempts=4, created_at=ago(db, hours=1), last_status=503, last_response="busy")
     db.execute(
         "insert into walltrack.deliveries (target_id, event_id, alert_id, state, failed_at) values (%s, 0, %s, 'dead', now())",
         (target, alert.id),

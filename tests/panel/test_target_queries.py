@@ -40,7 +40,7 @@ async def test_a_reader_sees_targets_without_their_secrets(reader_url: str, db: 
         found = await ask(Queries(Source(service)), "targets")
     assert "problem" not in found
     hook, chat = found["targets"]
-    assert (hook["name"], hook["dead"], hook["success"], hook["answer"]) == ("hook", 1, None, "500 Internal Server Error")
+    assert (hook["name"], hook["dead"], hook["success"], hook["response"]) == ("hook", 1, None, "500 Internal Server Error")
     assert (chat["name"], chat["dead"], chat["enabled"]) == ("telegram-ada", 0, True)
     assert chat["success"] is not None
     assert [(each["id"], each["target"], each["event"], each["attempts"]) for each in found["dead"]] == [

@@ -88,7 +88,7 @@ async def test_retry_after_decides_when_to_try_again(db: psycopg.Connection, dat
         bot.exhaust(bot.create())
         await until(
             db,
-            "select bool_and(last_status = 429 and last_answer = 'slow down' and due_at > now() + interval '25 min') "
+            "select bool_and(last_status = 429 and last_response = 'slow down' and due_at > now() + interval '25 min') "
             "from walltrack.deliveries where state = 'pending' and attempts = 1",
         )
         assert "failed: 429 slow down; again at" in await running.says("429")
@@ -225,7 +225,7 @@ async def test_a_stop_gives_back_what_was_not_sent(db: psycopg.Connection, datab
         await sink.received(12)
         await running.stop()
     assert len(sink.requests) == 12
-    in_flight, given_back = "state = 'sending' and attempts = 1", "state = 'pending' and attempts = 0 and last_answer is null"
+    in_flight, given_back = "state = 'sending' and attempts = 1", "state = 'pending' and attempts = 0 and last_response is null"
     assert db.execute(f"{LEFT} where {in_flight}").fetchone() == (9,)
     assert db.execute(f"{LEFT} where {given_back}").fetchone() == (31,)
 
@@ -289,7 +289,7 @@ async def test_secrets_are_nowhere(
         add_target(db, "echo", sink.url("/${TOKEN}"), secrets=["${S}"])
         add_target(db, "unreachable", "https://${HOST}.invalid/")
         bot.exhaust(bot.create())
-        await until(db, "select bool_and(last_answer is not null) from walltrack.deliveries having count(*) = 2")
+        await until(db, "select bool_and(last_response is not null) from walltrack.deliveries having count(*) = 2")
         await running.says("cannot handle")
     said = "\n".join(running.lines) + str(db.execute("select * from walltrack.deliveries").fetchall())
     assert "***" in said

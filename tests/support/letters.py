@@ -22,13 +22,13 @@ def fan_out(db: psycopg.Connection) -> None:
     db.execute("select walltrack.fan_out_events()")
 
 
-def give_up(db: psycopg.Connection, answer: str = "500 Internal Server Error", target: str = "hook") -> list[int]:
+def give_up(db: psycopg.Connection, response: str = "500 Internal Server Error", target: str = "hook") -> list[int]:
     """Let the last attempt of every delivery to a target have failed: their ids."""
     rows = db.execute(
-        "update walltrack.deliveries as d set state = 'dead', attempts = 9, last_status = 500, last_answer = %s, "
+        "update walltrack.deliveries as d set state = 'dead', attempts = 9, last_status = 500, last_response = %s, "
         "tried_at = now() - interval '1 min', failed_at = now() from walltrack.notification_targets as t "
         "where t.target_id = d.target_id and t.name = %s returning d.delivery_id",
-        (answer, target),
+        (response, target),
     )
     return sorted(row[0] for row in rows)
 

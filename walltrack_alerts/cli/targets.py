@@ -199,7 +199,7 @@ def _note(target: TargetState) -> str | None:
     """Why a target is off or failing, else its address."""
     if not target.is_enabled:
         return target.disabled_reason
-    return target.last_answer if target.is_failing else target.address
+    return target.last_response if target.is_failing else target.address
 
 
 @targets.command(epilog=examples("targets show ops", "targets show ops --json"))
@@ -245,7 +245,7 @@ def _facts(target: TargetState, config: dict[str, Any] | None) -> Iterator[tuple
     yield "unread events", target.unread
     yield "last success", format_local(target.last_success_at) if target.last_success_at else "never"
     yield "last failure", format_local(target.last_failure_at) if target.last_failure_at else None
-    yield "last response", target.last_answer
+    yield "last response", target.last_response
 
 
 def _text(value: object) -> str | None:
@@ -275,7 +275,13 @@ def send_test(name: Name, as_json: AsJson = False) -> None:
     trial = run_query(lambda service: send_trial(service, name, panel_url=panel_url, write=print_line))
     if as_json:
         print_json(
-            {"target": name, "outcome": trial.outcome, "status": trial.status, "answer": trial.answer, "seconds": trial.seconds}
+            {
+                "target": name,
+                "outcome": trial.outcome,
+                "status": trial.status,
+                "response": trial.response,
+                "seconds": trial.seconds,
+            }
         )
     else:
         status = f" with status {trial.status}" if trial.status is not None else ""
@@ -283,8 +289,8 @@ def send_test(name: Name, as_json: AsJson = False) -> None:
             print_text(f"{name} has received the test event{status} after {trial.seconds:.2f} s.")
         else:
             print_text(f"{name} has not received the test event: it failed{status} after {trial.seconds:.2f} s.")
-        if trial.answer:
-            print_text(Text.assemble(("Response: ", "dim"), one_line(trial.answer)))
+        if trial.response:
+            print_text(Text.assemble(("Response: ", "dim"), one_line(trial.response)))
     if not trial.is_delivered:
         raise typer.Exit(1)
 

@@ -413,13 +413,13 @@ class Relay:
             self.log.line(
                 Level.DETAIL if result.outcome in {Outcome.DELIVERED, Outcome.RELEASED} else Level.WARNING,
                 "delivery",
-                f"target {claim.target.name}: {what} {result.outcome}: {status}{result.answer}".rstrip(": ") + then,
+                f"target {claim.target.name}: {what} {result.outcome}: {status}{result.response}".rstrip(": ") + then,
                 target=claim.target.name,
                 deliveries=claim.deliveries,
                 event_id=event,
                 outcome=result.outcome,
                 status=result.status,
-                answer=result.answer,
+                response=result.response,
                 state=state.state if state else None,
                 due_at=state.due_at if state else None,
             )

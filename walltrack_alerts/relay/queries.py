@@ -137,7 +137,7 @@ async def finish_deliveries(connection: Connection, relay: str, reports: Iterabl
             "deliveries": report.claim.deliveries,
             "outcome": report.result.outcome,
             "status": report.result.status,
-            "answer": report.result.answer,
+            "response": report.result.response,
             "retry_after": report.result.retry_after,
             "reference": report.result.reference,
             "closed": report.result.is_closed,

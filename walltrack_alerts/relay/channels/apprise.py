@@ -112,10 +112,10 @@ def _result(result: AppriseResult) -> Result:
 
     said = "; ".join(dict.fromkeys(entry.message for entry in result.logs()))
     if result.status is AppriseResultStatus.SUCCESS:
-        return Result(Outcome.DELIVERED, answer="sent")
+        return Result(Outcome.DELIVERED, response="sent")
     if result.status is AppriseResultStatus.TIMEOUT:
-        return Result(Outcome.FAILED, answer=f"no response within {_SECONDS:g} s; the message may have arrived")
-    return Result(Outcome.FAILED, answer=said or "Apprise could not send the message and does not say why")
+        return Result(Outcome.FAILED, response=f"no response within {_SECONDS:g} s; the message may have arrived")
+    return Result(Outcome.FAILED, response=said or "Apprise could not send the message and does not say why")
 
 
 def _type(alert: Mapping[str, Any]) -> str:

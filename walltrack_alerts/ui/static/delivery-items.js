@@ -45,7 +45,7 @@ export function createDeliveryItems(panel, { askDrop, askEnd, askReplay }) {
     add(item, make('dl', '', fact('Last success', success), pending, letters, fact('Receives', describeFilter(target))));
     if (target.failure !== null) {
       const error = make('p', 'wta-target-error', 'Last error ');
-      item.append(add(error, age(target.failure, ' ago'), `: ${target.answer || 'no response'}`));
+      item.append(add(error, age(target.failure, ' ago'), `: ${target.response || 'no response'}`));
     }
     return item;
   }
@@ -67,7 +67,7 @@ export function createDeliveryItems(panel, { askDrop, askEnd, askReplay }) {
     return add(
       item,
       make('div', 'wta-dead-what', make('span', 'wta-dead-name', chip, letter.title ? open : name), what),
-      make('span', 'wta-dead-answer', letter.answer || 'no response'),
+      make('span', 'wta-dead-response', letter.response || 'no response'),
       make('span', 'wta-box-buttons', replay, drop),
     );
   }
@@ -82,7 +82,7 @@ export function createDeliveryItems(panel, { askDrop, askEnd, askReplay }) {
     return add(
       item,
       make('div', 'wta-dead-what', make('b', '', matches), make('span', 'wta-muted', `by ${silence.by}`)),
-      make('span', 'wta-dead-answer', make('b', '', `until ${clock(silence.until, { seconds: false })} `), silence.reason),
+      make('span', 'wta-dead-response', make('b', '', `until ${clock(silence.until, { seconds: false })} `), silence.reason),
       make('span', 'wta-box-buttons', end),
     );
   }

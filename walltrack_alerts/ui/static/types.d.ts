@@ -208,7 +208,7 @@ export interface TimelineEntry {
   text: string;
   /** End of a snooze; 0: it was ended. */
   until: number | null;
-  /** Of the answer that ended a delivery. */
+  /** Of the response that ended a delivery. */
   status: number | null;
   inDigest: boolean;
 }
@@ -423,7 +423,7 @@ export interface Target {
   /** The last failure of what has not arrived. */
   failure: number | null;
   isFailing: boolean;
-  answer: string;
+  response: string;
 }
 
 /** A delivery that failed for good. */
@@ -437,7 +437,7 @@ export interface DeadLetter {
   event: string;
   attempts: number;
   tried: number | null;
-  answer: string;
+  response: string;
 }
 
 export interface Silence {
