@@ -14,7 +14,7 @@ from tests.browser.conftest import OpenPage
 from tests.support.bot import Bot
 from tests.support.contrast import LOW_CONTRAST
 from tests.support.history import past_alert
-from tests.support.page import badge
+from tests.support.page import wait_for_counts
 
 pytestmark = pytest.mark.own_server
 
@@ -235,7 +235,7 @@ def test_hostile_tokens_and_errors_are_shown_as_labels(serve: Serve, open_page: 
     for text in HOSTILE:
         past_alert(bot, "critical", 1, token=text, token_symbol=text, error=text)
     page = open_page(serve())
-    badge(page, critical=len(HOSTILE))
+    wait_for_counts(page, critical=len(HOSTILE))
     show(page)
     labels = page.locator("#alerts-panel-chart-tokens tbody bdi:first-child").all_text_contents()
     plain = {text for text in HOSTILE if text.isascii() and text.isprintable() and len(text) <= 60}

@@ -10,7 +10,7 @@ import pytest
 from rich.cells import cell_len
 
 from tests.support.bot import Bot
-from tests.support.commands import run, run_process, told
+from tests.support.commands import run, run_process, usage_error
 from tests.support.terminal import run_in_terminal
 
 pytestmark = pytest.mark.own_server
@@ -88,7 +88,7 @@ def test_dropping_needs_consent_and_names_the_operator(database_url: str, db: ps
 def test_a_choice_of_deliveries_is_required(database_url: str, dead: list[int], command: str) -> None:
     for choice in ((), ("--all", "--target", "ops"), ("1", "--all")):
         assert "--target NAME, or --all" in run(database_url, "deliveries", command, *choice, expect=2).stderr
-    assert "'first' is not the id of a delivery" in told(run(database_url, "deliveries", command, "first", expect=2))
+    assert "'first' is not the id of a delivery" in usage_error(run(database_url, "deliveries", command, "first", expect=2))
     assert "999999" in run(database_url, "deliveries", command, "999999", *["--yes"][: command == "drop"], expect=1).stderr
 
 
@@ -129,7 +129,7 @@ def test_silences_are_added_listed_and_ended(database_url: str, db: psycopg.Conn
 def test_invalid_silences_are_refused(
     database_url: str, db: psycopg.Connection, arguments: tuple[str, ...], says: str, code: int
 ) -> None:
-    assert says in told(run(database_url, "silences", "add", *arguments, expect=code))
+    assert says in usage_error(run(database_url, "silences", "add", *arguments, expect=code))
     assert db.execute("select from walltrack.silences").rowcount == 0
 
 
@@ -176,5 +176,5 @@ def test_invalid_steps_are_refused(
     database_url: str, db: psycopg.Connection, arguments: tuple[str, ...], says: str, code: int
 ) -> None:
     before = steps(db)
-    assert says in told(run(database_url, "escalation", *arguments, expect=code))
+    assert says in usage_error(run(database_url, "escalation", *arguments, expect=code))
     assert steps(db) == before

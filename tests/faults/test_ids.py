@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from tests.support.bot import Bot
-from tests.support.faults import reconcile
+from tests.support.reconciling import reconcile
 
 TABLE = """
 create table public.trades (

@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 
 from tests.panel.test_queries import ask
 from tests.support.bot import Bot
-from tests.support.letters import SECRETS, add_targets, deliver, fan_out, give_up, silence
+from tests.support.panel_deliveries import SECRETS, add_targets, deliver_due, fan_out, make_dead_letters, silence_alerts
 from walltrack_alerts.service import AlertService
 from walltrack_alerts.ui import params
 from walltrack_alerts.ui.queries import Queries, Source
@@ -33,9 +33,9 @@ async def test_a_reader_sees_targets_without_their_secrets(reader_url: str, db: 
     add_targets(db)
     bot.exhaust(bot.create())
     fan_out(db)
-    (dead,) = give_up(db)
-    deliver(db)
-    silence(db, token="WIF")
+    (dead,) = make_dead_letters(db)
+    deliver_due(db)
+    silence_alerts(db, token="WIF")
     async with AlertService.from_url(reader_url) as service:
         found = await ask(Queries(Source(service)), "targets")
     assert "problem" not in found
@@ -66,8 +66,8 @@ async def test_the_timeline_says_where_an_alert_was_delivered(database_url: str,
     order = bot.create()
     bot.exhaust(order)
     fan_out(db)
-    give_up(db)
-    deliver(db)
+    make_dead_letters(db)
+    deliver_due(db)
     async with AlertService.from_url(database_url) as service:
         timeline = (await ask(Queries(Source(service)), "detail", id=str(bot.alert(order).id)))["timeline"]
     told = {entry["kind"]: (entry["actor"], entry["status"], entry["text"]) for entry in timeline}
@@ -82,7 +82,7 @@ async def test_silenced_alerts_are_marked_and_do_not_call(database_url: str, db:
         reading = Queries(Source(service))
         before = await ask(reading, "snapshot")
         assert [alert["silenced"] for alert in before["alerts"]] == [None, None]
-        silence(db, token="WIF")
+        silence_alerts(db, token="WIF")
         after = await ask(reading, "snapshot", ids=[alert["id"] for alert in before["alerts"]])
         for listed in (after["alerts"], after["changed"], (await ask(reading, "read_page", limit=10))["alerts"]):
             marks = {alert["token"]: alert["silenced"] for alert in listed}

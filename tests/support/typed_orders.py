@@ -5,7 +5,7 @@ from __future__ import annotations
 from psycopg import sql
 
 from tests.support.bot import Bot
-from tests.support.faults import reconcile
+from tests.support.reconciling import reconcile
 
 MADE = """
 create type public.colour as enum ('red');

@@ -7,7 +7,8 @@ from typing import Any
 from psycopg import sql
 
 from tests.support.bot import TOKEN, Bot
-from tests.support.faults import HOSTS_TRIGGERS, reconcile
+from tests.support.faults import HOSTS_TRIGGERS
+from tests.support.reconciling import reconcile
 
 FREED = (
     HOSTS_TRIGGERS + "; drop index walltrack.orders_next_retry_at_idx, walltrack.orders_open_idx;"

@@ -22,7 +22,7 @@ def fan_out(db: psycopg.Connection) -> None:
     db.execute("select walltrack.fan_out_events()")
 
 
-def give_up(db: psycopg.Connection, response: str = "500 Internal Server Error", target: str = "hook") -> list[int]:
+def make_dead_letters(db: psycopg.Connection, response: str = "500 Internal Server Error", target: str = "hook") -> list[int]:
     """Let the last attempt of every delivery to a target have failed: their ids."""
     rows = db.execute(
         "update walltrack.deliveries as d set state = 'dead', attempts = 9, last_status = 500, last_response = %s, "
@@ -33,7 +33,7 @@ def give_up(db: psycopg.Connection, response: str = "500 Internal Server Error",
     return sorted(row[0] for row in rows)
 
 
-def deliver(db: psycopg.Connection, target: str = "telegram-ada") -> None:
+def deliver_due(db: psycopg.Connection, target: str = "telegram-ada") -> None:
     """Let a relay claim and deliver what is due at a target."""
     db.execute(
         "select walltrack.finish_deliveries('relay-1', jsonb_agg(jsonb_build_object("
@@ -44,6 +44,6 @@ def deliver(db: psycopg.Connection, target: str = "telegram-ada") -> None:
     )
 
 
-def silence(db: psycopg.Connection, reason: str = "the pool is being moved", **matchers: str) -> None:
+def silence_alerts(db: psycopg.Connection, reason: str = "the pool is being moved", **matchers: str) -> None:
     """Mute alerts for half an hour."""
     db.execute("select walltrack.add_silence(%s, %s, now() + interval '30 min', 'grace')", (Jsonb(matchers), reason))
