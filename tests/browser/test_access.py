@@ -61,7 +61,7 @@ def every_state(page: Page, bot: Bot, check: Callable[[str], None]) -> None:
     select_alert(page, bot.alerts()[0].id)
     page.get_by_text("Context as JSON").click()
     page.locator("#alerts-panel-resolve").click()  # refused: there is no note
-    expect(page.locator("#alerts-panel-said")).to_be_visible()
+    expect(page.locator("#alerts-panel-outcome")).to_be_visible()
     check("refused")
     for button in ("snooze", "retry", "cancel"):
         page.locator(f"#alerts-panel-{button}").click()

@@ -30,9 +30,10 @@ Serve = Callable[..., str]
 
 # Every message about an action, including those that have disappeared again.
 LISTEN = """() => {
-  window.said = [];
-  const node = document.getElementById('alerts-panel-said');
-  new MutationObserver(() => { if (node.textContent) window.said.push(node.textContent); }).observe(node, { childList: true });
+  window.outcomes = [];
+  const node = document.getElementById('alerts-panel-outcome');
+  const record = () => { if (node.textContent) window.outcomes.push(node.textContent); };
+  new MutationObserver(record).observe(node, { childList: true });
 }"""
 
 
@@ -204,14 +205,14 @@ def test_replacing_or_ending_a_snooze_names_who_set_it(serve: Serve, open_page: 
     wait_until_live(page)
     wait_for_counts(page, snoozed=1)
     select_alert(page, alerts[0])
-    said = page.locator("#alerts-panel-said[data-outcome=done]")
+    outcome = page.locator("#alerts-panel-outcome[data-outcome=done]")
     page.locator("#alerts-panel-snooze").click()
     page.get_by_role("button", name="1 hour").click()
-    expect(said).to_contain_text("Snoozed. eve had snoozed it until ")
-    expect(said).to_contain_text(f"{until.astimezone(ZoneInfo('Asia/Tokyo')):%H:%M:%S}.")
+    expect(outcome).to_contain_text("Snoozed. eve had snoozed it until ")
+    expect(outcome).to_contain_text(f"{until.astimezone(ZoneInfo('Asia/Tokyo')):%H:%M:%S}.")
     page.locator("#alerts-panel-snooze").click()
     page.get_by_role("button", name="End the snooze").click()
-    expect(said).to_have_text("Snooze ended.")  # the snooze was ada's own
+    expect(outcome).to_have_text("Snooze ended.")  # the snooze was ada's own
     wait_for_counts(page, snoozed=0)
 
     bot.call("snooze_alert", alerts[1], until, "eve")
@@ -237,8 +238,8 @@ def test_a_host_triggers_warning_is_not_taken_for_a_conflict(serve: Serve, open_
     select_alert(page, bot.alert(order).id)
     page.locator("#alerts-panel-retry").click()
     confirm(page, "Retry the order")
-    said = page.locator("#alerts-panel-said[data-outcome=done]")
-    expect(said).to_have_text("The order is pending again, and the bot will retry it.")
+    outcome = page.locator("#alerts-panel-outcome[data-outcome=done]")
+    expect(outcome).to_have_text("The order is pending again, and the bot will retry it.")
 
 
 def test_an_order_is_retried_and_cancelled(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
@@ -297,13 +298,13 @@ def test_an_order_taken_by_the_worker_is_refused_with_reason(serve: Serve, open_
     page.locator("#alerts-panel-retry").click()
     bot.lock(order)
     confirm(page, "Retry the order")
-    expect(page.locator("#alerts-panel-said[data-outcome=failed]")).to_contain_text("worker-1")
+    expect(page.locator("#alerts-panel-outcome[data-outcome=failed]")).to_contain_text("worker-1")
     page.locator("#alerts-panel-retry[data-refusal=locked]").wait_for()
     bot.unlock(order)
     page.locator("#alerts-panel-retry[data-refusal='']").click()
     bot.fill(order)
     confirm(page, "Retry the order")
-    expect(page.locator("#alerts-panel-said[data-outcome=failed]")).to_contain_text("filled")
+    expect(page.locator("#alerts-panel-outcome[data-outcome=failed]")).to_contain_text("filled")
     assert bot.execute("select status from walltrack.orders").fetchone() == ("filled",)
 
 
@@ -354,7 +355,7 @@ def test_an_action_shows_before_the_database_has_answered(serve: Serve, open_pag
         page.get_by_role("button", name="1 hour").click()
         page.locator("#alerts-panel-list li[data-pending][data-status=snoozed]").wait_for()
     wait_until_settled(page)
-    expect(page.locator("#alerts-panel-said[data-outcome=failed]")).to_contain_text("resolved")
+    expect(page.locator("#alerts-panel-outcome[data-outcome=failed]")).to_contain_text("resolved")
     page.locator("#alerts-panel-detail[data-status=resolved]").wait_for()
 
 
@@ -375,12 +376,12 @@ def test_two_operators_acting_at_once_see_who_was_first(serve: Serve, open_page:
             page.locator("#alerts-panel-acknowledge").click()
             page.locator("[data-pending='1']").wait_for()
     for page in pages:
-        page.wait_for_function("window.said.length > 0")
+        page.wait_for_function("window.outcomes.length > 0")
     first = bot.alert(order).acknowledged_by
     assert first in names
     for page, name in zip(pages, names, strict=True):
-        said = page.evaluate("window.said[0]")
-        assert said == "Acknowledged." if name == first else said.startswith(f"{first} acknowledged it at ")
+        outcome = page.evaluate("window.outcomes[0]")
+        assert outcome == "Acknowledged." if name == first else outcome.startswith(f"{first} acknowledged it at ")
 
 
 def test_every_click_of_a_quick_series_counts(serve: Serve, open_page: OpenPage, bot: Bot) -> None:

@@ -213,7 +213,7 @@ def test_an_open_page_continues_after_a_restart(database_url: str, open_page: Op
     page.locator("[data-state=offline][data-live=reconnecting]").wait_for()
     expect(page.locator("#alerts-panel-banner")).to_contain_text("server cannot be reached")
     page.locator("#alerts-panel-acknowledge").click()
-    expect(page.locator("#alerts-panel-said")).to_contain_text("Nothing was sent")
+    expect(page.locator("#alerts-panel-outcome")).to_contain_text("Nothing was sent")
     bot.exhaust(bot.create())
     with separate_panel(database_url, port, users):
         page.locator("[data-state=live][data-live=live]").wait_for()

@@ -60,11 +60,11 @@ def test_resolving_needs_a_note_and_every_action_a_name(serve: Serve, open_page:
     bot.exhaust(order)
     page = open_page(serve(operator=None))
     select_alert(page, bot.alert(order).id)
-    said = page.locator("#alerts-panel-said")
+    outcome = page.locator("#alerts-panel-outcome")
 
     page.locator("#alerts-panel-note").fill("   ")
     page.locator("#alerts-panel-resolve").click()
-    expect(said).to_contain_text("Enter a resolution note first")
+    expect(outcome).to_contain_text("Enter a resolution note first")
     page.locator("#alerts-panel-acknowledge").click()
     dialog = page.get_by_role("dialog", name="Who are you?")
     dialog.get_by_role("button", name="Cancel").click()
@@ -88,14 +88,14 @@ def test_the_second_operator_reads_who_was_first(serve: Serve, open_page: OpenPa
     hold_requests(page, "detail")  # it would show the change before the click
     bot.call("acknowledge_alert", alert.id, "<b>grace</b>")
     page.locator("#alerts-panel-acknowledge").click()
-    said = page.locator("#alerts-panel-said[data-outcome=late]")
-    expect(said).to_have_text(re.compile(r"^<b>grace</b> acknowledged it at [\d:]+, before you\.$"))
+    outcome = page.locator("#alerts-panel-outcome[data-outcome=late]")
+    expect(outcome).to_have_text(re.compile(r"^<b>grace</b> acknowledged it at [\d:]+, before you\.$"))
     wait_for_counts(page, acknowledged=1)  # the last polling cycle before the next step
 
     bot.call("resolve_alert", alert.id, "done", "linus")
     page.locator("#alerts-panel-note").fill("mine")
     page.locator("#alerts-panel-resolve").click()
-    expect(said).to_contain_text("linus resolved it at ")
+    expect(outcome).to_contain_text("linus resolved it at ")
     assert bot.alert(order).resolution == "done"
 
 
@@ -107,7 +107,7 @@ def test_a_resolved_alert_cannot_be_acknowledged(serve: Serve, open_page: OpenPa
     hold_requests(page, "detail")  # it would show the change before the click
     bot.fill(order)
     page.locator("#alerts-panel-acknowledge").click()
-    expect(page.locator("#alerts-panel-said[data-outcome=failed]")).to_contain_text("resolved")
+    expect(page.locator("#alerts-panel-outcome[data-outcome=failed]")).to_contain_text("resolved")
     wait_for_counts(page, unresolved=0)
 
 
@@ -162,7 +162,7 @@ def test_the_page_shows_a_lost_database_and_recovers(
         expect(page.locator("#alerts-panel-banner")).to_contain_text("Database unreachable since")
         expect(page.locator("#alerts-panel-banner")).not_to_contain_text(name)
         page.locator("#alerts-panel-acknowledge").click()
-        expect(page.locator("#alerts-panel-said[data-outcome=failed]")).to_contain_text("cannot be reached")
+        expect(page.locator("#alerts-panel-outcome[data-outcome=failed]")).to_contain_text("cannot be reached")
         admin.execute(allow.format(sql.Identifier(name), sql.SQL("true")))
     page.locator("[data-state=live]").wait_for()
     expect(page.locator("#alerts-panel-banner")).to_be_hidden()

@@ -205,7 +205,7 @@ def test_an_action_on_a_waiting_alert_is_sent_or_reported(serve: Serve, open_pag
         page.locator("#alerts-panel-list li[data-pending]").wait_for()
         note.fill("sold")
         note.press("Control+Enter")
-        expect(page.locator("#alerts-panel-said[data-outcome=refused]")).to_contain_text("Nothing was sent.")
+        expect(page.locator("#alerts-panel-outcome[data-outcome=refused]")).to_contain_text("Nothing was sent.")
         page.get_by_label("Select critical alert WIF").check()
         page.locator("#alerts-panel-bulk-resolve").click()
         page.get_by_label("How were they solved?").fill("all sold")

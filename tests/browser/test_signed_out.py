@@ -52,15 +52,15 @@ def test_an_action_after_the_login_ended_opens_the_login_page(
     log_in(page)
     select_alert(page, bot.alert(order).id)
     passwords.remove_user(users, "ada")
-    said = page.locator("#alerts-panel-said")
+    outcome = page.locator("#alerts-panel-outcome")
     page.locator("#alerts-panel-acknowledge").click()
-    expect(said).to_contain_text("You have been signed out. Nothing was sent.")
+    expect(outcome).to_contain_text("You have been signed out. Nothing was sent.")
     page.locator("[data-live=signed-out]").wait_for()
-    said.evaluate("node => node.replaceChildren()")
+    outcome.evaluate("node => node.replaceChildren()")
     page.locator("#alerts-panel-acknowledge").click()  # once more, now that the page knows
-    expect(said).to_contain_text("You have been signed out. Nothing was sent.")
+    expect(outcome).to_contain_text("You have been signed out. Nothing was sent.")
     assert bot.alert(order).acknowledged_at is None
-    said.get_by_role("link", name="Sign in again").click()
+    outcome.get_by_role("link", name="Sign in again").click()
     expect(page).to_have_title("Log in - Alerts")
 
 

@@ -92,7 +92,7 @@ def add(name: Name, by: By, given: TargetOptions, since: Since = None, as_json: 
 
     _print_target(run_query(query), as_json, "added; the relay delivers to it from now on" if since is None else "added")
     if not as_json:
-        _say_variables(config)
+        _print_variables(config)
         if kind == "webhook" and not config.get("secrets"):
             print_text("Its requests are not signed: without --secret, the receiver cannot distinguish them from forged ones.")
 
@@ -136,7 +136,7 @@ def set_options(
     target, config = run_query(query)
     _print_target(target, as_json, "changed")
     if not as_json:
-        _say_variables(config)
+        _print_variables(config)
 
 
 def _check_apprise_url(kind: str, config: Mapping[str, Any]) -> None:
@@ -156,7 +156,7 @@ def _cleared(value: str | None) -> list[str]:
     return [name.replace("-", "_") for name in names]
 
 
-def _say_variables(config: dict[str, Any]) -> None:
+def _print_variables(config: dict[str, Any]) -> None:
     """Name the variables that a target needs, and which of them are not set here."""
     from walltrack_alerts.relay.placeholders import missing_variables, variables
 

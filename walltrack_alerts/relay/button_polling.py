@@ -50,7 +50,7 @@ class ButtonPoller:
                 try:
                     self._apply(await self._database.targets())
                 except AlertsError:
-                    pass  # the relay says that the database is away; it still polls the bots that it knows
+                    pass  # the relay logs that the database is away; it still polls the bots that it knows
                 except Exception as error:  # noqa: BLE001 - a fault here must not end the answers
                     self._log.fault("buttons", error)
                 await asyncio.sleep(_RELOAD)
@@ -61,7 +61,7 @@ class ButtonPoller:
             await self._database.close()
 
     def _apply(self, targets: Iterable[Target]) -> None:
-        """Start the pollers of new bots, and those that have ended; stop the others; tell each its targets."""
+        """Start the pollers of new bots, and those that have ended; stop the others; give each its targets."""
         targets_of: dict[str, dict[int, Target]] = defaultdict(dict)
         apis: dict[str, BotApi] = {}
         for target in targets:
@@ -70,7 +70,7 @@ class ButtonPoller:
             try:
                 api = BotApi.of(target.config, self._context.http, self._context.environ)
             except AlertsError:
-                continue  # each delivery of the target says so
+                continue  # each delivery of the target reports it
             duty = f"buttons of bot {api.bot_id or '?'} ({api.fingerprint})"
             apis[duty] = api
             targets_of[duty][target.target_id] = target
@@ -149,10 +149,10 @@ class _BotPoller:
         try:
             return await self._database.press_button(target_id, reference, action, user, detail)
         except (DatabaseUnavailableError, DatabaseBusyError):
-            self._say("a button press was not recorded, because the database does not respond")
+            self._warn("a button press was not recorded, because the database does not respond")
             return "failed", "The database does not respond. Try again in a minute, or use the panel."
         except AlertsError as error:
-            self._say(f"a button press was not recorded: {error}")
+            self._warn(f"a button press was not recorded: {error}")
             return "failed", "It failed. Use the panel; the log of the relay says why."
 
     async def _has_duty(self) -> bool:
@@ -163,11 +163,11 @@ class _BotPoller:
 
     def _explain(self, error: BotApiError | SendError) -> None:
         if isinstance(error, BotApiError) and error.code == _CONFLICT:
-            self._say(f"another program receives the updates of this bot, so its buttons may not work: {error}")
+            self._warn(f"another program receives the updates of this bot, so its buttons may not work: {error}")
         else:
-            self._say(f"no updates: {error}")
+            self._warn(f"no updates: {error}")
 
-    def _say(self, text: str) -> None:
+    def _warn(self, text: str) -> None:
         self._log.line(Level.WARNING, "buttons", f"{self._duty}: {text}", duty=self._duty)
 
 

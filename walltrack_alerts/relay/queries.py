@@ -24,7 +24,7 @@ _LONGEST_CALL = 30.0  # seconds; a server that hangs does not close its connecti
 
 
 class FannedOut(NamedTuple):
-    """What fan_out_events() did for one target; `problem` says what was wrong with its cursor."""
+    """What fan_out_events() did for one target; `problem` describes what was wrong with its cursor."""
 
     target_id: int
     target: str

@@ -20,7 +20,7 @@ export function createActionBar(panel) {
       acknowledge: makeButton('wta-button', 'Acknowledge', () => panel.actions.act('acknowledge', [alertId]), 'acknowledge'),
       snooze,
       resolve: makeButton('wta-button', 'Resolve', () => panel.actions.act('resolve', [alertId]), 'resolve'),
-      said: make('p', { className: 'wta-said', id: id('said'), role: 'status' }),
+      outcome: make('p', { className: 'wta-outcome', id: id('outcome'), role: 'status' }),
       readOnly: make(
         'p',
         { className: 'wta-muted', id: id('read-only') },
@@ -30,7 +30,7 @@ export function createActionBar(panel) {
       actions: make('div', 'wta-actions'),
     };
     add(part.buttons, part.acknowledge, part.snooze, part.resolve);
-    add(part.actions, part.said, part.note, part.buttons, part.readOnly);
+    add(part.actions, part.outcome, part.note, part.buttons, part.readOnly);
     return part;
   }
 
@@ -68,13 +68,13 @@ export function createActionBar(panel) {
     const isUnsent = isWriting && known !== null && !isOpen && !alert?.pending;
     const last = state.outcomes.get(alertId);
     const [outcome, text] = last?.[1] ? last : isUnsent ? ['late', describeUnsentNote(alert)] : ['', ''];
-    part.said.dataset.outcome = outcome;
-    part.said.hidden = !text;
-    panel.frame.setMessage(part.said, outcome, text);
+    part.outcome.dataset.outcome = outcome;
+    part.outcome.hidden = !text;
+    panel.frame.setMessage(part.outcome, outcome, text);
     part.readOnly.hidden = state.role !== 'reader';
     part.buttons.hidden = !isOperator || !isOpen;
     part.note.hidden = !isOperator || !(isOpen || isUnsent);
-    part.actions.hidden = part.said.hidden && part.readOnly.hidden && part.note.hidden;
+    part.actions.hidden = part.outcome.hidden && part.readOnly.hidden && part.note.hidden;
     showButtons(part, alert, panel.actions.isPending(alertId));
   }
 

@@ -182,7 +182,7 @@ export function createAlarm(panel) {
   }
   const soundChoice = newChoice('sound', 'Sound');
   const notificationChoice = newChoice('notification', 'Browser notification');
-  const bellSaid = make('small', { className: 'wta-bell-said', role: 'status' });
+  const bellResult = make('small', { className: 'wta-bell-result', role: 'status' });
   const bellTest = makeButton(
     'wta-button',
     'Test',
@@ -191,7 +191,7 @@ export function createAlarm(panel) {
       if (sound) playSound();
       if (notification) notify('Test', 'This is how a new critical alert notifies you.', `${props.panel_id}-test`);
       const sent = [sound && 'a sound', notification && 'a notification'].filter(Boolean).join(' and ');
-      setText(bellSaid, sent ? `Sent: ${sent}.` : 'Enable sound or notifications first.');
+      setText(bellResult, sent ? `Sent: ${sent}.` : 'Enable sound or notifications first.');
     },
     'bell-test',
   );
@@ -202,7 +202,7 @@ export function createAlarm(panel) {
     soundChoice.note,
     notificationChoice.line,
     notificationChoice.note,
-    make('div', 'wta-bell-foot', bellTest, bellSaid),
+    make('div', 'wta-bell-foot', bellTest, bellResult),
   );
   panel.frame.tools.prepend(make('div', 'wta-bell-place', bell, bellBox));
 
@@ -231,7 +231,7 @@ export function createAlarm(panel) {
   function openBell(open) {
     bellBox.hidden = !open;
     bell.setAttribute('aria-expanded', String(open));
-    setText(bellSaid, '');
+    setText(bellResult, '');
     showBell();
     if (open) soundChoice.box.focus();
   }

@@ -11,8 +11,8 @@ export function createConnection(panel) {
 
   const SILENCE_MS = 25000; // the hub sends at least every 10 s
   const RETRY_MS = [300, 1000, 2000, 5000];
-  const SOCKET_FAILURES = 3; // after these no WebSocket seems to get through, and the page says that it polls
-  const MAX_FOREIGN_ANSWERS = 3; // answers of another version of the panel until the page says so
+  const SOCKET_FAILURES = 3; // after these the page shows that it polls: no WebSocket seems to get through
+  const MAX_FOREIGN_ANSWERS = 3; // answers of another version of the panel before the page offers to reload
 
   function showLive() {
     const { status: at, since, why } = state.connection;

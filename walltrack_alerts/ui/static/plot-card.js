@@ -1,5 +1,5 @@
-// A card with a plot. The plot is one stop of the Tab key; pointer and arrow keys move a tip over it. A table that only screen
-// readers find says the same in words.
+// A card with a plot. The plot is one stop of the Tab key; pointer and arrow keys move a tip over it. Screen readers
+// find its values in a table instead.
 
 import { fillTable, newChartCard } from './chart-card.js';
 import { add, draw, make, setText } from './dom.js';

@@ -66,7 +66,7 @@ export interface Filter {
   text: string;
 }
 
-// ---- what the parts of a panel tell each other ----
+// ---- events between the parts of a panel ----
 
 export interface Events {
   /** After each reading of the numbers. */
@@ -338,7 +338,7 @@ export type FactParts = Named<
 > &
   Record<OrderAction, HTMLButtonElement>;
 
-export type ActionParts = Named<'said' | 'readOnly' | 'buttons' | 'actions'> &
+export type ActionParts = Named<'outcome' | 'readOnly' | 'buttons' | 'actions'> &
   Record<BulkAction, HTMLButtonElement> & { note: HTMLTextAreaElement };
 
 // ---- charts ----
