@@ -205,7 +205,7 @@ def _entry_text(entry: TimelineEntry) -> str:
 
 
 def _delivery_text(entry: TimelineEntry) -> str:
-    """What became of a delivery; its actor is the target."""
+    """The outcome of a delivery; its actor is the target."""
     detail = entry.detail
     by = f" by {detail['dropped_by']}" if detail.get("dropped_by") else ""
     notes = ["in a digest"] if detail.get("digest") else []

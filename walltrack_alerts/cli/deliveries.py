@@ -1,4 +1,4 @@
-"""`deliveries ...`: what has not arrived, and what to do about it."""
+"""`deliveries ...`: lists undelivered events, replays and drops dead letters."""
 
 from __future__ import annotations
 

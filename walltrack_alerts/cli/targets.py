@@ -140,7 +140,7 @@ def set_options(
 
 
 def _check_apprise_url(kind: str, config: Mapping[str, Any]) -> None:
-    """Let Apprise check a URL for it, where this extra is installed (InvalidTargetError)."""
+    """Check a URL for Apprise, if the extra is installed (InvalidTargetError)."""
     if kind == "apprise" and "url" in config:
         with suppress(ImportError):
             from walltrack_alerts.relay.channels.apprise import check_url

@@ -93,7 +93,7 @@ class Duties:
         self._stopping.set()
 
     async def run(self) -> None:
-        """Do what is due until stop(). Failures are logged, and the work is retried."""
+        """Perform the duties until stop(). Failures are logged, and the work is retried."""
         names = ("seen", "escalate", "check", "chores")
         connections = {name: Connection(self.dsn) for name in names}
         try:
@@ -161,7 +161,7 @@ class Duties:
             self.log.line(Level.INFO, "escalated", f"escalated {counted(fired, 'unacknowledged alert')}", count=fired)
 
     async def _check(self, connection: Connection) -> None:
-        """Ask for the health of all, and ping if it is well."""
+        """Check the health of alerting, and ping the service if no check fails."""
         if self.heartbeat is None and self.metrics is None:
             return
         problems: list[str] | None = None

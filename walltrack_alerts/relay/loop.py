@@ -182,7 +182,7 @@ class Relay:
             await asyncio.sleep(pause)
 
     async def _fan_out(self, connection: Connection) -> bool:
-        """Events become deliveries."""
+        """Turn events into deliveries, until stopped."""
         await self._wait(self._news, self.limits.poll)
         if self._stopping.is_set():
             return False
@@ -203,7 +203,7 @@ class Relay:
         return True
 
     async def _claim(self, connection: Connection) -> bool:
-        """Deliveries are claimed and sent."""
+        """Claim deliveries and send them, until stopped."""
         await self._wait(self._work, self.limits.poll)
         if self._stopping.is_set():
             return False

@@ -158,12 +158,12 @@ async def press_button(
 
 
 async def relay_stopped(connection: Connection, relay: str) -> None:
-    """Say that the relay has stopped."""
+    """Unregister a relay that stops."""
     await connection.call("select walltrack.relay_stopped(%s)", (relay,))
 
 
 async def relay_seen(connection: Connection, relay: str, host: str, pid: int, version: str) -> None:
-    """Say that the relay runs."""
+    """Report that a relay is running."""
     await connection.call("select walltrack.relay_seen(%s, %s, %s, %s)", (relay, host, pid, version))
 
 

@@ -34,7 +34,7 @@ class DeliveryActions:
         }
 
     async def replay(self, event: gr.EventData, request: gr.Request) -> str:
-        """Send dead letters once more, with all attempts."""
+        """Replay dead letters, with as many attempts as new deliveries."""
 
         async def change(service: AlertService, ids: list[int], by: str) -> str:
             return f"Replayed: {_counted(await replay_deliveries(service, ids, by))}."
@@ -42,7 +42,7 @@ class DeliveryActions:
         return await self._act(event, request, change)
 
     async def drop(self, event: gr.EventData, request: gr.Request) -> str:
-        """Give dead letters up."""
+        """Drop dead letters."""
 
         async def change(service: AlertService, ids: list[int], by: str) -> str:
             return f"Dropped: {_counted(await drop_deliveries(service, ids, by))}."
