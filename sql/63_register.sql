@@ -93,7 +93,7 @@ as $$
         'tg_ddl__forget', 'tg_ddl__warn', 'tg_order_actions__append_only', 'tg_watched__truncated', 'token_label',
         'trigger_search_path', 'trim_to_null', 'type_name', 'types_unchanged_expression', 'unchanged_expression',
         'undelivered_alerts', 'unread_events', 'unread_events_of', 'unread_tables', 'unreadable_facts', 'unused_xid',
-        'unwatch_orders', 'unwatched_successors', 'update_refusal', 'waiting_reason', 'wanted_events', 'was_told',
+        'unwatch_orders', 'unwatched_successors', 'update_refusal', 'waiting_reason', 'wanted_events', 'was_notified',
         'watch_orders', 'watched_root', 'write_guard', 'write_order_status', 'yield_heads'
       )
       or walltrack.is_guard_source(p.prosrc)

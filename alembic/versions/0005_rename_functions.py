@@ -45,6 +45,7 @@ begin
     'table_action_refusal(regclass)',
     'table_refusal(walltrack.watched_tables)',
     'unreadable_facts(regclass, jsonb)',
+    'was_told(bigint, uuid)',
     'write_order_status(walltrack.watched_tables, jsonb, text, text, text)'
   ] loop
     execute 'drop function if exists walltrack.' || v_function;
