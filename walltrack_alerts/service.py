@@ -130,8 +130,8 @@ class AlertService:
     async def acknowledge_alerts(self, alert_ids: Sequence[UUID | str], by: str) -> list[Alert]:
         """acknowledge_alert() for many in one transaction; returns those that it changed.
 
-        Leaves out alerts that are not active, and alerts that another transaction has locked. For one of them, acknowledge_alert()
-        raises an error with the reason.
+        Leaves out alerts that are not active, and alerts that another transaction has locked. acknowledge_alert() reports the
+        reason for one of them.
         """
         return await self._many("select * from walltrack.acknowledge_alerts(cast(:ids as uuid[]), :by)", alert_ids, by=by)
 

@@ -9,7 +9,7 @@ test('snoozes end after their time', () => {
   assert.deepEqual(minutes, [15, 60, 240, 541]);
 });
 
-test('a retry says whether real money is at stake', () => {
+test('a retry names the stake', () => {
   const [real, simulated] = [false, true].map((each) => describeConsequences('retry', { kind: 'exit', simulated: each }).join());
   assert.match(real, /real money/);
   assert.match(simulated, /no funds are at risk/);

@@ -48,7 +48,7 @@ test('the outcomes of many alerts are counted', () => {
   assert.deepEqual(describeOutcomes({ ...action, outcomes: [done] }, true), ['late', 'Resolved: 1 of 3. The rest was not sent.']);
 });
 
-test('an unsent note says what happened to its alert', () => {
+test('an unsent note explains what happened to its alert', () => {
   assert.equal(describeUnsentNote(null), 'The alert no longer exists. Your note was not sent.');
   assert.equal(describeUnsentNote({ by: 'ada', resolved: null }), 'ada resolved it, before you. Your note was not sent.');
 });

@@ -159,7 +159,7 @@ async def test_a_press_that_comes_twice_counts_once(desk: Desk) -> None:
     assert desk.bot.events(desk.order) == ["raised", "acknowledged"]
 
 
-async def test_presses_wait_for_a_relay_and_are_confirmed_at_its_stop(desk: Desk) -> None:
+async def test_presses_wait_for_a_relay_and_are_confirmed(desk: Desk) -> None:
     message = await desk.raise_alert()
     press = desk.server.press(message, "Acknowledge")
     async with desk.polling():

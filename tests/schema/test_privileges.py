@@ -144,6 +144,16 @@ DELIVERY_CALLS = {
 }
 
 
+OWNERS_STATEMENTS = [
+    "select walltrack.add_target('t', 'terminal', '{}')",
+    "select walltrack.remove_target('t')",
+    "update walltrack.deliveries set state = 'dead'",
+    "delete from walltrack.finished_deliveries",
+    "insert into walltrack.silences (token, reason, created_by, ends_at) values ('x', 'x', 'x', now())",
+    "update walltrack.escalation_steps set repeats = 0",
+]
+
+
 @pytest.mark.parametrize("kind", ["reader", "operator", "raiser", "relay"])
 def test_deliveries_are_for_relays_and_operators(bot: Bot, as_role: Bot, role: str, kind: str) -> None:
     bot.execute("select walltrack.grant_access(%s, %s)", (role, kind))
@@ -159,14 +169,7 @@ def test_deliveries_are_for_relays_and_operators(bot: Bot, as_role: Bot, role: s
         else:
             with pytest.raises(DENIED):
                 as_role.execute(f"select {columns} from walltrack.notification_targets")
-    for statement in (
-        "select walltrack.add_target('t', 'terminal', '{}')",
-        "select walltrack.remove_target('t')",
-        "update walltrack.deliveries set state = 'dead'",
-        "delete from walltrack.finished_deliveries",
-        "insert into walltrack.silences (token, reason, created_by, ends_at) values ('x', 'x', 'x', now())",
-        "update walltrack.escalation_steps set repeats = 0",
-    ):
+    for statement in OWNERS_STATEMENTS:
         with pytest.raises(DENIED):
             as_role.execute(statement)
 
