@@ -194,7 +194,7 @@ def test_a_new_alert_redraws_only_what_it_changes(serve: Serve, open_page: OpenP
     assert page.evaluate("document.querySelector('#alerts-panel-chart-raised svg').firstChild.mark") is True
 
 
-def test_without_alerts_each_chart_says_so(serve: Serve, open_page: OpenPage) -> None:
+def test_charts_without_alerts_show_a_text(serve: Serve, open_page: OpenPage) -> None:
     page = open_page(serve())
     show(page, 30)
     for name, text in (

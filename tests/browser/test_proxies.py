@@ -208,8 +208,8 @@ def test_wrong_passwords_count_against_the_proxys_client(proxy: Proxy, panel: Pa
             form = {"username": name, "password": password}
             return client.post(f"{url}/alerts/login", data=form).status_code
 
-    told = [log_in("127.0.0.2", f"nobody {n}", "guess", **{"X-Forwarded-For": f"203.0.113.{n}"}) for n in range(11)]
-    assert told == [401] * 10 + [429]
+    statuses = [log_in("127.0.0.2", f"nobody {n}", "guess", **{"X-Forwarded-For": f"203.0.113.{n}"}) for n in range(11)]
+    assert statuses == [401] * 10 + [429]
     assert log_in("127.0.0.3", "ada", "correct horse") == 303
 
 

@@ -167,7 +167,7 @@ def test_rows_that_arrive_during_a_full_reload_stay(serve: Serve, open_page: Ope
     bot.execute(MANY.format(400))
     page = wait_for_first_rows(open_page(serve(refresh_seconds=600)))
     first = row_of(page, bot.alerts()[0].id)
-    bot.execute("update walltrack.alerts set title = 'Nobody was told', own_writes = 9 where id = %s", (bot.alerts()[0].id,))
+    bot.execute("update walltrack.alerts set title = 'Changed silently', own_writes = 9 where id = %s", (bot.alerts()[0].id,))
     held, bodies = hold_responses(page, "snapshot")
     page.evaluate(COME_BACK)
     wait_for_requests(page, held)
@@ -178,7 +178,7 @@ def test_rows_that_arrive_during_a_full_reload_stay(serve: Serve, open_page: Ope
     page.evaluate(LISTEN)
     held[0].fulfill(body=bodies[0], content_type="application/json")
     page.wait_for_function("window.seen.length > 0")
-    expect(first).to_contain_text("Nobody was told")
+    expect(first).to_contain_text("Changed silently")
     wait_for_counts(page, checked=200)
     assert min(page.evaluate("window.seen")) == 200
     page.unroute_all(behavior="ignoreErrors")  # it may be asking for more
@@ -250,7 +250,7 @@ def test_a_read_discarded_by_an_action_is_repeated_in_full(serve: Serve, open_pa
     wait_for_counts(page, shown=150)
     beyond = row_of(page, bot.alerts()[140].id)
     held, bodies = hold_responses(page, "snapshot")
-    bot.execute("update walltrack.alerts set title = 'Nobody was told', own_writes = 9 where id = %s", (bot.alerts()[140].id,))
+    bot.execute("update walltrack.alerts set title = 'Changed silently', own_writes = 9 where id = %s", (bot.alerts()[140].id,))
     page.evaluate(COME_BACK)
     wait_for_requests(page, held)
     page.keyboard.press("j")
@@ -259,7 +259,7 @@ def test_a_read_discarded_by_an_action_is_repeated_in_full(serve: Serve, open_pa
     held[0].fulfill(body=bodies[0], content_type="application/json")
     wait_for_requests(page, held, 2)
     held[1].fulfill(body=bodies[1], content_type="application/json")
-    expect(beyond).to_contain_text("Nobody was told")
+    expect(beyond).to_contain_text("Changed silently")
     page.unroute_all(behavior="ignoreErrors")  # it may be asking for more
 
 

@@ -41,7 +41,7 @@ def states(db: psycopg.Connection) -> dict[int, str]:
     return dict(db.execute("select delivery_id, state from walltrack.deliveries").fetchall())
 
 
-def test_the_list_says_what_has_not_arrived_and_why(database_url: str, db: psycopg.Connection, dead: list[int]) -> None:
+def test_the_list_shows_undelivered_events_with_reasons(database_url: str, db: psycopg.Connection, dead: list[int]) -> None:
     heading, *rows = (line.split("\t") for line in run(database_url, "deliveries", "list").stdout.splitlines())
     assert heading == ["id", "target", "alert", "event", "state", "tries", "age", "reason"] and len(rows) == 4
     rows = [line.split("\t") for line in run(database_url, "deliveries", "list", "--dead").stdout.splitlines()[1:]]
@@ -57,7 +57,7 @@ def test_the_list_says_what_has_not_arrived_and_why(database_url: str, db: psyco
     assert all("…" not in line.split()[4] and line.endswith("…") for line in lines[1:] if " dead " in line)
 
 
-def test_nothing_to_list_is_said(database_url: str) -> None:
+def test_an_empty_list_is_reported(database_url: str) -> None:
     assert "Everything has been delivered" in run(database_url, "deliveries", "list").stderr
     assert "No dead letters" in run(database_url, "deliveries", "list", "--dead").stderr
     for command in ("list", "replay", "drop"):

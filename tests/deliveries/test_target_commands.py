@@ -249,5 +249,5 @@ def test_the_list_fits_80_columns_and_is_whole_in_pipes(database_url: str, bot: 
     ]  # fmt: skip
 
 
-def test_an_empty_list_says_how_to_add_one(database_url: str) -> None:
+def test_an_empty_list_explains_how_to_add_one(database_url: str) -> None:
     assert "targets add" in run(database_url, "targets", "list").stderr

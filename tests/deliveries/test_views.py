@@ -17,7 +17,7 @@ def state(desk: Desk, *columns: str) -> tuple[Any, ...]:
     return row
 
 
-def test_undelivered_says_why(desk: Desk, relay: Relay) -> None:
+def test_undelivered_has_a_reason(desk: Desk, relay: Relay) -> None:
     desk.webhook()
     desk.raise_alert()
     desk.raise_alert()

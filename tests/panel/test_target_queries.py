@@ -51,7 +51,7 @@ async def test_a_reader_sees_targets_without_their_secrets(reader_url: str, db: 
     assert [secret for secret in SECRETS if secret in json.dumps(found)] == []
 
 
-async def test_a_disabled_target_says_why(database_url: str, db: psycopg.Connection) -> None:
+async def test_a_disabled_target_has_a_reason(database_url: str, db: psycopg.Connection) -> None:
     add_targets(db)
     db.execute("select walltrack.disable_target('hook', 'moving house', 'ada')")
     db.execute("select walltrack.relay_seen('relay-1', 'host', 1, '1.0')")
@@ -70,9 +70,9 @@ async def test_the_timeline_says_where_an_alert_was_delivered(database_url: str,
     deliver_due(db)
     async with AlertService.from_url(database_url) as service:
         timeline = (await ask(Queries(Source(service)), "detail", id=str(bot.alert(order).id)))["timeline"]
-    told = {entry["kind"]: (entry["actor"], entry["status"], entry["text"]) for entry in timeline}
-    assert told["delivered"] == ("telegram-ada", None, "")
-    assert told["delivery failed"] == ("hook", 500, "9 attempts; last response: 500 Internal Server Error")
+    entries = {entry["kind"]: (entry["actor"], entry["status"], entry["text"]) for entry in timeline}
+    assert entries["delivered"] == ("telegram-ada", None, "")
+    assert entries["delivery failed"] == ("hook", 500, "9 attempts; last response: 500 Internal Server Error")
 
 
 async def test_silenced_alerts_are_marked_and_do_not_call(database_url: str, db: psycopg.Connection, bot: Bot) -> None:

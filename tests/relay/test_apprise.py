@@ -89,7 +89,7 @@ async def test_updates_and_digests_are_messages_with_a_type(service: Service, gi
     assert service.bodies[0]["type"] == kind
 
 
-async def test_an_error_says_the_status(service: Service) -> None:
+async def test_an_error_has_the_status(service: Service) -> None:
     service.status = 503
     result = await send(f"json://{service.address}/", item())
     assert result.outcome is Outcome.FAILED

@@ -277,7 +277,7 @@ def test_metrics_that_this_version_does_not_know_are_left_out() -> None:
     assert "walltrack_future" not in text and "walltrack_relays 2.0" in text
 
 
-def test_healthz_says_what_is_wrong() -> None:
+def test_healthz_names_the_problem() -> None:
     with serving(list) as (_, url):
         assert get(f"{url}/healthz") == "ok\n"
     with serving(list, "the database has not responded for 60 s") as (_, url):

@@ -174,7 +174,7 @@ async def test_a_group_that_became_a_supergroup_gets_its_messages(server: BotSer
 @pytest.mark.parametrize(
     ("code", "outcome"), [(400, Outcome.REFUSED), (401, Outcome.REFUSED), (403, Outcome.REFUSED), (500, Outcome.FAILED)]
 )
-async def test_a_refusal_says_why(server: BotServer, chat: Chat, code: int, outcome: Outcome) -> None:
+async def test_a_refusal_has_a_reason(server: BotServer, chat: Chat, code: int, outcome: Outcome) -> None:
     server.faults["sendMessage"] += [Refused(code, "Bad Request: chat not found")]
     assert await chat.send(item()) == Result(outcome, code, "Bad Request: chat not found")
 

@@ -10,7 +10,7 @@ SECRETS = ("hidden-path", "HOOK_KEY", "WT_SECRET", "TG_TOKEN")
 
 
 def add_targets(db: psycopg.Connection) -> None:
-    """A webhook `hook` and a chat `telegram-ada`, told everything from now on."""
+    """A webhook `hook` and a chat `telegram-ada`, which get all events from now on."""
     webhook = {"url": "https://hooks.example/hidden-path?key=${HOOK_KEY}", "secrets": ["${WT_SECRET}"]}
     chat = {"chat": "-100777", "token": "${TG_TOKEN}", "allow": {"12345": "ada"}}
     for name, kind, config in (("hook", "webhook", webhook), ("telegram-ada", "telegram", chat)):

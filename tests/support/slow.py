@@ -23,7 +23,7 @@ LISTEN = """() => {
 # Everything is read again.
 COME_BACK = """() => {
   const now = Date.now;
-  Date.now = () => now() + 6000; // so long somebody was elsewhere
+  Date.now = () => now() + 6000; // the operator was elsewhere for so long
   document.dispatchEvent(new Event('visibilitychange'));
 }"""
 

@@ -1,4 +1,4 @@
-"""A table of orders whose columns have any type, and the check that every way of reading them agrees."""
+"""A table of orders whose columns have any type, and the check that all queries of them agree."""
 
 from __future__ import annotations
 

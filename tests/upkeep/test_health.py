@@ -275,10 +275,10 @@ def test_the_advice_to_migrate_fits_the_role(server_url: str, advised: str) -> N
         with psycopg.connect(advised, autocommit=True) as connection:
             connection.execute("delete from walltrack.alerts_version")
             try:
-                told = {role: doctor(advised, role)["migrated"].advice for role in (OWNER, MEMBER, READER, None)}
+                advice = {role: doctor(advised, role)["migrated"].advice for role in (OWNER, MEMBER, READER, None)}
             finally:
                 connection.execute("insert into walltrack.alerts_version values (%s)", (migrations.head_revision(),))
-    assert told == {
+    assert advice == {
         OWNER: "Run `walltrack-alerts migrate`.",
         MEMBER: f"As {OWNER}, run `walltrack-alerts migrate`.",
         READER: f"Ask {OWNER} to run `walltrack-alerts migrate`.",
