@@ -37,7 +37,7 @@ FIRST, LAST = "4713-01-01 00:00:00 BC", "294276-12-31 23:59:59+00"
 RESULT = '[{"lease": 1, "deliveries": [1], "outcome": "failed"%s}]'
 RESULTS = (
     "", ', "status": "x"', ', "status": 1e30', ', "retry_after": "NaN"', ', "retry_after": -1e400', ', "retry_after": 1e250',
-    ', "closed": "maybe"', ', "reference": {"a": []}, "answer": ["\\u202e"]', ', "deliveries": [1, 1]', ', "deliveries": [[1]]',
+    ', "closed": "maybe"', ', "reference": {"a": []}, "response": ["\\u202e"]', ', "deliveries": [1, 1]', ', "deliveries": [[1]]',
     ', "deliveries": ["x"]', ', "deliveries": null', ', "deliveries": "[1]"',
     ', "lease": "x"', ', "lease": 9999999999999999999', ', "outcome": null',
     ', "outcome": "lost"',

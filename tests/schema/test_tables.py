@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.support.bot import Bot
 from tests.support.databases import new_database
-from tests.support.health import follow, ill
+from tests.support.health import failed_checks, follow_advice
 from tests.support.reconciling import reconcile
 from walltrack_alerts import Alert, migrations
 
@@ -69,7 +69,7 @@ def test_faults_of_an_unwatched_table_are_cleared(trades: Bot) -> None:
     trades.execute("insert into walltrack.alert_faults (table_id, sqlstate, message) values ('public.trades', 'XX000', 'x')")
     trades.execute("select walltrack.unwatch_orders('public.trades')")
     reconcile(trades)
-    assert trades.faults() == [] and ill(trades) == []
+    assert trades.faults() == [] and failed_checks(trades) == []
 
 
 @pytest.mark.parametrize(("first", "second"), [("public.trades", "public.others"), ("public.others", "public.trades")])
@@ -127,9 +127,9 @@ def test_hidden_orders_do_not_count_as_deleted(hidden: tuple[Bot, Bot]) -> None:
     ) as caught:
         owner.call("retry_order", only(owner).id, "ada")
     assert (caught.value.sqlstate, caught.value.diag.constraint_name) == ("WT011", "unreadable")
-    (check,) = [check for check in ill(owner) if check.name == "orders of trade.orders"]
-    follow(host, check.advice)
-    assert ill(owner) == []
+    (check,) = [check for check in failed_checks(owner) if check.name == "orders of trade.orders"]
+    follow_advice(host, check.advice)
+    assert failed_checks(owner) == []
     with pytest.raises(psycopg.Error, match="order actions are disabled"):  # the triggers are the host's
         owner.call("retry_order", only(owner).id, "ada")
     host.execute("alter table trade.orders disable trigger user; delete from trade.orders")
@@ -152,6 +152,6 @@ def test_policies_for_other_roles_hide_nothing(hidden: tuple[Bot, Bot]) -> None:
     host, owner = hidden
     host.execute("create policy others on trade.orders as restrictive to wt_hidden_host using (false)")
     host.execute("create policy inserts on trade.orders as restrictive for insert with check (false)")
-    (check,) = [check for check in ill(owner) if check.name == "orders of trade.orders"]
-    follow(host, check.advice)
-    assert ill(owner) == []
+    (check,) = [check for check in failed_checks(owner) if check.name == "orders of trade.orders"]
+    follow_advice(host, check.advice)
+    assert failed_checks(owner) == []

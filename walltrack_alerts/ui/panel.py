@@ -1,6 +1,6 @@
 """create_alerts_panel(): one gr.HTML whose script loads the modules of static/, reads snapshots and sends actions.
 
-Queries are server functions: these are not queued, show no progress and fail silently, so the script itself can say that the
+Queries are server functions: these are not queued, show no progress and fail silently, so the script itself can show that the
 database or the server is away. Actions are events: only these know who is logged in. Untrusted text travels as JSON and is
 placed with textContent; no template ever sees it.
 """
