@@ -68,8 +68,9 @@ def many(bot: Bot) -> None:
 def wait_until_dead(bot: Bot) -> None:
     """Wait until no transaction needs the former versions of rows: an open one in any database of the server keeps them."""
     (xid,) = bot.execute("select pg_current_xact_id()").fetchone() or (None,)
+    is_past = "select pg_snapshot_xmin(pg_current_snapshot()) > %s"
     deadline = Deadline()
-    while bot.execute("select pg_snapshot_xmin(pg_current_snapshot()) > %s", (xid,)).fetchone() != (True,) and deadline.is_ahead():
+    while bot.execute(is_past, (xid,)).fetchone() != (True,) and deadline.is_ahead():
         time.sleep(0.01)
 
 
