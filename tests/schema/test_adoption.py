@@ -79,6 +79,7 @@ def test_history_keeps_its_times(empty_database_url: str) -> None:
     assert enabled == ("A",)
 
 
+@pytest.mark.api_roles
 def test_migrate_announces_the_changes_for_each_role(empty_database_url: str, caplog: pytest.LogCaptureFixture) -> None:
     writer, reader = (f"wt_{kind}_{uuid.uuid4().hex[:8]}" for kind in ("writer", "reader"))
     run(

@@ -217,6 +217,7 @@ def test_an_unknown_kind_of_role_is_refused(bot: Bot, role: str) -> None:
     assert caught.value.sqlstate == "WT003"
 
 
+@pytest.mark.api_roles
 def test_the_roles_of_a_public_api_get_nothing(server_url: str) -> None:
     """Default privileges grant everything to every role, as on some platforms; the migration revokes it."""
     with psycopg.connect(server_url, autocommit=True) as admin:

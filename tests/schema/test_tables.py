@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 
 import psycopg
@@ -90,32 +91,33 @@ def test_two_tables_may_share_an_id(trades: Bot, first: str, second: str) -> Non
 
 # Row level security
 
+OWNER, HOST = (f"wt_{name}_{uuid.uuid4().hex[:8]}" for name in ("owner", "host"))
+
 
 @pytest.fixture
 def hidden(server_url: str) -> Iterator[tuple[Bot, Bot]]:
     """(the host, alerting's owner): an order has failed, then the host lets only its own roles see its orders."""
-    owner, host = "wt_hidden_owner", "wt_hidden_host"
     with psycopg.connect(server_url, autocommit=True) as admin:
-        admin.execute(f"create role {owner} login; create role {host} login")
+        admin.execute(f"create role {OWNER} login; create role {HOST} login")
         try:
             with new_database(server_url) as url:
                 name = sql.Identifier(str(conninfo_to_dict(url)["dbname"]))
-                admin.execute(sql.SQL("alter database {} owner to {}").format(name, sql.Identifier(owner)))
+                admin.execute(sql.SQL("alter database {} owner to {}").format(name, sql.Identifier(OWNER)))
                 with psycopg.connect(url, autocommit=True) as connection:
-                    connection.execute(f"create schema trade authorization {host}; grant usage on schema trade to {owner}")
-                migrations.upgrade(make_conninfo(url, user=owner))
+                    connection.execute(f"create schema trade authorization {HOST}; grant usage on schema trade to {OWNER}")
+                migrations.upgrade(make_conninfo(url, user=OWNER))
                 with (
-                    psycopg.connect(make_conninfo(url, user=host), autocommit=True) as theirs,
-                    psycopg.connect(make_conninfo(url, user=owner), autocommit=True) as ours,
+                    psycopg.connect(make_conninfo(url, user=HOST), autocommit=True) as theirs,
+                    psycopg.connect(make_conninfo(url, user=OWNER), autocommit=True) as ours,
                 ):
                     theirs.execute(TABLE.format("trade.orders"))
-                    theirs.execute(f"grant select, update, trigger on trade.orders to {owner}")
+                    theirs.execute(f"grant select, update, trigger on trade.orders to {OWNER}")
                     ours.execute("select walltrack.watch_orders('trade.orders')")
                     theirs.execute(FAILED.format("trade.orders"))
                     theirs.execute("alter table trade.orders enable row level security")
                     yield Bot(theirs), Bot(ours)
         finally:
-            admin.execute(f"drop role {owner}; drop role {host}")
+            admin.execute(f"drop role {OWNER}; drop role {HOST}")
 
 
 def test_hidden_orders_do_not_count_as_deleted(hidden: tuple[Bot, Bot]) -> None:
@@ -141,7 +143,7 @@ def test_hidden_orders_of_an_unwatched_table_stay(hidden: tuple[Bot, Bot], serve
     host, owner = hidden
     host.execute("alter table trade.orders force row level security")
     with psycopg.connect(server_url, autocommit=True) as admin:  # only an owner of the table may take triggers off
-        admin.execute("grant wt_hidden_host to wt_hidden_owner")
+        admin.execute(f"grant {HOST} to {OWNER}")
     owner.execute(TRADES.format("walltrack.others"))
     owner.execute("select walltrack.unwatch_orders('trade.orders')")
     assert reconcile(owner) == (0, 0)
@@ -150,7 +152,7 @@ def test_hidden_orders_of_an_unwatched_table_stay(hidden: tuple[Bot, Bot], serve
 
 def test_policies_for_other_roles_hide_nothing(hidden: tuple[Bot, Bot]) -> None:
     host, owner = hidden
-    host.execute("create policy others on trade.orders as restrictive to wt_hidden_host using (false)")
+    host.execute(f"create policy others on trade.orders as restrictive to {HOST} using (false)")
     host.execute("create policy inserts on trade.orders as restrictive for insert with check (false)")
     (check,) = [check for check in failed_checks(owner) if check.name == "orders of trade.orders"]
     follow_advice(host, check.advice)

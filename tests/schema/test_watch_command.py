@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 
 import psycopg
@@ -134,7 +135,7 @@ def test_busy_tables_are_retried(database_url: str, trades: Bot, monkeypatch: py
 
 # Other roles
 
-OWNER, HOST = "wt_watch_owner", "wt_watch_host"
+OWNER, HOST = (f"wt_{name}_{uuid.uuid4().hex[:8]}" for name in ("owner", "host"))
 
 
 @pytest.fixture

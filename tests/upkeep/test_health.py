@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator, Iterator
 
 import psycopg
@@ -131,22 +132,21 @@ def test_unwatched_orders_are_reported(bot: Bot) -> None:
 
 def test_a_table_of_another_role_has_no_order_actions(bot: Bot) -> None:
     """Its triggers would run with the privileges of the schema owner. Its alerts are raised all the same."""
-    bot.execute("create role wt_health_owner; grant create, usage on schema walltrack to wt_health_owner")
+    owner = f"wt_health_{uuid.uuid4().hex[:8]}"
+    bot.execute(f"create role {owner}; grant create, usage on schema walltrack to {owner}")
     try:
-        bot.execute(
-            "alter table walltrack.orders owner to wt_health_owner; revoke create on schema walltrack from wt_health_owner"
-        )
+        bot.execute(f"alter table walltrack.orders owner to {owner}; revoke create on schema walltrack from {owner}")
         (check,) = failed_checks(bot)
         assert check.name == "order actions on walltrack.orders"
-        assert "belongs to wt_health_owner" in check.found and "alter table walltrack.orders owner to" in check.advice
+        assert f"belongs to {owner}" in check.found and "alter table walltrack.orders owner to" in check.advice
         bot.execute("select walltrack.watch_orders('walltrack.orders', p_order_actions => false)")
         assert failed_checks(bot) == []
         order = bot.create()
         bot.exhaust(order)
         assert bot.alert(order).is_open
     finally:
-        bot.execute("reassign owned by wt_health_owner to current_user")
-        bot.execute("drop owned by wt_health_owner; drop role wt_health_owner")
+        bot.execute(f"reassign owned by {owner} to current_user")
+        bot.execute(f"drop owned by {owner}; drop role {owner}")
 
 
 def test_an_unread_fact_is_named(bot: Bot) -> None:
@@ -177,7 +177,7 @@ def test_the_advice_for_a_replaced_guard_works(bot: Bot) -> None:
 # The role that reads it
 
 OWNER, HOST, READER, MEMBER, RAISER, STRANGER = (
-    f"wt_advice_{name}" for name in ("owner", "host", "reader", "member", "raiser", "stranger")
+    f"wt_{name}_{uuid.uuid4().hex[:8]}" for name in ("owner", "host", "reader", "member", "raiser", "stranger")
 )
 ROLES = (MEMBER, READER, RAISER, STRANGER, HOST, OWNER)
 
@@ -235,6 +235,7 @@ def test_an_impossible_check_neither_passes_nor_fails(advised: str) -> None:
         (READER, f"Ask {HOST} to run `alter", f"then ask {OWNER} to run `walltrack-alerts reconcile`."),
         (None, f"As {HOST}, run `alter", "then run `walltrack-alerts reconcile`."),
     ],
+    ids=["owner", "member", "reader", "superuser"],
 )
 def test_advice_fits_the_role_that_reads_it(advised: str, role: str | None, enable: str, reconcile: str) -> None:
     with psycopg.connect(make_conninfo(advised, user=HOST), autocommit=True) as host:
@@ -257,7 +258,7 @@ def test_advice_addresses_the_role_that_was_set(advised: str) -> None:
     assert advice == f"Read them, fix the cause, then ask {OWNER} to run `walltrack-alerts reconcile`."
 
 
-@pytest.mark.parametrize("role", [RAISER, STRANGER])
+@pytest.mark.parametrize("role", [RAISER, STRANGER], ids=["raiser", "stranger"])
 def test_a_role_without_the_right_learns_who_can_grant_it(advised: str, role: str) -> None:
     check = doctor(advised, role)["rights"]
     assert check.ok is False and check.found == f"{role} may not examine alerting"
