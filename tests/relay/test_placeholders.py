@@ -55,6 +55,11 @@ def test_a_signing_secret_without_its_prefix_is_removed() -> None:
     assert redact("key MfKQ9r8G+abc= refused", ["whsec_MfKQ9r8G+abc="]) == "key *** refused"
 
 
+def test_the_key_of_a_signing_secret_is_removed() -> None:
+    secret = "whsec_" + base64.b64encode(b"a key that is a text").decode()
+    assert redact("key 'a key that is a text' refused", [secret]) == "key '***' refused"
+
+
 def test_escaped_quotes_do_not_hide_a_secret() -> None:
     assert redact(r'{"password": "so\"so\nlong"}', ['so"so\nlong']) == '{"password": "***"}'
 

@@ -7,6 +7,7 @@ import html
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from urllib.parse import quote, quote_plus, unquote
 
@@ -84,8 +85,12 @@ def _forms(secret: str) -> frozenset[str]:
 
 
 def _parts(secret: str) -> Iterator[str]:
-    """A secret, a signing secret without its prefix, and the parts of a URL, except for the host of a web address."""
-    yield from (secret, secret.removeprefix("whsec_"))
+    """A secret, the key of a signing secret, and the parts of a URL, except for the host of a web address."""
+    yield secret
+    if secret.startswith("whsec_"):
+        yield secret.removeprefix("whsec_")
+        with suppress(ValueError):  # bytes that are not a text do not appear in one
+            yield base64.b64decode(secret.removeprefix("whsec_")).decode()
     scheme, separator, rest = secret.partition("://")
     if not separator:
         return
