@@ -7,25 +7,26 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
--- Targets are locked before deliveries, as everywhere. Most results need no lock: a target changes only if it is gone, and the pace of
--- a chat only if its service asks for more time.
+-- Targets are locked before deliveries, as everywhere. A target changes only if it is gone, and the pace of a chat only if its service
+-- asks for more time.
 declare
-  v_targets bigint[] := array(
-    select distinct d.target_id
-    from jsonb_to_recordset(p_results) as r (deliveries bigint[], outcome text, retry_after float8)
-    cross join lateral unnest(r.deliveries) as p (delivery_id)
-    cross join lateral (select o.target_id from walltrack.deliveries as o where o.delivery_id = p.delivery_id offset 0) as d
-    where r.outcome = 'gone' or r.retry_after is not null
-  );
+  v_targets bigint[];
+  v_changed bigint[];
 begin
-  if v_targets <> '{}' then
-    perform from walltrack.notification_targets as t where t.target_id = any (v_targets) order by t.target_id for no key update;
-    perform from walltrack.chat_pace as c where c.target_id = any (v_targets) order by c.target_id for no key update;
+  select array_agg(distinct d.target_id), array_agg(distinct d.target_id) filter (where r.outcome = 'gone' or r.retry_after is not null)
+  into v_targets, v_changed
+  from jsonb_to_recordset(p_results) as r (deliveries bigint[], outcome text, retry_after float8)
+  cross join lateral unnest(r.deliveries) as p (delivery_id)
+  cross join lateral (select o.target_id from walltrack.deliveries as o where o.delivery_id = p.delivery_id offset 0) as d;
+  if v_changed is not null then
+    perform from walltrack.notification_targets as t where t.target_id = any (v_changed) order by t.target_id for no key update;
+    perform from walltrack.chat_pace as c where c.target_id = any (v_changed) order by c.target_id for no key update;
   end if;
+  perform from walltrack.notification_targets as t where t.target_id = any (v_targets) order by t.target_id for key share;
 end
 $$;
 
-comment on function walltrack.lock_targets_of(jsonb) is 'Locks the targets that some results will change.';
+comment on function walltrack.lock_targets_of(jsonb) is 'Locks the targets of some results: against removal, and against changes those that the results will change.';
 
 
 create or replace function walltrack.hold_deliveries(p_relay text, p_results jsonb) returns bigint[]

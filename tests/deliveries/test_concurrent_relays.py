@@ -213,3 +213,28 @@ def test_replays_beside_finishing_leave_no_queue_without_a_head(database_url: st
         over.set()
         Deadline().join(thread)
     assert errors == []
+
+
+def test_targets_are_removed_while_relays_work(database_url: str, desk: Desk) -> None:
+    """Neither the removal nor a relay ends in a deadlock."""
+    storm = Storm(database_url)
+    add: list[Callable[[], int]] = [lambda: desk.webhook(), lambda: desk.chat(), lambda: desk.webhook(step=1)]
+    alerts = [desk.raise_alert(f"{number}") for number in range(ALERTS)]
+    threads = [storm.guarded(storm.relay, number) for number in range(3)] + [storm.guarded(storm.disturb, False)]
+    try:
+        for round_ in range(60):
+            target = add[round_ % len(add)]()
+            for alert in alerts:
+                desk.escalate(alert)
+                desk.acknowledge(alert)
+            for number in range(EVENTS):
+                desk.raise_alert(f"{number % ALERTS}")
+            desk.execute(
+                "select walltrack.remove_target(name) from walltrack.notification_targets where target_id = %s", (target,)
+            )
+            if storm.errors:
+                break
+    finally:
+        storm.over.set()
+        Deadline().join(*threads)
+    assert storm.errors == []
