@@ -317,6 +317,49 @@ $$;
 comment on function walltrack.hold_dead(bigint[]) is 'Locks dead deliveries and their targets (WT014).';
 
 
+create or replace function walltrack.hold_heads(p_delivery_ids bigint[]) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+-- Waiting with some of these locks would block a relay that waits for another of them. So they are all taken at once, or none.
+declare
+  v_queue record;
+begin
+  loop
+    begin
+      for v_queue in
+        select d.target_id, array_agg(distinct d.alert_id) as alert_ids
+        from walltrack.deliveries as d
+        where d.delivery_id = any (p_delivery_ids)
+        group by d.target_id
+      loop
+        if (select cardinality(h.busy) > 0 from walltrack.hold_queues(v_queue.target_id, v_queue.alert_ids) as h) then
+          raise lock_not_available;
+        end if;
+        perform
+        from unnest(v_queue.alert_ids) as q (alert_id)
+        cross join lateral (
+          select from walltrack.deliveries as d
+          where d.target_id = v_queue.target_id and d.alert_id = q.alert_id and d.state = 'pending' and d.target_id > 0
+          for no key update nowait
+        ) as h;
+      end loop;
+      return;
+    exception when lock_not_available then
+      perform pg_sleep(0.01);
+    end;
+  end loop;
+end
+$$;
+
+comment on function walltrack.hold_heads(bigint[]) is
+'Locks the queues to which dead deliveries return, as an insert does, and their pending heads; waits while relays change them. The '
+'caller has locked the targets.';
+
+
 create or replace function walltrack.replay_deliveries(p_delivery_ids bigint[], p_by text) returns int
 language plpgsql
 volatile
@@ -329,17 +372,7 @@ declare
   v_replayed int;
 begin
   perform walltrack.hold_dead(p_delivery_ids);
-  -- Locks the heads as an insert does, but waits for a relay that is changing one.
-  for v_queue in
-    select d.target_id, array_agg(distinct d.alert_id) as alert_ids
-    from walltrack.deliveries as d
-    where d.delivery_id = any (p_delivery_ids)
-    group by d.target_id
-  loop
-    while (select cardinality(h.busy) > 0 from walltrack.hold_queues(v_queue.target_id, v_queue.alert_ids) as h) loop
-      perform pg_sleep(0.01);
-    end loop;
-  end loop;
+  perform walltrack.hold_heads(p_delivery_ids);
   update walltrack.deliveries as d
   set state = 'waiting', attempts = 0, failed_at = null, due_at = clock_timestamp(),
       last_answer = walltrack.clip(format('replayed by %s after: %s', walltrack.actor_or_user(p_by), d.last_answer), 500)
