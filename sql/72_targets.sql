@@ -10,7 +10,7 @@ as $$
 declare
   v_target walltrack.notification_targets;
 begin
-  select t.* into v_target from walltrack.notification_targets as t where t.name = lower(btrim(p_name)) for update;
+  select t.* into v_target from walltrack.notification_targets as t where t.name = lower(btrim(p_name)) for no key update;
   if not found then
     raise exception 'no target is named %', coalesce(quote_literal(walltrack.clip(p_name, 100)), 'NULL')
       using errcode = 'WT014', hint = coalesce(
@@ -194,11 +194,10 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
+-- The DELETE locks the target before its deliveries. A relay that holds deliveries either holds the target, too, or waits for nothing.
 declare
   v_target walltrack.notification_targets := walltrack.find_target(p_name);
 begin
-  -- Locks them in the same order as relays do.
-  perform from walltrack.deliveries as d where d.target_id = v_target.target_id order by d.delivery_id for update;
   delete from walltrack.notification_targets as t where t.target_id = v_target.target_id;
 end
 $$;

@@ -2,7 +2,7 @@
 -- events in the transaction that advances the cursor of the target. So no delivery is lost and none is created twice, whenever the
 -- relay dies.
 --
--- Locks: first targets, then chat_pace, then deliveries in the order of their ids. fan_out_events() waits for none of them. It skips a
+-- Locks: first targets, then chat_pace, then deliveries in the order of their ids. FOR KEY SHARE keeps a target from being removed. fan_out_events() waits for none of them. It skips a
 -- target that another relay is reading for. It leaves events to the next call if another transaction is finishing the queue of their
 -- alert.
 --

@@ -127,6 +127,12 @@ begin
   if v_ids is null then
     return p_delivery_ids;
   end if;
+  perform from walltrack.notification_targets as t
+  where t.target_id = (select d.target_id from walltrack.deliveries as d where d.delivery_id = v_ids[1])
+  for key share skip locked;
+  if not found then
+    return array[]::bigint[];  -- the target is being removed; waiting for that would be a deadlock
+  end if;
   perform walltrack.finish_unsent(v_ids, v_states, v_reasons);
   return array(select p.id from unnest(p_delivery_ids) with ordinality as p (id, place) where p.id <> all (v_ids) order by p.place);
 end
@@ -134,7 +140,7 @@ $$;
 
 comment on function walltrack.leave_out_unsent(bigint[]) is
 'Finishes those of the given deliveries that are silenced, that belong to deleted alerts, or that escalate an alert which an operator has '
-'answered; returns the others, in order. The caller has locked them.';
+'answered; returns the others, in order. The caller has locked them; they belong to one target.';
 
 
 create or replace function walltrack.readable_data(p_data jsonb) returns jsonb
@@ -224,8 +230,20 @@ begin
   if v_leases = '{}' then
     return;
   end if;
+  v_targets := array(select distinct d.target_id from walltrack.deliveries as d where d.lease = any (v_leases) and d.lease > 0);
+  v_targets := array(
+    select t.target_id
+    from walltrack.notification_targets as t
+    where t.target_id = any (v_targets)
+    order by t.target_id
+    for key share skip locked
+  );
   -- Sorted before they are read again and locked: a plan for "order by delivery_id" may walk the whole primary key.
-  v_ids := array(select d.delivery_id from walltrack.deliveries as d where d.lease = any (v_leases) and d.lease > 0);
+  v_ids := array(
+    select d.delivery_id
+    from walltrack.deliveries as d
+    where d.lease = any (v_leases) and d.lease > 0 and d.target_id = any (v_targets)
+  );
   v_ids := array(
     select h.delivery_id
     from (select u.delivery_id from unnest(v_ids) as u (delivery_id) order by u.delivery_id offset 0) as p

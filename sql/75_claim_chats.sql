@@ -108,6 +108,10 @@ declare
   v_ids bigint[];
   v_lease bigint;
 begin
+  perform from walltrack.notification_targets as t where t.target_id = p_target.target_id for key share skip locked;
+  if not found then
+    return array[]::bigint[];
+  end if;
   select c.* into v_pace from walltrack.chat_pace as c where c.target_id = p_target.target_id for no key update skip locked;
   if not found or v_pace.next_message_at > v_now then
     return array[]::bigint[];

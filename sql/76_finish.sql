@@ -7,25 +7,26 @@ security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
--- Targets are locked before deliveries, as everywhere. Most results need no lock: a target changes only if it is gone, and the pace of
--- a chat only if its service asks for more time.
+-- Targets are locked before deliveries, as everywhere. A target changes only if it is gone, and the pace of a chat only if its service
+-- asks for more time.
 declare
-  v_targets bigint[] := array(
-    select distinct d.target_id
-    from jsonb_to_recordset(p_results) as r (deliveries bigint[], outcome text, retry_after float8)
-    cross join lateral unnest(r.deliveries) as p (delivery_id)
-    cross join lateral (select o.target_id from walltrack.deliveries as o where o.delivery_id = p.delivery_id offset 0) as d
-    where r.outcome = 'gone' or r.retry_after is not null
-  );
+  v_targets bigint[];
+  v_changed bigint[];
 begin
-  if v_targets <> '{}' then
-    perform from walltrack.notification_targets as t where t.target_id = any (v_targets) order by t.target_id for no key update;
-    perform from walltrack.chat_pace as c where c.target_id = any (v_targets) order by c.target_id for no key update;
+  select array_agg(distinct d.target_id), array_agg(distinct d.target_id) filter (where r.outcome = 'gone' or r.retry_after is not null)
+  into v_targets, v_changed
+  from jsonb_to_recordset(p_results) as r (deliveries bigint[], outcome text, retry_after float8)
+  cross join lateral unnest(r.deliveries) as p (delivery_id)
+  cross join lateral (select o.target_id from walltrack.deliveries as o where o.delivery_id = p.delivery_id offset 0) as d;
+  if v_changed is not null then
+    perform from walltrack.notification_targets as t where t.target_id = any (v_changed) order by t.target_id for no key update;
+    perform from walltrack.chat_pace as c where c.target_id = any (v_changed) order by c.target_id for no key update;
   end if;
+  perform from walltrack.notification_targets as t where t.target_id = any (v_targets) order by t.target_id for key share;
 end
 $$;
 
-comment on function walltrack.lock_targets_of(jsonb) is 'Locks the targets that some results will change.';
+comment on function walltrack.lock_targets_of(jsonb) is 'Locks the targets of some results: against removal, and against changes those that the results will change.';
 
 
 create or replace function walltrack.hold_deliveries(p_relay text, p_results jsonb) returns bigint[]
@@ -316,6 +317,49 @@ $$;
 comment on function walltrack.hold_dead(bigint[]) is 'Locks dead deliveries and their targets (WT014).';
 
 
+create or replace function walltrack.hold_heads(p_delivery_ids bigint[]) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+-- Waiting with some of these locks would block a relay that waits for another of them. So they are all taken at once, or none.
+declare
+  v_queue record;
+begin
+  loop
+    begin
+      for v_queue in
+        select d.target_id, array_agg(distinct d.alert_id) as alert_ids
+        from walltrack.deliveries as d
+        where d.delivery_id = any (p_delivery_ids)
+        group by d.target_id
+      loop
+        if (select cardinality(h.busy) > 0 from walltrack.hold_queues(v_queue.target_id, v_queue.alert_ids) as h) then
+          raise lock_not_available;
+        end if;
+        perform
+        from unnest(v_queue.alert_ids) as q (alert_id)
+        cross join lateral (
+          select from walltrack.deliveries as d
+          where d.target_id = v_queue.target_id and d.alert_id = q.alert_id and d.state = 'pending' and d.target_id > 0
+          for no key update nowait
+        ) as h;
+      end loop;
+      return;
+    exception when lock_not_available then
+      perform pg_sleep(0.01);
+    end;
+  end loop;
+end
+$$;
+
+comment on function walltrack.hold_heads(bigint[]) is
+'Locks the queues to which dead deliveries return, as an insert does, and their pending heads; waits while relays change them. The '
+'caller has locked the targets.';
+
+
 create or replace function walltrack.replay_deliveries(p_delivery_ids bigint[], p_by text) returns int
 language plpgsql
 volatile
@@ -328,17 +372,7 @@ declare
   v_replayed int;
 begin
   perform walltrack.hold_dead(p_delivery_ids);
-  -- Locks the heads as an insert does, but waits for a relay that is changing one.
-  for v_queue in
-    select d.target_id, array_agg(distinct d.alert_id) as alert_ids
-    from walltrack.deliveries as d
-    where d.delivery_id = any (p_delivery_ids)
-    group by d.target_id
-  loop
-    while (select cardinality(h.busy) > 0 from walltrack.hold_queues(v_queue.target_id, v_queue.alert_ids) as h) loop
-      perform pg_sleep(0.01);
-    end loop;
-  end loop;
+  perform walltrack.hold_heads(p_delivery_ids);
   update walltrack.deliveries as d
   set state = 'waiting', attempts = 0, failed_at = null, due_at = clock_timestamp(),
       last_response = walltrack.clip(format('replayed by %s after: %s', walltrack.actor_or_user(p_by), d.last_response), 500)

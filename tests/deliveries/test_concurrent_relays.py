@@ -213,3 +213,61 @@ def test_replays_beside_finishing_leave_no_queue_without_a_head(database_url: st
         over.set()
         Deadline().join(thread)
     assert errors == []
+
+
+def test_targets_are_removed_while_relays_work(database_url: str, desk: Desk) -> None:
+    """Neither the removal nor a relay ends in a deadlock."""
+    storm = Storm(database_url)
+    add: list[Callable[[], int]] = [lambda: desk.webhook(), lambda: desk.chat(), lambda: desk.webhook(step=1)]
+    alerts = [desk.raise_alert(f"{number}") for number in range(ALERTS)]
+    threads = [storm.guarded(storm.relay, number) for number in range(3)] + [storm.guarded(storm.disturb, False)]
+    try:
+        for round_ in range(60):
+            target = add[round_ % len(add)]()
+            for alert in alerts:
+                desk.escalate(alert)
+                desk.acknowledge(alert)
+            for number in range(EVENTS):
+                desk.raise_alert(f"{number % ALERTS}")
+            desk.execute(
+                "select walltrack.remove_target(name) from walltrack.notification_targets where target_id = %s", (target,)
+            )
+            if storm.errors:
+                break
+    finally:
+        storm.over.set()
+        Deadline().join(*threads)
+    assert storm.errors == []
+
+
+def test_a_replay_that_waits_for_one_queue_blocks_no_other(database_url: str, desk: Desk) -> None:
+    target = desk.webhook()
+    with psycopg.connect(database_url) as finishing, psycopg.connect(database_url, autocommit=True) as other:
+        relay = Relay(other)
+        for key in ("one", "two"):
+            desk.raise_alert(key)
+        relay.fan_out_all()
+        desk.execute("update walltrack.deliveries set attempts = 8")
+        relay.finish(*relay.claim(), outcome="failed")
+        for key in ("one", "two"):
+            desk.raise_alert(key)
+        relay.fan_out_all()
+        claims = relay.claim()
+        assert desk.states(target) == ["dead", "dead", "sending", "sending"]
+
+        finishing.execute("set lock_timeout = '10s'")
+        Relay(finishing).finish(claims[0])
+        replay = threading.Thread(
+            target=desk.execute,
+            args=(
+                "select walltrack.replay_deliveries(array(select delivery_id from walltrack.deliveries where state = 'dead'), 'ada')",
+            ),
+        )
+        replay.start()
+        deadline = Deadline()
+        while deadline.is_ahead() and not other.execute("select 1 from pg_stat_activity where wait_event = 'PgSleep'").fetchone():
+            time.sleep(0.01)
+        Relay(finishing).finish(claims[1])
+        finishing.commit()
+        Deadline().join(replay)
+    assert desk.states(target) == ["pending", "pending"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -64,11 +66,11 @@ def service() -> Iterator[Service]:
         thread.join()
 
 
-async def send(url: str, given: dict[str, Any]) -> Result:
+async def send(url: str, given: dict[str, Any], **environ: str) -> Result:
     target = Target(3, "mail", "apprise", {"url": url})
     claim = Claim(1, target, (1,), **({"digest": given} if "groups" in given else {"item": given}))
     async with HttpClient() as http:
-        return await attempt(claim, Context(http, {"PATH_OF_HOOK": SECRET}, "https://panel.example"))
+        return await attempt(claim, Context(http, {"PATH_OF_HOOK": SECRET, **environ}, "https://panel.example"))
 
 
 async def test_a_message_has_a_title_and_a_body(service: Service) -> None:
@@ -95,6 +97,21 @@ async def test_an_error_has_the_status(service: Service) -> None:
     assert result.outcome is Outcome.FAILED
     assert "503" in result.response
     assert len(service.bodies) == 1  # no retries of its own
+
+
+@pytest.mark.parametrize("password", ["p@ss/w0rd#1?&x=1", "12/34:5", "100%", "a+b c", "p%40ss%2Fw0rd"])
+async def test_a_user_and_a_password_hold_any_character(service: Service, password: str) -> None:
+    url = f"json://${{MAIL_USER}}:${{MAIL_PASSWORD}}@{service.address}/"
+    result = await send(url, item(), MAIL_USER="ops@example.com", MAIL_PASSWORD=password)
+    assert result == Result(Outcome.DELIVERED, answer="sent")
+    credentials = base64.b64decode(service.headers[0]["Authorization"].removeprefix("Basic "))
+    assert credentials.decode() == f"ops@example.com:{unquote(password)}"
+
+
+async def test_one_variable_holds_user_and_password(service: Service) -> None:
+    result = await send(f"json://${{CREDENTIALS}}@{service.address}/", item(), CREDENTIALS="ada:p/w")
+    assert result.outcome is Outcome.DELIVERED
+    assert base64.b64decode(service.headers[0]["Authorization"].removeprefix("Basic ")) == b"ada:p/w"
 
 
 async def test_redirects_are_not_followed(service: Service) -> None:

@@ -55,6 +55,11 @@ def test_a_signing_secret_without_its_prefix_is_removed() -> None:
     assert redact("key MfKQ9r8G+abc= refused", ["whsec_MfKQ9r8G+abc="]) == "key *** refused"
 
 
+def test_the_key_of_a_signing_secret_is_removed() -> None:
+    secret = "whsec_" + base64.b64encode(b"a key that is a text").decode()
+    assert redact("key 'a key that is a text' refused", [secret]) == "key '***' refused"
+
+
 def test_escaped_quotes_do_not_hide_a_secret() -> None:
     assert redact(r'{"password": "so\"so\nlong"}', ['so"so\nlong']) == '{"password": "***"}'
 
@@ -72,6 +77,30 @@ def test_a_password_in_base64_is_removed(user: str) -> None:
     shown = redact(f"you sent Basic {sent}", ["S3cr3t/Value+0123>?"])
     assert "***" in shown
     assert len(shown) < len("you sent Basic ") + len(user) + 12
+
+
+@pytest.mark.parametrize(
+    ("secret", "shown"),
+    [
+        ("https://hooks.example.com/services/T0/B0/s3cr3tPart", "Cannot POST /services/T0/B0/s3cr3tPart"),
+        ("https://hooks.example.com/x?key=s3cr3tPart&to=ops", "the key s3cr3tPart is wrong"),
+        ("discord://4815162342/s3cr3tPart", "Max retries exceeded with url: /api/webhooks/4815162342/s3cr3tPart"),
+        ("json://user:s3cr3t%2FPart@example.com/", "wrong password s3cr3t/Part"),
+    ],
+)
+def test_parts_of_a_secret_url_are_removed(secret: str, shown: str) -> None:
+    redacted = redact(shown, [secret])
+    assert "s3cr3t" not in redacted
+    assert redacted.startswith(shown[:8])
+
+
+def test_the_host_of_a_secret_url_stays_readable() -> None:
+    url = "https://hooks.example.com:8443/services/s3cr3tPart"
+    assert redact("hooks.example.com has no address", [url]) == "hooks.example.com has no address"
+
+
+def test_a_secret_that_a_receiver_decodes_is_removed() -> None:
+    assert redact("no page /a b/s3cr3t here", ["a%20b%2Fs3cr3t"]) == "no page /*** here"
 
 
 def test_a_cut_secret_at_the_end_is_removed() -> None:

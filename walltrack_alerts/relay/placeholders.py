@@ -7,8 +7,9 @@ import html
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 from walltrack_alerts.errors import AlertsError
 
@@ -22,6 +23,8 @@ KEPT_IN_URLS = "/%:@!$&'()*+,;=~?"
 """What the relay leaves as it is in the path and the query of a URL."""
 
 _SHORTEST = 4  # a value of fewer characters is no secret, and its removal would leave no text to read
+_SHORTEST_PART = 8  # of a URL; shorter ones are words such as "user"
+_URL_SEPARATORS = re.compile(r"[/?#@:&=]+")
 
 
 class MissingVariableError(AlertsError):
@@ -59,6 +62,7 @@ def secrets_in(settings: object, environ: Mapping[str, str]) -> tuple[str, ...]:
 def redact(text: str, secrets: Iterable[str]) -> str:
     """The text without the secrets, also where they are escaped for a URL, JSON or HTML, or within Base64.
 
+    The parts of a secret URL are removed, too: a receiver shows the path that it was asked for.
     Redact a text before cutting it. An answer may have been cut in the middle of a secret, so the beginning of one at the end of
     the text is removed, too.
     """
@@ -75,9 +79,26 @@ def redact(text: str, secrets: Iterable[str]) -> str:
 
 @lru_cache
 def _forms(secret: str) -> frozenset[str]:
-    """The spellings of a secret; a signing secret is also used without its prefix, and an answer has single blanks only."""
-    parts = {secret, secret.strip(), secret.strip().removeprefix("whsec_"), " ".join(secret.split())}
+    """The spellings of a secret and of its parts."""
+    parts = {form for part in _parts(secret.strip()) for form in (part, unquote(part), " ".join(part.split()))} | {secret}
     return frozenset(form for part in parts if len(part) >= _SHORTEST for form in _spellings(part))
+
+
+def _parts(secret: str) -> Iterator[str]:
+    """A secret, the key of a signing secret, and the parts of a URL, except for the host of a web address."""
+    yield secret
+    if secret.startswith("whsec_"):
+        yield secret.removeprefix("whsec_")
+        with suppress(ValueError):  # bytes that are not a text do not appear in one
+            yield base64.b64decode(secret.removeprefix("whsec_")).decode()
+    scheme, separator, rest = secret.partition("://")
+    if not separator:
+        return
+    authority, slash, path = rest.partition("/")
+    host = authority.rpartition("@")[2].partition(":")[0] if scheme.lower() in {"http", "https"} else None
+    yield from (slash + path, *(part for part in _URL_SEPARATORS.split(rest) if len(part) >= _SHORTEST_PART and part != host))
+    if host is None:
+        yield rest
 
 
 def _spellings(text: str) -> Iterator[str]:

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from walltrack_alerts.errors import AlertsError, InvalidTargetError
 from walltrack_alerts.relay.channels import Claim, Context, Outcome, Result, Target
 from walltrack_alerts.relay.messages import Message, alert_message, digest_message
-from walltrack_alerts.relay.placeholders import PLACEHOLDER, resolve
+from walltrack_alerts.relay.placeholders import PLACEHOLDER, resolve, variables
 
 if TYPE_CHECKING:
     from apprise import AppriseAsset, AppriseResult
 
+_CREDENTIALS = re.compile(r"(?<=://)[^/?#]*(?=@)")
+_NOT_ENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _FILLED = "WALLTRACKPLACEHOLDER"  # stands for the value of a variable where Apprise parses a URL
 _SECONDS = 20.0  # for one attempt; below LONGEST_ATTEMPT of the relay
 _TYPES = {"critical": "failure", "high": "warning", "warning": "warning"}
@@ -32,7 +36,7 @@ class AppriseChannel:
 
     def __init__(self, target: Target, context: Context) -> None:
         self._panel_url = context.panel_url
-        self._url = resolve(target.config["url"], context.environ).strip()
+        self._url = _resolve(target.config["url"], context.environ).strip()
 
     async def send(self, claim: Claim) -> Result:
         """Send a message; updates are messages of their own (AlertsError)."""
@@ -81,6 +85,18 @@ def literal_secrets(url: str) -> list[str]:
     parts = {} if service is None else {**service.template_tokens, **service.template_args}
     values = {name: getattr(service, part.get("map_to", name), None) for name, part in parts.items() if part.get("private")}
     return [name for name, value in values.items() if isinstance(value, str) and value and _FILLED not in value]
+
+
+def _resolve(url: str, environ: Mapping[str, str]) -> str:
+    """The URL with its variables; those of its user and password may hold any character, or be percent-encoded already."""
+    resolved = resolve(url, environ)
+    found = _CREDENTIALS.search(url)
+    if found is None:
+        return resolved
+    kept = "%" if ":" in found[0] else "%:"  # one variable may hold both
+    encoded = {name: quote(_NOT_ENCODED.sub("%25", environ[name].strip()), safe=kept) for name in variables(found[0])}
+    before, after = url[: found.start()], url[found.end() :]
+    return resolve(before, environ) + resolve(found[0], encoded) + resolve(after, environ)
 
 
 def _notify(url: str, message: Message, kind: str) -> Result:
