@@ -60,14 +60,9 @@ as $$
         'health_of_deliveries', 'health_of_dumps', 'health_of_event_trigger', 'health_of_faults', 'health_of_guards',
         'health_of_notification_queue', 'health_of_order_actions', 'health_of_orders', 'health_of_progress',
         'health_of_relays', 'health_of_schema', 'health_of_targets', 'health_of_watching', 'history_condition',
-<<<<<<< HEAD
-        'hold_dead', 'hold_deliveries', 'hold_queues', 'id_condition', 'is_awake', 'is_comparable', 'is_duplicate',
-        'is_exhausted', 'is_given_up', 'is_guard_source', 'is_open', 'is_order_alert', 'is_relay_running',
+        'hold_dead', 'hold_deliveries', 'hold_heads', 'hold_queues', 'id_condition', 'is_awake', 'is_comparable',
+        'is_duplicate', 'is_exhausted', 'is_given_up', 'is_guard_source', 'is_open', 'is_order_alert', 'is_relay_running',
         'is_resolution_in_force', 'is_ringing',
-=======
-        'hold_dead', 'hold_deliveries', 'hold_heads', 'hold_queues', 'id_condition', 'is_awake', 'is_comparable', 'is_exhausted',
-        'is_given_up', 'is_guard_source', 'is_open', 'is_order_alert', 'is_resolution_in_force', 'is_ringing',
->>>>>>> deliver
         'is_trusted', 'known_faults', 'knows_alert', 'last_success_of', 'late_events', 'leave_out_unsent',
         'limit_amount', 'limit_lock_wait', 'list_alerts', 'list_place', 'lock_alert', 'lock_available_alerts',
         'lock_dedupe_key', 'lock_order_of_alert', 'lock_refusal', 'lock_targets_of', 'lock_wait_totals', 'map_columns',

@@ -6,6 +6,7 @@ statements while the tables are empty, and keeps the plans while thousands of ro
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
