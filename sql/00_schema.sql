@@ -36,7 +36,7 @@
 --   62_other_writers.sql         normalizes what other programs write to alerts by plain statements
 --   63_check_lifecycle.sql       the trigger that enforces the lifecycle of an alert, for every writer
 --   63_register.sql              the list of the tables and functions of alerting
---   64_access.sql                least privilege: no role may do anything until grant_access() says so
+--   64_access.sql                least privilege: no role may do anything that grant_access() does not allow
 --   65_guard.sql                 the trigger on orders: returns at once unless the write matters
 --   66_follow_ddl.sql            rewrites the guard when the columns of its table change
 --   67_watch.sql                 watch_orders() and unwatch_orders()

@@ -55,9 +55,9 @@ do $$
 begin
   if to_regclass('walltrack.alerts_one_open_per_dedupe_key') is null then
     create unique index alerts_one_open_per_dedupe_key on walltrack.alerts (dedupe_key) where status <> 'resolved';
-    -- Each alert with a key is in exactly one of these two indexes. Only the lookup of the open alert of a key says "status <> 'resolved'".
-    -- Any other statement says "resolved_at is null" or is_open(status). Otherwise a session that planned it while the table was empty might
-    -- keep scanning the whole unique index.
+    -- Each alert with a key is in exactly one of these two indexes. Only the lookup of the open alert of a key has the condition
+    -- "status <> 'resolved'". Any other statement has "resolved_at is null" or is_open(status). Otherwise a session that planned it
+    -- while the table was empty might keep scanning the whole unique index.
     create index alerts_of_dedupe_key on walltrack.alerts (dedupe_key, resolved_at) where resolved_at is not null;
     -- The lists, in the order in which they are read: the expressions of severity_rank() and is_open(), 35_texts.sql.
     create index alerts_open_in_order

@@ -158,9 +158,9 @@ security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '100ms'
 as $$
--- PostgreSQL refuses to attach a partition that has triggers with the names of those of the table, before any trigger can tell why; it
--- drops the triggers of a partition that is detached. The names in the statement are known only from its text, which may be in a
--- function.
+-- PostgreSQL refuses to attach a partition that has triggers with the names of those of the table, before any trigger can explain why.
+-- When it detaches a partition, it drops the partition's triggers. The names in the statement are known only from its text, which may
+-- be in a function.
 declare
   v_began timestamptz := clock_timestamp();
   v_context text;

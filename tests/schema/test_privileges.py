@@ -59,6 +59,20 @@ READS = [
 ]  # fmt: skip
 
 
+REFUSED_TO_EVERY_ROLE = [
+    "delete from walltrack.order_actions",
+    "update walltrack.alerts set title = 'x'",
+    "delete from walltrack.alert_events",
+    "insert into walltrack.alert_faults (sqlstate, message) values ('x', 'x')",
+    "truncate walltrack.alerts",
+    "select walltrack.purge_alerts('0')",
+    "select walltrack.open_alert('t', 'info', 't', '', '{}', false, null, null, null, null, 'x', 'event')",
+    "select walltrack.close_order_alert('k', 'x', 'event')",
+    "select walltrack.unwatch_orders('walltrack.orders')",
+    "select walltrack.grant_access(session_user::regrole, 'operator')",
+]
+
+
 @pytest.mark.parametrize("kind", ["reader", "operator", "raiser", "relay"])
 def test_each_kind_of_role_has_only_its_rights(bot: Bot, as_role: Bot, role: str, kind: str) -> None:
     order = bot.create()
@@ -109,18 +123,7 @@ def test_each_kind_of_role_has_only_its_rights(bot: Bot, as_role: Bot, role: str
     else:
         with pytest.raises(DENIED):
             as_role.execute("select walltrack.order_of_alert(%s)", (alert.id,))
-    for statement in (
-        "delete from walltrack.order_actions",
-        "update walltrack.alerts set title = 'x'",
-        "delete from walltrack.alert_events",
-        "insert into walltrack.alert_faults (sqlstate, message) values ('x', 'x')",
-        "truncate walltrack.alerts",
-        "select walltrack.purge_alerts('0')",
-        "select walltrack.open_alert('t', 'info', 't', '', '{}', false, null, null, null, null, 'x', 'event')",
-        "select walltrack.close_order_alert('k', 'x', 'event')",
-        "select walltrack.unwatch_orders('walltrack.orders')",
-        "select walltrack.grant_access(session_user::regrole, 'operator')",
-    ):
+    for statement in REFUSED_TO_EVERY_ROLE:
         with pytest.raises(DENIED):
             as_role.execute(statement)
 

@@ -1,9 +1,9 @@
-// Reads from the server and applies the responses to the state.
+// Reads the list, the numbers and the health of alerting, and applies the responses to the state.
 
 import { comparePlaces, createNewAlertTracker, mergeFirstPage, mergeFurtherPage, nextPageLimit } from './alerts.js';
 import { PATIENCE_MS } from './constants.js';
-import { setText } from './dom.js';
-import { clock } from './format.js';
+import { createDetailReader } from './detail-reader.js';
+import { createProblems } from './problems.js';
 
 /** @param {import('./types.js').Panel} panel */
 export function createReader(panel) {
@@ -13,6 +13,8 @@ export function createReader(panel) {
   const PAGE = 100;
   const MANY = 500; // the most ids and rows of one request
   const newAlerts = createNewAlertTracker();
+  const { readDetail } = createDetailReader(panel);
+  const problems = createProblems(panel);
 
   const isFailing = () => root.dataset.state !== 'live';
 
@@ -63,10 +65,10 @@ export function createReader(panel) {
     if (!panel.gradio.isShown()) return;
     if (answer.problem !== undefined) {
       markChanged(ids);
-      showProblem(answer);
+      problems.showProblem(answer);
     } else if (whole?.problem !== undefined) {
       markChanged(ids);
-      showProblem(whole); // half a list would be a wrong one
+      problems.showProblem(whole); // half a list would be a wrong one
     } else if (actionAnswers !== state.reading.actionAnswers) {
       markChanged(ids); // older than an action of this page; read again
       state.reading.again = { all: everything || state.reading.again?.all === true };
@@ -175,75 +177,12 @@ export function createReader(panel) {
     if (state.next !== null) panel.list.watcher.observe(panel.list.more);
   }
 
-  async function readDetail() {
-    if (state.reading.detailRequests >= 2) {
-      state.reading.detailAgain = true; // a slow server gets no more than two requests at once
-      return;
-    }
-    const alertId = state.selected;
-    state.reading.detail += 1;
-    const turn = state.reading.detail;
-    state.reading.detailRequests += 1;
-    const answer = await panel.gradio.call('detail', { id: alertId });
-    state.reading.detailRequests -= 1;
-    const again = state.reading.detailAgain && state.selected !== null;
-    state.reading.detailAgain = false;
-    if (again) readDetail();
-    if (turn < state.reading.detailShown) return;
-    state.reading.detailShown = turn; // an answer to an earlier request is not shown after it
-    if (state.selected !== alertId) return;
-    state.reading.problem = answer.problem ?? '';
-    panel.detail.showStaleNote();
-    if (answer.problem !== undefined) return;
-    state.detail = answer;
-    panel.detail.showDetail();
-  }
-
   async function readHealth() {
     if (state.reading.isReadingHealth || root.dataset.state !== 'live') return;
     state.reading.isReadingHealth = true;
     const answer = await panel.gradio.call('health', {});
     state.reading.isReadingHealth = false;
     if (answer.problem === undefined) panel.frame.showHealth(answer.failedChecks);
-  }
-
-  /** @param {import('./types.js').Problem} answer */
-  function showProblem({ problem, unreachable, offline }) {
-    if (
-      state.connection.status === 'signed-out' ||
-      (offline && state.connection.foreignAnswers >= panel.connection.MAX_FOREIGN_ANSWERS)
-    )
-      return; // the page shows a better message already
-    state.failingSince ??= Date.now();
-    const what = unreachable ? 'Database unreachable' : problem.replace(/\.$/, '');
-    setText(panel.frame.banner, `${what} since ${clock(state.failingSince)}, retrying. What you see may be out of date.`);
-    panel.frame.banner.hidden = false;
-    root.dataset.state = unreachable ? 'database-unreachable' : offline ? 'offline' : 'problem';
-    panel.connection.showLive();
-    panel.layout.fit();
-    // Only a request shows whether the login has ended or the panel is away.
-    if (offline && state.connection.foreignAnswers === 0 && state.connection.status !== 'reconnecting')
-      panel.connection.reconnect();
-  }
-
-  /**
-   * @param {string} text
-   * @param {string} name
-   */
-  function offerLink(text, name) {
-    panel.frame.banner.replaceChildren(`${text} `, panel.frame.reloadLink(name));
-    panel.frame.banner.hidden = false;
-  }
-
-  function showSignedOut() {
-    offerLink('You have been signed out. What you see is out of date.', 'Sign in again');
-    root.dataset.state = 'signed-out';
-  }
-
-  function showReload() {
-    offerLink('The panel was updated on its server. What you see is out of date.', 'Reload');
-    root.dataset.state = 'offline';
-    panel.connection.showLive();
   }
 
   return {
@@ -254,8 +193,6 @@ export function createReader(panel) {
     readMore,
     reloadList,
     showCounts,
-    showProblem,
-    showReload,
-    showSignedOut,
+    ...problems,
   };
 }

@@ -73,7 +73,7 @@ export function createState() {
 
     /** @type {Set<string>} Ids of alerts to look at in the next reading. */
     changed: new Set(),
-    /** Requests on their way; see reader.js. */
+    /** Requests on their way; see reader.js and detail-reader.js. */
     reading: {
       isReading: false,
       /** @type {{ all: boolean } | null} The next reading, when one is wanted while another runs. */
