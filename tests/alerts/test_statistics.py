@@ -275,7 +275,7 @@ def test_a_blank_error_has_no_family(db: psycopg.Connection) -> None:
         assert db.execute("select walltrack.error_family(%s)", (error,)).fetchone() == (None,)
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.lists(
         st.sampled_from(["0x1f", "12", "3.5", "%", " ", "…", "..", "-", "+", "e", "abc", "Z9z", "#", ":", ",", "1e-7", "\n", "ß"])
