@@ -92,6 +92,11 @@ def wait_until_blocked(watcher: psycopg.Connection, waiting: psycopg.Connection,
     pytest.fail(f"it did not wait within {DEADLINE} s")
 
 
+def let_writes_wait(connection: psycopg.Connection) -> None:
+    """Let order writes wait until an alert is free, however slow the machine is: the usual limit of 80 ms is another test's."""
+    connection.execute("alter function walltrack.sync_order set lock_timeout = '60s'")
+
+
 @contextmanager
 def meanwhile(work: Callable[[], object]) -> Iterator[threading.Thread]:
     """Run `work` in a thread beside the block and wait for it at the end."""
