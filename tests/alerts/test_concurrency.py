@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from tests.support.bot import Bot
+from tests.support.faults import let_writes_wait
 from walltrack_alerts import AlertStatus
 
 WRITERS = 16
@@ -64,6 +65,7 @@ def test_exactly_one_operator_acknowledges_first(database_url: str, bot: Bot) ->
 
 def test_operators_racing_with_failures_leave_consistent_alerts(database_url: str, bot: Bot) -> None:
     """In the end the alerts agree with their events, whatever the order of arrival."""
+    let_writes_wait(bot.connection)
     orders = [bot.create("exit", status="failed", attempt_count=3) for _ in range(4)]
 
     def work(b: Bot, number: int) -> None:

@@ -74,9 +74,9 @@ def a_week(bot: Bot) -> None:
 
 def test_the_charts_show_the_numbers_of_the_database(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     a_week(bot)
-    page = open_page(serve(), timezone_id="Europe/Berlin")
+    page = open_page(serve(), timezone_id="Asia/Tokyo")  # where every day has 24 hours
     show(page)
-    expect(page.locator("#alerts-panel-charts")).to_contain_text("Europe/Berlin")
+    expect(page.locator("#alerts-panel-charts")).to_contain_text("Asia/Tokyo")
     expect(page.locator("#alerts-panel-chart-raised tbody tr")).to_have_count(7)  # before the choice there are fewer
     assert [sum(column(page, "raised", each)) for each in range(1, 5)] == [5, 5, 5, 5]
     assert [int(number) for number in table(page, "open")[-1][1:]] == [1, 1, 1, 1]

@@ -226,10 +226,10 @@ def test_the_panel_works_in_a_tab_of_another_app(database_url: str, open_page: O
 
 
 def test_the_error_names_a_busy_port(database_url: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(PanelStartError, match=rf"port {port} on 127\.0\.0\.1 is in use.*--port"):
-            launch_panel(database_url, port=port, block=False)
+    port = free_port()
+    said = rf"port {port} on 127\.0\.0\.1 is in use.*--port"
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(PanelStartError, match=said):
+        launch_panel(database_url, port=port, block=False)
     panel = launch_panel(database_url, port=port, block=False)
     panel.close()
     panel.close()

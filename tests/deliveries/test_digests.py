@@ -5,6 +5,9 @@ from __future__ import annotations
 from tests.deliveries.relay import Claim, Desk, Relay, result_of
 from tests.support.bot import Bot
 
+LONG = {"min_gap": "1 min", "digest_every": "10 min"}
+"""A pace at which a gap does not pass by itself, even on a machine that stands still for a while."""
+
 
 def storm(bot: Bot, count: int, order_type: str = "exit", error: str = "slippage {0} %") -> None:
     bot.execute(
@@ -18,8 +21,8 @@ def storm(bot: Bot, count: int, order_type: str = "exit", error: str = "slippage
 
 def let_gap_pass(desk: Desk) -> None:
     desk.execute(
-        "update walltrack.chat_pace set next_message_at = next_message_at - interval '3 s', "
-        "next_digest_at = next_digest_at - interval '3 s'"
+        "update walltrack.chat_pace as c set next_message_at = c.next_message_at - t.min_gap, "
+        "next_digest_at = c.next_digest_at - t.min_gap from walltrack.notification_targets as t where t.target_id = c.target_id"
     )
 
 
@@ -38,7 +41,7 @@ def wait_for_digest(desk: Desk) -> None:
 
 
 def test_a_storm_is_one_message_and_then_digests(desk: Desk, relay: Relay, bot: Bot) -> None:
-    chat = desk.chat()
+    chat = desk.chat(**LONG)
     storm(bot, 400, "entry")
     storm(bot, 100, "exit")
     first = next_message(desk, relay)
@@ -170,9 +173,9 @@ def test_a_chat_that_asks_for_time_loses_no_attempt(desk: Desk, relay: Relay) ->
     relay.fan_out()
     for _ in range(20):
         (claim,) = relay.claim()
-        relay.finish(claim, outcome="failed", status=429, retry_after=40)
+        relay.finish(claim, outcome="failed", status=429, retry_after=1800)
         row = desk.execute(
-            "select d.attempts, d.due_at - now() > '39 s', c.next_message_at - now() > '39 s' "
+            "select d.attempts, d.due_at - now() > '29 min', c.next_message_at - now() > '29 min' "
             "from walltrack.deliveries as d join walltrack.chat_pace as c using (target_id)"
         ).fetchone()
         assert row == (0, True, True)
@@ -243,7 +246,7 @@ def test_a_chat_without_digests_gets_each_alert(desk: Desk, relay: Relay, bot: B
 
 
 def test_only_one_relay_writes_to_a_chat_at_a_time(desk: Desk, relay: Relay, other_relay: Relay) -> None:
-    desk.chat()
+    desk.chat(**LONG)
     desk.raise_alert("one")
     desk.raise_alert("two")
     relay.fan_out()

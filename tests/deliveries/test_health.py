@@ -32,7 +32,7 @@ def test_targets_need_a_relay(bot: Bot) -> None:
     check = only(failed_checks(bot))
     assert (check.name, check.found) == ("relay", "no relay is running: nothing is delivered to hook, phone")
     assert "`walltrack-alerts relay`" in check.advice
-    add_relay(bot.connection, seen_at=ago(bot.connection, seconds=119))
+    add_relay(bot.connection, seen_at=ago(bot.connection, seconds=90))
     assert failed_checks(bot) == [] and health(bot)["relay"].found.startswith("1 seen in the last 2 minutes")
     bot.execute("update walltrack.relays set seen_at = now() - interval '3 hours'")
     check = only(failed_checks(bot))

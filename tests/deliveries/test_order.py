@@ -117,7 +117,7 @@ class History:
         raise AssertionError(self.desk.states())
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(steps=STEPS)
 def test_no_history_overtakes_loses_or_doubles(db: psycopg.Connection, relay: Relay, other_relay: Relay, steps: list) -> None:
     desk = Desk(db)

@@ -43,7 +43,7 @@ def test_undelivered_has_a_reason(desk: Desk, relay: Relay) -> None:
 
 def test_undelivered_names_quiet_hours_and_the_pace_of_chats(desk: Desk, relay: Relay) -> None:
     relay.connection.execute("select walltrack.relay_seen('relay-1', 'host', 1, '1.0')")
-    desk.chat()
+    desk.chat(min_gap="1 min", digest_every="10 min")
     for number in range(3):
         desk.raise_alert(f"{number}")
     relay.fan_out()

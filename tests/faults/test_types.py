@@ -97,7 +97,7 @@ def test_a_time_reads_the_same_under_any_settings(bot: Bot, kind: str) -> None:
     assert reconcile(bot) == (0, 0)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(order=st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=12), fact=st.text(
     st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=30
 ), kind=st.sampled_from(["text", "char(12)", "varchar(12)", "public.short"]))  # fmt: skip

@@ -8,13 +8,13 @@ import pytest
 from tests.support.bot import Bot
 from tests.support.faults import (
     ENDS,
-    MOST_WAITED,
     assert_fault_reported,
+    bounded_waiting,
     fault_states,
+    let_writes_wait,
     order_row,
     run_meanwhile,
     wait_until_blocked,
-    waited_ms,
 )
 from tests.support.reconciling import reconcile
 from walltrack_alerts import AlertStatus
@@ -24,9 +24,8 @@ def test_a_held_alert_delays_a_write_by_a_bounded_time(database_url: str, bot: B
     order = bot.create("exit", status="failed", attempt_count=3, last_error="before")
     with psycopg.connect(database_url) as operator:
         Bot(operator).call("acknowledge_alert", bot.alert(order).id, "ada")
-        with bot.connection.transaction():
+        with bot.connection.transaction(), bounded_waiting(bot):
             bot.fail(order, "while it was held")
-            assert waited_ms(bot) < MOST_WAITED
         assert order_row(bot, order) == ("failed", 4, "while it was held")
         assert_fault_reported(bot, warnings, order, "55P03")
         operator.commit()
@@ -53,9 +52,8 @@ def test_many_held_alerts_delay_a_bulk_write_once(database_url: str, bot: Bot) -
     orders = [bot.create("exit", status="failed", attempt_count=3) for _ in range(200)]
     with psycopg.connect(database_url) as operator:
         operator.execute("select count(walltrack.acknowledge_alert(id, 'ada')) from walltrack.alerts")
-        with bot.connection.transaction():
+        with bot.connection.transaction(), bounded_waiting(bot):
             bot.execute("update walltrack.orders set status = 'filled'")
-            assert waited_ms(bot) < MOST_WAITED
         operator.commit()
     assert set(fault_states(bot)) == {"55P03"} and len(fault_states(bot)) == len(orders)
     assert reconcile(bot) == (0, len(orders))
@@ -78,9 +76,8 @@ def test_many_held_alerts_delay_a_truncate_once(database_url: str, bot: Bot) -> 
         bot.create("exit", status="failed", attempt_count=3)
     with psycopg.connect(database_url) as operator:
         operator.execute("select count(walltrack.acknowledge_alert(id, 'ada')) from walltrack.alerts")
-        with bot.connection.transaction():
+        with bot.connection.transaction(), bounded_waiting(bot):
             bot.execute("truncate walltrack.orders")
-            assert waited_ms(bot) < MOST_WAITED
         operator.commit()
     assert set(fault_states(bot)) == {"55P03"}
     assert reconcile(bot) == (0, 200)
@@ -89,14 +86,15 @@ def test_many_held_alerts_delay_a_truncate_once(database_url: str, bot: Bot) -> 
 def test_a_short_statement_timeout_loses_no_order(database_url: str, bot: Bot, warnings: list[str]) -> None:
     """The bot's own timeout is shorter than the wait for a held alert: the order is written all the same."""
     order = bot.create("exit", status="failed", attempt_count=3)
+    let_writes_wait(bot.connection)
     with psycopg.connect(database_url) as operator:
         Bot(operator).call("acknowledge_alert", bot.alert(order).id, "ada")
-        bot.execute("set statement_timeout = '60ms'")
+        bot.execute("set statement_timeout = '2s'")
         bot.fill(order)
         bot.execute("set statement_timeout = '60s'")
         assert order_row(bot, order)[0] == "filled"
         operator.commit()
-    assert_fault_reported(bot, warnings, order, "57014 55P03")
+    assert_fault_reported(bot, warnings, order, "57014")
     assert reconcile(bot) == (0, 1)
 
 
@@ -105,7 +103,8 @@ def test_a_deadlock_does_not_fail_the_order_write(
 ) -> None:
     """An operator holds the alert and waits for the order, the writer holds the order and waits for the alert."""
     order = bot.create("exit", status="failed", attempt_count=3)
-    bot.execute("set deadlock_timeout = '10ms'")  # before lock_timeout ends the wait
+    bot.execute("set deadlock_timeout = '10ms'")
+    let_writes_wait(bot.connection)
     with psycopg.connect(database_url) as operator:
         operator.execute("set deadlock_timeout = '1 min'")
         Bot(operator).call("acknowledge_alert", bot.alert(order).id, "ada")

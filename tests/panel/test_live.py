@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed
 
 from bench.crash import Server
 from tests.support.hubs import PATIENCE, RAISE, Json, Site, is_live, serving, until
+from tests.support.panel_servers import free_port
 from walltrack_alerts.errors import DatabaseUnavailableError
 from walltrack_alerts.ui import live
 from walltrack_alerts.ui.live import Hub
@@ -235,7 +236,7 @@ async def test_a_slow_browser_is_disconnected(site: Site) -> None:
 
 async def test_a_page_reconnects_to_a_restarted_web_server(database_url: str, db: psycopg.Connection) -> None:
     hub = Hub(database_url)
-    with serving(hub) as site:
+    with serving(hub, free_port()) as site:
         async with site.page() as page:
             await is_live(page)
             site.stop()

@@ -129,9 +129,9 @@ async def test_a_timeout_is_a_failure_that_may_have_arrived(service: Service, mo
 
 
 async def test_apprise_does_not_wait_between_two_messages(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By itself it waits for 5.5 seconds, so this would end with a timeout."""
-    monkeypatch.setattr(channel, "_SECONDS", 5.0)
-    monkeypatch.setattr("apprise.plugins.ntfy.NotifyNtfy.request_rate_per_sec", 60)
+    """By itself it would wait for ten minutes here, so this would end with a timeout."""
+    monkeypatch.setattr(channel, "_SECONDS", 60.0)
+    monkeypatch.setattr("apprise.plugins.ntfy.NotifyNtfy.request_rate_per_sec", 600)
     assert (await send(f"ntfy://{service.address}/one/two", item())).outcome is Outcome.DELIVERED
     assert sorted(body["topic"] for body in service.bodies) == ["one", "two"]
 

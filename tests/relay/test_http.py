@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import subprocess
 from datetime import UTC, datetime
@@ -82,11 +83,11 @@ async def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.Monkey
 
 
 async def test_nothing_listens() -> None:
-    async with running_sink() as sink:
-        pass
-    async with HttpClient() as http:
-        with pytest.raises(SendError, match="no connection"):
-            await http.post(sink.url(), b"{}", allow_private=True)
+    with socket.socket() as taken:  # a port that no other program can get meanwhile
+        taken.bind(("127.0.0.1", 0))
+        async with HttpClient() as http:
+            with pytest.raises(SendError, match="no connection"):
+                await http.post(f"http://127.0.0.1:{taken.getsockname()[1]}/", b"{}", allow_private=True)
 
 
 async def test_a_receiver_that_hangs_delays_no_other() -> None:

@@ -71,7 +71,8 @@ class Node:
         processes = self.processes()
         try:
             for process in processes:
-                process.suspend()
+                with suppress(psutil.NoSuchProcess):
+                    process.suspend()
             yield
         finally:
             for process in processes:

@@ -116,7 +116,8 @@ def test_paused_readers_block_no_other_session(database_url: str, db: psycopg.Co
     )
     db.execute(many)
     with listening(database_url, *arguments, collect=False) as listener:
-        wait_for(lambda: "catching up" in listener.stderr)
+        assert listener.process.stdout is not None
+        listener.lines.append(json.loads(listener.process.stdout.readline()))  # it has begun to write
         for _ in range(3):
             db.execute(many)
         wait_for(lambda: db.execute("select pg_notification_queue_usage()").fetchone() == (0,))

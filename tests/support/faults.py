@@ -74,6 +74,31 @@ def waited_ms(bot: Bot) -> int:
     return row[0]
 
 
+@contextmanager
+def bounded_waiting(bot: Bot) -> Iterator[None]:
+    """Writes of an open transaction that alerting delays by a bounded time. A pause of the whole machine is no waiting."""
+    ended = threading.Event()
+    paused = 0.0
+
+    def watch() -> None:
+        nonlocal paused
+        while not ended.is_set():
+            began = time.monotonic()
+            ended.wait(0.01)
+            late = time.monotonic() - began - 0.01
+            if late > 0.1:
+                paused += late
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watching.join()
+    assert waited_ms(bot) - round(paused * 1000) < MOST_WAITED
+
+
 def wait_until_blocked(watcher: psycopg.Connection, waiting: psycopg.Connection, blocker: psycopg.Connection) -> None:
     """Wait until one session waits for a lock that the other one holds."""
     end = time.monotonic() + DEADLINE
@@ -85,6 +110,11 @@ def wait_until_blocked(watcher: psycopg.Connection, waiting: psycopg.Connection,
             return
         time.sleep(0.01)
     pytest.fail(f"it did not wait within {DEADLINE} s")
+
+
+def let_writes_wait(connection: psycopg.Connection) -> None:
+    """Let order writes wait until an alert is free, however slow the machine is: the usual limit of 80 ms is another test's."""
+    connection.execute("alter function walltrack.sync_order set lock_timeout = '60s'")
 
 
 @contextmanager

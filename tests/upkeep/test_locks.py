@@ -157,7 +157,8 @@ def test_writers_and_operators_may_lock_in_opposite_order(
 ) -> None:
     """One transaction fails A and B, another acknowledges B and A: the writer proceeds first, then the operator."""
     one, two = failed_orders(bot, 2)
-    with session(database_url, level) as writer, session(database_url, level) as operator:
+    # The operator's wait ends with the writer's, not with the search for a deadlock in the moment when each waits for the other.
+    with session(database_url, level) as writer, session(database_url, level, deadlock_timeout="1min") as operator:
         operator.execute("select 1")
         writer.fail(one)
         acknowledge(operator, two)
