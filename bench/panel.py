@@ -172,7 +172,7 @@ def action_latencies(page: Page) -> list[float]:
     return taken
 
 
-def told(name: str, values: list[float], must: float | None = None) -> None:
+def print_result(name: str, values: list[float], must: float | None = None) -> None:
     """One line: median and p95 in milliseconds."""
     median, p95 = statistics.median(values), statistics.quantiles(values, n=20)[-1]
     kept = "" if must is None else f"   must: median < {must:.0f} ms{'' if median < must else '   MISSED'}"
@@ -195,10 +195,10 @@ def badge_and_idle(url: str, rounds: int, count: int, idle: float) -> None:
             page.context.close()
         single.take(url, one, rounds // 2)  # after the run with many pages, so that a warmed-up machine favours neither
         for pages, taken, must in ("1 page", single, 300), (f"{count} pages", several, 500):
-            told(f"commit -> visible badge, {pages}", taken.badge, must)
-            told(f"commit -> visible row, {pages}", taken.row)
-        told(f"  both, on the slowest of {count} pages each time", several.slowest)
-        told("a click -> its effect visible", action_latencies(one[0]), 300)
+            print_result(f"commit -> visible badge, {pages}", taken.badge, must)
+            print_result(f"commit -> visible row, {pages}", taken.row)
+        print_result(f"  both, on the slowest of {count} pages each time", several.slowest)
+        print_result("a click -> its effect visible", action_latencies(one[0]), 300)
         missed = "" if share < 2 else "   MISSED"
         print(
             f"server CPU, {count} idle pages, {idle:.0f} s{'':<19} {share:6.2f} % of one core   must: < 2 %{missed}", flush=True
@@ -224,8 +224,8 @@ def first_lists(few: str, many: str, rounds: int) -> None:
                     painted[each].append(paint)
                     asked[each].append(request)
         for name, values in (("first list painted", painted), ("  of it the request for the list", asked)):
-            told(f"{name}, few open", values[address])
-            told(f"{name}, many open", values[other])
+            print_result(f"{name}, few open", values[address])
+            print_result(f"{name}, many open", values[other])
         ratio = statistics.median(b / a for a, b in zip(painted[address], painted[other], strict=True))
         print(f"  many / few, median of the pairs {ratio:.2f}   must: within 1.2{'' if 1 / 1.2 <= ratio <= 1.2 else '   MISSED'}")
 

@@ -186,8 +186,8 @@ def deliver(connection: psycopg.Connection, *kinds: str) -> None:
         results = []
         for lease, deliveries, kind in claims:
             rejected = rejected or (deliveries if kind == "webhook" else [])
-            failed = {"outcome": "failed", "status": 500, "answer": "database is locked"}
-            delivered = {"outcome": "delivered", "status": 200, "answer": "ok"}
+            failed = {"outcome": "failed", "status": 500, "response": "database is locked"}
+            delivered = {"outcome": "delivered", "status": 200, "response": "ok"}
             results.append({"lease": lease, "deliveries": deliveries} | (failed if deliveries == rejected else delivered))
         connection.execute("select walltrack.finish_deliveries('relay-1', %s)", (Jsonb(results),))
         connection.execute(NEXT_ATTEMPT)

@@ -83,7 +83,7 @@ class Reader:
         place = self.folder / "place"
         self.process = subprocess.Popen(
             [*command, str(place), *(() if place.exists() else ("--after", "beginning"))],
-            stdout=subprocess.PIPE, stderr=(self.folder / "told").open("a"), text=True,
+            stdout=subprocess.PIPE, stderr=(self.folder / "stderr").open("a"), text=True,
             env={**os.environ, "WALLTRACK_DATABASE_URL": self.url},
         )  # fmt: skip
         self.reading = threading.Thread(target=self.read, daemon=True)

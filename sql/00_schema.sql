@@ -19,7 +19,7 @@
 --   38_finished_deliveries.table.sql  deliveries that are done
 --   39_sent_messages.table.sql   chat messages that can be edited and have buttons
 --   40_waiting.sql               limits how long an order write waits for alerting; records errors
---   41_message_answers.table.sql  button presses
+--   41_button_presses.table.sql  button presses
 --   42_silences.table.sql        silences: rules that mute alerts for a while
 --   43_escalation_steps.table.sql  when an unacknowledged alert is escalated
 --   44_relays.table.sql          the relay processes

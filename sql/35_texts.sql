@@ -141,6 +141,18 @@ $$;
 comment on function walltrack.is_open(text) is 'Whether an alert of this status is open: active or acknowledged.';
 
 
+create or replace function walltrack.is_duplicate(p_resolved_by text, p_resolution text) returns boolean
+language sql
+immutable
+security invoker
+as $$
+  select p_resolved_by operator(pg_catalog.=) 'system' and pg_catalog.starts_with(p_resolution, 'Duplicate of ')
+$$;
+
+comment on function walltrack.is_duplicate(text, text) is
+'Whether an alert is the duplicate of an open one. Another program inserted it, and accept_insert() stored it as resolved.';
+
+
 create or replace function walltrack.is_awake(p_snoozed_until timestamptz) returns boolean
 language sql
 stable

@@ -23,7 +23,7 @@ create table walltrack.deliveries (
     lease_until timestamptz,
     relay text,
     last_status int,
-    last_answer text,
+    last_response text,
     tried_at timestamptz,
     failed_at timestamptz,
     created_at timestamptz not null default clock_timestamp(),
@@ -32,7 +32,7 @@ create table walltrack.deliveries (
     constraint deliveries_lease_is_complete check (num_nonnulls(lease, lease_until, relay) in (0, 3)),
     constraint deliveries_sending_have_a_lease check ((state = 'sending') = (lease is not null)),
     constraint deliveries_dead_have_a_time check ((state = 'dead') = (failed_at is not null)),
-    constraint deliveries_answers_are_short check (length(last_answer) <= 500)
+    constraint deliveries_responses_are_short check (length(last_response) <= 500)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
 -- A lookup can use exactly one of these indexes, whatever the statistics say: a condition such as due_at > '-infinity' is true for each row
@@ -65,7 +65,7 @@ comment on column walltrack.deliveries.lease is
 comment on column walltrack.deliveries.lease_until is 'When the claim expires: the delivery is then sent again.';
 comment on column walltrack.deliveries.relay is 'The relay that is sending it.';
 comment on column walltrack.deliveries.last_status is 'The HTTP status of the last attempt; NULL without a response.';
-comment on column walltrack.deliveries.last_answer is
+comment on column walltrack.deliveries.last_response is
 'The response or the error of the last attempt, at most 500 characters, without secrets.';
 comment on column walltrack.deliveries.tried_at is 'When the last attempt failed.';
 comment on column walltrack.deliveries.failed_at is 'When the last attempt of a dead delivery failed.';

@@ -8,7 +8,7 @@ create table walltrack.finished_deliveries (
     state text not null,
     attempts int not null,
     last_status int,
-    last_answer text,
+    last_response text,
     created_at timestamptz not null,
     finished_at timestamptz not null default clock_timestamp(),
     finished_by text,

@@ -13,7 +13,7 @@ as $$
     'alerts', 'alert_events', 'order_actions', 'alert_faults', 'watched_tables', 'given_usage', 'open_alerts', 'alert_counts',
     'alert_summary', 'alert_timeline', 'alerts_version', 'alert_events_event_id_seq', 'order_actions_action_id_seq',
     'alert_faults_fault_id_seq', 'waited_in_transaction', 'active_silences', 'undelivered', 'target_states',
-    'notification_targets', 'deliveries', 'finished_deliveries', 'sent_messages', 'message_answers', 'silences', 'escalation_steps',
+    'notification_targets', 'deliveries', 'finished_deliveries', 'sent_messages', 'button_presses', 'silences', 'escalation_steps',
     'relays', 'relay_duties', 'chat_pace', 'notification_targets_target_id_seq', 'deliveries_delivery_id_seq', 'deliveries_lease_seq',
     'silences_silence_id_seq'
   )
@@ -38,7 +38,7 @@ as $$
       p.proname in (
         'accept_insert', 'accept_update', 'acknowledge_alert', 'acknowledge_alerts', 'act_on_order',
         'actionable_order_id', 'actor_or_user', 'add_silence', 'add_target', 'alert_condition', 'alerts_since',
-        'answer_alert', 'answer_message', 'append_event', 'base_type', 'build_event_detail', 'can_hide_orders',
+        'append_event', 'apply_button', 'base_type', 'build_event_detail', 'can_hide_orders',
         'can_read_fact', 'can_read_orders', 'can_run_foreign_code', 'cancel_order', 'changed_alerts', 'chart_errors',
         'chart_open', 'chart_raised', 'chart_response', 'chart_times', 'chart_tokens', 'chat_claim', 'chat_messages',
         'check_argument', 'check_capacity', 'check_escalation_step', 'check_event_cursor', 'check_keys',
@@ -61,8 +61,8 @@ as $$
         'health_of_notification_queue', 'health_of_order_actions', 'health_of_orders', 'health_of_progress',
         'health_of_relays', 'health_of_schema', 'health_of_targets', 'health_of_watching', 'history_condition',
         'hold_dead', 'hold_deliveries', 'hold_heads', 'hold_queues', 'hold_targets', 'id_condition', 'is_awake',
-        'is_comparable', 'is_exhausted',
-        'is_given_up', 'is_guard_source', 'is_open', 'is_order_alert', 'is_resolution_in_force', 'is_ringing',
+        'is_comparable', 'is_duplicate', 'is_exhausted', 'is_given_up', 'is_guard_source', 'is_open', 'is_order_alert',
+        'is_relay_running', 'is_resolution_in_force', 'is_ringing',
         'is_trusted', 'known_faults', 'knows_alert', 'last_success_of', 'late_events', 'leave_out_unsent',
         'limit_amount', 'limit_lock_wait', 'list_alerts', 'list_place', 'lock_alert', 'lock_available_alerts',
         'lock_dedupe_key', 'lock_order_of_alert', 'lock_refusal', 'lock_targets_of', 'lock_wait_totals', 'map_columns',
@@ -73,7 +73,7 @@ as $$
         'open_alert_states', 'open_order_alerts', 'open_page_query', 'order_action_refusal', 'order_dedupe_key',
         'order_label', 'order_message', 'order_of_alert', 'order_outcome', 'overdue_escalations', 'own_functions',
         'own_relations', 'ownership_instruction', 'parse_event_cursor', 'parse_int', 'parse_is_simulated',
-        'parse_list_place', 'parse_number', 'parse_time', 'pass_quiet_hours', 'plan_watch', 'purge_alerts',
+        'parse_list_place', 'parse_number', 'parse_time', 'pass_quiet_hours', 'plan_watch', 'press_button', 'purge_alerts',
         'purge_batch', 'purge_cutoff', 'purge_delivery_history', 'quiet_target', 'raise_alert', 'raise_missing_alerts',
         'raise_pending_cancel', 'raise_refusal', 'read_events', 'read_facts_unchecked', 'read_order',
         'read_order_facts', 'read_refusal', 'read_values_unchecked', 'readable_data', 'readable_snapshot',
@@ -93,7 +93,7 @@ as $$
         'tg_ddl__forget', 'tg_ddl__warn', 'tg_order_actions__append_only', 'tg_watched__truncated', 'token_label',
         'trigger_search_path', 'trim_to_null', 'type_name', 'types_unchanged_expression', 'unchanged_expression',
         'undelivered_alerts', 'unread_events', 'unread_events_of', 'unread_tables', 'unreadable_facts', 'unused_xid',
-        'unwatch_orders', 'unwatched_successors', 'update_refusal', 'waiting_reason', 'wanted_events', 'was_told',
+        'unwatch_orders', 'unwatched_successors', 'update_refusal', 'waiting_reason', 'wanted_events', 'was_notified',
         'watch_orders', 'watched_root', 'write_guard', 'write_order_status', 'yield_heads'
       )
       or walltrack.is_guard_source(p.prosrc)

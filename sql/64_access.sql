@@ -12,7 +12,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select k.functions || array[
     'silence_of', 'format_utc', 'events_of_deliveries', 'last_success_of', 'unread_events_of', 'severity_rank', 'is_open',
-    'is_awake', 'is_ringing', 'clip', 'cluster_id', 'readable_snapshot', 'unused_xid', 'cursor_origin',
+    'is_awake', 'is_duplicate', 'is_relay_running', 'is_ringing', 'clip', 'cluster_id', 'readable_snapshot', 'unused_xid', 'cursor_origin',
     'parse_event_cursor', 'check_event_cursor', 'late_events', 'event_cursor', 'read_events',
     'trim_to_null', 'order_dedupe_key', 'find_named_alerts', 'text_condition', 'alert_condition', 'list_place', 'parse_list_place',
     'open_page_query', 'resolved_page_query', 'list_alerts', 'changed_alerts',
@@ -28,7 +28,7 @@ as $$
     ]),
     ('raiser', array['raise_alert', 'resolve_raised_alert', 'resolve_by_dedupe_key']),
     ('relay', array[
-      'fan_out_events', 'claim_deliveries', 'finish_deliveries', 'answer_message', 'relay_seen', 'relay_stopped', 'take_duty',
+      'fan_out_events', 'claim_deliveries', 'finish_deliveries', 'press_button', 'relay_seen', 'relay_stopped', 'take_duty',
       'escalate_overdue', 'health', 'relay_metrics', 'known_faults', 'raise_missing_alerts', 'resolve_ended_alerts', 'clear_faults', 'purge_cutoff',
       'purge_batch', 'purge_delivery_history'
     ])
@@ -104,7 +104,7 @@ begin
   execute format(
     'grant select on walltrack.alerts, walltrack.alert_events, walltrack.order_actions, walltrack.alert_faults, '
     'walltrack.watched_tables, walltrack.open_alerts, walltrack.alert_counts, walltrack.alert_summary, walltrack.alert_timeline, '
-    'walltrack.deliveries, walltrack.finished_deliveries, walltrack.sent_messages, walltrack.message_answers, walltrack.silences, '
+    'walltrack.deliveries, walltrack.finished_deliveries, walltrack.sent_messages, walltrack.button_presses, walltrack.silences, '
     'walltrack.escalation_steps, walltrack.relays, walltrack.relay_duties, walltrack.chat_pace, walltrack.active_silences, '
     'walltrack.undelivered, walltrack.target_states to %s', p_role
   );
@@ -359,9 +359,6 @@ begin
     where c.oid = 'walltrack.alert_timeline'::regclass and a.grantee not in (0, c.relowner) and a.privilege_type = 'SELECT'
   loop
     perform walltrack.grant_reading(v_role);
-    if has_column_privilege(v_role, 'walltrack.notification_targets', 'config', 'select') then
-      perform walltrack.grant_targets(v_role, true);
-    end if;
     for v_granted in
       select distinct n.name
       from (

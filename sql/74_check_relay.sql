@@ -77,7 +77,7 @@ begin
         and coalesce(r.result ->> 'closed', 'false') in ('true', 'false')
       ) is not true
     ),
-    'the results of a relay are a list of objects with lease, deliveries, outcome and, where they are known, status, answer, '
+    'the results of a relay are a list of objects with lease, deliveries, outcome and, where they are known, status, response, '
     'retry_after, reference and closed'
   );
   perform walltrack.check_argument(

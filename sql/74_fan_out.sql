@@ -181,7 +181,7 @@ comment on function walltrack.unread_events(walltrack.notification_targets) is
 'The events that a target has not had, if its cursor belongs to another cluster or is ahead of this database.';
 
 
-create or replace function walltrack.was_told(p_target_id bigint, p_alert_id uuid) returns boolean
+create or replace function walltrack.was_notified(p_target_id bigint, p_alert_id uuid) returns boolean
 language plpgsql
 stable
 security invoker
@@ -198,7 +198,7 @@ begin
 end
 $$;
 
-comment on function walltrack.was_told(bigint, uuid) is 'Whether a target was notified of an alert, or will be.';
+comment on function walltrack.was_notified(bigint, uuid) is 'Whether a target was notified of an alert, or will be.';
 
 
 create or replace function walltrack.pass_quiet_hours(p_target_id bigint, p_alert_ids uuid[], p_now timestamptz) returns void
@@ -241,7 +241,7 @@ begin
     select
       s.place, e.alert_id,
       coalesce(e.detail ->> 'severity', a.severity) as severity,
-      bool_or(p_target.step = 0 or e.kind = 'escalated') over (partition by e.alert_id order by s.place) as is_told
+      bool_or(p_target.step = 0 or e.kind = 'escalated') over (partition by e.alert_id order by s.place) as is_notified
     from unnest(p_events) with ordinality as s (event_id, place)
     cross join lateral (select o.* from walltrack.alert_events as o where o.event_id = s.event_id offset 0) as e
     cross join lateral (select o as alert, o.severity from walltrack.alerts as o where o.id = e.alert_id offset 0) as a
@@ -260,7 +260,7 @@ begin
   )
   select w.place, w.alert_id, w.severity
   from wanted as w
-  where w.is_told or walltrack.was_told(p_target.target_id, w.alert_id)
+  where w.is_notified or walltrack.was_notified(p_target.target_id, w.alert_id)
   order by w.place;
 end
 $$;

@@ -67,10 +67,11 @@ begin
   ),
   moved as (
     insert into walltrack.finished_deliveries (
-      delivery_id, target_id, event_id, alert_id, state, attempts, last_status, last_answer, created_at, reason
+      delivery_id, target_id, event_id, alert_id, state, attempts, last_status, last_response, created_at, reason
     )
     select
-      e.delivery_id, e.target_id, e.event_id, e.alert_id, u.state, e.attempts, e.last_status, e.last_answer, e.created_at, u.reason
+      e.delivery_id, e.target_id, e.event_id, e.alert_id, u.state, e.attempts, e.last_status, e.last_response, e.created_at,
+      u.reason
     from ended as e
     inner join unnest(p_delivery_ids, p_states, p_reasons) as u (delivery_id, state, reason) on u.delivery_id = e.delivery_id
     returning target_id, alert_id
@@ -285,7 +286,7 @@ begin
   set state = case when walltrack.retry_delay(d.attempts) is null then 'dead' else 'waiting' end,
       failed_at = case when walltrack.retry_delay(d.attempts) is null then clock_timestamp() end,
       lease = null, lease_until = null, relay = null, tried_at = clock_timestamp(), last_status = null,
-      last_answer = format('relay %s did not report the outcome', d.relay)
+      last_response = format('relay %s did not report the outcome', d.relay)
   where d.delivery_id = any (v_ids);
   perform walltrack.settle_queues(v_targets, v_alerts);
 end

@@ -193,7 +193,7 @@ begin
         'count', count(*),
         'acknowledged', count(*) filter (where c.status = 'acknowledged'), 'resolved', count(*) filter (where c.status = 'resolved'),
         'alerts', to_jsonb((array_agg(jsonb_build_object('id', c.id, 'token', c.token) order by c.created_at, c.id))[1:5])
-      ) as said
+      ) as description
     from covered as c
     inner join families as f on f.digits is not distinct from c.digits
     group by c.is_simulated, c.severity, c.side, coalesce(f.family, c.title)
@@ -201,7 +201,7 @@ begin
   select jsonb_build_object(
     'total', (select count(*) from covered), 'events', cardinality(p_delivery_ids),
     'oldest_at', (select min(c.created_at) from covered as c),
-    'groups', jsonb_agg(g.said order by g.place) filter (where g.place <= 10),
+    'groups', jsonb_agg(g.description order by g.place) filter (where g.place <= 10),
     'more_groups', count(*) filter (where g.place > 10), 'more_alerts', coalesce(sum(g.total) filter (where g.place > 10), 0)
   )
   into v_digest

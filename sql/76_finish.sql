@@ -77,7 +77,7 @@ returns table (
     attempts int,
     outcome text,
     status int,
-    answer text,
+    response text,
     pause interval,
     delay interval,
     reference text,
@@ -95,10 +95,10 @@ begin
   return query
   select
     s.delivery_id, s.target_id, s.alert_id, s.lease, s.covers, s.is_chat, s.attempts, s.outcome, s.status,
-    walltrack.clip(s.answer, 500), s.pause, walltrack.retry_delay(s.attempts), s.reference, coalesce(s.closed, false)
+    walltrack.clip(s.response, 500), s.pause, walltrack.retry_delay(s.attempts), s.reference, coalesce(s.closed, false)
   from (
     select
-      d.delivery_id, d.target_id, d.alert_id, d.lease, r.outcome, r.status, r.answer, r.reference, r.closed,
+      d.delivery_id, d.target_id, d.alert_id, d.lease, r.outcome, r.status, r.response, r.reference, r.closed,
       count(*) over (partition by d.lease) as covers,
       t.min_gap is not null as is_chat,
       case when r.retry_after is not null then make_interval(secs => least(greatest(r.retry_after, 1), 3600)) end as pause,
@@ -107,7 +107,7 @@ begin
         when r.outcome in ('gone', 'released') or (t.min_gap is not null and r.status = 429 and r.retry_after is not null) then 1 else 0
       end as attempts
     from jsonb_to_recordset(p_results) as r (
-        lease bigint, deliveries bigint[], outcome text, status int, answer text, retry_after float8, reference text, closed boolean
+        lease bigint, deliveries bigint[], outcome text, status int, response text, retry_after float8, reference text, closed boolean
       )
     cross join lateral unnest(r.deliveries) as p (delivery_id)
     cross join lateral (select o.* from walltrack.deliveries as o where o.delivery_id = p.delivery_id offset 0) as d
@@ -145,14 +145,14 @@ comment on function walltrack.record_messages(bigint[], jsonb) is
 'Records the messages about single alerts, so that they can be edited and their buttons pressed.';
 
 
-create or replace function walltrack.disable_gone_targets(p_target_ids bigint[], p_answers text[]) returns void
+create or replace function walltrack.disable_gone_targets(p_target_ids bigint[], p_responses text[]) returns void
 language plpgsql
 volatile
 security invoker
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
--- p_answers: the response of each target, in the order of p_target_ids.
+-- p_responses: the response of each target, in the order of p_target_ids.
 declare
   v_target walltrack.notification_targets;
 begin
@@ -168,8 +168,8 @@ begin
         '%s returned 410 Gone, so nothing is sent to it any more. Correct it, then run: walltrack-alerts targets enable %s',
         v_target.address, v_target.name
       ),
-      jsonb_strip_nulls(jsonb_build_object('target', v_target.name, 'address', v_target.address, 'answer', (
-        select a.answer from unnest(p_target_ids, p_answers) as a (target_id, answer) where a.target_id = v_target.target_id
+      jsonb_strip_nulls(jsonb_build_object('target', v_target.name, 'address', v_target.address, 'response', (
+        select a.response from unnest(p_target_ids, p_responses) as a (target_id, response) where a.target_id = v_target.target_id
       ))), true,
       'notification_target_gone_' || v_target.name
     );
@@ -219,10 +219,10 @@ begin
   ),
   moved as (
     insert into walltrack.finished_deliveries (
-      delivery_id, target_id, event_id, alert_id, state, attempts, last_status, last_answer, created_at, finished_at, digest_id
+      delivery_id, target_id, event_id, alert_id, state, attempts, last_status, last_response, created_at, finished_at, digest_id
     )
     select
-      a.delivery_id, a.target_id, a.event_id, a.alert_id, 'delivered', a.attempts, r.status, r.answer, a.created_at, v_now,
+      a.delivery_id, a.target_id, a.event_id, a.alert_id, 'delivered', a.attempts, r.status, r.response, a.created_at, v_now,
       case when r.covers > 1 then r.lease end
     from arrived as a
     inner join results as r on r.delivery_id = a.delivery_id
@@ -237,7 +237,7 @@ begin
         lease = null, lease_until = null, relay = null,
         tried_at = case when r.outcome = 'released' then d.tried_at else v_now end,
         last_status = case when r.outcome = 'released' then d.last_status else r.status end,
-        last_answer = case when r.outcome = 'released' then d.last_answer else r.answer end
+        last_response = case when r.outcome = 'released' then d.last_response else r.response end
     from results as r
     where d.delivery_id = any (array(select o.delivery_id from results as o where o.outcome <> 'delivered'))
       and r.delivery_id = d.delivery_id
@@ -249,7 +249,7 @@ begin
     select f.delivery_id, f.target_id, f.alert_id, f.state, f.due_at from failed as f
   ),
   gone as (
-    select r.target_id, min(r.answer) as answer from results as r where r.outcome = 'gone' group by r.target_id
+    select r.target_id, min(r.response) as response from results as r where r.outcome = 'gone' group by r.target_id
   ),
   paused as (
     select r.target_id, max(r.pause) as pause from results as r where r.is_chat and r.pause is not null group by r.target_id
@@ -258,7 +258,7 @@ begin
     array_agg(f.delivery_id) as ids, array_agg(f.target_id) as targets, array_agg(f.alert_id) as alerts,
     array_agg(case f.state when 'waiting' then 'pending' else f.state end) as states, array_agg(f.due_at) as due,
     (select array_agg(g.target_id order by g.target_id) from gone as g) as gone,
-    (select array_agg(g.answer order by g.target_id) from gone as g) as gone_answers,
+    (select array_agg(g.response order by g.target_id) from gone as g) as gone_responses,
     (select array_agg(p.target_id order by p.target_id) from paused as p) as paused,
     (select array_agg(p.pause order by p.target_id) from paused as p) as pauses
   into v_finished
@@ -272,14 +272,14 @@ begin
   end if;
   perform walltrack.settle_queues(v_finished.targets, v_finished.alerts);
   if v_finished.gone is not null then
-    perform walltrack.disable_gone_targets(v_finished.gone, v_finished.gone_answers);
+    perform walltrack.disable_gone_targets(v_finished.gone, v_finished.gone_responses);
   end if;
   return query select * from unnest(v_finished.ids, v_finished.states, v_finished.due);
 end
 $$;
 
 comment on function walltrack.finish_deliveries(text, jsonb) is
-'Records the outcome of what a relay has sent. p_results: [{lease, deliveries, outcome: delivered, failed, refused, gone or released, status, answer, '
+'Records the outcome of what a relay has sent. p_results: [{lease, deliveries, outcome: delivered, failed, refused, gone or released, status, response, '
 'retry_after (seconds), reference, closed}]. Results of deliveries whose lease the relay has lost are ignored. Returns the others: '
 'delivered, pending with the time of the next attempt, or dead (WT003).';
 
@@ -375,7 +375,7 @@ begin
   perform walltrack.hold_heads(p_delivery_ids);
   update walltrack.deliveries as d
   set state = 'waiting', attempts = 0, failed_at = null, due_at = clock_timestamp(),
-      last_answer = walltrack.clip(format('replayed by %s after: %s', walltrack.actor_or_user(p_by), d.last_answer), 500)
+      last_response = walltrack.clip(format('replayed by %s after: %s', walltrack.actor_or_user(p_by), d.last_response), 500)
   where d.delivery_id = any (p_delivery_ids);
   get diagnostics v_replayed = row_count;
   select array_agg(d.target_id) as targets, array_agg(d.alert_id) as alerts
@@ -407,10 +407,10 @@ begin
     delete from walltrack.deliveries as d where d.delivery_id = any (p_delivery_ids) returning d.*
   )
   insert into walltrack.finished_deliveries (
-    delivery_id, target_id, event_id, alert_id, state, attempts, last_status, last_answer, created_at, finished_by
+    delivery_id, target_id, event_id, alert_id, state, attempts, last_status, last_response, created_at, finished_by
   )
   select
-    d.delivery_id, d.target_id, d.event_id, d.alert_id, 'dropped', d.attempts, d.last_status, d.last_answer, d.created_at,
+    d.delivery_id, d.target_id, d.event_id, d.alert_id, 'dropped', d.attempts, d.last_status, d.last_response, d.created_at,
     walltrack.actor_or_user(p_by)
   from dropped as d;
   get diagnostics v_dropped = row_count;

@@ -14,8 +14,8 @@ $$;
 comment on function walltrack.clock_time(timestamptz) is 'A time of today for messages, e.g. 03:12 UTC.';
 
 
-create or replace function walltrack.answer_alert(p_alert walltrack.alerts, p_action text, p_actor text, p_detail text)
-returns table (outcome text, said text)
+create or replace function walltrack.apply_button(p_alert walltrack.alerts, p_action text, p_actor text, p_detail text)
+returns table (outcome text, reply text)
 language plpgsql
 volatile
 security invoker
@@ -46,17 +46,17 @@ begin
 end
 $$;
 
-comment on function walltrack.answer_alert(walltrack.alerts, text, text, text) is
-'Performs the action of a button, or says who was first. Returns done or unchanged, and a text for the user.';
+comment on function walltrack.apply_button(walltrack.alerts, text, text, text) is
+'Performs the action of a button. If another operator was first, the reply names that operator. Returns done or unchanged, and the reply to the user.';
 
 
-create or replace function walltrack.answer_message(
+create or replace function walltrack.press_button(
     p_target_id bigint,
     p_reference text,
     p_action text,
     p_user text,
     p_detail text default null
-) returns table (outcome text, said text)
+) returns table (outcome text, reply text)
 language plpgsql
 volatile
 security definer
@@ -71,7 +71,7 @@ declare
     where t.target_id = p_target_id
   );
   v_message walltrack.sent_messages;
-  v_answer walltrack.message_answers;
+  v_press walltrack.button_presses;
   v_alert walltrack.alerts;
 begin
   if v_actor is null then
@@ -92,24 +92,24 @@ begin
     return query select 'unknown', 'this alert no longer exists';
     return;
   end if;
-  select a.* into v_answer
-  from walltrack.message_answers as a
-  where a.target_id = p_target_id and a.reference = p_reference and a.action = p_action;
-  if v_answer.at is not null then
-    return query select 'used', format('%s was first at %s', v_answer.actor, walltrack.clock_time(v_answer.at));
+  select p.* into v_press
+  from walltrack.button_presses as p
+  where p.target_id = p_target_id and p.reference = p_reference and p.action = p_action;
+  if v_press.at is not null then
+    return query select 'used', format('%s was first at %s', v_press.actor, walltrack.clock_time(v_press.at));
     return;
   end if;
   if v_message.sent_at < now() - interval '1 hour' then
     return query select 'expired', 'buttons work for an hour: use the panel';
     return;
   end if;
-  insert into walltrack.message_answers (target_id, reference, action, alert_id, actor)
+  insert into walltrack.button_presses (target_id, reference, action, alert_id, actor)
   values (p_target_id, p_reference, p_action, v_alert.id, v_actor);
-  return query select * from walltrack.answer_alert(v_alert, p_action, v_actor, p_detail);
+  return query select * from walltrack.apply_button(v_alert, p_action, v_actor, p_detail);
 end
 $$;
 
-comment on function walltrack.answer_message(bigint, text, text, text, text) is
+comment on function walltrack.press_button(bigint, text, text, text, text) is
 'Handles a button press in a message: acknowledge, snooze (for an hour) or resolve (p_detail is the reason), as the operator to whom the '
 'allow-list of the target maps the user. Each button works once, within an hour. Returns the outcome (done, unchanged, refused, expired, used, '
-'unknown) and a text for the user.';
+'unknown) and the reply to the user.';

@@ -22,6 +22,20 @@ comment on function walltrack.relay_seen(text, text, int, text) is
 'Records that a relay is running; deletes relays that have not been seen for a day (WT003).';
 
 
+create or replace function walltrack.is_relay_running(p_seen_at timestamptz) returns boolean
+language sql
+stable
+security invoker
+as $$
+  select coalesce(
+    p_seen_at operator(pg_catalog.>) (pg_catalog.statement_timestamp() operator(pg_catalog.-) '2 minutes'::pg_catalog.interval), false
+  )
+$$;
+
+comment on function walltrack.is_relay_running(timestamptz) is
+'Whether a relay counts as running: it was last seen less than two minutes ago.';
+
+
 create or replace function walltrack.relay_stopped(p_relay text) returns void
 language plpgsql
 volatile

@@ -111,7 +111,7 @@ select
     d.failed_at as at,
     'delivery_failed' as kind,
     t.name as actor,
-    jsonb_strip_nulls(jsonb_build_object('attempts', d.attempts, 'status', d.last_status, 'answer', d.last_answer)) as detail,
+    jsonb_strip_nulls(jsonb_build_object('attempts', d.attempts, 'status', d.last_status, 'response', d.last_response)) as detail,
     null as event_id
 from walltrack.deliveries as d
 inner join walltrack.notification_targets as t on d.target_id = t.target_id
@@ -137,7 +137,7 @@ as $$
   select a.*
   from walltrack.alerts as a
   where a.resolved_at is not null and a.resolved_at >= p_since
-    and not (a.resolved_by = 'system' and starts_with(a.resolution, 'Duplicate of '))
+    and not walltrack.is_duplicate(a.resolved_by, a.resolution)
 $$;
 
 comment on function walltrack.alerts_since(timestamptz) is

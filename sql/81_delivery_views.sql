@@ -34,7 +34,7 @@ select
     d.attempts,
     d.due_at,
     d.last_status,
-    d.last_answer,
+    d.last_response,
     d.tried_at,
     d.created_at,
     case
@@ -46,12 +46,12 @@ select
         when d.due_at > now() then 'quiet hours until ' || walltrack.format_utc(d.due_at)
         when not exists (
             select 1 from walltrack.relays as r
-            where r.seen_at > now() - interval '2 minutes'
+            where walltrack.is_relay_running(r.seen_at)
         ) then 'no relay is running'
         when c.next_message_at > now() then 'the chat gets its next message at ' || walltrack.format_utc(c.next_message_at)
         when c.next_digest_at > now() then 'the next digest is at ' || walltrack.format_utc(c.next_digest_at)
         else 'it is due'
-    end as why
+    end as reason
 from walltrack.deliveries as d
 inner join walltrack.notification_targets as t on d.target_id = t.target_id
 left join walltrack.events_of_deliveries() as e on d.delivery_id = e.delivery_id
@@ -110,7 +110,7 @@ with waiting as (
         min(d.created_at) filter (where d.state <> 'dead') as oldest_pending_at,
         max(d.tried_at) as last_failure_at,
         (array_agg(d.last_status order by d.tried_at desc) filter (where d.tried_at is not null))[1] as last_status,
-        (array_agg(d.last_answer order by d.tried_at desc) filter (where d.tried_at is not null))[1] as last_answer
+        (array_agg(d.last_response order by d.tried_at desc) filter (where d.tried_at is not null))[1] as last_response
     from walltrack.deliveries as d
     group by d.target_id
 )
@@ -129,7 +129,7 @@ select
     w.oldest_pending_at,
     w.last_failure_at,
     w.last_status,
-    w.last_answer,
+    w.last_response,
     t.disabled_at is null as is_enabled,
     coalesce(w.pending, 0) as pending,
     coalesce(w.dead, 0) as dead,

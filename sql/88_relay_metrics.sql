@@ -48,7 +48,7 @@ as $$
     select a.severity, a.created_at, a.acknowledged_at, a.resolved_at
     from walltrack.alerts as a
     where a.resolved_at is not null and a.resolved_at > now() - interval '24 hours'
-      and not (a.resolved_by = 'system' and starts_with(a.resolution, 'Duplicate of '))
+      and not walltrack.is_duplicate(a.resolved_by, a.resolution)
     union all
     select a.severity, a.created_at, a.acknowledged_at, null
     from walltrack.alerts as a
@@ -203,7 +203,7 @@ as $$
   select 'walltrack_notification_queue_usage_ratio', '{}'::jsonb, pg_notification_queue_usage()
   union all
   select
-    'walltrack_relays', '{}', (select count(*) from walltrack.relays as r where r.seen_at > now() - interval '2 minutes')::float8
+    'walltrack_relays', '{}', (select count(*) from walltrack.relays as r where walltrack.is_relay_running(r.seen_at))::float8
   union all
   select
     'walltrack_active_silences', '{}',

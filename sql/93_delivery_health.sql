@@ -26,12 +26,11 @@ set search_path = pg_catalog, pg_temp
 as $$
   select
     'relay',
-    t.names is null or coalesce(r.seen_at > clock_timestamp() - interval '2 minutes', false),
+    t.names is null or r.running > 0,
     case
       when t.names is null then 'no target is enabled, so no relay is needed'
       when r.seen_at is null then format('no relay is running: nothing is delivered to %s', t.names)
-      when r.seen_at > clock_timestamp() - interval '2 minutes'
-        then format('%s seen in the last 2 minutes, the last one %s ago', r.running, walltrack.format_age(r.seen_at))
+      when r.running > 0 then format('%s seen in the last 2 minutes, the last one %s ago', r.running, walltrack.format_age(r.seen_at))
       else format('no relay has been seen for %s: nothing is delivered to %s', walltrack.format_age(r.seen_at), t.names)
     end,
     coalesce('Look at the log of the relay on ' || r.host || ', and start it again: ', 'Start one, as a service: ')
@@ -44,7 +43,7 @@ as $$
   cross join (
     select
       max(l.seen_at) as seen_at, (array_agg(l.host order by l.seen_at desc))[1] as host,
-      count(*) filter (where l.seen_at > clock_timestamp() - interval '2 minutes') as running
+      count(*) filter (where walltrack.is_relay_running(l.seen_at)) as running
     from walltrack.relays as l
   ) as r
 $$;
@@ -54,7 +53,7 @@ comment on function walltrack.health_of_relays() is
 
 
 create or replace function walltrack.failing_targets()
-returns table (name text, undelivered bigint, oldest_at timestamptz, last_status int, last_answer text)
+returns table (name text, undelivered bigint, oldest_at timestamptz, last_status int, last_response text)
 language sql
 volatile
 security invoker
@@ -64,7 +63,7 @@ as $$
   select
     t.name, count(*), min(d.created_at),
     (array_agg(d.last_status order by d.tried_at desc))[1],
-    (array_agg(d.last_answer order by d.tried_at desc))[1]
+    (array_agg(d.last_response order by d.tried_at desc))[1]
   from walltrack.notification_targets as t
   cross join lateral (
     select p.* from walltrack.deliveries as p where p.target_id = t.target_id and p.state = 'pending' and p.due_at > '-infinity'
@@ -95,7 +94,7 @@ as $$
   select
     'target ' || f.name, false,
     format('%s undelivered, the oldest for %s; last response: ', f.undelivered, walltrack.format_age(f.oldest_at))
-    || walltrack.clip(concat_ws(' ', f.last_status, f.last_answer), 200),
+    || walltrack.clip(concat_ws(' ', f.last_status, f.last_response), 200),
     walltrack.format_sentence(
       'correct the cause that the response gives', walltrack.run_instruction(p_reader, o.role, 'walltrack-alerts targets test ' || f.name)
     ) || ' The relay retries automatically.'
@@ -130,7 +129,7 @@ as $$
       else format(
         '%s for %s, the first %s ago; last response: %s',
         case d.number when 1 then '1 dead letter' else format('%s dead letters', d.number) end, d.names, walltrack.format_age(d.first_at),
-        walltrack.clip(coalesce(d.answer, 'none'), 200)
+        walltrack.clip(coalesce(d.response, 'none'), 200)
       )
     end,
     'List them with `walltrack-alerts deliveries list --dead` and correct the cause. Then '
@@ -149,7 +148,7 @@ as $$
   from (
     select
       count(*) as number, min(l.failed_at) as first_at, count(distinct t.name) as targets, string_agg(distinct t.name, ', ' order by t.name) as names,
-      (array_agg(concat_ws(' ', l.last_status, l.last_answer) order by l.failed_at desc))[1] as answer
+      (array_agg(concat_ws(' ', l.last_status, l.last_response) order by l.failed_at desc))[1] as response
     from walltrack.deliveries as l
     inner join walltrack.notification_targets as t on t.target_id = l.target_id
     where l.failed_at is not null
@@ -185,7 +184,7 @@ as $$
     ) as d
     where t.disabled_at is null and d.since < clock_timestamp() - interval '5 minutes'
   ) as p
-  where exists (select from walltrack.relays as r where r.seen_at > clock_timestamp() - interval '2 minutes')
+  where exists (select from walltrack.relays as r where walltrack.is_relay_running(r.seen_at))
   group by p.name, p.found
 $$;
 

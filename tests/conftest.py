@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from tests.support.bot import Bot
-from tests.support.databases import new_database, served
+from tests.support.databases import new_database, served, turn
 from tests.support.lending import Lender
 from walltrack_alerts import migrations
 
@@ -53,6 +53,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid}: {report.longrepr}"
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """A test that creates roles of a public API runs alone on its server: every migration treats these roles in its own way."""
+    with turn(is_alone=item.get_closest_marker("api_roles") is not None):
+        return (yield)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

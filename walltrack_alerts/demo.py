@@ -25,7 +25,7 @@ TARGET = "terminal"
 
 
 def run_demo(
-    say: Callable[[str], None],
+    print_line: Callable[[str], None],
     *,
     host: str,
     port: int,
@@ -37,9 +37,9 @@ def run_demo(
     """Run until Ctrl-C, SIGTERM or `duration` seconds. Always on the embedded PostgreSQL, because the bot invents orders."""
     settings = Settings.load().model_copy(update={"database_url": None, "listen_url": None})
     with open_database(settings) as database:
-        say(f"Database  {database.label}")
+        print_line(f"Database  {database.label}")
         migrations.upgrade(database.dsn)
-        say("Schema    migrated; the guard is on walltrack.orders")
+        print_line("Schema    migrated; the guard is on walltrack.orders")
         from walltrack_alerts.ui import PanelSettings, launch_panel
 
         # As in production: the panel's role can read alerts and call what operators may call, nothing else.
@@ -47,25 +47,25 @@ def run_demo(
         explorer = PanelSettings.load().explorer
         panel = launch_panel(dsn, host=host, port=port, open_browser=open_browser, explorer=explorer, block=False)
         try:
-            say(f"Panel     {panel.url}, as {PANEL_ROLE} with operator access only")
-            say(f"Relay     delivers to this terminal, as {RELAY_ROLE} with relay access only")
-            say(f"Bot       trading at pace {pace:g}, seed {seed}: watch alerts appear, repeat and resolve")
+            print_line(f"Panel     {panel.url}, as {PANEL_ROLE} with operator access only")
+            print_line(f"Relay     delivers to this terminal, as {RELAY_ROLE} with relay access only")
+            print_line(f"Bot       trading at pace {pace:g}, seed {seed}: watch alerts appear, repeat and resolve")
             if missing := missing_fonts():
-                say(f"Fonts     some token names show as boxes; install {missing}")
-            say("Try also  `walltrack-alerts alerts list`, `listen` or `targets list`")
-            say("Ctrl-C stops everything." if duration is None else f"Stops after {duration:g} s.")
+                print_line(f"Fonts     some token names show as boxes; install {missing}")
+            print_line("Try also  `walltrack-alerts alerts list`, `listen` or `targets list`")
+            print_line("Ctrl-C stops everything." if duration is None else f"Stops after {duration:g} s.")
             bot = SimulatedBot(database.dsn, pace=pace, seed=seed)
             relay = _as_role(database.dsn, RELAY_ROLE, "relay")
             with _terminal_target(database.dsn):
-                asyncio.run(_run(bot, duration, replace(database, dsn=relay, listen_dsn=relay), panel.url, say))
+                asyncio.run(_run(bot, duration, replace(database, dsn=relay, listen_dsn=relay), panel.url, print_line))
         finally:
             panel.close()
         counts = bot.counts
-        say(
+        print_line(
             f"The bot wrote {counts.orders} orders with {counts.attempts} attempts: {counts.filled} filled, "
             f"{counts.cancelled} cancelled, {counts.exhausted} failed permanently."
         )
-        say(f"Alerts    {_alerts(database.dsn)}")
+        print_line(f"Alerts    {_alerts(database.dsn)}")
 
 
 def missing_fonts() -> str:
@@ -102,7 +102,9 @@ def _terminal_target(dsn: str) -> Iterator[None]:
             connection.execute("select walltrack.disable_target(%s, 'the demo has ended', 'demo')", (TARGET,))
 
 
-async def _run(bot: SimulatedBot, duration: float | None, database: Database, panel_url: str, say: Callable[[str], None]) -> None:
+async def _run(
+    bot: SimulatedBot, duration: float | None, database: Database, panel_url: str, print_line: Callable[[str], None]
+) -> None:
     """Run bot and relay until Ctrl-C, SIGTERM or `duration` seconds."""
     from walltrack_alerts.relay.log import Log
     from walltrack_alerts.relay.process import run_relay
@@ -113,7 +115,7 @@ async def _run(bot: SimulatedBot, duration: float | None, database: Database, pa
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     settings = RelaySettings.load(panel_url=panel_url, purge_after="off")
-    relay = asyncio.create_task(run_relay(database, settings, Log(write=say), stop))
+    relay = asyncio.create_task(run_relay(database, settings, Log(write=print_line), stop))
     try:
         await bot.run(stop, duration)
     finally:

@@ -271,7 +271,7 @@ _LAST = ("tg_ddl__follow", "tg_ddl__forget", "tg_ddl__warn", "tg_watched__trunca
 """Dropped with what they are attached to."""
 
 _DELIVERY_TABLES = (
-    "message_answers", "sent_messages", "finished_deliveries", "deliveries", "chat_pace", "notification_targets", "silences",
+    "button_presses", "sent_messages", "finished_deliveries", "deliveries", "chat_pace", "notification_targets", "silences",
     "escalation_steps", "relay_duties", "relays",
 )  # fmt: skip
 """Newer than the revision that drops the other tables; one that refers to another stands before it."""

@@ -53,7 +53,7 @@ class Alert(_Row):
     """The NOTICE of the call that returned this alert, e.g. 'already acknowledged by ada at ...'; for people."""
 
     notice_code: NoticeCode | None = Field(default=None, exclude=True)
-    """What that NOTICE says, for programs."""
+    """The code of that NOTICE, for programs."""
 
     @property
     def is_active(self) -> bool:

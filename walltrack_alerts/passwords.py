@@ -79,7 +79,7 @@ class AuthFile:
                 self._users, self._seen = users, seen
         except (OSError, AuthFileError) as error:
             if self._seen:
-                log.error("all users are logged out: %s", error)  # noqa: TRY400 - the text says it all
+                log.error("all users are logged out: %s", error)  # noqa: TRY400 - the text is the whole message
             self._users, self._seen = {}, ()
         return self._users.get(name)
 

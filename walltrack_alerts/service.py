@@ -130,7 +130,8 @@ class AlertService:
     async def acknowledge_alerts(self, alert_ids: Sequence[UUID | str], by: str) -> list[Alert]:
         """acknowledge_alert() for many in one transaction; returns those that it changed.
 
-        Alerts that are not active, or that another transaction has locked, are left out: acknowledge_alert() says more of them.
+        Leaves out alerts that are not active, and alerts that another transaction has locked. acknowledge_alert() reports the
+        reason for one of them.
         """
         return await self._many("select * from walltrack.acknowledge_alerts(cast(:ids as uuid[]), :by)", alert_ids, by=by)
 

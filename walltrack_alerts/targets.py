@@ -49,7 +49,7 @@ class TargetState(_Row):
     last_success_at: UtcTime | None = None
     last_failure_at: UtcTime | None = None
     last_status: int | None = None
-    last_answer: str | None = None
+    last_response: str | None = None
     unread: int = 0
     """Events that the relay has not read for this target; at most 10,000 are counted."""
 
@@ -83,10 +83,10 @@ class Delivery(_Row):
     attempts: int
     due_at: UtcTime
     last_status: int | None = None
-    last_answer: str | None = None
+    last_response: str | None = None
     tried_at: UtcTime | None = None
     created_at: UtcTime
-    why: str
+    reason: str
 
 
 class RelayState(_Row):
@@ -200,7 +200,7 @@ async def undelivered(service: AlertService, *, dead: bool, target: str | None, 
 async def relay_state(service: AlertService) -> RelayState:
     """How many relays run, and when the last one was seen."""
     rows = await service.rows(
-        "select count(*) filter (where seen_at > now() - interval '2 minutes') as running, max(seen_at) as seen_at "
+        "select count(*) filter (where walltrack.is_relay_running(seen_at)) as running, max(seen_at) as seen_at "
         "from walltrack.relays"
     )
     return RelayState(**rows[0])

@@ -34,7 +34,7 @@ begin
       select
         a.attnum, a.attname, a.atttypid, a.attnotnull, quote_ident(a.attname) as name,
         format_type(a.atttypid, a.atttypmod) as type,
-        a.attcollation <> t.typcollation as is_collated, a.attcollation, t.typtype,
+        a.attcollation <> t.typcollation as is_collated, a.attcollation, t.typtype, t.typcategory,
         format_type(o.type::regtype, null) as new_type, pg_get_expr(d.adbin, d.adrelid) as former_default
       from own as o
       inner join pg_attribute as a on a.attrelid = v_table and a.attname = o.name and not a.attisdropped and a.attgenerated = ''
@@ -49,17 +49,25 @@ begin
         select o.attnum from columns as o
         where case c.contype
           when 'c' then o.attname in ('severity', 'status', 'acknowledged_at', 'acknowledged_by', 'resolved_at', 'resolution')
+          when 'f' then o.type <> o.new_type
           when 'u' then o.attname = 'dedupe_key'
+          when 'x' then o.attname = 'dedupe_key'
         end
       )
     ),
 
+    -- Those that would forbid a later alert, and those with expressions, which may not fit the new types of the columns.
     indexes as (
-      select i.indexrelid as id, pg_get_indexdef(i.indexrelid) as definition
+      select format('%I.%I', n.nspname, c.relname) as name, i.indexrelid as id, pg_get_indexdef(i.indexrelid) as definition
       from pg_index as i
-      where i.indrelid = v_table and i.indisunique and not i.indisprimary
-        and not exists (select from pg_constraint as c where c.conindid = i.indexrelid)
-        and exists (select from columns as o where o.attname = 'dedupe_key' and o.attnum = any (i.indkey))
+      inner join pg_class as c on c.oid = i.indexrelid
+      inner join pg_namespace as n on n.oid = c.relnamespace
+      where i.indrelid = v_table and not exists (select from pg_constraint as r where r.conindid = i.indexrelid)
+        and (
+          i.indpred is not null
+          or i.indexprs is not null
+          or i.indisunique and exists (select from columns as o where o.attname = 'dedupe_key' and o.attnum = any (i.indkey))
+        )
     ),
 
     rights as (
@@ -84,14 +92,19 @@ begin
       from own as o
       where not exists (select from pg_attribute as a where a.attrelid = v_table and a.attname = o.name)
       union all
-      select 2, format('alter %s drop default', c.name) from columns as c
+      select 3, format('alter %s drop default', c.name) from columns as c
       union all
-      select 3, format(
+      select 4, format(
         'alter %1$s type %2$s%3$s using %4$s', c.name, c.type,
         case when c.is_collated then ' collate ' || c.attcollation::regcollation end,
         case
           when c.atttypid = 'timestamp'::regtype then c.name || ' at time zone ''UTC'''
           when c.atttypid in ('varchar'::regtype, 'bpchar'::regtype) then format('%s::%s', c.name, c.type)
+          when c.new_type = 'boolean' and c.typcategory = 'N' then format('%s::int::%s', c.name, c.type)
+          -- Alerting may have written a name where the older table has the id of a user.
+          when c.atttypid = 'uuid'::regtype
+            then format('case when %1$s ~ ''^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'' then %1$s::uuid end', c.name)
+          when c.typcategory = 'N' then format('case when %1$s ~ ''^-?[0-9]{1,9}$'' then %1$s::%2$s end', c.name, c.type)
           when c.typtype = 'e' then (
             select format('case lower(%s) %s end', c.name, string_agg(e.choice, ' '))
             from (
@@ -106,14 +119,14 @@ begin
       from columns as c
       where c.type <> c.new_type or c.is_collated
       union all
-      select 4, format('alter %s set default %s', c.name, c.former_default) from columns as c where c.former_default is not null
+      select 5, format('alter %s set default %s', c.name, c.former_default) from columns as c where c.former_default is not null
       union all
-      select 5, format('alter %s %s not null', c.name, case when c.attnotnull then 'set' else 'drop' end) from columns as c
+      select 6, format('alter %s %s not null', c.name, case when c.attnotnull then 'set' else 'drop' end) from columns as c
       union all
       -- A list of varchar is shown with a cast that would be read as one of each of its elements.
-      select 6, format('add constraint %I %s', r.conname, replace(r.definition, '])::text[]', '])')) from replaced as r
+      select 7, format('add constraint %I %s', r.conname, replace(r.definition, '])::text[]', '])')) from replaced as r
       union all
-      select 7, 'disable row level security' from pg_class as c where c.oid = v_table and not c.relrowsecurity
+      select 8, 'disable row level security' from pg_class as c where c.oid = v_table and not c.relrowsecurity
     ),
 
     comments (what, text) as (
@@ -125,18 +138,20 @@ begin
       from pg_constraint as c
       where c.conrelid = v_table and (c.contype = 'p' or c.oid in (select r.oid from replaced as r))
       union all
-      select 'index ' || i.id::regclass, obj_description(i.id, 'pg_class') from indexes as i
+      select 'index ' || i.name, obj_description(i.id, 'pg_class') from indexes as i
     )
 
     select jsonb_agg(a.statement order by a.place)::text
     from (
       select s.place, 'alter table walltrack.alerts ' || s.statement from statements as s
       union all
-      select 8, i.definition from indexes as i
+      select 2, 'drop index if exists ' || i.name from indexes as i
       union all
-      select 9, format('comment on %s is %L', c.what, c.text) from comments as c
+      select 9, replace(i.definition, '])::text[]', '])') from indexes as i
       union all
-      select 10 + r.place, format(
+      select 10, format('comment on %s is %L', c.what, c.text) from comments as c
+      union all
+      select 11 + r.place, format(
         'grant %s on walltrack.alerts to %s %s',
         r.privileges, case r.grantee when 0 then 'public' else r.grantee::regrole::text end,
         case when r.is_grantable then 'with grant option' end
@@ -157,6 +172,10 @@ declare
   v_found text;
   v_column record;
   v_name text;
+  v_restore jsonb := current_setting('walltrack.restore', true)::jsonb;
+  v_detail text;
+  v_deleted int;
+  v_case text;
   v_triggers jsonb := (
     select jsonb_object_agg(t.tgname, t.tgenabled)
     from pg_trigger as t
@@ -195,6 +214,12 @@ begin
       inner join pg_roles as r on r.oid = p.proowner
       where t.tgrelid = c.oid and not t.tgisinternal and not r.rolsuper and r.rolname <> current_user
     ) then format('it has triggers whose functions belong to other roles than %s', current_user)
+    when c.relpersistence <> 'p' then 'it is unlogged: a crash of the server would empty it'
+    when exists (
+      select from pg_index as i
+      inner join pg_attribute as a on a.attrelid = c.oid and a.attname = 'id'
+      where i.indrelid = c.oid and i.indisprimary and i.indkey::text <> a.attnum::text
+    ) then 'its primary key is not id'
     when c.relforcerowsecurity then 'row level security is forced, which would stop the order trigger'
   end into v_found from pg_class as c where c.oid = v_table;
   v_problems := v_problems || v_found;
@@ -244,39 +269,45 @@ begin
   end if;
 
   begin
+    -- A downgrade writes status and severity in the case that the older rules ask for.
+    foreach v_name in array array['status', 'severity'] loop
+      execute format('select string_agg(distinct a.%1$I::text, '' '') from walltrack.alerts as a', v_name) into v_found;
+      select concat_ws(' ', v_found, string_agg(pg_get_constraintdef(c.oid), ' ')) into v_found
+      from pg_constraint as c
+      where c.conrelid = v_table and c.contype = 'c' and c.conkey = array(
+        select a.attnum from pg_attribute as a where a.attrelid = v_table and a.attname = v_name
+      );
+      v_case := case
+        when v_found ~ e'\\m(active|acknowledged|resolved|info|warning|high|critical)\\M' then null
+        when v_found ~ e'\\m(ACTIVE|ACKNOWLEDGED|RESOLVED|INFO|WARNING|HIGH|CRITICAL)\\M' then 'upper'
+        when v_found ~ e'\\m(Active|Acknowledged|Resolved|Info|Warning|High|Critical)\\M' then 'initcap'
+      end;
+      if v_case is not null then
+        v_restore := jsonb_build_array(
+          format('alter table walltrack.alerts alter %1$I type text using %2$s(%1$I)', v_name, v_case)
+        ) || v_restore;
+      end if;
+    end loop;
+
     -- The triggers would rewrite the history, e.g. every updated_at.
     alter table walltrack.alerts disable trigger user;
 
     -- Rules of the old table that the new ones replace; an index over dedupe_key would forbid a later alert.
     for v_name in
-      select c.conname from pg_constraint as c
-      where c.conrelid = v_table and (
-        c.contype = 'c' and exists (
-          select from pg_attribute as a
-          where a.attrelid = v_table and a.attnum = any (c.conkey)
-            and a.attname in ('severity', 'status', 'acknowledged_at', 'acknowledged_by', 'resolved_at', 'resolution')
-        )
-        or c.contype = 'u' and exists (
-          select from pg_attribute as a
-          where a.attrelid = v_table and a.attnum = any (c.conkey) and a.attname = 'dedupe_key'
-        )
+      select coalesce(
+        'alter table walltrack.alerts drop constraint ' || substring(r.statement from ' add constraint ("(?:[^"]|"")+"|[^ ]+)'),
+        r.statement
       )
+      from jsonb_array_elements_text(v_restore) as r (statement)
+      where r.statement ~ '^(alter table walltrack.alerts add constraint|drop index) '
     loop
-      execute format('alter table walltrack.alerts drop constraint %I', v_name);
-    end loop;
-    for v_name in
-      select i.indexrelid::regclass::text from pg_index as i
-      where i.indrelid = v_table and i.indisunique and not i.indisprimary and exists (
-        select from pg_attribute as a
-        where a.attrelid = v_table and a.attnum = any (i.indkey) and a.attname = 'dedupe_key'
-      )
-    loop
-      execute 'drop index ' || v_name;
+      execute v_name;
     end loop;
 
     -- Columns: added where they are missing, then given their type. A time without a zone was written in UTC.
     for v_column in
-      select n.name, n.type, a.atttypid, format_type(a.atttypid, a.atttypmod) as old_type
+      select n.name, n.type, a.atttypid, format_type(a.atttypid, a.atttypmod) as old_type,
+        a.attcollation <> t.typcollation as is_collated
       from (values
         (1, 'id', 'uuid'), (2, 'alert_type', 'text'), (3, 'severity', 'text'), (4, 'status', 'text'), (5, 'title', 'text'),
         (6, 'message', 'text'), (7, 'data', 'jsonb'), (8, 'requires_action', 'boolean'), (9, 'dedupe_key', 'text'),
@@ -287,11 +318,12 @@ begin
         (22, 'order_status', 'text'), (23, 'order_attempts', 'int'), (24, 'order_exhausted', 'boolean')
       ) as n (place, name, type)
       left join pg_attribute as a on a.attrelid = v_table and a.attname = n.name and not a.attisdropped
+      left join pg_type as t on t.oid = a.atttypid
       order by n.place
     loop
       if v_column.atttypid is null then
         execute format('alter table walltrack.alerts add column %I %s', v_column.name, v_column.type);
-      elsif v_column.old_type <> format_type(v_column.type::regtype, null) then
+      elsif v_column.old_type <> format_type(v_column.type::regtype, null) or v_column.is_collated then
         execute format('alter table walltrack.alerts alter column %I drop default', v_column.name);
         execute format(
           'alter table walltrack.alerts alter column %1$I type %2$s using %1$I::%3$s', v_column.name, v_column.type,
@@ -304,6 +336,19 @@ begin
           end
         );
       end if;
+    end loop;
+
+    -- Indexes with expressions come back if these fit the types.
+    for v_name in
+      select r.statement
+      from jsonb_array_elements_text(v_restore) as r (statement)
+      where r.statement ~ '^CREATE INDEX' or r.statement ~ '^CREATE UNIQUE INDEX' and r.statement !~ 'dedupe_key'
+    loop
+      begin
+        execute v_name;
+      exception when others then
+        null;  -- REPORT names it
+      end;
     end loop;
 
     -- Values: the status decides, and the other columns are adapted to it.
@@ -411,19 +456,25 @@ begin
 
     -- The constraints and triggers of the older table must accept what alerting writes.
     begin
-      insert into walltrack.alerts (alert_type, severity, title, message, data, requires_action, dedupe_key)
-      values (
-        'order_failed_permanently', 'critical', 'EXIT Order Failed - Manual Action Required', '', '{}', true, 'order_failed_trial'
-      );
-      update walltrack.alerts as a
-      set status = 'acknowledged', acknowledged_at = now(), acknowledged_by = 'trial', severity = 'high',
-          title = 'ENTRY Order Failed - Manual Action Required', message = repeat('m', 2000), data = '{"error": "trial"}'
-      where a.dedupe_key = 'order_failed_trial';
-      update walltrack.alerts as a
-      set status = 'resolved', resolved_at = now(), resolution = 'Order filled'
-      where a.dedupe_key = 'order_failed_trial' and a.status = 'acknowledged';
-      delete from walltrack.alerts as a where a.dedupe_key = 'order_failed_trial' and a.status = 'resolved';
-      if not found then
+      for v_round in 1..2 loop  -- two orders fail, and fail again
+        insert into walltrack.alerts (alert_type, severity, title, message, data, requires_action, dedupe_key)
+        select
+          'order_failed_permanently', 'critical', 'EXIT Order Failed - Manual Action Required', '',
+          jsonb_build_object('order_id', o.id), true, 'order_failed_trial_' || o.id
+        from (values ('1'), ('2')) as o (id);
+        update walltrack.alerts as a
+        set status = 'acknowledged', acknowledged_at = now(), acknowledged_by = 'trial', severity = 'high',
+            title = 'ENTRY Order Failed - Manual Action Required', message = repeat('m', 2000),
+            data = a.data || '{"error": "trial"}'
+        where starts_with(a.dedupe_key, 'order_failed_trial_') and a.status = 'active';
+        update walltrack.alerts as a
+        set status = 'resolved', resolved_at = now(), resolution = 'Order filled'
+        where starts_with(a.dedupe_key, 'order_failed_trial_') and a.status = 'acknowledged';
+      end loop;
+      delete from walltrack.alerts as a
+      where starts_with(a.dedupe_key, 'order_failed_trial_') and a.status = 'resolved';
+      get diagnostics v_deleted = row_count;
+      if v_deleted <> 4 then
         raise exception 'its triggers suppress or change what is written';
       end if;
       set constraints all immediate;
@@ -438,14 +489,21 @@ begin
       (select c.conname from pg_constraint as c where c.conrelid = v_table and c.contype = 'p'),
       (
         select concat(
-          'adopted', case when c.relrowsecurity then ' with row level security' end, e'\n', current_setting('walltrack.restore')
+          'adopted', case when c.relrowsecurity then ' with row level security' end, e'\n', v_restore
         )
         from pg_class as c where c.oid = v_table
       )
     );
   exception when others then
+    get stacked diagnostics v_detail = pg_exception_detail;
     raise exception 'the existing table walltrack.alerts cannot be adopted: % (%)', sqlerrm, sqlstate
-      using errcode = 'WT005', hint = v_advice;
+      using errcode = 'WT005', detail = left(v_detail, 500), hint = concat(
+        case
+          when sqlstate = '0A000'
+            then 'The detail names an object that depends on the table: drop it, and create it again after the migration. '
+        end,
+        v_advice
+      );
   end;
 end
 $adopt$;
@@ -477,14 +535,18 @@ begin
         where c.was is not null
       ),
       (
-        select 'Rules that are replaced: ' || string_agg((regexp_match(s.statement, '(?:constraint|INDEX) ([^ ]+)'))[1], ', ')
+        select 'Rules that are replaced: ' || string_agg(s.name, ', ')
           || case
             when bool_or(s.statement ~ 'dedupe_key')
               then '. ON CONFLICT (dedupe_key) needs the condition: where status <> ''resolved'''
             else ''
           end
-        from jsonb_array_elements_text(v_former) as s (statement)
-        where s.statement ~ '^alter table walltrack.alerts add constraint|^CREATE UNIQUE INDEX'
+        from (
+          select r.statement, substring(r.statement from '(?:constraint|INDEX) ("(?:[^"]|"")+"|[^ ]+)') as name
+          from jsonb_array_elements_text(v_former) as r (statement)
+          where r.statement ~ '^(alter table walltrack.alerts add constraint|CREATE (UNIQUE )?INDEX) '
+        ) as s
+        where s.statement ~ '^alter' or to_regclass('walltrack.' || s.name) is null
       ),
       (
         select 'Triggers that stay in force: ' || string_agg(t.tgname, ', ' order by t.tgname)
@@ -532,6 +594,7 @@ declare
   v_policy text;
   v_role text;
   v_statement text;
+  v_detail text;
 begin
   drop table if exists walltrack.alert_faults, walltrack.alert_events, walltrack.order_actions, walltrack.watched_tables;
   drop function if exists walltrack.tg_alert_events__append_only(), walltrack.tg_alert_events__protect_commit();
@@ -567,8 +630,13 @@ begin
     begin
       execute v_statement;
     exception when others then
+      get stacked diagnostics v_detail = pg_exception_detail;
       raise warning 'walltrack_alerts: could not restore: % (%)', v_statement, sqlerrm
-        using errcode = 'WT203', hint = 'Newer rows do not allow it.';
+        using errcode = 'WT203', hint = case
+          when sqlstate in ('0A000', '2BP01')
+            then format('Newer objects depend on it (%s). Drop them, and run the statement yourself.', v_detail)
+          else 'Newer rows do not allow it.'
+        end;
     end;
   end loop;
 end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Iterator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
@@ -141,7 +142,7 @@ def test_an_ambiguous_local_time_keeps_its_moment(bot: Bot, status: str) -> None
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "EUC_JP"])
 def test_another_encoding_is_refused_before_any_change(server_url: str, encoding: str) -> None:
-    name = f"wt_{encoding.lower()}"
+    name = f"wt_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server_url, autocommit=True) as admin:
         create = "create database {} encoding {} lc_collate 'C' lc_ctype 'C' template template0"
         admin.execute(sql.SQL(create).format(sql.Identifier(name), sql.Literal(encoding)))

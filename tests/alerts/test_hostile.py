@@ -143,10 +143,10 @@ def assert_bounded(alert: Alert, payload: str, order: dict[str, Any]) -> None:
             assert "…" in alert.message
     assert len(json.dumps(alert.data)) < 50_000
     assert len(payload.encode()) < PAYLOAD_BYTES
-    told = json.loads(payload)
-    assert (told["v"], told["alert_id"], told["order_id"]) == (1, str(alert.id), alert.data["order_id"])
-    assert (told["status"], told["severity"]) == (alert.status, alert.severity)
-    assert_cut(told["title"], alert.title, TITLE)
+    content = json.loads(payload)
+    assert (content["v"], content["alert_id"], content["order_id"]) == (1, str(alert.id), alert.data["order_id"])
+    assert (content["status"], content["severity"]) == (alert.status, alert.severity)
+    assert_cut(content["title"], alert.title, TITLE)
 
 
 def assert_sound(bot: Bot) -> None:

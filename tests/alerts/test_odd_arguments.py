@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import uuid
 from collections.abc import Iterator
 from typing import LiteralString
 
@@ -31,13 +32,14 @@ where p.pronamespace = 'walltrack'::regnamespace and p.proname in (
 )
 order by 1
 """
+ROLE = f"wt_odd_{uuid.uuid4().hex[:8]}"
 ODD = "\u202e💩e\u0301\u0001\\'\"%s${x}"
 MISSING = "00000000-0000-4000-8000-000000000000"
 FIRST, LAST = "4713-01-01 00:00:00 BC", "294276-12-31 23:59:59+00"
 RESULT = '[{"lease": 1, "deliveries": [1], "outcome": "failed"%s}]'
 RESULTS = (
     "", ', "status": "x"', ', "status": 1e30', ', "retry_after": "NaN"', ', "retry_after": -1e400', ', "retry_after": 1e250',
-    ', "closed": "maybe"', ', "reference": {"a": []}, "answer": ["\\u202e"]', ', "deliveries": [1, 1]', ', "deliveries": [[1]]',
+    ', "closed": "maybe"', ', "reference": {"a": []}, "response": ["\\u202e"]', ', "deliveries": [1, 1]', ', "deliveries": [[1]]',
     ', "deliveries": ["x"]', ', "deliveries": null', ', "deliveries": "[1]"',
     ', "lease": "x"', ', "lease": 9999999999999999999', ', "outcome": null',
     ', "outcome": "lost"',
@@ -89,10 +91,10 @@ BY_NAME: dict[str, tuple[str | None, ...]] = {
 
 @pytest.fixture
 def alerts(bot: Bot) -> dict[str, str]:
-    """The ids of an active, a resolved and another alert; wt_odd has every kind of access."""
-    bot.execute("create role wt_odd")
+    """The ids of an active, a resolved and another alert; ROLE has every kind of access."""
+    bot.execute(f"create role {ROLE}")
     for access in ("reader", "operator", "raiser", "relay"):
-        bot.execute(f"select walltrack.grant_access('wt_odd', '{access}')")
+        bot.execute(f"select walltrack.grant_access('{ROLE}', '{access}')")
     active, resolved = bot.create(), bot.create("entry")
     bot.exhaust(active)
     bot.exhaust(resolved)
@@ -119,7 +121,7 @@ def prepare_deliveries(bot: Bot) -> None:
 @pytest.fixture(autouse=True)
 def _no_role_is_left(bot: Bot) -> Iterator[None]:
     yield
-    bot.execute("reset role; drop owned by wt_odd; drop role wt_odd")
+    bot.execute(f"reset role; drop owned by {ROLE}; drop role {ROLE}")
 
 
 def places(bot: Bot, function: str) -> tuple[str | None, ...]:
@@ -198,6 +200,6 @@ def test_odd_arguments_raise_only_documented_errors(bot: Bot, alerts: dict[str, 
         for name, names, kinds in functions
     }
     if whose == "granted":
-        bot.execute("set role wt_odd")
+        bot.execute(f"set role {ROLE}")
     found = [error for name, parameters in odd.items() for error in raw_errors(bot, name, parameters)]
     assert found == [], "\n".join(found)

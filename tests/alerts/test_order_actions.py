@@ -242,8 +242,8 @@ def test_actions_work_on_a_second_generation_table(second: Bot) -> None:
     assert (found["status"], found["retry_reason"]) == ("CANCELLED", "enough")
     order = second.execute("select walltrack.order_of_alert(%s)", (alert.id,)).fetchone()
     assert order is not None
-    told = (order[0]["last_error"], order[0]["retry_reason"], order[0].get("locked_until"))
-    assert told == ("enough", "enough", None)
+    stored = (order[0]["last_error"], order[0]["retry_reason"], order[0].get("locked_until"))
+    assert stored == ("enough", "enough", None)
 
 
 def test_actions_on_a_second_generation_table_are_refused(second: Bot) -> None:
@@ -309,13 +309,13 @@ def test_an_order_filled_just_before_is_refused(database_url: str, bot: Bot) -> 
     alert = bot.alert(order)
     with psycopg.connect(database_url) as worker, psycopg.connect(database_url, autocommit=True) as watcher:
         Bot(worker).fill(order)
-        told: list[str] = []
+        errors: list[str] = []
 
         def operator() -> None:
             try:
                 retry(bot, alert)
             except psycopg.Error as error:
-                told.append(str(error))
+                errors.append(str(error))
 
         # Long enough for the test; that the function itself waits for 200 ms only is shown above.
         watcher.execute("alter function walltrack.act_on_order(uuid, text, text, text) set lock_timeout = '60s'")
@@ -327,7 +327,7 @@ def test_an_order_filled_just_before_is_refused(database_url: str, bot: Bot) -> 
             pass
         worker.commit()
         thread.join(60)
-    assert len(told) == 1 and "the order was filled" in told[0]
+    assert len(errors) == 1 and "the order was filled" in errors[0]
     assert actions(bot) == []
 
 

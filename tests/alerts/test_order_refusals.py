@@ -77,8 +77,8 @@ def test_a_refusal_has_a_code_and_a_readable_reason(bot: Bot, what: str, columns
     alert = bot.alert(order)
     bot.update(order, **columns)
     refused(bot, alert, what, code, match)
-    told = refusal(bot, alert, what)
-    assert told is not None and told["is_final"] == (code in FINAL)
+    found = refusal(bot, alert, what)
+    assert found is not None and found["is_final"] == (code in FINAL)
 
 
 def test_an_order_that_can_be_acted_on_has_no_refusals(bot: Bot) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from tests.support.bot import TOKEN, Bot
+from tests.support.deadline import Deadline
 from walltrack_alerts import migrations
 from walltrack_alerts.models import Alert
 
@@ -369,6 +370,7 @@ def test_programs_that_insert_at_once_take_turns(bot: Bot, writer_url: str) -> N
     """The same holds beside an order write that is raising the alert."""
     order = bot.create("exit")
     bot.update(order, status="failed", attempt_count=2)
+    bot.execute("alter function walltrack.lock_dedupe_key(text) set lock_timeout = '60s'")  # long enough for the test
     failures: list[BaseException] = []
 
     def write() -> None:
@@ -387,7 +389,9 @@ def test_programs_that_insert_at_once_take_turns(bot: Bot, writer_url: str) -> N
         threads = [threading.Thread(target=write) for _ in range(2)]
         for thread in threads:
             thread.start()
-        while bot.execute("select count(*) from pg_stat_activity where wait_event_type = 'Lock'").fetchone() == (0,):
+        waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+        deadline = Deadline()
+        while bot.execute(waiting).fetchone() != (2,) and deadline.is_ahead():
             pass
         failing.commit()
         for thread in threads:

@@ -158,7 +158,10 @@ async def test_a_role_without_rights_gets_an_error(service: AlertService, databa
 
 async def test_the_service_survives_a_server_restart(service: AlertService, bot: Bot) -> None:
     await service.create_alert("t", "info", "t")
-    bot.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'walltrack_alerts'")
+    bot.execute(
+        "select pg_terminate_backend(pid, 60000) from pg_stat_activity "
+        "where datname = current_database() and application_name = 'walltrack_alerts'"
+    )
     assert len(await service.get_active_alerts()) == 1
     async with AlertService.from_url("host=127.0.0.1 port=1 dbname=x") as nowhere:
         with pytest.raises(DatabaseUnavailableError, match="WALLTRACK_DATABASE_URL"):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.bot import Bot
 from tests.support.commands import run
-from tests.support.reconciling import reconcile, replica
+from tests.support.reconciling import reconcile, without_triggers
 
 TABLE = (
     "create table public.trades (id int primary key, order_type text, status text, attempt_count int, max_attempts int, "
@@ -82,7 +82,7 @@ def test_is_simulated_counts_beside_a_mode(bot: Bot) -> None:
 
 def test_a_missed_simulated_order_is_healed_as_simulated(bot: Bot) -> None:
     order = bot.create("exit", is_simulated=True)
-    with replica(bot):
+    with without_triggers(bot):
         bot.exhaust(order)
     assert reconcile(bot) == (1, 0)
     assert bot.alert(order).message.startswith("SIMULATED")

@@ -100,7 +100,7 @@ def test_repeated_snoozes_are_harmless_and_say_so(bot: Bot, alert: Alert, notice
     assert bot.events() == ["raised", "snoozed", "snoozed"]
 
 
-def test_replacing_ones_own_snooze_says_nothing(bot: Bot, alert: Alert, notices: list[str]) -> None:
+def test_replacing_ones_own_snooze_sends_no_notice(bot: Bot, alert: Alert, notices: list[str]) -> None:
     snooze(bot, alert, later(hours=1), "ada")
     snooze(bot, alert, later(hours=2), " ada ")
     snooze(bot, alert, None, "ada")
@@ -166,12 +166,12 @@ def test_a_snoozed_alert_stays_open_for_older_views(bot: Bot, alert: Alert) -> N
 def test_concurrent_operators_each_replace_one_snooze(database_url: str, bot: Bot, alert: Alert) -> None:
     """Each of eight operators but the first gets a notice that names exactly one other operator."""
     start = threading.Barrier(8)
-    told: list[str] = []
+    messages: list[str] = []
     until = later(hours=1)
 
     def operator(number: int) -> None:
         with psycopg.connect(database_url, autocommit=True) as connection:
-            connection.add_notice_handler(lambda diagnostic: told.append(diagnostic.message_primary or ""))
+            connection.add_notice_handler(lambda diagnostic: messages.append(diagnostic.message_primary or ""))
             start.wait(30)
             snooze(Bot(connection), alert, until + timedelta(minutes=number), f"operator {number}")
 
@@ -183,5 +183,5 @@ def test_concurrent_operators_each_replace_one_snooze(database_url: str, bot: Bo
     last = bot.execute("select actor from walltrack.alert_events order by event_id desc limit 1").fetchone()
     assert last is not None
     others = [f"operator {number}" for number in range(8) if f"operator {number}" != last[0]]
-    assert sorted(text.split(" had ")[0] for text in told) == others
+    assert sorted(text.split(" had ")[0] for text in messages) == others
     assert bot.events() == ["raised"] + ["snoozed"] * 8

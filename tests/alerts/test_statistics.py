@@ -137,6 +137,7 @@ class History:
             None if hours is None else created + timedelta(hours=hours) for hours in (to_acknowledge, to_resolve)
         )
         self.rows.append((severity, created, acknowledged, resolved))
+        resolution = data.pop("resolution", "Order filled")
         self.db.execute(
             "insert into walltrack.alerts (alert_type, severity, status, title, data, created_at, acknowledged_at, "
             "acknowledged_by, resolved_at, resolved_by, resolution) values (%s, %s, %s, 'title', %s, %s, %s, %s, %s, %s, %s)",
@@ -150,7 +151,7 @@ class History:
                 acknowledged and "ada",
                 resolved,
                 resolved and "system",
-                resolved and "Order filled",
+                resolved and resolution,
             ),
         )
 
@@ -206,6 +207,14 @@ async def test_a_resolve_by_the_order_counts_only_as_resolved(service: AlertServ
     bot.call("acknowledge_alert", bot.alert(seen).id, "ada")
     last = (await statistics.response(service, 1, "UTC"))[-2:]  # an hour may end just now
     assert (sum(each.acknowledged for each in last), sum(each.resolved for each in last)) == (1, 1)
+
+
+async def test_duplicates_do_not_count_as_responses(service: AlertService, history: History) -> None:
+    history.add("critical", 1, 0.2, 0.5)
+    history.add("critical", 1, 0.01, 0.01, resolution=f"Duplicate of {uuid4()}")
+    history.add("critical", 1, 0.2, 0.5, resolution="Duplicate order, see Duplicate of 5")
+    response = await statistics.response(service, 1, "UTC")
+    assert (sum(each.acknowledged for each in response), sum(each.resolved for each in response)) == (2, 2)
 
 
 async def test_failures_list_the_ten_worst_first(service: AlertService, history: History) -> None:

@@ -12,8 +12,8 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import OpenPage
 from tests.support.bot import Bot
 from tests.support.contrast import LOW_CONTRAST
-from tests.support.letters import add_targets, fan_out, give_up, silence
-from tests.support.page import badge, live, row, select
+from tests.support.page import row_of, select_alert, wait_for_counts, wait_until_live
+from tests.support.panel_deliveries import add_targets, fan_out, make_dead_letters, silence_alerts
 
 pytestmark = pytest.mark.own_server
 
@@ -45,8 +45,8 @@ def fill(bot: Bot) -> None:
     bot.call("resolve_alert", alerts[2].id, "done", "ada")
     bot.execute("select walltrack.snooze_alert(%s, now() + interval '1 h', 'ada')", (alerts[4].id,))
     fan_out(bot.connection)
-    give_up(bot.connection)
-    silence(bot.connection, severity="warning")
+    make_dead_letters(bot.connection)
+    silence_alerts(bot.connection, severity="warning")
 
 
 def every_state(page: Page, bot: Bot, check: Callable[[str], None]) -> None:
@@ -54,14 +54,14 @@ def every_state(page: Page, bot: Bot, check: Callable[[str], None]) -> None:
     wide = page.viewport_size["width"] > 620  # type: ignore[index]
     check("list")
     for alert in bot.alerts():
-        select(page, alert.id)
+        select_alert(page, alert.id)
         check(f"detail of a {alert.severity} one that is {alert.status}")
         if not wide:
             page.locator("#alerts-panel-back").click()
-    select(page, bot.alerts()[0].id)
+    select_alert(page, bot.alerts()[0].id)
     page.get_by_text("Context as JSON").click()
     page.locator("#alerts-panel-resolve").click()  # refused: there is no note
-    expect(page.locator("#alerts-panel-said")).to_be_visible()
+    expect(page.locator("#alerts-panel-outcome")).to_be_visible()
     check("refused")
     for button in ("snooze", "retry", "cancel"):
         page.locator(f"#alerts-panel-{button}").click()
@@ -101,8 +101,8 @@ def test_every_state_has_contrast_and_no_serious_violation(
 ) -> None:
     fill(bot)
     page = open_page(f"{serve()}/?__theme={theme}&status=all", bypass_csp=True, **device)
-    live(page)
-    badge(page, unresolved=5, snoozed=1)
+    wait_until_live(page)
+    wait_for_counts(page, unresolved=5, snoozed=1)
     if AXE.exists():
         page.add_script_tag(path=AXE)
     found: list[object] = []
@@ -122,7 +122,7 @@ def test_every_state_has_contrast_and_no_serious_violation(
 def test_touch_targets_on_a_phone_are_large_enough(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     fill(bot)
     page = open_page(serve(), **PHONE)
-    live(page)
+    wait_until_live(page)
     small = """() => [...document.querySelectorAll('.wta :is(button, select, input:not([type=checkbox]), textarea, .wta-check)')]
       .filter(node => node.checkVisibility()).map(node => [node, node.getBoundingClientRect()])
       .filter(([, box]) => box.height < 40 || box.width < 40)
@@ -130,7 +130,7 @@ def test_touch_targets_on_a_phone_are_large_enough(serve: Serve, open_page: Open
     assert page.evaluate(small) == []
     page.locator("#alerts-panel-more-filters").click()
     assert page.evaluate(small) == []
-    row(page, bot.alerts()[0].id).tap()
+    row_of(page, bot.alerts()[0].id).tap()
     page.locator("#alerts-panel-detail[data-status=active]").wait_for()
     assert page.evaluate(small) == []
     page.locator("#alerts-panel-snooze").tap()
@@ -144,9 +144,9 @@ def test_touch_targets_on_a_phone_are_large_enough(serve: Serve, open_page: Open
 
 def test_reduced_motion_disables_every_animation(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     page = open_page(serve(), reduced_motion="reduce")
-    live(page)
+    wait_until_live(page)
     bot.exhaust(bot.create())
-    row(page, bot.alerts()[0].id).click()
+    row_of(page, bot.alerts()[0].id).click()
     page.locator("#alerts-panel-detail[data-status=active]").wait_for()
     moving = """() => document.getAnimations().filter(each => document.querySelector('.wta').contains(each.effect.target))
       .map(each => each.animationName ?? each.transitionProperty)"""
@@ -157,7 +157,7 @@ def test_the_text_of_a_tile_fits_on_one_line(serve: Serve, open_page: OpenPage, 
     """Checks the widths around the breakpoint at which tiles switch to the long words."""
     fill(bot)
     page = open_page(serve())
-    badge(page, unresolved=5, snoozed=1)
+    wait_for_counts(page, unresolved=5, snoozed=1)
     broken = """() => [...document.querySelectorAll('.wta-tile span')].filter(node => node.checkVisibility()).filter(node => {
       const words = document.createRange();
       words.selectNodeContents(node);

@@ -13,7 +13,16 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenPage
 from tests.support.bot import Bot
-from tests.support.page import answered, badge, deaf, live, record_toasts, row, select, wait_for_toast
+from tests.support.page import (
+    block_live_updates,
+    record_toasts,
+    row_of,
+    select_alert,
+    wait_for_counts,
+    wait_for_toast,
+    wait_until_live,
+    wait_until_settled,
+)
 
 pytestmark = pytest.mark.own_server
 
@@ -21,9 +30,10 @@ Serve = Callable[..., str]
 
 # Every message about an action, including those that have disappeared again.
 LISTEN = """() => {
-  window.said = [];
-  const node = document.getElementById('alerts-panel-said');
-  new MutationObserver(() => { if (node.textContent) window.said.push(node.textContent); }).observe(node, { childList: true });
+  window.outcomes = [];
+  const node = document.getElementById('alerts-panel-outcome');
+  const record = () => { if (node.textContent) window.outcomes.push(node.textContent); };
+  new MutationObserver(record).observe(node, { childList: true });
 }"""
 
 
@@ -55,35 +65,35 @@ def test_a_snoozed_alert_leaves_the_tiles_and_wakes_by_itself(serve: Serve, open
     bot.exhaust(order)
     alert = bot.alert(order)
     page = open_page(serve(), timezone_id="America/New_York")
-    live(page)
-    select(page, alert.id)
+    wait_until_live(page)
+    select_alert(page, alert.id)
     page.locator("#alerts-panel-snooze").click()
     before = datetime.now(UTC)
     page.get_by_role("button", name="15 minutes").click()
-    badge(page, critical=0, unresolved=0, snoozed=1)
-    answered(page)
+    wait_for_counts(page, critical=0, unresolved=0, snoozed=1)
+    wait_until_settled(page)
     until = bot.alert(order).snoozed_until
     assert until is not None
     assert timedelta(minutes=14) < until - before < timedelta(minutes=16)
-    expect(row(page, alert.id)).to_contain_text("until")
+    expect(row_of(page, alert.id)).to_contain_text("until")
     expect(page.locator("#alerts-panel-events li").first).to_contain_text("by ada")
 
     page.locator("#alerts-panel-snooze").click()
     page.get_by_role("button", name="Tomorrow 9:00").click()
-    answered(page)
+    wait_until_settled(page)
     until = bot.alert(order).snoozed_until
     assert until is not None
     local = until.astimezone(ZoneInfo("America/New_York"))
     assert (local.hour, local.minute) == (9, 0)
     page.locator("#alerts-panel-snooze").click()
     page.get_by_role("button", name="End the snooze").click()
-    badge(page, critical=1, snoozed=0)
+    wait_for_counts(page, critical=1, snoozed=0)
 
     bot.call("snooze_alert", alert.id, datetime.now(UTC) + timedelta(hours=1), "grace")
-    badge(page, critical=0, snoozed=1)
+    wait_for_counts(page, critical=0, snoozed=1)
     page.locator("#alerts-panel-list li[data-status=snoozed]").wait_for()
     bot.call("snooze_alert", alert.id, datetime.now(UTC) + timedelta(seconds=2), "grace")
-    badge(page, critical=1, snoozed=0)  # no write happened meanwhile
+    wait_for_counts(page, critical=1, snoozed=0)  # no write happened meanwhile
     page.locator("#alerts-panel-list li[data-status=active]").wait_for()
 
 
@@ -97,13 +107,13 @@ def test_a_snoozed_alert_still_shows_who_acknowledged_it(
     bot.call("acknowledge_alert", alert.id, "grace")
     bot.call("snooze_alert", alert.id, datetime.now(UTC) + timedelta(days=2), "ada")  # an end of another day has a date
     page = open_page(serve(), **device)
-    shown = row(page, alert.id).locator(".wta-state > *")
+    shown = row_of(page, alert.id).locator(".wta-state > *")
     expect(shown).to_have_text(["snoozed", re.compile("until"), "ack. by grace", ""])
     assert (
         shown.evaluate_all("nodes => nodes.filter(node => node.scrollWidth > node.clientWidth).map(node => node.textContent)")
         == []
     )
-    select(page, alert.id)
+    select_alert(page, alert.id)
     expect(page.locator("#alerts-panel-detail .wta-ending")).to_have_text(re.compile(r"Snoozed until .*, acknowledged by grace"))
 
 
@@ -112,7 +122,7 @@ def test_a_bulk_action_asks_with_the_count_in_the_question(serve: Serve, open_pa
         bot.exhaust(bot.create("entry", token_symbol=symbol))
     alerts = bot.alerts()
     page = open_page(serve())
-    live(page)
+    wait_until_live(page)
     page.get_by_label("Select all alerts of the list").check()
     page.get_by_label("Select high alert GIGA").uncheck()
     page.locator("[data-checked='3']").wait_for()
@@ -120,37 +130,38 @@ def test_a_bulk_action_asks_with_the_count_in_the_question(serve: Serve, open_pa
     dialog = page.get_by_role("dialog", name="Acknowledge 3 alerts?")
     expect(dialog).to_contain_text("ENTRY WIF, ENTRY BONK, ENTRY PEPE")
     dialog.get_by_role("button", name="Cancel").click()
-    badge(page, acknowledged=0, checked=3)
+    wait_for_counts(page, acknowledged=0, checked=3)
     bot.call("acknowledge_alert", alerts[1].id, "grace")
     page.locator("#alerts-panel-bulk-acknowledge").click()
     confirm(page, "Acknowledge 3 alerts")
-    badge(page, acknowledged=3, waiting=1)
+    wait_for_counts(page, acknowledged=3, waiting=1)
     expect(page.locator("#alerts-panel-toast")).to_contain_text("Acknowledged: 2 of 3. grace acknowledged it at ")
 
     page.get_by_label("Select high alert WIF").check()
     page.get_by_label("Select high alert PEPE").check()
     page.locator("#alerts-panel-bulk-snooze").click()
     page.get_by_role("dialog", name="Snooze 2 alerts").get_by_role("button", name="1 hour").click()
-    badge(page, snoozed=2, unresolved=2, checked=0)
+    wait_for_counts(page, snoozed=2, unresolved=2, checked=0)
     page.get_by_label("Select all alerts of the list").check()
     page.locator("#alerts-panel-bulk-resolve").click()
     confirm(page, "Resolve 4 alerts")  # without a note the dialog sends nothing
     page.get_by_label("How were they solved?").fill("all sold")
     confirm(page, "Resolve 4 alerts")
-    badge(page, unresolved=0, snoozed=0, checked=0)
+    wait_for_counts(page, unresolved=0, snoozed=0, checked=0)
     assert {alert.resolution for alert in bot.alerts()} == {"all sold"}
 
 
 def test_a_bulk_action_on_hundreds_completes(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     bot.execute(HUNDREDS.format(520))
     page = open_page(serve())
-    live(page)
+    wait_until_live(page)
     all_rows(page, 520)
     record_toasts(page)
     page.get_by_label("Select all alerts of the list").check()
     page.locator("#alerts-panel-bulk-acknowledge").click()
     confirm(page, "Acknowledge 520 alerts")
-    badge(page, acknowledged=520, waiting=0, checked=0)  # first: each expectation that fails blocks a long page for seconds
+    # First: each expectation that fails blocks a long page for seconds.
+    wait_for_counts(page, acknowledged=520, waiting=0, checked=0)
     wait_for_toast(page, "done: Acknowledged: 520 of 520.")
     assert {alert.acknowledged_by for alert in bot.alerts()} == {"ada"}
 
@@ -161,7 +172,7 @@ def test_a_bulk_action_stops_when_the_server_does_not_answer(
 ) -> None:
     bot.execute(HUNDREDS.format(150))
     page = open_page(serve())
-    live(page)
+    wait_until_live(page)
     all_rows(page, 150)
     toast = page.locator("#alerts-panel-toast")
     with psycopg.connect(database_url) as holder:
@@ -179,8 +190,8 @@ def test_a_bulk_action_stops_when_the_server_does_not_answer(
         expect(toast).to_contain_text(f"Acknowledged: {done} of 150.")
         expect(toast).to_contain_text("The rest was not sent.", timeout=1000)
         expect(toast).to_have_attribute("data-outcome", "late")
-        answered(page)
-    badge(page, acknowledged=done, checked=150 - done)
+        wait_until_settled(page)
+    wait_for_counts(page, acknowledged=done, checked=150 - done)
 
 
 def test_replacing_or_ending_a_snooze_names_who_set_it(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
@@ -191,28 +202,28 @@ def test_replacing_or_ending_a_snooze_names_who_set_it(serve: Serve, open_page: 
     until = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=2)
     bot.call("snooze_alert", alerts[0], until, "eve")
     page = open_page(serve(), timezone_id="Asia/Tokyo")
-    live(page)
-    badge(page, snoozed=1)
-    select(page, alerts[0])
-    said = page.locator("#alerts-panel-said[data-outcome=done]")
+    wait_until_live(page)
+    wait_for_counts(page, snoozed=1)
+    select_alert(page, alerts[0])
+    outcome = page.locator("#alerts-panel-outcome[data-outcome=done]")
     page.locator("#alerts-panel-snooze").click()
     page.get_by_role("button", name="1 hour").click()
-    expect(said).to_contain_text("Snoozed. eve had snoozed it until ")
-    expect(said).to_contain_text(f"{until.astimezone(ZoneInfo('Asia/Tokyo')):%H:%M:%S}.")
+    expect(outcome).to_contain_text("Snoozed. eve had snoozed it until ")
+    expect(outcome).to_contain_text(f"{until.astimezone(ZoneInfo('Asia/Tokyo')):%H:%M:%S}.")
     page.locator("#alerts-panel-snooze").click()
     page.get_by_role("button", name="End the snooze").click()
-    expect(said).to_have_text("Snooze ended.")  # the snooze was ada's own
-    badge(page, snoozed=0)
+    expect(outcome).to_have_text("Snooze ended.")  # the snooze was ada's own
+    wait_for_counts(page, snoozed=0)
 
     bot.call("snooze_alert", alerts[1], until, "eve")
-    badge(page, snoozed=1)
+    wait_for_counts(page, snoozed=1)
     page.get_by_label("Select all alerts of the list").check()
     page.locator("#alerts-panel-bulk-snooze").click()
     page.get_by_role("dialog", name="Snooze 2 alerts").get_by_role("button", name="End the snooze").click()
     expect(page.locator("#alerts-panel-toast[data-outcome=done]")).to_contain_text(
         "Snooze ended: 2 of 2. eve had snoozed it until"
     )
-    badge(page, snoozed=0, checked=0)
+    wait_for_counts(page, snoozed=0, checked=0)
 
 
 def test_a_host_triggers_warning_is_not_taken_for_a_conflict(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
@@ -223,12 +234,12 @@ def test_a_host_triggers_warning_is_not_taken_for_a_conflict(serve: Serve, open_
       create trigger talk before update on walltrack.orders for each row execute function walltrack.talk()
     """)
     page = open_page(serve())
-    live(page)
-    select(page, bot.alert(order).id)
+    wait_until_live(page)
+    select_alert(page, bot.alert(order).id)
     page.locator("#alerts-panel-retry").click()
     confirm(page, "Retry the order")
-    said = page.locator("#alerts-panel-said[data-outcome=done]")
-    expect(said).to_have_text("The order is pending again, and the bot will retry it.")
+    outcome = page.locator("#alerts-panel-outcome[data-outcome=done]")
+    expect(outcome).to_have_text("The order is pending again, and the bot will retry it.")
 
 
 def test_an_order_is_retried_and_cancelled(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
@@ -236,8 +247,8 @@ def test_an_order_is_retried_and_cancelled(serve: Serve, open_page: OpenPage, bo
     bot.exhaust(order)
     alert = bot.alert(order)
     page = open_page(serve())
-    live(page)
-    select(page, alert.id)
+    wait_until_live(page)
+    select_alert(page, alert.id)
     page.locator("#alerts-panel-retry").click()
     dialog = page.get_by_role("dialog", name="Retry this order?")
     expect(dialog).to_contain_text("goes back to pending")
@@ -266,8 +277,8 @@ def test_a_simulated_order_is_retried_and_cancelled_as_simulated(serve: Serve, o
     bot.exhaust(order)
     bot.retry(order)
     page = open_page(serve())
-    live(page)
-    select(page, bot.alert(order).id)
+    wait_until_live(page)
+    select_alert(page, bot.alert(order).id)
     page.locator("#alerts-panel-retry").click()
     expect(page.get_by_role("dialog", name="Retry this order?")).to_contain_text("It is simulated: no funds are at risk.")
     confirm(page, "Retry the order")
@@ -283,17 +294,17 @@ def test_an_order_taken_by_the_worker_is_refused_with_reason(serve: Serve, open_
     order = bot.create("exit")
     bot.exhaust(order)
     page = open_page(serve())
-    select(page, bot.alert(order).id)
+    select_alert(page, bot.alert(order).id)
     page.locator("#alerts-panel-retry").click()
     bot.lock(order)
     confirm(page, "Retry the order")
-    expect(page.locator("#alerts-panel-said[data-outcome=failed]")).to_contain_text("worker-1")
+    expect(page.locator("#alerts-panel-outcome[data-outcome=failed]")).to_contain_text("worker-1")
     page.locator("#alerts-panel-retry[data-refusal=locked]").wait_for()
     bot.unlock(order)
     page.locator("#alerts-panel-retry[data-refusal='']").click()
     bot.fill(order)
     confirm(page, "Retry the order")
-    expect(page.locator("#alerts-panel-said[data-outcome=failed]")).to_contain_text("filled")
+    expect(page.locator("#alerts-panel-outcome[data-outcome=failed]")).to_contain_text("filled")
     assert bot.execute("select status from walltrack.orders").fetchone() == ("filled",)
 
 
@@ -302,7 +313,7 @@ def test_an_order_action_that_is_refused_for_now_is_disabled(serve: Serve, open_
     bot.exhaust(order)
     bot.lock(order)
     page = open_page(serve())
-    select(page, bot.alert(order).id)
+    select_alert(page, bot.alert(order).id)
     for action in ("retry", "cancel"):
         button = page.locator(f"#alerts-panel-{action}[data-refusal=locked]")
         expect(button).to_be_visible()
@@ -316,7 +327,7 @@ def test_an_order_action_that_can_never_work_is_hidden(serve: Serve, open_page: 
     bot.exhaust(order)
     bot.give_up(order)
     page = open_page(serve())
-    select(page, bot.alert(order).id)
+    select_alert(page, bot.alert(order).id)
     for action in ("retry", "cancel"):
         expect(page.locator(f"#alerts-panel-{action}[data-refusal=retries_exhausted]")).to_be_hidden()
     expect(page.locator("#alerts-panel-detail")).to_contain_text("Not possible: the retry worker gave up")
@@ -329,22 +340,22 @@ def test_an_action_shows_before_the_database_has_answered(serve: Serve, open_pag
     bot.exhaust(order)
     alert = bot.alert(order)
     page = open_page(serve())
-    select(page, alert.id)
+    select_alert(page, alert.id)
     with psycopg.connect(database_url) as holder:  # the answer has to wait
         holder.execute("select 1 from walltrack.alerts where id = %s for update", (alert.id,))
         page.locator("#alerts-panel-acknowledge").click()
         page.locator("#alerts-panel-list li[data-pending][data-status=acknowledged]").wait_for()
         page.locator("#alerts-panel-detail[data-status=acknowledged]").wait_for()
         assert bot.alert(order).acknowledged_by is None
-    answered(page)
-    badge(page, acknowledged=1)
+    wait_until_settled(page)
+    wait_for_counts(page, acknowledged=1)
     with psycopg.connect(database_url) as holder:  # and the page reverts what the server refused
         holder.execute("select walltrack.resolve_alert(%s, 'mine', 'grace')", (alert.id,))
         page.locator("#alerts-panel-snooze").click()
         page.get_by_role("button", name="1 hour").click()
         page.locator("#alerts-panel-list li[data-pending][data-status=snoozed]").wait_for()
-    answered(page)
-    expect(page.locator("#alerts-panel-said[data-outcome=failed]")).to_contain_text("resolved")
+    wait_until_settled(page)
+    expect(page.locator("#alerts-panel-outcome[data-outcome=failed]")).to_contain_text("resolved")
     page.locator("#alerts-panel-detail[data-status=resolved]").wait_for()
 
 
@@ -353,11 +364,11 @@ def test_two_operators_acting_at_once_see_who_was_first(serve: Serve, open_page:
     order = bot.create("exit")
     bot.exhaust(order)
     url = serve(operator=None)
-    pages = [open_page(url, before=deaf) for _ in range(2)]
+    pages = [open_page(url, before=block_live_updates) for _ in range(2)]
     names = ["ada", "grace"]
     for page, name in zip(pages, names, strict=True):
         page.evaluate("name => localStorage.setItem('walltrack-alerts.name', name)", name)
-        select(page, bot.alert(order).id)
+        select_alert(page, bot.alert(order).id)
         page.evaluate(LISTEN)
     with psycopg.connect(database_url) as holder:  # both click before either has an answer
         holder.execute("select 1 from walltrack.alerts where id = %s for update", (bot.alert(order).id,))
@@ -365,23 +376,23 @@ def test_two_operators_acting_at_once_see_who_was_first(serve: Serve, open_page:
             page.locator("#alerts-panel-acknowledge").click()
             page.locator("[data-pending='1']").wait_for()
     for page in pages:
-        page.wait_for_function("window.said.length > 0")
+        page.wait_for_function("window.outcomes.length > 0")
     first = bot.alert(order).acknowledged_by
     assert first in names
     for page, name in zip(pages, names, strict=True):
-        said = page.evaluate("window.said[0]")
-        assert said == "Acknowledged." if name == first else said.startswith(f"{first} acknowledged it at ")
+        outcome = page.evaluate("window.outcomes[0]")
+        assert outcome == "Acknowledged." if name == first else outcome.startswith(f"{first} acknowledged it at ")
 
 
 def test_every_click_of_a_quick_series_counts(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     for _ in range(8):
         bot.exhaust(bot.create("entry"))
     page = open_page(serve())
-    live(page)
+    wait_until_live(page)
     page.keyboard.press("j")
     for _ in range(8):
         page.keyboard.press("a")
         page.keyboard.press("j")
-    answered(page)
-    badge(page, acknowledged=8, waiting=0)
+    wait_until_settled(page)
+    wait_for_counts(page, acknowledged=8, waiting=0)
     assert {alert.acknowledged_by for alert in bot.alerts()} == {"ada"}

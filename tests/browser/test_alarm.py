@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenPage
 from tests.support.bot import Bot
-from tests.support.page import badge, live
+from tests.support.page import wait_for_counts, wait_until_live
 from tests.support.panel_servers import free_port
 from walltrack_alerts.ui import create_alerts_panel
 
@@ -74,7 +74,7 @@ def stubbed(permission: str = "granted") -> Callable[[Page], None]:
 
 def opened(open_page: OpenPage, url: str, **options: Any) -> Page:
     page = open_page(url, before=stubbed(options.pop("permission", "granted")), **options)
-    live(page)
+    wait_until_live(page)
     return page
 
 
@@ -96,13 +96,13 @@ def critical(bot: Bot, **columns: Any) -> Any:
 
 def test_the_tab_counts_critical_alerts(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     page = open_page(serve())
-    live(page)
+    wait_until_live(page)
     expect(page).to_have_title("Alerts")
     none = page.evaluate(FAVICON)
     assert (none["links"], none["edge"]) == (1, GREY)
 
     bot.exhaust(bot.create("entry"))
-    badge(page, unresolved=1, critical=0)
+    wait_for_counts(page, unresolved=1, critical=0)
     expect(page).to_have_title("Alerts")
     alerts = [critical(bot) for _ in range(3)]
     expect(page).to_have_title("(3) Alerts")
@@ -113,7 +113,7 @@ def test_the_tab_counts_critical_alerts(serve: Serve, open_page: OpenPage, bot: 
     bot.call("snooze_alert", alerts[0], datetime.now(UTC) + timedelta(hours=1), "ada")
     expect(page).to_have_title("(2) Alerts")
     bot.call("acknowledge_alert", alerts[1], "ada")
-    badge(page, waiting=2)
+    wait_for_counts(page, waiting=2)
     expect(page).to_have_title("(2) Alerts")  # an operator has seen it, but it is still open
     for alert in alerts[1:]:
         bot.call("resolve_alert", alert, "sold", "ada")
@@ -138,21 +138,21 @@ def test_a_tab_behind_another_counts_without_timers(serve: Serve, open_page: Ope
 def test_sound_is_opt_in_and_only_for_new_critical_alerts(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     critical(bot)
     page = opened(open_page, serve())
-    badge(page, critical=1, shown=1)
+    wait_for_counts(page, critical=1, shown=1)
     critical(bot)
-    badge(page, critical=2, shown=2)  # the numbers come earlier
+    wait_for_counts(page, critical=2, shown=2)  # the numbers come earlier
     assert page.evaluate("window.tones") == 0
     switch_on(page, "sound")
     bot.exhaust(bot.create("entry"))
-    badge(page, unresolved=3, shown=3)
+    wait_for_counts(page, unresolved=3, shown=3)
     assert page.evaluate("window.tones") == 0
     critical(bot)
     page.wait_for_function("window.tones > 0")
     each = page.evaluate("window.tones")
 
     page.reload()  # the setting is remembered, and existing alerts make no sound
-    live(page)
-    badge(page, critical=3, shown=4)
+    wait_until_live(page)
+    wait_for_counts(page, critical=3, shown=4)
     expect(page.locator("#alerts-panel-bell[data-alarm=on]")).to_be_visible()
     assert page.evaluate("window.tones") == 0
     critical(bot)
@@ -191,11 +191,11 @@ def test_acknowledged_and_earlier_alerts_send_no_notification(serve: Serve, open
     with bot.connection.transaction():
         seen = critical(bot)
         bot.call("acknowledge_alert", seen, "ada")
-    badge(page, critical=2, waiting=1)
+    wait_for_counts(page, critical=2, waiting=1)
     bot.call("snooze_alert", there, datetime.now(UTC) + timedelta(hours=1), "ada")
-    badge(page, critical=1)
+    wait_for_counts(page, critical=1)
     bot.call("snooze_alert", there, None, "ada")
-    badge(page, critical=2, waiting=1)
+    wait_for_counts(page, critical=2, waiting=1)
     last = critical(bot)
     page.wait_for_function("window.notes.length > 0")
     assert [note["tag"] for note in page.evaluate("window.notes")] == [str(last)]
@@ -208,7 +208,7 @@ def test_many_alerts_at_once_share_one_notification(serve: Serve, open_page: Ope
         for _ in range(5):
             critical(bot)
     page.wait_for_function("window.notes.length > 0")
-    badge(page, critical=5)
+    wait_for_counts(page, critical=5)
     assert [note["title"] for note in page.evaluate("window.notes")] == ["5 new critical alerts"]
 
 
@@ -229,10 +229,10 @@ def test_a_new_alert_notifies_however_many_are_acknowledged(serve: Serve, open_p
     acknowledge(bot, "asc")
     page = opened(open_page, serve())
     switch_on(page, "notification")
-    badge(page, critical=130, waiting=0)
+    wait_for_counts(page, critical=130, waiting=0)
     last = critical(bot)
     page.wait_for_function("window.notes.length > 0")
-    badge(page, critical=131, waiting=1)
+    wait_for_counts(page, critical=131, waiting=1)
     assert [note["tag"] for note in page.evaluate("window.notes")] == [str(last)]
 
 
@@ -244,14 +244,14 @@ def test_of_many_waiting_alerts_only_a_new_one_notifies(
     bot.execute(MANY)
     page = opened(open_page, f"{serve()}/{query}")
     switch_on(page, "notification")
-    badge(page, critical=130, waiting=130)
+    wait_for_counts(page, critical=130, waiting=130)
     first = critical(bot)
     page.wait_for_function("window.notes.length > 0")
     for waiting in (111, 91):  # as many as are read at once, then fewer
         acknowledge(bot, order, 20)
-        badge(page, critical=131, waiting=waiting)
+        wait_for_counts(page, critical=131, waiting=waiting)
     acknowledge(bot, order)
-    badge(page, critical=131, waiting=1)
+    wait_for_counts(page, critical=131, waiting=1)
     second = critical(bot)
     page.wait_for_function("window.notes.length > 1")
     assert [note["tag"] for note in page.evaluate("window.notes")] == [str(first), str(second)]
@@ -276,7 +276,7 @@ def test_the_test_button_shows_what_the_browser_allows(serve: Serve, open_page: 
     expect(box).to_be_hidden()
 
     page.reload()
-    live(page)
+    wait_until_live(page)
     page.locator("#alerts-panel-bell").click()
     expect(page.locator("#alerts-panel-bell-notification")).to_be_checked()
     expect(page.locator("#alerts-panel-bell-sound")).to_be_checked()
@@ -296,7 +296,7 @@ def test_an_embedded_panel_leaves_the_tab_alone(database_url: str, open_page: Op
     )
     try:
         page = open_page(url)
-        badge(page, critical=1)
+        wait_for_counts(page, critical=1)
         expect(page).to_have_title("Mine")
         assert page.locator("link[rel~=icon][href^='data:']").count() == 0
         expect(page.locator("#alerts-panel-bell")).to_be_visible()

@@ -14,7 +14,7 @@ from tests.browser.conftest import OpenPage
 from tests.support.bot import Bot
 from tests.support.contrast import LOW_CONTRAST
 from tests.support.history import past_alert
-from tests.support.page import badge
+from tests.support.page import wait_for_counts
 
 pytestmark = pytest.mark.own_server
 
@@ -194,7 +194,7 @@ def test_a_new_alert_redraws_only_what_it_changes(serve: Serve, open_page: OpenP
     assert page.evaluate("document.querySelector('#alerts-panel-chart-raised svg').firstChild.mark") is True
 
 
-def test_without_alerts_each_chart_says_so(serve: Serve, open_page: OpenPage) -> None:
+def test_charts_without_alerts_show_a_text(serve: Serve, open_page: OpenPage) -> None:
     page = open_page(serve())
     show(page, 30)
     for name, text in (
@@ -235,7 +235,7 @@ def test_hostile_tokens_and_errors_are_shown_as_labels(serve: Serve, open_page: 
     for text in HOSTILE:
         past_alert(bot, "critical", 1, token=text, token_symbol=text, error=text)
     page = open_page(serve())
-    badge(page, critical=len(HOSTILE))
+    wait_for_counts(page, critical=len(HOSTILE))
     show(page)
     labels = page.locator("#alerts-panel-chart-tokens tbody bdi:first-child").all_text_contents()
     plain = {text for text in HOSTILE if text.isascii() and text.isprintable() and len(text) <= 60}

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import OpenPage
 from tests.support.bot import TOKEN, Bot
-from tests.support.page import answered, live, row, select
+from tests.support.page import row_of, select_alert, wait_until_live, wait_until_settled
 
 pytestmark = pytest.mark.own_server
 
@@ -46,14 +46,14 @@ def test_the_detail_has_its_own_link(serve: Serve, open_page: OpenPage, bot: Bot
     page.goto(f"{url}/?alert=00000000-0000-4000-8000-000000000000")
     expect(page.locator("#alerts-panel-detail[data-status=gone]")).to_contain_text("no longer exists")
     page.goto(f"{url}/?alert=<script>window.hit=1</script>")
-    live(page)
+    wait_until_live(page)
     page.locator("[data-selected='']").wait_for()
 
 
 def test_back_and_forward_open_and_close_the_detail(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     bot.exhaust(bot.create())
     page = open_page(serve())
-    select(page, bot.alerts()[0].id)
+    select_alert(page, bot.alerts()[0].id)
     page.go_back()
     page.locator("[data-selected='']").wait_for()
     page.go_forward()
@@ -64,7 +64,7 @@ def test_the_detail_shows_the_current_order(serve: Serve, open_page: OpenPage, b
     order = bot.create("exit", amount_tokens="71428.50", expected_price="0.000000142")
     bot.exhaust(order, "slippage")
     page = open_page(serve())
-    select(page, bot.alert(order).id)
+    select_alert(page, bot.alert(order).id)
     now = page.locator("#alerts-panel-order")
     expect(now).to_have_attribute("data-order-status", "failed")
     expect(now).to_contain_text("3 of 3")
@@ -93,7 +93,7 @@ def test_only_valid_addresses_link_to_an_explorer(serve: Serve, open_page: OpenP
     for order in (good, bad):
         bot.exhaust(order)
     page = open_page(serve())
-    detail = select(page, bot.alert(good).id)
+    detail = select_alert(page, bot.alert(good).id)
     links = detail.locator("a")
     expect(links).to_have_count(2)
     assert [link.get_attribute("href") for link in links.all()] == [
@@ -103,7 +103,7 @@ def test_only_valid_addresses_link_to_an_explorer(serve: Serve, open_page: OpenP
     assert {(link.get_attribute("rel"), link.get_attribute("target")) for link in links.all()} == {
         ("noopener noreferrer", "_blank")
     }
-    expect(select(page, bot.alert(bad).id).locator("a")).to_have_count(0)
+    expect(select_alert(page, bot.alert(bad).id).locator("a")).to_have_count(0)
 
 
 def test_context_and_timeline_are_complete(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
@@ -116,7 +116,7 @@ def test_context_and_timeline_are_complete(serve: Serve, open_page: OpenPage, bo
     bot.fail(order, "second error")
     bot.execute("select walltrack.snooze_alert(%s, now() + interval '1 hour', 'linus')", (alert.id,))
     page = open_page(serve())
-    detail = select(page, alert.id)
+    detail = select_alert(page, alert.id)
     entries = [text.split(" by ")[0] for text in detail.locator("#alerts-panel-events li b").all_text_contents()]
     assert [entry.split(" until")[0] for entry in entries] == ["snoozed", "repeated", "acknowledged", "raised"]
     expect(detail.locator("#alerts-panel-events")).to_contain_text("by grace")
@@ -134,12 +134,12 @@ def test_the_panel_works_in_an_older_browser(serve: Serve, open_page: OpenPage, 
     bot.exhaust(order)
     script = "delete Element.prototype.checkVisibility"
     page = open_page(serve(), before=lambda page: page.add_init_script(script))
-    live(page)
-    select(page, bot.alert(order).id)
+    wait_until_live(page)
+    select_alert(page, bot.alert(order).id)
     page.locator("#alerts-panel-note").fill("sold")
     page.locator("#alerts-panel-resolve").click()
     page.locator("#alerts-panel-detail[data-status=resolved]").wait_for()
-    answered(page)
+    wait_until_settled(page)
     assert bot.alert(order).resolution == "sold"
 
 
@@ -150,7 +150,7 @@ def test_on_a_phone_the_detail_covers_the_list(serve: Serve, open_page: OpenPage
     page.locator("[data-unresolved='12'][data-layout=sheet]").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     alert = bot.alerts()[4]
-    row(page, alert.id).tap()
+    row_of(page, alert.id).tap()
     sheet = page.locator("#alerts-panel-detail[data-mode=sheet][data-status=active]")
     sheet.wait_for()
     box = sheet.bounding_box()
@@ -161,8 +161,8 @@ def test_on_a_phone_the_detail_covers_the_list(serve: Serve, open_page: OpenPage
     page.locator("#alerts-panel-detail[data-status=acknowledged]").wait_for()
     page.locator("#alerts-panel-back").tap()
     page.locator("#alerts-panel-detail[data-mode=closed]").wait_for(state="attached")
-    expect(row(page, alert.id)).to_be_in_viewport()
-    row(page, alert.id).tap()
+    expect(row_of(page, alert.id)).to_be_in_viewport()
+    row_of(page, alert.id).tap()
     page.locator("#alerts-panel-detail[data-mode=sheet]").wait_for()
     page.go_back()  # the phone's own back
     page.locator("#alerts-panel-detail[data-mode=closed]").wait_for(state="attached")
@@ -172,7 +172,7 @@ def test_narrowing_the_window_keeps_the_dialog_on_top(serve: Serve, open_page: O
     order = bot.create("exit")
     bot.exhaust(order)
     page = open_page(serve(), viewport={"width": 1440, "height": 900})
-    select(page, bot.alert(order).id)
+    select_alert(page, bot.alert(order).id)
     page.locator("#alerts-panel-snooze").click()
     page.set_viewport_size({"width": 390, "height": 844})
     page.wait_for_function("document.querySelector('.wta').clientWidth <= 390")
@@ -189,13 +189,13 @@ def test_messages_appear_above_the_sheet(serve: Serve, open_page: OpenPage, bot:
         bot.exhaust(order)
     first, second = (bot.alert(order).id for order in orders)
     page = open_page(serve(), viewport={"width": 390, "height": 844})
-    live(page)
+    wait_until_live(page)
     toast = page.locator("#alerts-panel-toast")
     with psycopg.connect(database_url) as holder:  # the answer arrives while another alert is open
         holder.execute("select 1 from walltrack.alerts where id = %s for update", (first,))
-        select(page, first)
+        select_alert(page, first)
         page.locator("#alerts-panel-acknowledge").click()
         page.locator("#alerts-panel-back").click()
-        select(page, second)
+        select_alert(page, second)
     expect(toast).to_have_text("WIF: Acknowledged.")
     assert toast.evaluate(ON_TOP)

@@ -18,7 +18,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import OpenPage
 from tests.support.bot import Bot
 from tests.support.databases import new_database
-from tests.support.page import badge, live, select
+from tests.support.page import select_alert, wait_for_counts, wait_until_live
 from tests.support.panel_servers import PATIENCE, free_port, separate_panel, unmeasured, wait_for_answer
 from walltrack_alerts import AlertStatus, passwords
 from walltrack_alerts.ui import Person, Role, create_alerts_panel, launch_panel
@@ -66,11 +66,11 @@ def test_the_panel_works_in_a_tab_of_another_gradio_app(database_url: str, open_
         before = [page.locator(name).first.evaluate(STYLE) for name in hosts]
         title, address = page.title(), page.url
         page.get_by_role("tab", name="Alerts").click()
-        badge(page, unresolved=1, critical=1)
-        live(page)
-        select(page, bot.alert(order).id)
+        wait_for_counts(page, unresolved=1, critical=1)
+        wait_until_live(page)
+        select_alert(page, bot.alert(order).id)
         page.locator("#alerts-panel-acknowledge").click()
-        badge(page, acknowledged=1)
+        wait_for_counts(page, acknowledged=1)
         assert bot.alert(order).acknowledged_by == "ada"
         assert (page.title(), page.url) == (title, address)
         page.get_by_role("tab", name="Positions").click()
@@ -81,8 +81,8 @@ def test_the_panel_works_in_a_tab_of_another_gradio_app(database_url: str, open_
         reader = open_page(url, live=False)
         log_in(reader, "bob", "hidden")
         reader.get_by_role("tab", name="Alerts").click()
-        select(reader, bot.alert(order).id)
-        live(reader)
+        select_alert(reader, bot.alert(order).id)
+        wait_until_live(reader)
         expect(reader.locator("#alerts-panel-detail")).to_contain_text("You have read-only access")
         expect(reader.locator("#alerts-panel-resolve")).to_be_hidden()
 
@@ -98,15 +98,15 @@ def test_the_panel_works_below_a_path_of_a_fastapi_app(database_url: str, open_p
         for path in ("/alerts/", "/alerts/config", "/alerts/gradio_api/info", "/alerts/walltrack-live/x"):
             assert httpx.get(url + path).status_code == 401
         page = open_page(f"{url}/enter/one-secret")
-        badge(page, unresolved=1, critical=1)
-        live(page)
-        select(page, bot.alert(order).id)
+        wait_for_counts(page, unresolved=1, critical=1)
+        wait_until_live(page)
+        select_alert(page, bot.alert(order).id)
         page.locator("#alerts-panel-acknowledge").click()
-        badge(page, acknowledged=1)
+        wait_for_counts(page, acknowledged=1)
         assert bot.alert(order).acknowledged_by == "ada"
         reader = open_page(f"{url}/enter/other-secret")
-        select(reader, bot.alert(order).id)
-        live(reader)
+        select_alert(reader, bot.alert(order).id)
+        wait_until_live(reader)
         expect(reader.locator("#alerts-panel-detail")).to_contain_text("You have read-only access")
         expect(reader.locator("#alerts-panel-resolve")).to_be_hidden()
 
@@ -161,10 +161,10 @@ def test_an_embedded_panel_reveals_nothing_without_a_login(database_url: str, op
     )
     try:
         page = open_page(url, extra_http_headers={"X-Key": "1"})
-        live(page)
-        badge(page, unresolved=1)
+        wait_until_live(page)
+        wait_for_counts(page, unresolved=1)
         with page.expect_request("**/component_server/**") as asking:
-            select(page, bot.alert(order).id)
+            select_alert(page, bot.alert(order).id)
         asked = asking.value.post_data_json
         for name in ("snapshot", "read_page", "detail", "health", "charts", "targets"):
             answer = httpx.post(asking.value.url, json={**asked, "fn_name": name}, timeout=PATIENCE)
@@ -184,10 +184,10 @@ def test_two_panels_in_one_process_stay_separate(database_url: str, open_page: O
     try:
         pages = [open_page(panel.url) for panel in panels]
         for page in pages:
-            live(page)
+            wait_until_live(page)
         bot.exhaust(bot.create())
         for page in pages:
-            badge(page, unresolved=1)
+            wait_for_counts(page, unresolved=1)
     finally:
         for panel in panels:
             panel.close()
@@ -206,29 +206,29 @@ def test_an_open_page_continues_after_a_restart(database_url: str, open_page: Op
         log_in(page, "ada", "guess")
         expect(page.get_by_role("alert")).to_contain_text("Wrong name or password")
         log_in(page, "ada", "correct horse")
-        live(page)
+        wait_until_live(page)
         page.locator(f"#alerts-panel-detail[data-alert-id='{bot.alert(order).id}']").wait_for()
         page.locator("#alerts-panel-note").fill("half a no")
         page.evaluate("window.same = true")
     page.locator("[data-state=offline][data-live=reconnecting]").wait_for()
     expect(page.locator("#alerts-panel-banner")).to_contain_text("server cannot be reached")
     page.locator("#alerts-panel-acknowledge").click()
-    expect(page.locator("#alerts-panel-said")).to_contain_text("Nothing was sent")
+    expect(page.locator("#alerts-panel-outcome")).to_contain_text("Nothing was sent")
     bot.exhaust(bot.create())
     with separate_panel(database_url, port, users):
         page.locator("[data-state=live][data-live=live]").wait_for()
-        badge(page, unresolved=2)
+        wait_for_counts(page, unresolved=2)
         bot.exhaust(bot.create("exit"))
-        badge(page, unresolved=3)
+        wait_for_counts(page, unresolved=3)
         expect(page.locator("#alerts-panel-note")).to_have_value("half a no")
         page.locator("#alerts-panel-acknowledge").click()
-        badge(page, acknowledged=1)
+        wait_for_counts(page, acknowledged=1)
         assert bot.alert(order).acknowledged_by == "ada"
         assert page.evaluate("window.same") is True  # not reloaded
         other = open_page(f"{url}/login", live=False)
         log_in(other, "ada", "correct horse")
         other.get_by_role("button", name="Log out").click()
         expect(other).to_have_title("Log in - Alerts")
-        live(page)
+        wait_until_live(page)
         passwords.remove_user(users, "ada")
         page.locator("[data-live=signed-out]").wait_for()

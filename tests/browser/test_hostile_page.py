@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import OpenPage
 from tests.support.bot import Bot
 from tests.support.hostile import PAYLOADS
-from tests.support.page import badge, live, select
+from tests.support.page import select_alert, wait_for_counts, wait_until_live
 from walltrack_alerts.ui import sanitize
 
 pytestmark = pytest.mark.own_server
@@ -48,8 +48,8 @@ def test_hostile_orders_and_their_alerts_stay_text(serve: Serve, open_page: Open
     assert len(PAYLOADS) >= 60
     raise_all(bot)
     page = open_page(serve())
-    live(page)
-    badge(page, unresolved=len(PAYLOADS))
+    wait_until_live(page)
+    wait_for_counts(page, unresolved=len(PAYLOADS))
     check(page)
     alerts = bot.alerts()
     assert len(alerts) == len(PAYLOADS)
@@ -76,14 +76,14 @@ def test_hostile_alerts_names_notes_and_health_stay_text(serve: Serve, open_page
             (f"kind {number}", (text.strip() or "x")[:2000], text, data, f"key {number}"),
         )
     page = open_page(serve())
-    live(page)
-    badge(page, unresolved=len(PAYLOADS))
+    wait_until_live(page)
+    wait_for_counts(page, unresolved=len(PAYLOADS))
     check(page)
     for alert, text in zip(bot.alerts(), PAYLOADS, strict=True):
         by = text.strip()[:100] or "x"
         bot.execute("select walltrack.acknowledge_alert(%s, %s)", (alert.id, by))
         bot.execute("select walltrack.resolve_alert(%s, %s, %s)", (alert.id, text[:20_000], by))
-    badge(page, unresolved=0)
+    wait_for_counts(page, unresolved=0)
     page.get_by_label("Status", exact=True).select_option("resolved")
     page.locator(f"[data-shown='{len(PAYLOADS)}'][data-reading=false]").wait_for()
     check(page)
@@ -99,9 +99,9 @@ def test_hostile_texts_in_dialogs_and_messages_stay_text(serve: Serve, open_page
     bot.exhaust(order, text)
     alert = bot.alert(order)
     page = open_page(f"{serve(operator=text[:100])}/?q=%3Cimg%20src%3Dx%20onerror%3D%27window.__hit%3D1%27%3E")
-    live(page)
+    wait_until_live(page)
     expect(page.locator("#alerts-panel-who")).to_have_text(text)
-    select(page, alert.id)
+    select_alert(page, alert.id)
     for button in ("snooze", "retry", "cancel"):
         page.locator(f"#alerts-panel-{button}").click()
         expect(page.get_by_role("dialog").filter(has_text=text[:20])).to_be_visible()
@@ -117,7 +117,7 @@ def test_hostile_texts_in_dialogs_and_messages_stay_text(serve: Serve, open_page
 def test_hostile_texts_keep_the_layout_on_a_phone(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     raise_all(bot)
     page = open_page(serve(), viewport={"width": 390, "height": 844}, has_touch=True)
-    badge(page, unresolved=len(PAYLOADS))
+    wait_for_counts(page, unresolved=len(PAYLOADS))
     check(page)
     for alert in bot.alerts()[::6]:
         page.evaluate("id => document.querySelector(`[data-alert-id='${id}'] .wta-row`).click()", str(alert.id))

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenPage
 from tests.support.bot import Bot
-from tests.support.page import badge, live, row, select, stays
+from tests.support.page import row_of, select_alert, wait_for_counts, wait_until_live, wait_until_unmoved
 
 pytestmark = pytest.mark.own_server
 
@@ -30,7 +30,7 @@ def test_critical_alerts_come_first_and_stand_out(serve: Serve, open_page: OpenP
     for order_type in ("entry", "exit", "entry", "exit"):
         bot.exhaust(bot.create(order_type))
     page = open_page(serve())
-    badge(page, unresolved=4, critical=2)
+    wait_for_counts(page, unresolved=4, critical=2)
     items = page.locator("#alerts-panel-list li")
     assert [item.get_attribute("data-severity") for item in items.all()] == ["critical", "critical", "high", "high"]
     look = "(node) => { const s = getComputedStyle(node); return [s.backgroundColor, s.borderLeftColor]; }"
@@ -104,32 +104,32 @@ def test_thousands_of_alerts_load_as_the_operator_scrolls(serve: Serve, open_pag
         "from generate_series(1, 1500) as n"
     )
     page = open_page(serve())
-    live(page)
-    badge(page, unresolved=1500)
+    wait_until_live(page)
+    wait_for_counts(page, unresolved=1500)
     shown(page, 100)
     scroller = page.locator(".wta-scroll")
     for number in (200, 300, 400):
         scroller.evaluate("node => node.scrollTo(0, node.scrollHeight)")
         page.locator(f"[data-shown='{number}']").wait_for()
     alerts = bot.alerts()
-    beyond = row(page, alerts[350].id)
+    beyond = row_of(page, alerts[350].id)
     beyond.scroll_into_view_if_needed()
     beyond.focus()
     offset = "node => node.getBoundingClientRect().top"
     before = beyond.evaluate(offset)
 
     bot.exhaust(bot.create("exit"))  # at the top of the list, while the operator reads far below
-    badge(page, unresolved=1501, critical=1)
+    wait_for_counts(page, unresolved=1501, critical=1)
     page.locator("[data-shown='401']").wait_for()
     expect(page.locator("#alerts-panel-list li").first).to_have_attribute("data-severity", "critical")
-    stays(beyond, offset, before)
+    wait_until_unmoved(beyond, offset, before)
     expect(beyond).to_be_focused()
 
     bot.call("acknowledge_alert", alerts[351].id, "grace")  # beyond the first page
-    expect(row(page, alerts[351].id)).to_contain_text("by grace")
+    expect(row_of(page, alerts[351].id)).to_contain_text("by grace")
     bot.call("resolve_alert", alerts[352].id, "done", "grace")
     page.locator("[data-shown='400']").wait_for()
-    expect(row(page, alerts[352].id)).to_have_count(0)
+    expect(row_of(page, alerts[352].id)).to_have_count(0)
     # In the order of the database, without gaps or duplicates.
     listed = page.locator("#alerts-panel-list li").evaluate_all("nodes => nodes.map(node => node.dataset.alertId)")
     wanted = bot.execute("select id::text from walltrack.open_alerts limit 400").fetchall()
@@ -141,10 +141,10 @@ def test_new_alerts_do_not_disturb_the_operators_work(serve: Serve, open_page: O
         bot.exhaust(bot.create("entry"))
     alerts = bot.alerts()
     page = open_page(serve())
-    live(page)
-    select(page, alerts[3].id)
+    wait_until_live(page)
+    select_alert(page, alerts[3].id)
     page.locator("#alerts-panel-note").fill("half a no")
-    select(page, alerts[20].id)
+    select_alert(page, alerts[20].id)
     expect(page.locator("#alerts-panel-note")).to_have_value("")
     page.locator("#alerts-panel-note").fill("another no")
     page.get_by_label("Select high alert BONK").nth(19).check()
@@ -155,14 +155,14 @@ def test_new_alerts_do_not_disturb_the_operators_work(serve: Serve, open_page: O
 
     bot.exhaust(bot.create("exit"))
     bot.call("acknowledge_alert", alerts[0].id, "grace")
-    badge(page, unresolved=26, critical=1, acknowledged=1)
+    wait_for_counts(page, unresolved=26, critical=1, acknowledged=1)
     expect(page.locator("#alerts-panel-list li").first).to_have_attribute("data-severity", "critical")
-    expect(row(page, alerts[20].id)).to_have_attribute("aria-current", "true")
+    expect(row_of(page, alerts[20].id)).to_have_attribute("aria-current", "true")
     assert page.evaluate("getSelection().toString()") == marked
     assert page.evaluate("window.kept.every(node => node.isConnected)")  # not rebuilt, so nothing flickers
     expect(page.locator("[data-checked='1'] li[data-checked]")).to_have_count(1)
     expect(page.locator("#alerts-panel-note")).to_have_value("another no")
-    select(page, alerts[3].id)
+    select_alert(page, alerts[3].id)
     expect(page.locator("#alerts-panel-note")).to_have_value("half a no")
 
 
@@ -185,27 +185,27 @@ def test_the_header_checkbox_ticks_the_loaded_rows(serve: Serve, open_page: Open
         "from generate_series(1, 150) as n"
     )
     page = open_page(serve())
-    live(page)
+    wait_until_live(page)
     shown(page, 100)
     box = page.get_by_label("Select all alerts of the list")
     boxes = page.locator("#alerts-panel-list .wta-tick-box")
     expect(box).not_to_be_checked()
     boxes.nth(3).check()
-    badge(page, checked=1)
+    wait_for_counts(page, checked=1)
     expect(box).to_be_checked(indeterminate=True)
     box.click()
-    badge(page, checked=100)
+    wait_for_counts(page, checked=100)
     expect(box).to_be_checked()
     expect(page.locator("#alerts-panel-list li[data-checked]")).to_have_count(100)
     boxes.nth(3).uncheck()
-    badge(page, checked=99)
+    wait_for_counts(page, checked=99)
     expect(box).to_be_checked(indeterminate=True)
     page.locator(".wta-scroll").evaluate("node => node.scrollTo(0, node.scrollHeight)")
     shown(page, 150)
-    badge(page, checked=99)
+    wait_for_counts(page, checked=99)
     box.click()
-    badge(page, checked=150)
+    wait_for_counts(page, checked=150)
     box.click()
-    badge(page, checked=0)
+    wait_for_counts(page, checked=0)
     expect(box).not_to_be_checked()
     expect(page.locator("#alerts-panel-list li[data-checked]")).to_have_count(0)

@@ -20,7 +20,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenPage
 from tests.support.bot import Bot
-from tests.support.page import badge, live, select
+from tests.support.page import select_alert, wait_for_counts, wait_until_live
 from tests.support.panel_servers import PATIENCE, free_port
 from walltrack_alerts.ui import PasswordAccess, ProxyAccess, launch_panel
 from walltrack_alerts.ui.auth.access import Access
@@ -186,11 +186,11 @@ def test_the_panels_login_works_below_a_prefix(proxy: Proxy, panel: Panel, users
     page.get_by_label("name").fill("ada")
     page.get_by_label("password").fill("correct horse")
     page.get_by_role("button", name="Log in").click()
-    live(page)
-    badge(page, unresolved=1)
-    select(page, bot.alert(order).id)
+    wait_until_live(page)
+    wait_for_counts(page, unresolved=1)
+    select_alert(page, bot.alert(order).id)
     page.locator("#alerts-panel-acknowledge").click()
-    badge(page, acknowledged=1)
+    wait_for_counts(page, acknowledged=1)
     assert bot.alert(order).acknowledged_by == "ada"
     cookies = page.context.cookies()
     assert {each["path"] for each in cookies} == {"/alerts"} and all(each["secure"] and each["httpOnly"] for each in cookies)
@@ -208,8 +208,8 @@ def test_wrong_passwords_count_against_the_proxys_client(proxy: Proxy, panel: Pa
             form = {"username": name, "password": password}
             return client.post(f"{url}/alerts/login", data=form).status_code
 
-    told = [log_in("127.0.0.2", f"nobody {n}", "guess", **{"X-Forwarded-For": f"203.0.113.{n}"}) for n in range(11)]
-    assert told == [401] * 10 + [429]
+    statuses = [log_in("127.0.0.2", f"nobody {n}", "guess", **{"X-Forwarded-For": f"203.0.113.{n}"}) for n in range(11)]
+    assert statuses == [401] * 10 + [429]
     assert log_in("127.0.0.3", "ada", "correct horse") == 303
 
 
@@ -231,11 +231,11 @@ def test_a_proxy_login_distinguishes_two_roles(proxy: Proxy, panel: Panel, open_
         for name in ("bob", "ada")
     )
     for page in (reader, operator):
-        live(page)
-        select(page, bot.alert(order).id)
+        wait_until_live(page)
+        select_alert(page, bot.alert(order).id)
     expect(reader.locator("#alerts-panel-resolve")).to_be_hidden()
     operator.locator("#alerts-panel-acknowledge").click()
-    badge(operator, acknowledged=1)
+    wait_for_counts(operator, acknowledged=1)
     assert bot.alert(order).acknowledged_by == "ada"
 
 
@@ -261,7 +261,7 @@ def test_the_panel_works_behind_proxies_that_alter_requests(
         page.get_by_label("name").fill("ada")
         page.get_by_label("password").fill("correct horse")
         page.get_by_role("button", name="Log in").click()
-        live(page)
+        wait_until_live(page)
         page.locator("#alerts-panel-acknowledge").click()
-        badge(page, acknowledged=1)
+        wait_for_counts(page, acknowledged=1)
         assert bot.alert(order).acknowledged_by == "ada"

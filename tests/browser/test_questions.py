@@ -12,7 +12,7 @@ from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import OpenPage
 from tests.support.bot import Bot
-from tests.support.page import SERVER, answered, badge, live, row, select
+from tests.support.page import SERVER, row_of, select_alert, wait_for_counts, wait_until_live, wait_until_settled
 
 pytestmark = pytest.mark.own_server
 
@@ -27,12 +27,12 @@ def test_a_snooze_uses_the_clock_of_the_server(serve: Serve, open_page: OpenPage
     order = bot.create("exit")
     bot.exhaust(order)
     page = open_page(serve(), before=lambda page: page.add_init_script(SLOW_CLOCK))
-    live(page)
-    select(page, bot.alert(order).id)
+    wait_until_live(page)
+    select_alert(page, bot.alert(order).id)
     page.locator("#alerts-panel-snooze").click()
     before = datetime.now(UTC)
     page.get_by_role("button", name="15 minutes").click()
-    answered(page)
+    wait_until_settled(page)
     until = bot.alert(order).snoozed_until
     assert until is not None
     assert timedelta(minutes=14) < until - before < timedelta(minutes=16)
@@ -42,8 +42,8 @@ def test_a_snooze_starts_at_the_click(serve: Serve, open_page: OpenPage, bot: Bo
     order = bot.create("exit")
     bot.exhaust(order)
     page = open_page(serve())
-    live(page)
-    select(page, bot.alert(order).id)
+    wait_until_live(page)
+    select_alert(page, bot.alert(order).id)
     page.locator("#alerts-panel-snooze").click()
     shown = page.locator("#alerts-panel-snooze-1 small")
     first = shown.text_content()
@@ -57,7 +57,7 @@ def test_a_snooze_starts_at_the_click(serve: Serve, open_page: OpenPage, bot: Bo
 
     page.route(SERVER, later)
     bot.exhaust(bot.create("entry"))
-    badge(page, unresolved=2)
+    wait_for_counts(page, unresolved=2)
     page.wait_for_function(
         """first => {
           const minutes = (text) => { const [, hour, minute] = text.match(/(\\d+):(\\d+)/); return hour * 60 + Number(minute); };
@@ -68,7 +68,7 @@ def test_a_snooze_starts_at_the_click(serve: Serve, open_page: OpenPage, bot: Bo
     )
     before = datetime.now(UTC)
     page.get_by_role("button", name="15 minutes").click()
-    answered(page)
+    wait_until_settled(page)
     page.unroute_all(behavior="wait")
     until = bot.alert(order).snoozed_until
     assert until is not None
@@ -79,16 +79,16 @@ def test_one_ticked_alert_is_treated_like_several(serve: Serve, open_page: OpenP
     for symbol in ("WIF", "BONK", "PEPE"):
         bot.exhaust(bot.create("exit", token_symbol=symbol))
     page = open_page(serve())
-    live(page)
+    wait_until_live(page)
     page.get_by_label("Select critical alert WIF").check()
     page.keyboard.press("a")
     page.get_by_role("button", name="Acknowledge 1 alert").click()
-    badge(page, acknowledged=1, checked=0)
+    wait_for_counts(page, acknowledged=1, checked=0)
     page.get_by_label("Select critical alert WIF").check()
     page.keyboard.press("r")
     page.get_by_label("How were they solved?").fill("sold WIF")
     page.get_by_role("button", name="Resolve 1 alert").click()
-    badge(page, unresolved=2, checked=0, shown=2)
+    wait_for_counts(page, unresolved=2, checked=0, shown=2)
     page.get_by_label("Select all alerts of the list").check()
     page.keyboard.press("r")
     expect(page.get_by_label("How were they solved?")).to_have_value("")
@@ -98,12 +98,12 @@ def test_a_tick_survives_other_actions(serve: Serve, open_page: OpenPage, bot: B
     order = bot.create("exit", token_symbol="WIF")
     bot.exhaust(order)
     page = open_page(serve())
-    live(page)
+    wait_until_live(page)
     page.get_by_label("Select critical alert WIF").check()
-    select(page, bot.alert(order).id)
+    select_alert(page, bot.alert(order).id)
     page.locator("#alerts-panel-acknowledge").click()
-    answered(page)
-    badge(page, acknowledged=1, checked=1)
+    wait_until_settled(page)
+    wait_for_counts(page, acknowledged=1, checked=1)
 
 
 def test_a_draft_note_is_offered_only_for_its_alerts(serve: Serve, open_page: OpenPage, bot: Bot, database_url: str) -> None:
@@ -111,7 +111,7 @@ def test_a_draft_note_is_offered_only_for_its_alerts(serve: Serve, open_page: Op
     for order in orders:
         bot.exhaust(order)
     page = open_page(serve())
-    live(page)
+    wait_until_live(page)
     for symbol in ("WIF", "BONK"):
         page.get_by_label(f"Select critical alert {symbol}").check()
     with psycopg.connect(database_url) as holder:
@@ -120,7 +120,7 @@ def test_a_draft_note_is_offered_only_for_its_alerts(serve: Serve, open_page: Op
         page.get_by_label("How were they solved?").fill("both sold")
         page.get_by_role("button", name="Resolve 2 alerts").click()
         expect(page.locator("#alerts-panel-toast")).to_contain_text("Resolved: 1 of 2.")
-    badge(page, unresolved=2, checked=1)
+    wait_for_counts(page, unresolved=2, checked=1)
     page.get_by_label("Select critical alert PEPE").check()
     page.keyboard.press("r")
     expect(page.get_by_label("How were they solved?")).to_have_value("")
@@ -128,7 +128,7 @@ def test_a_draft_note_is_offered_only_for_its_alerts(serve: Serve, open_page: Op
     page.get_by_label("Select critical alert PEPE").uncheck()
     page.keyboard.press("a")
     page.get_by_role("button", name="Acknowledge 1 alert").click()
-    badge(page, acknowledged=1, checked=0)
+    wait_for_counts(page, acknowledged=1, checked=0)
     page.get_by_label("Select critical alert BONK").check()
     page.keyboard.press("r")
     expect(page.get_by_label("How were they solved?")).to_have_value("both sold")
@@ -138,17 +138,17 @@ def test_without_storage_the_page_asks_for_the_name_once(serve: Serve, open_page
     order = bot.create("exit")
     bot.exhaust(order)
     page = open_page(serve(operator=None), before=lambda page: page.add_init_script(NO_STORAGE))
-    live(page)
-    select(page, bot.alert(order).id)
+    wait_until_live(page)
+    select_alert(page, bot.alert(order).id)
     page.locator("#alerts-panel-acknowledge").click()
     page.get_by_label("Your name").fill("grace")
     page.get_by_label("Your name").press("Enter")
-    badge(page, acknowledged=1)
-    answered(page)
+    wait_for_counts(page, acknowledged=1)
+    wait_until_settled(page)
     expect(page.locator("#alerts-panel-who")).to_have_text("grace")
     page.locator("#alerts-panel-note").fill("sold")
     page.locator("#alerts-panel-resolve").click()
-    badge(page, unresolved=0)
+    wait_for_counts(page, unresolved=0)
     assert (bot.alert(order).acknowledged_by, bot.alert(order).resolved_by) == ("grace", "grace")
 
 
@@ -156,16 +156,16 @@ def test_an_action_is_recorded_under_the_name_shown(serve: Serve, open_page: Ope
     order = bot.create("exit")
     bot.exhaust(order)
     page = open_page(serve(operator=None))
-    live(page)
+    wait_until_live(page)
     page.locator("#alerts-panel-who").click()
     page.get_by_label("Your name").fill("ada")
     page.get_by_label("Your name").press("Enter")
     expect(page.locator("#alerts-panel-who")).to_have_text("ada")
     page.evaluate("localStorage.setItem('walltrack-alerts.name', 'grace')")  # as another tab does
-    select(page, bot.alert(order).id)
+    select_alert(page, bot.alert(order).id)
     page.locator("#alerts-panel-acknowledge").click()
-    badge(page, acknowledged=1)
-    answered(page)
+    wait_for_counts(page, acknowledged=1)
+    wait_until_settled(page)
     assert bot.alert(order).acknowledged_by == page.locator("#alerts-panel-who").text_content()
 
 
@@ -173,7 +173,7 @@ def test_selecting_text_past_the_edge_keeps_the_dialog_open(serve: Serve, open_p
     for _ in range(2):
         bot.exhaust(bot.create("exit"))
     page = open_page(serve())
-    live(page)
+    wait_until_live(page)
     page.get_by_label("Select all alerts of the list").check()
     page.keyboard.press("r")
     note = page.get_by_label("How were they solved?")
@@ -196,8 +196,8 @@ def test_an_action_on_a_waiting_alert_is_sent_or_reported(serve: Serve, open_pag
     order = bot.create("exit", token_symbol="WIF")
     bot.exhaust(order)
     page = open_page(serve())
-    live(page)
-    select(page, bot.alert(order).id)
+    wait_until_live(page)
+    select_alert(page, bot.alert(order).id)
     note = page.locator("#alerts-panel-note")
     with psycopg.connect(database_url) as holder:
         holder.execute("select 1 from walltrack.alerts where id = %s for update", (bot.alert(order).id,))
@@ -205,14 +205,14 @@ def test_an_action_on_a_waiting_alert_is_sent_or_reported(serve: Serve, open_pag
         page.locator("#alerts-panel-list li[data-pending]").wait_for()
         note.fill("sold")
         note.press("Control+Enter")
-        expect(page.locator("#alerts-panel-said[data-outcome=refused]")).to_contain_text("Nothing was sent.")
+        expect(page.locator("#alerts-panel-outcome[data-outcome=refused]")).to_contain_text("Nothing was sent.")
         page.get_by_label("Select critical alert WIF").check()
         page.locator("#alerts-panel-bulk-resolve").click()
         page.get_by_label("How were they solved?").fill("all sold")
         page.get_by_role("button", name="Resolve 1 alert").click()
         page.locator("[data-pending='2']").wait_for()
-    answered(page)
-    badge(page, unresolved=0, checked=0)
+    wait_until_settled(page)
+    wait_for_counts(page, unresolved=0, checked=0)
     assert bot.alert(order).resolution == "all sold"
 
 
@@ -224,16 +224,16 @@ def test_a_bulk_snooze_includes_an_alert_awaiting_an_answer(
     for order in orders:
         bot.exhaust(order)
     page = open_page(serve())
-    live(page)
+    wait_until_live(page)
     with psycopg.connect(database_url) as holder:
         holder.execute("select 1 from walltrack.alerts where id = %s for update", (bot.alert(orders[0]).id,))
-        row(page, bot.alert(orders[0]).id).focus()
+        row_of(page, bot.alert(orders[0]).id).focus()
         page.keyboard.press("a")
         page.locator("#alerts-panel-list li[data-pending]").wait_for()
         page.get_by_label("Select all alerts of the list").check()
         page.keyboard.press("s")
         page.get_by_role("dialog", name="Snooze 2 alerts").get_by_role("button", name="1 hour").click()
         page.locator("[data-pending='2']").wait_for()
-    badge(page, snoozed=2, checked=0)
-    answered(page)
+    wait_for_counts(page, snoozed=2, checked=0)
+    wait_until_settled(page)
     assert bot.alert(orders[0]).acknowledged_by == "ada"

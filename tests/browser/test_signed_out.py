@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenPage
 from tests.support.bot import Bot
-from tests.support.page import live, select
+from tests.support.page import select_alert, wait_until_live
 from walltrack_alerts import passwords
 from walltrack_alerts.ui import PasswordAccess, Role, launch_panel
 
@@ -39,7 +39,7 @@ def log_in(page: Page, name: str = "ada") -> None:
     page.get_by_label("name").fill(name)
     page.get_by_label("password").fill("correct horse")
     page.get_by_role("button", name="Log in").click()
-    live(page)
+    wait_until_live(page)
 
 
 @pytest.mark.parametrize("device", [{}, PHONE], ids=["wide", "phone"])
@@ -50,17 +50,17 @@ def test_an_action_after_the_login_ended_opens_the_login_page(
     bot.exhaust(order)
     page = open_page(url, live=False, **device)
     log_in(page)
-    select(page, bot.alert(order).id)
+    select_alert(page, bot.alert(order).id)
     passwords.remove_user(users, "ada")
-    said = page.locator("#alerts-panel-said")
+    outcome = page.locator("#alerts-panel-outcome")
     page.locator("#alerts-panel-acknowledge").click()
-    expect(said).to_contain_text("You have been signed out. Nothing was sent.")
+    expect(outcome).to_contain_text("You have been signed out. Nothing was sent.")
     page.locator("[data-live=signed-out]").wait_for()
-    said.evaluate("node => node.replaceChildren()")
+    outcome.evaluate("node => node.replaceChildren()")
     page.locator("#alerts-panel-acknowledge").click()  # once more, now that the page knows
-    expect(said).to_contain_text("You have been signed out. Nothing was sent.")
+    expect(outcome).to_contain_text("You have been signed out. Nothing was sent.")
     assert bot.alert(order).acknowledged_at is None
-    said.get_by_role("link", name="Sign in again").click()
+    outcome.get_by_role("link", name="Sign in again").click()
     expect(page).to_have_title("Log in - Alerts")
 
 
@@ -87,4 +87,4 @@ def test_a_wrong_password_can_be_typed_again(url: str, open_page: OpenPage) -> N
     expect(page.get_by_label("password")).to_be_focused()
     page.keyboard.type("correct horse")
     page.keyboard.press("Enter")
-    live(page)
+    wait_until_live(page)

@@ -11,8 +11,19 @@ from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import OpenPage
 from tests.support.bot import Bot
-from tests.support.page import SERVER, answered, arrived, badge, deaf, hold, live, release, row, select
-from tests.support.slow import COME_BACK, late
+from tests.support.page import (
+    SERVER,
+    block_live_updates,
+    hold_requests,
+    release_requests,
+    row_of,
+    select_alert,
+    wait_for_counts,
+    wait_for_requests,
+    wait_until_live,
+    wait_until_settled,
+)
+from tests.support.slow import COME_BACK, hold_responses
 
 pytestmark = pytest.mark.own_server
 
@@ -24,14 +35,14 @@ def test_order_actions_are_offered_only_once_the_order_loads(serve: Serve, open_
     for order in orders:
         bot.exhaust(order)
     page = open_page(serve())
-    select(page, bot.alert(orders[0]).id)
-    held = hold(page, "detail")
-    row(page, bot.alert(orders[1]).id).click()
+    select_alert(page, bot.alert(orders[0]).id)
+    held = hold_requests(page, "detail")
+    row_of(page, bot.alert(orders[1]).id).click()
     page.locator("#alerts-panel-detail[data-status=loading]").wait_for()
     expect(page.locator("#alerts-panel-acknowledge")).to_be_enabled()  # the list knows enough for that
     expect(page.locator("#alerts-panel-cancel")).not_to_be_visible()
-    arrived(page, held)
-    release(page, held)
+    wait_for_requests(page, held)
+    release_requests(page, held)
     page.locator("#alerts-panel-cancel").click()
     expect(page.get_by_role("dialog", name="Cancel this order?")).to_be_visible()
 
@@ -41,9 +52,9 @@ def test_a_slow_detail_is_shown(serve: Serve, open_page: OpenPage, bot: Bot) -> 
     order = bot.create("exit")
     bot.exhaust(order)
     page = open_page(serve())
-    held = hold(page, "detail")
-    row(page, bot.alert(order).id).click()
-    arrived(page, held)
+    held = hold_requests(page, "detail")
+    row_of(page, bot.alert(order).id).click()
+    wait_for_requests(page, held)
     with page.expect_response(lambda answer: '"snapshot"' in (answer.request.post_data or "")):
         page.evaluate(COME_BACK)  # a detail would be asked for before the list
     assert len(held) == 1  # the page does not keep asking a slow server
@@ -56,13 +67,13 @@ def test_an_answer_requested_before_an_action_does_not_undo_it(serve: Serve, ope
     order = bot.create("exit")
     bot.exhaust(order)
     page = open_page(serve())
-    live(page)
-    select(page, bot.alert(order).id)
-    held, bodies = late(page, "detail")
-    arrived(page, held)
+    wait_until_live(page)
+    select_alert(page, bot.alert(order).id)
+    held, bodies = hold_responses(page, "detail")
+    wait_for_requests(page, held)
     page.locator("#alerts-panel-acknowledge").click()
-    answered(page)
-    arrived(page, held, 2)
+    wait_until_settled(page)
+    wait_for_requests(page, held, 2)
     held[0].fulfill(body=bodies[0], content_type="application/json")
     page.wait_for_timeout(500)
     expect(page.locator("#alerts-panel-detail")).to_have_attribute("data-status", "acknowledged", timeout=1)
@@ -76,29 +87,29 @@ def test_typing_continues_when_the_alert_is_resolved(serve: Serve, open_page: Op
     for order in orders:
         bot.exhaust(order)
     page = open_page(serve())
-    live(page)
-    select(page, bot.alert(orders[0]).id)
+    wait_until_live(page)
+    select_alert(page, bot.alert(orders[0]).id)
     note = page.locator("#alerts-panel-note")
     note.press_sequentially("a s")
     bot.fill(orders[0])
     page.locator("#alerts-panel-detail[data-status=resolved]").wait_for()
-    badge(page, unresolved=1)
+    wait_for_counts(page, unresolved=1)
     page.keyboard.type("ale, x a")  # in the list these are keys
     expect(note).to_have_value("a sale, x a")
     expect(note).to_be_focused()
-    said = page.locator("#alerts-panel-said[data-outcome=late]")
-    expect(said).to_have_text(re.compile(r"^system resolved it at [\d:]+, before you\. Your note was not sent\.$"))
+    outcome = page.locator("#alerts-panel-outcome[data-outcome=late]")
+    expect(outcome).to_have_text(re.compile(r"^system resolved it at [\d:]+, before you\. Your note was not sent\.$"))
     expect(page.locator("#alerts-panel-resolve")).to_be_hidden()
-    badge(page, acknowledged=0, checked=0)
+    wait_for_counts(page, acknowledged=0, checked=0)
     note.press("Control+Enter")
-    expect(said).to_have_text(re.compile(r"^system resolved it at [\d:]+, before you\.$"))
+    expect(outcome).to_have_text(re.compile(r"^system resolved it at [\d:]+, before you\.$"))
     expect(note).to_have_value("a sale, x a")
     note.fill("")
-    select(page, bot.alert(orders[1]).id)
-    row(page, bot.alert(orders[1]).id).focus()
+    select_alert(page, bot.alert(orders[1]).id)
+    row_of(page, bot.alert(orders[1]).id).focus()
     note.fill("sold")
     page.locator("#alerts-panel-resolve").click()
-    badge(page, unresolved=0)
+    wait_for_counts(page, unresolved=0)
     expect(note).to_be_hidden()
 
 
@@ -108,22 +119,22 @@ def test_keys_act_on_the_visible_list(serve: Serve, open_page: OpenPage, bot: Bo
         bot.exhaust(order)
     page = open_page(f"{serve()}/?alert={bot.alert(orders[2]).id}")
     page.locator("#alerts-panel-detail[data-status=active]").wait_for()
-    badge(page, shown=3)
-    live(page)
+    wait_for_counts(page, shown=3)
+    wait_until_live(page)
     page.keyboard.press("a")
-    badge(page, acknowledged=1)
+    wait_for_counts(page, acknowledged=1)
     assert [bot.alert(order).acknowledged_by for order in orders] == [None, None, "ada"]
 
     page.locator("#alerts-panel-filter-status").select_option("active")
-    badge(page, shown=2)
-    select(page, bot.alert(orders[0]).id)
+    wait_for_counts(page, shown=2)
+    select_alert(page, bot.alert(orders[0]).id)
     page.locator("#alerts-panel-acknowledge").click()
-    badge(page, acknowledged=2, shown=1)
-    answered(page)
+    wait_for_counts(page, acknowledged=2, shown=1)
+    wait_until_settled(page)
     page.keyboard.press("r")  # still the detail of the first alert
     page.keyboard.type("sold")
     page.keyboard.press("Control+Enter")
-    badge(page, unresolved=2)
+    wait_for_counts(page, unresolved=2)
     assert bot.alert(orders[0]).resolution == "sold"
 
 
@@ -132,22 +143,22 @@ def test_enter_in_the_search_waits_for_its_results(serve: Serve, open_page: Open
     for order in orders:
         bot.exhaust(order)
     page = open_page(serve(refresh_seconds=600))
-    live(page)
-    badge(page, shown=2)
-    held = hold(page, "snapshot")
+    wait_until_live(page)
+    wait_for_counts(page, shown=2)
+    held = hold_requests(page, "snapshot")
     page.keyboard.press("/")
     page.keyboard.type("pepe")
     page.keyboard.press("Enter")
-    arrived(page, held)
+    wait_for_requests(page, held)
     page.keyboard.type("a")  # a letter of the search
     page.keyboard.press("Backspace")
-    release(page, held)
+    release_requests(page, held)
     page.locator("[data-reading=false][data-shown='1']").wait_for()
-    expect(row(page, bot.alert(orders[1]).id)).to_be_visible()
+    expect(row_of(page, bot.alert(orders[1]).id)).to_be_visible()
     page.keyboard.press("Enter")
-    expect(row(page, bot.alert(orders[1]).id)).to_be_focused()
+    expect(row_of(page, bot.alert(orders[1]).id)).to_be_focused()
     page.keyboard.press("a")
-    badge(page, acknowledged=1)
+    wait_for_counts(page, acknowledged=1)
     assert [bot.alert(order).acknowledged_by for order in orders] == [None, "ada"]
 
 
@@ -155,7 +166,7 @@ def test_no_key_acts_behind_a_second_dialog(serve: Serve, open_page: OpenPage, b
     for _ in range(2):
         bot.exhaust(bot.create("exit"))
     page = open_page(serve(operator=None))
-    live(page)
+    wait_until_live(page)
     page.get_by_label("Select all alerts of the list").check()
     page.keyboard.press("a")
     page.get_by_role("button", name="Acknowledge 2 alerts").click()
@@ -166,7 +177,7 @@ def test_no_key_acts_behind_a_second_dialog(serve: Serve, open_page: OpenPage, b
     expect(page.locator("dialog.wta-dialog")).to_have_count(1)
     page.keyboard.press("Escape")
     expect(name).to_have_count(0)
-    badge(page, checked=2)
+    wait_for_counts(page, checked=2)
 
 
 def test_a_sheet_does_not_lock_charts_on_a_phone(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
@@ -177,7 +188,7 @@ def test_a_sheet_does_not_lock_charts_on_a_phone(serve: Serve, open_page: OpenPa
     page.locator("#alerts-panel-nav-alerts").click()
     expect(page.locator("#alerts-panel-detail")).to_be_visible()
     page.locator("#alerts-panel-back").click()
-    expect(row(page, bot.alert(order).id)).to_be_visible()
+    expect(row_of(page, bot.alert(order).id)).to_be_visible()
 
 
 def test_a_failed_request_for_the_user_is_repeated(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
@@ -193,15 +204,15 @@ def test_a_failed_request_for_the_user_is_repeated(serve: Serve, open_page: Open
 
     page = open_page(serve(), before=lambda page: page.route("**/gradio_api/run/**", lose))
     page.locator("[data-role=operator]").wait_for()
-    live(page)
+    wait_until_live(page)
     assert lost
 
 
 def test_a_stale_sheet_says_that_it_is_out_of_date(serve: Serve, open_page: OpenPage, bot: Bot) -> None:
     order = bot.create("exit")
     bot.exhaust(order)
-    page = open_page(serve(), viewport={"width": 390, "height": 844}, before=deaf)
-    detail = select(page, bot.alert(order).id)
+    page = open_page(serve(), viewport={"width": 390, "height": 844}, before=block_live_updates)
+    detail = select_alert(page, bot.alert(order).id)
     page.route(SERVER, lambda route: route.fulfill(status=500))
     expect(detail.locator(".wta-trouble")).to_contain_text("What you see")
     page.unroute(SERVER)
@@ -213,7 +224,7 @@ def test_failed_actions_stay_selected_with_their_note(serve: Serve, open_page: O
     for order in orders:
         bot.exhaust(order)
     page = open_page(serve())
-    live(page)
+    wait_until_live(page)
     page.get_by_label("Select all alerts of the list").check()
     with psycopg.connect(database_url) as holder:
         holder.execute("select 1 from walltrack.alerts where id = %s for update", (bot.alert(orders[1]).id,))
@@ -221,11 +232,11 @@ def test_failed_actions_stay_selected_with_their_note(serve: Serve, open_page: O
         page.get_by_label("How were they solved?").fill("all sold")
         page.get_by_role("button", name="Resolve 2 alerts").click()
         expect(page.locator("#alerts-panel-toast")).to_contain_text("Resolved: 1 of 2.")
-    badge(page, checked=1)
+    wait_for_counts(page, checked=1)
     page.keyboard.press("r")
     expect(page.get_by_label("How were they solved?")).to_have_value("all sold")
     page.get_by_role("button", name="Resolve 1 alert").click()
-    badge(page, unresolved=0, checked=0)
+    wait_for_counts(page, unresolved=0, checked=0)
     assert {bot.alert(order).resolution for order in orders} == {"all sold"}
 
 
@@ -233,10 +244,10 @@ def test_a_detail_that_fails_to_load_says_so(serve: Serve, open_page: OpenPage, 
     order = bot.create("exit")
     bot.exhaust(order)
     page = open_page(serve())
-    live(page)
-    held = hold(page, "detail")
-    row(page, bot.alert(order).id).click()
-    arrived(page, held)
+    wait_until_live(page)
+    held = hold_requests(page, "detail")
+    row_of(page, bot.alert(order).id).click()
+    wait_for_requests(page, held)
     held[0].fulfill(status=500)
     expect(page.locator(".wta-trouble")).to_contain_text("cannot be reached. It may be out of date.")
     page.unroute(SERVER)

@@ -14,8 +14,8 @@ from tests.browser.test_alarm import stubbed
 from tests.support.bot import Bot
 from tests.support.contrast import LOW_CONTRAST
 from tests.support.hostile import PAYLOADS
-from tests.support.letters import SECRETS, add_targets, deliver, fan_out, give_up, silence
-from tests.support.page import badge, live, record_toasts, row, select, wait_for_toast
+from tests.support.page import record_toasts, row_of, select_alert, wait_for_counts, wait_for_toast, wait_until_live
+from tests.support.panel_deliveries import SECRETS, add_targets, deliver_due, fan_out, make_dead_letters, silence_alerts
 from walltrack_alerts.ui import PasswordAccess, launch_panel
 
 pytestmark = pytest.mark.own_server
@@ -50,8 +50,8 @@ def test_dead_letters_are_replayed_and_dropped(serve: Serve, open_page: OpenPage
     for symbol in ("BONK", "WIF", "POPCAT"):
         bot.exhaust(bot.create(token_symbol=symbol))
     fan_out(db)
-    first, second, third = give_up(db)
-    deliver(db)
+    first, second, third = make_dead_letters(db)
+    deliver_due(db)
     page = open_page(serve())
     show(page, 2, 3)
     assert [secret for secret in SECRETS if secret in page.content()] == []
@@ -89,7 +89,7 @@ def test_all_dead_letters_are_replayed_at_once(serve: Serve, open_page: OpenPage
     for _ in range(4):
         bot.exhaust(bot.create())
     fan_out(db)
-    give_up(db)
+    make_dead_letters(db)
     page = open_page(serve())
     show(page, 2, 4)
     page.locator("#alerts-panel-replay-all").click()
@@ -105,8 +105,8 @@ def test_a_reader_sees_dead_letters_without_buttons(
     for _ in range(2):
         bot.exhaust(bot.create())
     fan_out(db)
-    give_up(db)
-    silence(db, token="WIF")
+    make_dead_letters(db)
+    silence_alerts(db, token="WIF")
     panel = launch_panel(database_url, port=0, block=False, access=PasswordAccess(users))
     try:
         page = open_page(panel.url, live=False)
@@ -127,10 +127,10 @@ def test_the_timeline_shows_deliveries(serve: Serve, open_page: OpenPage, bot: B
     order = bot.create()
     bot.exhaust(order)
     fan_out(db)
-    (dead,) = give_up(db)
-    deliver(db)
+    (dead,) = make_dead_letters(db)
+    deliver_due(db)
     page = open_page(serve())
-    timeline = select(page, bot.alert(order).id).locator("#alerts-panel-events")
+    timeline = select_alert(page, bot.alert(order).id).locator("#alerts-panel-events")
     expect(timeline).to_contain_text("Delivered to telegram-ada")
     expect(timeline).to_contain_text("Delivery to hook failed: 500")
     show(page, 2, 1)
@@ -141,15 +141,15 @@ def test_the_timeline_shows_deliveries(serve: Serve, open_page: OpenPage, bot: B
 def test_a_silenced_alert_is_marked_and_makes_no_sound(
     serve: Serve, open_page: OpenPage, bot: Bot, db: psycopg.Connection
 ) -> None:
-    silence(db, token="WIF")
+    silence_alerts(db, token="WIF")
     page = open_page(serve(), before=stubbed())
-    live(page)
+    wait_until_live(page)
     page.evaluate("localStorage.setItem('walltrack-alerts.sound', 'on')")
     quiet = bot.create(token_symbol="WIF")
     bot.exhaust(quiet)
-    badge(page, critical=1)
-    expect(row(page, bot.alert(quiet).id)).to_contain_text("silenced until")
-    detail = select(page, bot.alert(quiet).id)
+    wait_for_counts(page, critical=1)
+    expect(row_of(page, bot.alert(quiet).id)).to_contain_text("silenced until")
+    detail = select_alert(page, bot.alert(quiet).id)
     expect(detail).to_contain_text("by grace: the pool is being moved")
     assert page.evaluate("window.tones") == 0
     bot.exhaust(bot.create(token_symbol="BONK"))
@@ -160,7 +160,7 @@ def test_a_silenced_alert_is_marked_and_makes_no_sound(
     confirm(page, "end-silence")
     expect(page.locator("#alerts-panel-silences")).to_contain_text("No alert is silenced")
     page.locator("#alerts-panel-nav-alerts").click()
-    expect(row(page, bot.alert(quiet).id)).not_to_contain_text("silenced")
+    expect(row_of(page, bot.alert(quiet).id)).not_to_contain_text("silenced")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -173,9 +173,9 @@ def test_hostile_texts_stay_text_and_readable(
         db.execute("select walltrack.raise_alert('x', 'high', %s, '', '{}', true, %s)", (text, f"key {number}"))
     db.execute("select walltrack.disable_target('telegram-ada', %s, 'ada')", (PAYLOADS[0],))
     fan_out(db)
-    for delivery, text in zip(give_up(db), PAYLOADS[:40], strict=True):
-        db.execute("update walltrack.deliveries set last_answer = %s where delivery_id = %s", (text[:500], delivery))
-    silence(db, PAYLOADS[1], token=PAYLOADS[2][:200])
+    for delivery, text in zip(make_dead_letters(db), PAYLOADS[:40], strict=True):
+        db.execute("update walltrack.deliveries set last_response = %s where delivery_id = %s", (text[:500], delivery))
+    silence_alerts(db, PAYLOADS[1], token=PAYLOADS[2][:200])
     page = open_page(f"{serve()}/?view=targets&__theme={scheme}", viewport={"width": width, "height": 844})
     page.locator("[data-targets='2'][data-dead='40']").wait_for()
     assert page.evaluate("window.__hit") is None

@@ -16,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from typer.testing import CliRunner
 
 from tests.support.bot import Bot
-from tests.support.commands import COMMAND, run, run_process, told
+from tests.support.commands import COMMAND, run, run_process, usage_error
 from walltrack_alerts import migrations
 from walltrack_alerts.cli import app
 
@@ -140,7 +140,7 @@ def test_the_database_in_use_is_named(database_url: str, monkeypatch: pytest.Mon
 def test_invalid_ids_change_nothing(database_url: str, bot: Bot) -> None:
     bot.exhaust(bot.create("exit"))
     for command in (("alerts", "resolve", "", "-m", "x"), ("orders", "cancel", "", "--yes"), ("alerts", "ack", "z")):
-        assert "first 4 characters" in told(run(database_url, *command, expect=2))
+        assert "first 4 characters" in usage_error(run(database_url, *command, expect=2))
     (alert,) = bot.alerts()
     assert alert.status == "active"
 
@@ -150,7 +150,7 @@ def test_unencodable_values_and_nameless_users_are_handled(database_url: str, bo
     alert = str(bot.alerts()[0].id)
     assert "UTF-8" in run(database_url, "alerts", "resolve", alert, "-m", "caf\udce9", expect=1).stderr
     far = run(database_url, "alerts", "snooze", alert, "--until", "9999-12-31T23:59-05:00", expect=2)
-    assert "Write a time" in told(far)
+    assert "Write a time" in usage_error(far)
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])  # as in a container that runs as a number
@@ -168,9 +168,9 @@ def test_closed_pipes_are_no_error(database_url: str, bot: Bot, arguments: tuple
         assert process.stdout is not None and process.stderr is not None
         process.stdout.readline()
         process.stdout.close()
-        told = process.stderr.read()
-    assert process.returncode == 0, told
-    assert "Broken" not in told and "Traceback" not in told
+        stderr = process.stderr.read()
+    assert process.returncode == 0, stderr
+    assert "Broken" not in stderr and "Traceback" not in stderr
 
 
 def test_newer_schemas_are_refused(database_url: str, bot: Bot) -> None:
@@ -280,8 +280,8 @@ def test_alerts_are_snoozed_and_woken(database_url: str, bot: Bot) -> None:
     assert not bot.alert(order).is_snoozed
     for wrong in ((), ("--for", "1 h", "--until", "2026-01-01"), ("--until", "tomorrow")):
         run(database_url, "alerts", "snooze", alert, *wrong, expect=2)
-    assert "a year at most" in told(run(database_url, "alerts", "snooze", alert, "--for", "2 years", expect=2))
-    assert "e.g. '15 min', '1 h'" in told(run(database_url, "alerts", "snooze", alert, "--for", "a while", expect=2))
+    assert "a year at most" in usage_error(run(database_url, "alerts", "snooze", alert, "--for", "2 years", expect=2))
+    assert "e.g. '15 min', '1 h'" in usage_error(run(database_url, "alerts", "snooze", alert, "--for", "a while", expect=2))
 
 
 def test_alerts_are_filtered_by_text_and_status(database_url: str, bot: Bot) -> None:

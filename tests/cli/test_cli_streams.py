@@ -90,8 +90,8 @@ def test_every_encoding_of_output_works(database_url: str, bot: Bot, encoding: s
         assert lines and max(map(len, lines)) <= 80
     assert "????" in run_encoded(database_url, encoding, "alerts", "snooze", alert, "--for", "1 h", "--by", SYMBOL)[0]
     assert bot.alert(order).is_snoozed
-    told = run_encoded(database_url, encoding, "alerts", "resolve", alert, "-m", " ", "--by", SYMBOL, expect=1)[1]
-    assert "Error: " in told
+    stderr = run_encoded(database_url, encoding, "alerts", "resolve", alert, "-m", " ", "--by", SYMBOL, expect=1)[1]
+    assert "Error: " in stderr
     wrong = run_encoded(database_url, encoding, "alerts", "snooze", alert, "--for", SYMBOL, expect=2)[1]
     assert "is not an interval" in wrong
 

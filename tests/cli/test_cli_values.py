@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from tests.support.bot import Bot
-from tests.support.commands import run, told
+from tests.support.commands import run, usage_error
 from walltrack_alerts.cli.values import future_time, interval, snooze_interval
 from walltrack_alerts.text import format_duration, format_sol, printable, short_token
 
@@ -96,7 +96,7 @@ def test_wrong_options_are_named_and_exit_with_2(database_url: str, bot: Bot, ar
     bot.exhaust(order)
     alert = bot.alert(order)
     done = run(database_url, *(part.format(id=alert.id) for part in arguments), expect=2)
-    assert says in told(done) and "syntax" not in done.stderr and done.stdout == ""
+    assert says in usage_error(done) and "syntax" not in done.stderr and done.stdout == ""
     assert bot.alert(order) == alert
 
 

@@ -30,9 +30,12 @@ GAVE_UP = "Max retries reached (3 attempts)"
 BY_HAND = "Manually cancelled"
 
 CUT: LiteralString = """
-select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'walltrack-simulated-bot'
+select pg_terminate_backend(pid) from pg_stat_activity
+where datname = current_database() and application_name = 'walltrack-simulated-bot'
 """
-CONNECTED: LiteralString = "select from pg_stat_activity where application_name = 'walltrack-simulated-bot'"
+CONNECTED: LiteralString = """
+select from pg_stat_activity where datname = current_database() and application_name = 'walltrack-simulated-bot'
+"""
 
 RECORDER: LiteralString = """
 -- One row for each write; changed: the columns with another value; whole: the UPDATE named even created_at.

@@ -55,7 +55,7 @@ def newest_event(db: psycopg.Connection, alert: Alert) -> int:
 def add_delivery(db: psycopg.Connection, target: int, alert: Alert, **columns: Any) -> int:
     """A pending delivery of the newest event of the alert; returns its id."""
     values = {"target_id": target, "event_id": newest_event(db, alert), "alert_id": alert.id, "state": "pending", **columns}
-    if "last_answer" in values:
+    if "last_response" in values:
         values["tried_at"] = ago(db)
     return int(_insert(db, "deliveries", values, "delivery_id"))
 

@@ -110,7 +110,7 @@ def test_a_message_that_kills_every_relay_becomes_a_dead_letter(desk: Desk, rela
     (claim,) = relay.claim()
     assert claim.kind == "acknowledged"
     assert desk.states(target) == ["dead", "sending"]
-    (answer,) = desk.execute("select last_answer from walltrack.deliveries where state = 'dead'").fetchone() or ("",)
+    (answer,) = desk.execute("select last_response from walltrack.deliveries where state = 'dead'").fetchone() or ("",)
     assert answer == "relay relay-1 did not report the outcome"
 
 

@@ -10,7 +10,7 @@ import pytest
 from rich.cells import cell_len
 
 from tests.support.bot import Bot
-from tests.support.commands import run, run_process, told
+from tests.support.commands import run, run_process, usage_error
 from tests.support.terminal import run_in_terminal
 
 pytestmark = pytest.mark.own_server
@@ -28,7 +28,7 @@ def dead(database_url: str, bot: Bot) -> list[int]:
     bot.execute("select walltrack.fan_out_events()")
     query = (
         "update walltrack.deliveries as d "
-        "set state = 'dead', attempts = 9, last_status = 502, last_answer = %s, failed_at = now() "
+        "set state = 'dead', attempts = 9, last_status = 502, last_response = %s, failed_at = now() "
         "from walltrack.notification_targets as t where t.target_id = d.target_id "
         "and (t.name = 'ops' or d.event_id = (select min(e.event_id) from walltrack.alert_events as e)) "
         "returning d.delivery_id, t.name"
@@ -41,9 +41,9 @@ def states(db: psycopg.Connection) -> dict[int, str]:
     return dict(db.execute("select delivery_id, state from walltrack.deliveries").fetchall())
 
 
-def test_the_list_says_what_has_not_arrived_and_why(database_url: str, db: psycopg.Connection, dead: list[int]) -> None:
+def test_the_list_shows_undelivered_events_with_reasons(database_url: str, db: psycopg.Connection, dead: list[int]) -> None:
     heading, *rows = (line.split("\t") for line in run(database_url, "deliveries", "list").stdout.splitlines())
-    assert heading == ["id", "target", "alert", "event", "state", "tries", "age", "why"] and len(rows) == 4
+    assert heading == ["id", "target", "alert", "event", "state", "tries", "age", "reason"] and len(rows) == 4
     rows = [line.split("\t") for line in run(database_url, "deliveries", "list", "--dead").stdout.splitlines()[1:]]
     assert [int(row[0]) for row in rows] == sorted(dead)
     assert {row[1] for row in rows} == {"ops", "phone"} and all(ANSWER[:60] in row[7] and row[5] == "9" for row in rows)
@@ -57,7 +57,7 @@ def test_the_list_says_what_has_not_arrived_and_why(database_url: str, db: psyco
     assert all("…" not in line.split()[4] and line.endswith("…") for line in lines[1:] if " dead " in line)
 
 
-def test_nothing_to_list_is_said(database_url: str) -> None:
+def test_an_empty_list_is_reported(database_url: str) -> None:
     assert "Everything has been delivered" in run(database_url, "deliveries", "list").stderr
     assert "No dead letters" in run(database_url, "deliveries", "list", "--dead").stderr
     for command in ("list", "replay", "drop"):
@@ -88,7 +88,7 @@ def test_dropping_needs_consent_and_names_the_operator(database_url: str, db: ps
 def test_a_choice_of_deliveries_is_required(database_url: str, dead: list[int], command: str) -> None:
     for choice in ((), ("--all", "--target", "ops"), ("1", "--all")):
         assert "--target NAME, or --all" in run(database_url, "deliveries", command, *choice, expect=2).stderr
-    assert "'first' is not the id of a delivery" in told(run(database_url, "deliveries", command, "first", expect=2))
+    assert "'first' is not the id of a delivery" in usage_error(run(database_url, "deliveries", command, "first", expect=2))
     assert "999999" in run(database_url, "deliveries", command, "999999", *["--yes"][: command == "drop"], expect=1).stderr
 
 
@@ -129,7 +129,7 @@ def test_silences_are_added_listed_and_ended(database_url: str, db: psycopg.Conn
 def test_invalid_silences_are_refused(
     database_url: str, db: psycopg.Connection, arguments: tuple[str, ...], says: str, code: int
 ) -> None:
-    assert says in told(run(database_url, "silences", "add", *arguments, expect=code))
+    assert says in usage_error(run(database_url, "silences", "add", *arguments, expect=code))
     assert db.execute("select from walltrack.silences").rowcount == 0
 
 
@@ -176,5 +176,5 @@ def test_invalid_steps_are_refused(
     database_url: str, db: psycopg.Connection, arguments: tuple[str, ...], says: str, code: int
 ) -> None:
     before = steps(db)
-    assert says in told(run(database_url, "escalation", *arguments, expect=code))
+    assert says in usage_error(run(database_url, "escalation", *arguments, expect=code))
     assert steps(db) == before

@@ -1,4 +1,4 @@
-"""From an escalation to the phone: who is told at which step, and that no page follows a committed answer."""
+"""From an escalation to the phone: which targets are notified at which step; no message follows a committed acknowledgement."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def come_due(bot: Bot, status: str = "active", step: int = 1) -> None:
     bot.execute("update walltrack.escalation_steps set after = '1 us' where status = %s and step = %s", (status, step))
 
 
-def told(relay: Relay) -> list[tuple[int, str]]:
+def claimed_events(relay: Relay) -> list[tuple[int, str]]:
     """(target, kind) of each message that the relay sends now."""
     return sorted((claim.target_id, claim.kind) for claim in relay.deliver())
 
@@ -30,13 +30,13 @@ def told(relay: Relay) -> list[tuple[int, str]]:
 def test_the_phone_rings_only_if_no_operator_has_answered(bot: Bot, desk: Desk, relay: Relay) -> None:
     hook, phone = desk.webhook("hook"), desk.webhook("phone", step=1)
     answered, unanswered = desk.raise_alert("a", "critical"), desk.raise_alert("b", "critical")
-    assert told(relay) == [(hook, "raised")] * 2
+    assert claimed_events(relay) == [(hook, "raised")] * 2
     desk.acknowledge(answered)
     come_due(bot)
     assert escalate(bot) == 1
-    assert told(relay) == [(hook, "acknowledged"), (hook, "escalated"), (phone, "escalated")]
+    assert claimed_events(relay) == [(hook, "acknowledged"), (hook, "escalated"), (phone, "escalated")]
     desk.acknowledge(unanswered)
-    assert told(relay) == [(hook, "acknowledged"), (phone, "acknowledged")]  # the answer goes to those who were paged
+    assert claimed_events(relay) == [(hook, "acknowledged"), (phone, "acknowledged")]  # the answer goes to those who were paged
 
 
 def test_high_alerts_are_paged_too(bot: Bot, desk: Desk, relay: Relay) -> None:
@@ -44,7 +44,7 @@ def test_high_alerts_are_paged_too(bot: Bot, desk: Desk, relay: Relay) -> None:
     desk.raise_alert("a", "high")
     come_due(bot)
     assert escalate(bot) == 1
-    assert told(relay) == [(phone, "escalated")]
+    assert claimed_events(relay) == [(phone, "escalated")]
 
 
 def test_a_later_step_reaches_earlier_targets_as_well(bot: Bot, desk: Desk, relay: Relay) -> None:
@@ -53,20 +53,20 @@ def test_a_later_step_reaches_earlier_targets_as_well(bot: Bot, desk: Desk, rela
     desk.raise_alert("a", "critical")
     come_due(bot)
     escalate(bot)
-    assert told(relay) == [(first, "escalated")]
+    assert claimed_events(relay) == [(first, "escalated")]
     come_due(bot, step=2)
     escalate(bot)
-    assert told(relay) == [(first, "escalated"), (second, "escalated")]
+    assert claimed_events(relay) == [(first, "escalated"), (second, "escalated")]
 
 
 def test_a_forgotten_acknowledgement_is_escalated_to_all_targets(bot: Bot, desk: Desk, relay: Relay) -> None:
     hook, phone = desk.webhook("hook"), desk.webhook("phone", step=1)
     alert = desk.raise_alert("a", "critical")
     desk.acknowledge(alert)
-    assert told(relay) == [(hook, "raised")] and told(relay) == [(hook, "acknowledged")]
+    assert claimed_events(relay) == [(hook, "raised")] and claimed_events(relay) == [(hook, "acknowledged")]
     come_due(bot, "acknowledged")
     assert escalate(bot) == 1
-    assert told(relay) == [(hook, "escalated"), (phone, "escalated")]
+    assert claimed_events(relay) == [(hook, "escalated"), (phone, "escalated")]
     assert bot.alerts()[0].status is AlertStatus.ACTIVE
 
 
@@ -92,7 +92,7 @@ def test_a_cancelled_page_is_not_followed_by_its_answer(
     come_due(bot)
     escalate(bot)
     answer(desk, alert)
-    assert told(relay) == [] and told(relay) == []
+    assert claimed_events(relay) == [] and claimed_events(relay) == []
     assert desk.finished(phone) == ["cancelled"] * 2 and desk.states(phone) == []
 
 
@@ -104,7 +104,7 @@ def test_a_repeated_escalation_follows_the_acknowledgement_before_it(bot: Bot, d
     desk.acknowledge(alert)
     come_due(bot, "acknowledged")
     escalate(bot)
-    assert [told(relay) for _ in range(3)] == [[(hook, kind)] for kind in ("escalated", "acknowledged", "escalated")]
+    assert [claimed_events(relay) for _ in range(3)] == [[(hook, kind)] for kind in ("escalated", "acknowledged", "escalated")]
 
 
 def test_no_page_is_claimed_after_a_committed_acknowledgement(database_url: str, bot: Bot, desk: Desk) -> None:

@@ -151,7 +151,7 @@ def test_a_late_commit_survives_a_restore(desk: Desk, relay: Relay, database_url
     assert desk.states(target) == ["pending"] and desk.finished(target) == ["delivered"]
 
 
-def test_lost_events_are_said_and_the_rest_is_delivered(desk: Desk, relay: Relay) -> None:
+def test_lost_events_are_reported_and_the_rest_is_delivered(desk: Desk, relay: Relay) -> None:
     """A cursor ahead of the database, as after a copy without its last transactions."""
     target = desk.webhook()
     desk.raise_alert("one")

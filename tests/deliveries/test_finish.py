@@ -15,7 +15,7 @@ DELAYS = (5, 30, 120, 600, 1800, 3600, 7200, 14400)
 def delivery(desk: Desk) -> tuple[Any, ...]:
     """State, attempts, seconds until due, last status, last answer of the only unfinished delivery."""
     (row,) = desk.execute(
-        "select state, attempts, extract(epoch from due_at - now())::float8, last_status, last_answer from walltrack.deliveries"
+        "select state, attempts, extract(epoch from due_at - now())::float8, last_status, last_response from walltrack.deliveries"
     ).fetchall()
     return row
 
@@ -30,11 +30,11 @@ def one_claim(desk: Desk, relay: Relay) -> Claim:
 def test_a_delivered_one_moves_out_of_the_hot_table(desk: Desk, relay: Relay) -> None:
     target = desk.webhook()
     claim = one_claim(desk, relay)
-    assert relay.finish(claim, status=204, answer="thanks") == [(claim.deliveries[0], "delivered")]
+    assert relay.finish(claim, status=204, response="thanks") == [(claim.deliveries[0], "delivered")]
     assert desk.states() == []
     row = desk.execute(
-        "select delivery_id, target_id, event_id, alert_id::text, state, attempts, last_status, last_answer, digest_id, reason, "
-        "finished_at >= created_at from walltrack.finished_deliveries"
+        "select delivery_id, target_id, event_id, alert_id::text, state, attempts, last_status, last_response, digest_id, "
+        "reason, finished_at >= created_at from walltrack.finished_deliveries"
     ).fetchone()
     assert row == (
         claim.deliveries[0], target, claim.event_id, claim.alert_id, "delivered", 1, 204, "thanks", None, None, True,
@@ -45,7 +45,7 @@ def test_a_failed_one_is_tried_again_with_growing_delays(desk: Desk, relay: Rela
     desk.webhook()
     claim = one_claim(desk, relay)
     for attempt, seconds in enumerate(DELAYS, 1):
-        assert relay.finish(claim, outcome="failed", status=503, answer="busy") == [(claim.deliveries[0], "pending")]
+        assert relay.finish(claim, outcome="failed", status=503, response="busy") == [(claim.deliveries[0], "pending")]
         state, attempts, due, status, answer = delivery(desk)
         assert (state, attempts, status, answer) == ("pending", attempt, 503, "busy")
         assert seconds * 0.79 < due < seconds * 1.21
@@ -116,11 +116,11 @@ def test_replayed_dead_letters_precede_waiting_deliveries(desk: Desk, relay: Rel
     desk.raise_alert()
     relay.fan_out()
     desk.execute("update walltrack.deliveries set attempts = 9 where state = 'sending'")
-    relay.finish(claim, outcome="failed", answer="no route")
+    relay.finish(claim, outcome="failed", response="no route")
     assert desk.states() == ["dead", "pending"]
     assert desk.execute("select walltrack.replay_deliveries(%s, 'ada')", (claim.deliveries,)).fetchone() == (1,)
     assert desk.states() == ["pending", "waiting"]
-    (answer,) = desk.execute("select last_answer from walltrack.deliveries where state = 'pending'").fetchone() or ("",)
+    (answer,) = desk.execute("select last_response from walltrack.deliveries where state = 'pending'").fetchone() or ("",)
     assert answer == "replayed by ada after: no route"
     kinds = []
     while claims := relay.deliver():
@@ -185,7 +185,7 @@ def test_a_gone_target_is_disabled_and_raises_an_alert(desk: Desk, relay: Relay)
     desk.raise_alert()
     relay.fan_out()
     claims = {claim.target_id: claim for claim in relay.claim()}
-    relay.finish(claims[gone], outcome="gone", status=410, answer="gone")
+    relay.finish(claims[gone], outcome="gone", status=410, response="gone")
     relay.finish(claims[other])
     row = desk.execute("select disabled_reason from walltrack.notification_targets where disabled_at is not null").fetchall()
     assert row == [("the target returned 410 Gone",)]
@@ -203,9 +203,9 @@ def test_each_gone_target_keeps_its_own_response(desk: Desk, relay: Relay) -> No
     answers = {desk.webhook(name): f"{name} is closed" for name in ("second", "first")}
     desk.raise_alert()
     relay.fan_out()
-    relay.report([result_of(claim, "gone", status=410, answer=answers[claim.target_id]) for claim in relay.claim()])
+    relay.report([result_of(claim, "gone", status=410, response=answers[claim.target_id]) for claim in relay.claim()])
     rows = desk.execute(
-        "select data ->> 'target', data ->> 'answer' from walltrack.alerts where alert_type = 'notification_target_gone'"
+        "select data ->> 'target', data ->> 'response' from walltrack.alerts where alert_type = 'notification_target_gone'"
     )
     assert dict(rows.fetchall()) == {name: f"{name} is closed" for name in ("second", "first")}
 
@@ -213,7 +213,7 @@ def test_each_gone_target_keeps_its_own_response(desk: Desk, relay: Relay) -> No
 def test_answers_are_cut(desk: Desk, relay: Relay) -> None:
     desk.webhook()
     claim = one_claim(desk, relay)
-    relay.finish(claim, outcome="failed", answer="x" * 10_000)
+    relay.finish(claim, outcome="failed", response="x" * 10_000)
     assert len(delivery(desk)[4]) == 500
 
 

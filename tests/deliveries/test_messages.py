@@ -23,7 +23,7 @@ def sent(desk: Desk, relay: Relay, reference: str = "7") -> tuple[int, uuid.UUID
 
 def press(relay: Relay, chat: int, action: str, user: str = "12345", detail: str | None = None, reference: str = "7") -> tuple:
     row = relay.connection.execute(
-        "select outcome, said from walltrack.answer_message(%s, %s, %s, %s, %s)", (chat, reference, action, user, detail)
+        "select outcome, reply from walltrack.press_button(%s, %s, %s, %s, %s)", (chat, reference, action, user, detail)
     ).fetchone()
     assert row is not None
     return row
@@ -41,30 +41,30 @@ def test_buttons_answer_in_the_name_of_the_operator(desk: Desk, relay: Relay) ->
     chat, _ = sent(desk, relay)
     assert press(relay, chat, "acknowledge") == ("done", "acknowledged by ada")
     assert status(desk)[:2] == ("acknowledged", "ada")
-    outcome, said = press(relay, chat, "snooze")
-    assert outcome == "done" and said.startswith("snoozed until ") and said.endswith(" UTC by ada")
+    outcome, reply = press(relay, chat, "snooze")
+    assert outcome == "done" and reply.startswith("snoozed until ") and reply.endswith(" UTC by ada")
     assert status(desk)[4] is True
     assert press(relay, chat, "resolve", detail="sold by hand") == ("done", "resolved by ada")
     assert status(desk)[:4] == ("resolved", "ada", "ada", "sold by hand")
-    answers = desk.execute("select action, actor from walltrack.message_answers order by at").fetchall()
+    answers = desk.execute("select action, actor from walltrack.button_presses order by at").fetchall()
     assert answers == [("acknowledge", "ada"), ("snooze", "ada"), ("resolve", "ada")]
 
 
 def test_the_first_answer_is_named(desk: Desk, relay: Relay) -> None:
     chat, alert = sent(desk, relay)
     desk.execute("select walltrack.acknowledge_alert(%s, 'bob')", (alert,))
-    outcome, said = press(relay, chat, "acknowledge")
-    assert outcome == "unchanged" and said.startswith("bob was first at ") and said.endswith(" UTC")
+    outcome, reply = press(relay, chat, "acknowledge")
+    assert outcome == "unchanged" and reply.startswith("bob was first at ") and reply.endswith(" UTC")
     desk.execute("select walltrack.resolve_alert(%s, 'sold', 'eve')", (alert,))
-    outcome, said = press(relay, chat, "snooze")
-    assert outcome == "unchanged" and said.startswith("eve resolved it at ") and said.endswith(": sold")
+    outcome, reply = press(relay, chat, "snooze")
+    assert outcome == "unchanged" and reply.startswith("eve resolved it at ") and reply.endswith(": sold")
 
 
 def test_each_button_works_once(desk: Desk, relay: Relay) -> None:
     chat, _ = sent(desk, relay)
     press(relay, chat, "snooze")
-    outcome, said = press(relay, chat, "snooze")
-    assert outcome == "used" and said.startswith("ada was first at ")
+    outcome, reply = press(relay, chat, "snooze")
+    assert outcome == "used" and reply.startswith("ada was first at ")
 
 
 def test_buttons_end_after_an_hour(desk: Desk, relay: Relay) -> None:
@@ -89,7 +89,7 @@ def test_other_presses_change_nothing(desk: Desk, relay: Relay, arguments: dict[
     chat, _ = sent(desk, relay)
     assert press(relay, chat, **{"action": "acknowledge", **arguments})[0] == outcome
     assert status(desk)[0] == "active"
-    assert desk.execute("select count(*) from walltrack.message_answers").fetchone() == (0,)
+    assert desk.execute("select count(*) from walltrack.button_presses").fetchone() == (0,)
 
 
 def test_the_message_of_another_chat_is_unknown(desk: Desk, relay: Relay) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.deliveries.relay import Claim, Desk, Relay
 
-TABLES = "deliveries, finished_deliveries, notification_targets, chat_pace, sent_messages, message_answers"
+TABLES = "deliveries, finished_deliveries, notification_targets, chat_pace, sent_messages, button_presses"
 OVERTAKEN = """
 select count(*)
 from walltrack.deliveries as d

@@ -152,7 +152,7 @@ def chat_life(desk: Desk, relay: Relay, target: int, turn: int, watch: Watch) ->
     with watch():
         relay.finish(*claims, reference=f"message-{turn}")
     with watch():
-        desk.execute("select * from walltrack.answer_message(%s, %s, 'acknowledge', '12345')", (target, f"message-{turn}"))
+        desk.execute("select * from walltrack.press_button(%s, %s, 'acknowledge', '12345')", (target, f"message-{turn}"))
     desk.resolve(alert)
     for each in ("one", "two"):
         desk.raise_alert(f"{turn}-{each}")

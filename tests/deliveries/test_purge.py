@@ -1,4 +1,4 @@
-"""Retention never deletes what a target has not been told, and takes the history of deliveries with the alerts."""
+"""Retention never deletes what a target has not received, and takes the history of deliveries with the alerts."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def test_every_matcher_that_is_given_must_match(
     assert bot.events() == ["raised"] and len(bot.alerts()) == 1
 
 
-def test_a_silenced_delivery_says_why(desk: Desk, relay: Relay, bot: Bot) -> None:
+def test_a_silenced_delivery_has_a_reason(desk: Desk, relay: Relay, bot: Bot) -> None:
     desk.webhook()
     silence(desk, reason="node maintenance", token="BONK")
     bot.exhaust(bot.create("exit"))

@@ -10,7 +10,7 @@ import pytest
 from rich.cells import cell_len
 
 from tests.support.bot import Bot
-from tests.support.commands import run, run_process, told
+from tests.support.commands import run, run_process, usage_error
 from tests.support.terminal import run_in_terminal
 
 pytestmark = [pytest.mark.own_server, pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")]
@@ -137,7 +137,7 @@ def test_invalid_targets_are_refused(
     database_url: str, db: psycopg.Connection, arguments: tuple[str, ...], says: str, code: int
 ) -> None:
     done = run(database_url, "targets", "add", "ops", *arguments, expect=code)
-    assert says in told(done) and "SECRET" not in done.stdout + done.stderr.replace("WT_SECRET", "")
+    assert says in usage_error(done) and "SECRET" not in done.stdout + done.stderr.replace("WT_SECRET", "")
     assert count(db) == 0
 
 
@@ -147,7 +147,7 @@ def test_names_are_unique_and_plain(database_url: str, db: psycopg.Connection) -
     assert "exists already" in run(database_url, "targets", "add", "OPS", "--terminal", expect=1).stderr
     for name in ("", "two words", "x" * 61, "-x", "<b>"):
         done = run(database_url, "targets", "add", "--terminal", "--", name, expect=1)
-        assert "letters, digits, dots" in told(done)
+        assert "letters, digits, dots" in usage_error(done)
     assert stored(db, "ops") == before and count(db) == 1
 
 
@@ -196,7 +196,7 @@ def test_invalid_changes_are_refused(
 ) -> None:
     run(database_url, "targets", "add", "ops", *HOOK)
     before = stored(db, "ops")
-    assert says in told(run(database_url, "targets", "set", "ops", *arguments, expect=code))
+    assert says in usage_error(run(database_url, "targets", "set", "ops", *arguments, expect=code))
     assert stored(db, "ops") == before
 
 
@@ -249,5 +249,5 @@ def test_the_list_fits_80_columns_and_is_whole_in_pipes(database_url: str, bot: 
     ]  # fmt: skip
 
 
-def test_an_empty_list_says_how_to_add_one(database_url: str) -> None:
+def test_an_empty_list_explains_how_to_add_one(database_url: str) -> None:
     assert "targets add" in run(database_url, "targets", "list").stderr

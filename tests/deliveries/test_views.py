@@ -8,7 +8,7 @@ from tests.deliveries.relay import Desk, Relay
 
 
 def reasons(desk: Desk) -> list[str]:
-    return [why for (why,) in desk.execute("select why from walltrack.undelivered order by delivery_id")]
+    return [reason for (reason,) in desk.execute("select reason from walltrack.undelivered order by delivery_id")]
 
 
 def state(desk: Desk, *columns: str) -> tuple[Any, ...]:
@@ -17,7 +17,7 @@ def state(desk: Desk, *columns: str) -> tuple[Any, ...]:
     return row
 
 
-def test_undelivered_says_why(desk: Desk, relay: Relay) -> None:
+def test_undelivered_has_a_reason(desk: Desk, relay: Relay) -> None:
     desk.webhook()
     desk.raise_alert()
     desk.raise_alert()
@@ -28,7 +28,7 @@ def test_undelivered_says_why(desk: Desk, relay: Relay) -> None:
     assert reasons(desk) == ["it is due", waits]
     (claim,) = relay.claim()
     assert reasons(desk) == ["relay-1 is sending it", waits]
-    relay.finish(claim, outcome="failed", status=503, answer="busy")
+    relay.finish(claim, outcome="failed", status=503, response="busy")
     assert reasons(desk)[0].startswith("the last attempt failed; the next one is at 2")
     desk.execute("select walltrack.disable_target('hook', 'holidays', 'ada')")
     assert reasons(desk) == ["the target is disabled: holidays (by ada)"] * 2
@@ -48,11 +48,11 @@ def test_undelivered_names_quiet_hours_and_the_pace_of_chats(desk: Desk, relay: 
         desk.raise_alert(f"{number}")
     relay.fan_out()
     relay.finish(*relay.claim())
-    assert all(why.startswith("the chat gets its next message at ") for why in reasons(desk))
+    assert all(reason.startswith("the chat gets its next message at ") for reason in reasons(desk))
     desk.execute("update walltrack.chat_pace set next_message_at = now()")
-    assert all(why.startswith("the next digest is at ") for why in reasons(desk))
+    assert all(reason.startswith("the next digest is at ") for reason in reasons(desk))
     desk.execute("update walltrack.deliveries set due_at = now() + interval '1 hour'")
-    assert all(why.startswith("quiet hours until ") for why in reasons(desk))
+    assert all(reason.startswith("quiet hours until ") for reason in reasons(desk))
 
 
 def test_target_states_count_what_waits_and_what_failed(desk: Desk, relay: Relay) -> None:
@@ -62,7 +62,7 @@ def test_target_states_count_what_waits_and_what_failed(desk: Desk, relay: Relay
         "dead",
         "last_success_at is not null",
         "last_failure_at is not null",
-        "last_answer",
+        "last_response",
         "unread",
         "is_enabled",
     )
@@ -73,12 +73,12 @@ def test_target_states_count_what_waits_and_what_failed(desk: Desk, relay: Relay
     relay.fan_out()
     assert state(desk, *columns) == (2, 0, False, False, None, 0, True)
     one, two = relay.claim()
-    relay.finish(one, answer="fine")
-    relay.finish(two, outcome="failed", status=500, answer="broken")
+    relay.finish(one, response="fine")
+    relay.finish(two, outcome="failed", status=500, response="broken")
     assert state(desk, *columns) == (1, 0, True, True, "broken", 0, True)
     desk.execute("update walltrack.deliveries set attempts = 8")
     desk.due_now()
-    relay.finish(*relay.claim(), outcome="failed", status=502, answer="still broken")
+    relay.finish(*relay.claim(), outcome="failed", status=502, response="still broken")
     assert state(desk, *columns) == (0, 1, True, True, "still broken", 0, True)
     assert state(desk, "target", "kind", "address", "last_status") == ("hook", "webhook", "https://hooks.example/…", 502)
 
@@ -99,14 +99,14 @@ def test_the_timeline_shows_deliveries(desk: Desk, relay: Relay) -> None:
     desk.execute("update walltrack.deliveries set attempts = 8 where state = 'pending'")
     claims = {len(claim.deliveries): claim for claim in relay.claim()}
     relay.finish(claims[2])
-    relay.finish(claims[1], outcome="failed", status=500, answer="broken")
+    relay.finish(claims[1], outcome="failed", status=500, response="broken")
     rows = desk.execute(
         "select kind, actor, detail from walltrack.alert_timeline where alert_id = %s and actor in ('hook', 'chat') order by at",
         (alert,),
     ).fetchall()
     assert rows == [
         ("delivered", "chat", {"attempts": 9, "digest": True}),
-        ("delivery_failed", "hook", {"attempts": 9, "status": 500, "answer": "broken"}),
+        ("delivery_failed", "hook", {"attempts": 9, "status": 500, "response": "broken"}),
     ]
     desk.execute(
         "select walltrack.drop_deliveries(array(select delivery_id from walltrack.deliveries where state = 'dead'), 'bob')"

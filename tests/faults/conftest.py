@@ -8,14 +8,14 @@ import psycopg
 import pytest
 
 from tests.support.bot import Bot
-from tests.support.faults import listen_to
+from tests.support.faults import collect_notices
 from tests.support.writer import FREED, Writer
 
 
 @pytest.fixture
-def heard(db: psycopg.Connection) -> list[str]:
+def warnings(db: psycopg.Connection) -> list[str]:
     """The warnings that the order writer receives."""
-    return listen_to(db)
+    return collect_notices(db)
 
 
 @pytest.fixture
@@ -39,6 +39,6 @@ def writer(bot: Bot, admin: psycopg.Connection) -> Writer:
 
 
 @pytest.fixture
-def told(admin: psycopg.Connection) -> list[str]:
+def ddl_warnings(admin: psycopg.Connection) -> list[str]:
     """The warnings from alerting that a migrating session receives."""
-    return listen_to(admin)
+    return collect_notices(admin)

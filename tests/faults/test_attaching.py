@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from tests.support.bot import Bot
-from tests.support.faults import reconcile
+from tests.support.reconciling import reconcile
 
 TABLES = """
 create table public.trades (id int, order_type text, status text, attempt_count int, max_attempts int, last_error text)
@@ -41,28 +41,28 @@ def assert_watched_as_one(bot: Bot) -> None:
 
 
 @pytest.mark.parametrize("attach", [ATTACH, IN_A_FUNCTION])
-def test_attaching_a_watched_table_shows_what_to_do(bot: Bot, heard: list[str], attach: str) -> None:
+def test_attaching_a_watched_table_shows_what_to_do(bot: Bot, warnings: list[str], attach: str) -> None:
     bot.execute("select walltrack.watch_orders('public.trades')")
     with pytest.raises(psycopg.errors.DuplicateObject):
         bot.execute(attach)
-    assert len(heard) == 1
-    assert "public.second is watched by itself and cannot become a partition of a watched table" in heard[0]
+    assert len(warnings) == 1
+    assert "public.second is watched by itself and cannot become a partition of a watched table" in warnings[0]
     with bot.connection.transaction():
         bot.execute("select walltrack.unwatch_orders('public.second')")
         bot.execute(attach)
     assert_watched_as_one(bot)
 
 
-def test_a_watched_table_below_an_attached_one_is_named(bot: Bot, heard: list[str]) -> None:
+def test_a_watched_table_below_an_attached_one_is_named(bot: Bot, warnings: list[str]) -> None:
     bot.execute(
         "create table public.middle (like public.trades) partition by range (id);"
         "alter table public.middle attach partition public.second for values from (100) to (200);"
         "select walltrack.watch_orders('public.trades')"
     )
-    assert heard == []
+    assert warnings == []
     with pytest.raises(psycopg.errors.DuplicateObject):
         bot.execute("alter table public.trades attach partition public.middle for values from (100) to (200)")
-    assert len(heard) == 1 and "public.second is watched by itself" in heard[0]
+    assert len(warnings) == 1 and "public.second is watched by itself" in warnings[0]
 
 
 def test_an_order_that_ends_unseen_after_attaching_is_resolved(bot: Bot) -> None:
@@ -76,10 +76,10 @@ def test_an_order_that_ends_unseen_after_attaching_is_resolved(bot: Bot) -> None
     assert reconcile(bot) == (0, 2)
 
 
-def test_watching_a_table_takes_over_its_watched_partitions(bot: Bot, heard: list[str]) -> None:
+def test_watching_a_table_takes_over_its_watched_partitions(bot: Bot, warnings: list[str]) -> None:
     bot.execute(ATTACH)
     bot.execute("select walltrack.watch_orders('public.trades')")
-    assert heard == []
+    assert warnings == []
     assert_watched_as_one(bot)
 
 
@@ -94,12 +94,12 @@ def test_a_partition_of_a_watched_table_is_not_watched_itself(bot: Bot, function
 
 
 @pytest.mark.parametrize("name", ["public.first", 'PUBLIC."first" concurrently', "first;"])
-def test_detaching_a_partition_of_a_watched_table_is_announced(bot: Bot, heard: list[str], name: str) -> None:
+def test_detaching_a_partition_of_a_watched_table_is_announced(bot: Bot, warnings: list[str], name: str) -> None:
     bot.execute("select walltrack.watch_orders('public.trades')")
     bot.execute(f"alter table public.trades detach partition {name}")
-    assert len(heard) == 1 and "the orders of first raise no alerts once it is detached" in heard[0].replace("public.", "")
+    assert len(warnings) == 1 and "the orders of first raise no alerts once it is detached" in warnings[0].replace("public.", "")
 
 
-def test_detaching_a_partition_of_another_table_is_silent(bot: Bot, heard: list[str]) -> None:
+def test_detaching_a_partition_of_another_table_is_silent(bot: Bot, warnings: list[str]) -> None:
     bot.execute("alter table public.trades detach partition public.first")
-    assert heard == []
+    assert warnings == []

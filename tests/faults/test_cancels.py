@@ -6,7 +6,8 @@ import psycopg
 import pytest
 
 from tests.support.bot import Bot
-from tests.support.faults import BROKEN, HOST_TRIGGER, order_row, reconcile
+from tests.support.faults import BROKEN, HOST_TRIGGER, order_row
+from tests.support.reconciling import reconcile
 
 CANCEL = "perform pg_cancel_backend(pg_backend_pid());"
 """PL/pgSQL of an operator's cancel, which PostgreSQL notices at the next statement."""

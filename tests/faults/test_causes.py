@@ -11,16 +11,8 @@ import psycopg
 import pytest
 
 from tests.support.bot import Bot
-from tests.support.faults import (
-    BROKEN,
-    ENDS,
-    HOST_TRIGGER,
-    MENDED,
-    NO_HOST_TRIGGER,
-    assert_told,
-    order_row,
-    reconcile,
-)
+from tests.support.faults import BROKEN, ENDS, HOST_TRIGGER, MENDED, NO_HOST_TRIGGER, assert_fault_reported, order_row
+from tests.support.reconciling import reconcile
 from walltrack_alerts import AlertStatus, migrations
 
 
@@ -161,7 +153,9 @@ HARMLESS = {
 
 @pytest.mark.parametrize("warm", [False, True], ids=["first write of the session", "warm session"])
 @pytest.mark.parametrize("change", HARMLESS.values(), ids=HARMLESS)
-def test_harmless_changes_cause_no_fault(bot: Bot, admin: psycopg.Connection, heard: list[str], change: str, warm: bool) -> None:
+def test_harmless_changes_cause_no_fault(
+    bot: Bot, admin: psycopg.Connection, warnings: list[str], change: str, warm: bool
+) -> None:
     order, other = (bot.create("exit", status="submitted", attempt_count=2) for _ in range(2))
     if warm:
         bot.fail(other)
@@ -170,7 +164,7 @@ def test_harmless_changes_cause_no_fault(bot: Bot, admin: psycopg.Connection, he
     assert bot.alert(order).data["error"] == "after the change"
     bot.fill(order)
     assert bot.alert(order).resolution == "Order filled"
-    assert (heard, bot.faults()) == ([], [])
+    assert (warnings, bot.faults()) == ([], [])
 
 
 @contextmanager
@@ -189,7 +183,7 @@ def caused(cause: Cause, admin: psycopg.Connection, database_url: str) -> Iterat
 @pytest.mark.parametrize("warm", [False, True], ids=["first write of the session", "warm session"])
 @pytest.mark.parametrize("cause", CAUSES.values(), ids=CAUSES)
 def test_a_failure_is_written_whatever_breaks_its_alert(
-    database_url: str, bot: Bot, admin: psycopg.Connection, heard: list[str], cause: Cause, warm: bool
+    database_url: str, bot: Bot, admin: psycopg.Connection, warnings: list[str], cause: Cause, warm: bool
 ) -> None:
     order = bot.create("exit", status="submitted", attempt_count=2)
     if warm:  # its functions and plans are cached
@@ -197,7 +191,7 @@ def test_a_failure_is_written_whatever_breaks_its_alert(
     with caused(cause, admin, database_url):
         bot.fail(order, "pool drained")
         assert order_row(bot, order) == ("failed", 3, "pool drained")
-        assert_told(bot, heard, order, cause.sqlstates, kept=cause.kept)
+        assert_fault_reported(bot, warnings, order, cause.sqlstates, kept=cause.kept)
     reconcile(bot)
     alert = bot.alert(order)
     assert (alert.status, alert.occurrences, alert.data["attempts"]) == (AlertStatus.ACTIVE, 1, 3)
@@ -206,7 +200,7 @@ def test_a_failure_is_written_whatever_breaks_its_alert(
     assert reconcile(bot) == (0, 0)
     bot.retry(order)
     bot.fail(order, "again")  # the same session, without a new connection
-    assert (bot.alert(order).occurrences, len(heard)) == (2, 1)
+    assert (bot.alert(order).occurrences, len(warnings)) == (2, 1)
 
 
 ENDING = {name: cause for name, cause in CAUSES.items() if cause.ends}
@@ -215,17 +209,17 @@ ENDING = {name: cause for name, cause in CAUSES.items() if cause.ends}
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("cause", ENDING.values(), ids=ENDING)
 def test_an_orders_end_is_written_whatever_breaks_its_alert(
-    database_url: str, bot: Bot, admin: psycopg.Connection, heard: list[str], cause: Cause, end: str
+    database_url: str, bot: Bot, admin: psycopg.Connection, warnings: list[str], cause: Cause, end: str
 ) -> None:
     order = bot.create("exit", status="failed", attempt_count=3, last_error="pool drained")
     with caused(cause, admin, database_url):
         getattr(bot, end)(order)
         rows = bot.execute("select status from walltrack.orders where id = %s", (order,)).fetchall()
         assert rows == ([] if end == "delete" else [(ENDS[end],)])
-        if end == "delete" and heard == []:  # a deleted order is looked for in fewer places
+        if end == "delete" and warnings == []:  # a deleted order is looked for in fewer places
             assert bot.alert(order).resolution == "Order deleted"
         else:
-            assert_told(bot, heard, order, cause.sqlstates, kept=cause.kept)
+            assert_fault_reported(bot, warnings, order, cause.sqlstates, kept=cause.kept)
     reconcile(bot)
     assert (bot.alert(order).status, bot.alert(order).resolution) == (AlertStatus.RESOLVED, f"Order {ENDS[end]}")
     assert reconcile(bot) == (0, 0)

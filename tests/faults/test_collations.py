@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from tests.support.bot import Bot
-from tests.support.faults import reconcile
+from tests.support.reconciling import reconcile
 from tests.support.typed_orders import NESTED, assert_all_paths_agree, insert, make
 
 
@@ -38,7 +38,7 @@ def test_ids_that_a_collation_calls_equal_are_two_orders(bot: Bot, admin: psycop
 
 
 @pytest.mark.parametrize("column", ["order_type", "status", "last_error"])
-def test_a_nondeterministic_collation_of_a_column_loses_no_alert(bot: Bot, heard: list[str], column: str) -> None:
+def test_a_nondeterministic_collation_of_a_column_loses_no_alert(bot: Bot, warnings: list[str], column: str) -> None:
     """Under such a collation PostgreSQL refuses regular expressions and some comparisons."""
     make(bot, "int", "text")
     bot.execute(f"alter table public.trades alter column {column} type public.caseless")
@@ -48,4 +48,4 @@ def test_a_nondeterministic_collation_of_a_column_loses_no_alert(bot: Bot, heard
     bot.execute("update public.trades set status = 'failed', attempt_count = 3")
     bot.execute("update public.trades set status = 'cancelled', last_error = 'Max retries reached (3 attempts)'")
     assert [a.is_open for a in bot.alerts()][-1] is True
-    assert (heard, bot.faults()) == ([], [])
+    assert (warnings, bot.faults()) == ([], [])

@@ -11,12 +11,8 @@ import psycopg
 import pytest
 
 from tests.support.bot import Bot
-from tests.support.faults import (
-    meanwhile,
-    reconcile,
-    states,
-    wait_until_blocked,
-)
+from tests.support.faults import fault_states, run_meanwhile, wait_until_blocked
+from tests.support.reconciling import reconcile
 from tests.support.writer import Writer
 from walltrack_alerts import migrations
 
@@ -39,15 +35,15 @@ def guard(bot: Bot) -> object:
 
 @pytest.mark.parametrize("column", [*COMPARED, "id", "token_address"])
 def test_the_guard_follows_a_renamed_column(
-    writer: Writer, admin: psycopg.Connection, heard: list[str], told: list[str], column: str
+    writer: Writer, admin: psycopg.Connection, warnings: list[str], ddl_warnings: list[str], column: str
 ) -> None:
     admin.execute(f"alter table walltrack.orders rename column {column} to other")  # type: ignore[arg-type]
     writer.names[column] = "other"
     writer.assert_alerts()
-    assert (heard, told) == ([], [])
+    assert (warnings, ddl_warnings) == ([], [])
 
 
-def test_a_renamed_column_may_have_a_quoted_type(writer: Writer, admin: psycopg.Connection, told: list[str]) -> None:
+def test_a_renamed_column_may_have_a_quoted_type(writer: Writer, admin: psycopg.Connection, ddl_warnings: list[str]) -> None:
     admin.execute("create type public.state as enum ('pending', 'submitted', 'confirming', 'filled', 'failed', 'cancelled')")
     admin.execute(
         "alter table walltrack.orders alter status drop default, alter status type public.state using status::public.state"
@@ -56,7 +52,7 @@ def test_a_renamed_column_may_have_a_quoted_type(writer: Writer, admin: psycopg.
     admin.execute("alter table walltrack.orders rename status to phase")
     writer.names["status"] = "phase"
     writer.assert_alerts()
-    assert told == []
+    assert ddl_warnings == []
 
 
 @pytest.mark.parametrize("command", ["alter table only", "alter view", "alter materialized view", "alter foreign table"])
@@ -67,13 +63,13 @@ def test_the_guard_follows_other_ways_to_rename(writer: Writer, admin: psycopg.C
     writer.assert_alerts()
 
 
-def test_columns_may_swap_their_names(writer: Writer, admin: psycopg.Connection, told: list[str]) -> None:
+def test_columns_may_swap_their_names(writer: Writer, admin: psycopg.Connection, ddl_warnings: list[str]) -> None:
     with admin.transaction():
         for old, new in (("attempt_count", "swap"), ("max_attempts", "attempt_count"), ("swap", "max_attempts")):
             admin.execute(f"alter table walltrack.orders rename column {old} to {new}")  # type: ignore[arg-type]
     writer.names = {"attempt_count": "max_attempts", "max_attempts": "attempt_count"}
     writer.assert_alerts()
-    assert told == []
+    assert ddl_warnings == []
 
 
 def test_the_guard_follows_a_renamed_column_of_the_parent(bot: Bot, admin: psycopg.Connection) -> None:
@@ -111,7 +107,7 @@ def test_a_new_column_does_not_replace_a_dropped_column(writer: Writer, admin: p
 
 @pytest.mark.parametrize("column", ["order_type", "last_error", "token_symbol"])
 def test_a_dropped_column_costs_only_its_fact(
-    writer: Writer, admin: psycopg.Connection, heard: list[str], told: list[str], column: str
+    writer: Writer, admin: psycopg.Connection, warnings: list[str], ddl_warnings: list[str], column: str
 ) -> None:
     admin.execute(f"alter table walltrack.orders drop column {column}")  # type: ignore[arg-type]
     writer.write(locked_by="worker-2")
@@ -120,28 +116,30 @@ def test_a_dropped_column_costs_only_its_fact(
     assert alert.severity == "critical" and alert.data["attempts"] == 3
     writer.write(status="filled")
     assert not writer.bot.alert(writer.order).is_open
-    assert (heard, writer.bot.faults()) == ([], [])
-    assert told == (
+    assert (warnings, writer.bot.faults()) == ([], [])
+    assert ddl_warnings == (
         [] if column == "token_symbol" else [f"NOTICE walltrack_alerts: the alerts of walltrack.orders continue without {column}"]
     )
 
 
 @pytest.mark.parametrize("column", ["attempt_count", "max_attempts", "status", "id"])
 def test_dropping_an_indispensable_column_is_reported(
-    writer: Writer, admin: psycopg.Connection, told: list[str], column: str
+    writer: Writer, admin: psycopg.Connection, ddl_warnings: list[str], column: str
 ) -> None:
     """Order writes continue, the migrating session gets a warning, and the fault stays until it is mended."""
     admin.execute(f"alter table walltrack.orders drop column {column}")  # type: ignore[arg-type]
     fact = "order_id" if column == "id" else column
-    assert len(told) == 1 and told[0].startswith("WARNING walltrack_alerts: the orders of walltrack.orders are written")
-    assert told[0].endswith(fact)
-    assert states(writer.bot) == ["WT004"]
+    assert len(ddl_warnings) == 1 and ddl_warnings[0].startswith(
+        "WARNING walltrack_alerts: the orders of walltrack.orders are written"
+    )
+    assert ddl_warnings[0].endswith(fact)
+    assert fault_states(writer.bot) == ["WT004"]
     values = {"status": "failed", "attempt_count": 3, "last_error": "pool drained", "locked_by": "worker-2"}
     values.pop(column, None)
     for name, value in values.items():
         writer.write(**{name: value})
     admin.execute("alter table walltrack.orders add column unrelated int")
-    assert len(told) == 1  # once
+    assert len(ddl_warnings) == 1  # once
     reconcile(writer.bot)
     kept = writer.bot.faults()
     assert ("WT004", f"the guard can no longer find a column for: {fact}") in kept
@@ -156,16 +154,16 @@ def test_dropping_an_indispensable_column_is_reported(
     assert not writer.bot.alert(writer.order).is_open
 
 
-def test_the_guard_follows_a_replaced_column(writer: Writer, admin: psycopg.Connection, told: list[str]) -> None:
+def test_the_guard_follows_a_replaced_column(writer: Writer, admin: psycopg.Connection, ddl_warnings: list[str]) -> None:
     """To widen a column of a big table, a migration fills a new one, drops the old one and renames the new one."""
     admin.execute("alter table walltrack.orders add column wide bigint default 2")
     with admin.transaction():
         admin.execute("alter table walltrack.orders drop column attempt_count")
         admin.execute("alter table walltrack.orders rename column wide to attempt_count")
-    assert len(told) == 1
+    assert len(ddl_warnings) == 1
     writer.assert_alerts()
     admin.execute("alter table walltrack.orders drop column max_attempts, add column max_attempts bigint default 3")
-    assert len(told) == 1  # in one statement the column is never missing
+    assert len(ddl_warnings) == 1  # in one statement the column is never missing
 
 
 @pytest.mark.parametrize(
@@ -177,16 +175,16 @@ def test_the_guard_follows_a_replaced_column(writer: Writer, admin: psycopg.Conn
     ],
 )
 def test_a_type_without_an_order_or_an_equality(
-    writer: Writer, admin: psycopg.Connection, told: list[str], change: str, lost: str | None
+    writer: Writer, admin: psycopg.Connection, ddl_warnings: list[str], change: str, lost: str | None
 ) -> None:
     admin.execute("drop index walltrack.orders_status_idx; alter table walltrack.orders alter column status drop not null")
     admin.execute(f"alter table walltrack.orders {change}")  # type: ignore[arg-type]
-    assert [line.rpartition(" ")[2] for line in told] == ([] if lost is None else [lost])
+    assert [line.rpartition(" ")[2] for line in ddl_warnings] == ([] if lost is None else [lost])
     for name, value in {"status": None, "attempt_count": "3", "last_error": '"x"', "locked_by": "worker-2"}.items():
         writer.write(**{name: value})
 
 
-def test_a_type_that_is_dropped_with_its_columns(writer: Writer, admin: psycopg.Connection, told: list[str]) -> None:
+def test_a_type_that_is_dropped_with_its_columns(writer: Writer, admin: psycopg.Connection, ddl_warnings: list[str]) -> None:
     admin.execute(
         "create domain walltrack.order_state as text;"
         "alter table walltrack.orders alter column status drop default, alter column status type walltrack.order_state"
@@ -194,7 +192,7 @@ def test_a_type_that_is_dropped_with_its_columns(writer: Writer, admin: psycopg.
     writer.write(status="pending")
     admin.execute("drop domain walltrack.order_state cascade")
     writer.write(locked_by="worker-2")
-    assert sum(line.startswith("WARNING walltrack_alerts") for line in told) == 1
+    assert sum(line.startswith("WARNING walltrack_alerts") for line in ddl_warnings) == 1
 
 
 # In the middle of transactions
@@ -217,7 +215,7 @@ def test_a_write_may_wait_for_the_change(database_url: str, writer: Writer, admi
     writer.bot.execute("prepare late as update walltrack.orders set locked_by = 'worker-3'")
     with psycopg.connect(database_url) as migrating:
         migrating.execute("alter table walltrack.orders rename column attempt_count to tries")
-        with meanwhile(lambda: writer.bot.execute("execute late")):
+        with run_meanwhile(lambda: writer.bot.execute("execute late")):
             wait_until_blocked(admin, writer.bot.connection, migrating)
             migrating.commit()
     writer.names["attempt_count"] = "tries"
@@ -253,7 +251,7 @@ def test_a_change_where_triggers_are_off_spares_other_sessions(writer: Writer, a
     ],
 )
 def test_the_guard_follows_a_renamed_table(
-    database_url: str, writer: Writer, admin: psycopg.Connection, told: list[str], change: str, table: str
+    database_url: str, writer: Writer, admin: psycopg.Connection, ddl_warnings: list[str], change: str, table: str
 ) -> None:
     admin.execute(f"{change}; alter table {table} rename column status to state")  # type: ignore[arg-type]
     writer.table = table
@@ -261,7 +259,7 @@ def test_the_guard_follows_a_renamed_table(
     migrations.upgrade(database_url)
     assert admin.execute("select to_regclass('walltrack.orders')").fetchone() == (None,)  # no empty one beside it
     writer.assert_alerts()
-    assert told == []
+    assert ddl_warnings == []
 
 
 def test_a_new_table_may_take_the_old_name(writer: Writer, admin: psycopg.Connection) -> None:
@@ -299,10 +297,12 @@ def test_an_attached_partition_is_guarded(bot: Bot, admin: psycopg.Connection) -
 
 
 @pytest.mark.parametrize("goes", ["drop table walltrack.orders", "drop schema walltrack cascade"])
-def test_dropping_a_watched_table_sends_no_warning(writer: Writer, admin: psycopg.Connection, told: list[str], goes: str) -> None:
+def test_dropping_a_watched_table_sends_no_warning(
+    writer: Writer, admin: psycopg.Connection, ddl_warnings: list[str], goes: str
+) -> None:
     admin.execute(goes)  # type: ignore[arg-type]
     admin.execute("create table other (id int); alter table other rename column id to key; drop table other")
-    assert not any("walltrack_alerts" in line for line in told)
+    assert not any("walltrack_alerts" in line for line in ddl_warnings)
     (left,) = admin.execute("select count(*) from pg_event_trigger").fetchone() or ()
     assert left == (0 if "schema" in goes else 3)
 
@@ -310,7 +310,7 @@ def test_dropping_a_watched_table_sends_no_warning(writer: Writer, admin: psycop
 # Everything else
 
 
-def test_other_changes_do_not_touch_the_guard(writer: Writer, admin: psycopg.Connection, told: list[str]) -> None:
+def test_other_changes_do_not_touch_the_guard(writer: Writer, admin: psycopg.Connection, ddl_warnings: list[str]) -> None:
     before = guard(writer.bot)
     admin.execute(
         "create table other (id int, status text); alter table other rename column status to state; alter table other drop state;"
@@ -324,7 +324,7 @@ def test_other_changes_do_not_touch_the_guard(writer: Writer, admin: psycopg.Con
         "alter table walltrack.orders validate constraint c; alter table walltrack.orders set (fillfactor = 80)"
     )
     assert guard(writer.bot) == before
-    assert [line for line in told if "walltrack_alerts" in line] == []
+    assert [line for line in ddl_warnings if "walltrack_alerts" in line] == []
     writer.assert_alerts()
 
 
@@ -338,11 +338,13 @@ def test_other_changes_do_not_touch_the_guard(writer: Writer, admin: psycopg.Con
         BROKEN_TYPES,
     ],
 )
-def test_alerting_never_fails_a_change(writer: Writer, admin: psycopg.Connection, told: list[str], broken: str) -> None:
+def test_alerting_never_fails_a_change(writer: Writer, admin: psycopg.Connection, ddl_warnings: list[str], broken: str) -> None:
     admin.execute(broken)  # type: ignore[arg-type]
-    told.clear()
+    ddl_warnings.clear()
     admin.execute("alter table walltrack.orders rename column status to state")
-    assert len(told) == 1 and told[0].startswith("WARNING walltrack_alerts: the guard could not follow this alter table")
+    assert len(ddl_warnings) == 1 and ddl_warnings[0].startswith(
+        "WARNING walltrack_alerts: the guard could not follow this alter table"
+    )
 
 
 def test_a_change_succeeds_when_its_warning_cannot_be_sent(writer: Writer, admin: psycopg.Connection) -> None:
@@ -355,7 +357,7 @@ def test_a_change_succeeds_when_its_warning_cannot_be_sent(writer: Writer, admin
 
 
 def test_a_change_does_not_wait_for_alerting(
-    database_url: str, writer: Writer, admin: psycopg.Connection, told: list[str]
+    database_url: str, writer: Writer, admin: psycopg.Connection, ddl_warnings: list[str]
 ) -> None:
     """Another session holds the row of watched_tables: the migration gets a warning and does not wait."""
     admin.execute("set statement_timeout = '20s'")
@@ -363,7 +365,7 @@ def test_a_change_does_not_wait_for_alerting(
         holder.execute("select from walltrack.watched_tables for update")
         admin.execute("alter table walltrack.orders rename column status to state")
         holder.rollback()
-    assert len(told) == 1 and told[0].endswith("(55P03)")
+    assert len(ddl_warnings) == 1 and ddl_warnings[0].endswith("(55P03)")
     admin.execute("""select walltrack.watch_orders('walltrack.orders', '{"status": "state"}')""")
     writer.names["status"] = "state"
     writer.assert_alerts()
@@ -374,7 +376,7 @@ def test_watching_again_beside_a_rename_follows_it(database_url: str, bot: Bot, 
     order = bot.create("exit", status="submitted", attempt_count=2)
     with psycopg.connect(database_url) as other:
         other.execute("alter table walltrack.orders rename column attempt_count to tries")
-        with meanwhile(lambda: bot.execute("select walltrack.watch_orders('walltrack.orders', p_notify => 'off')")):
+        with run_meanwhile(lambda: bot.execute("select walltrack.watch_orders('walltrack.orders', p_notify => 'off')")):
             wait_until_blocked(admin, bot.connection, other)
             other.commit()
     bot.execute("update walltrack.orders set status = 'failed', tries = 3")

@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.support.bot import Bot
 from tests.support.databases import new_database
-from tests.support.faults import listen_to
+from tests.support.faults import collect_notices
 from tests.support.writer import FREED, Writer
 from walltrack_alerts import embedded, migrations
 from walltrack_alerts.embedded.programs import installed_bin
@@ -38,18 +38,18 @@ def test_the_owner_of_the_table_needs_no_right_on_alerts(database_url: str, writ
             f"grant usage, create on schema walltrack to {name}; alter table walltrack.orders owner to {name}"  # type: ignore[arg-type]
         )
         with psycopg.connect(make_conninfo(database_url, options=f"-c role={name}"), autocommit=True) as owner:
-            told = listen_to(owner)
+            ddl_warnings = collect_notices(owner)
             owner.execute("alter table walltrack.orders rename column status to state")
             owner.execute("create temporary table mine (id int)")
             owner.execute("alter table mine rename column id to key")
         writer.names["status"] = "state"
         writer.assert_alerts()
-        assert told == []
+        assert ddl_warnings == []
 
 
 FOLLOWED: dict[str, Callable[[psycopg.Connection], object]] = {
     "by itself": lambda c: c.execute("alter table walltrack.orders rename column status to state"),
-    "told in the same transaction": lambda c: c.execute(
+    "reported in the same transaction": lambda c: c.execute(
         "begin; alter table walltrack.orders rename column status to state;"
         """select walltrack.watch_orders('walltrack.orders', '{"status": "state"}'); commit"""
     ),

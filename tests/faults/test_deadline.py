@@ -11,7 +11,8 @@ import pytest
 from psycopg import sql
 
 from tests.support.bot import Bot
-from tests.support.faults import MOST_WAITED, reconcile, states, waited
+from tests.support.faults import MOST_WAITED, fault_states, waited_ms
+from tests.support.reconciling import reconcile
 
 ORDERS = 60
 LOCKED = {
@@ -58,7 +59,7 @@ def test_all_waits_of_a_transaction_share_one_bound(database_url: str, bot: Bot,
     with psycopg.connect(database_url) as holder, bot.connection.transaction():
         holder.execute(lock)  # type: ignore[arg-type]
         write(bot)
-        assert waited(bot) < MOST_WAITED
+        assert waited_ms(bot) < MOST_WAITED
     reconcile(bot)
     assert reconcile(bot) == (0, 0)
 
@@ -90,8 +91,8 @@ def test_two_tables_share_one_deadline(database_url: str, bot: Bot) -> None:
         with bot.connection.transaction():
             for table in ("orders", "others"):
                 bot.execute(sql.SQL("update {} set attempt_count = attempt_count + 1").format(sql.Identifier("walltrack", table)))
-            assert waited(bot) < MOST_WAITED
-    assert len(states(bot)) == 2 * ORDERS  # faults are kept without waiting
+            assert waited_ms(bot) < MOST_WAITED
+    assert len(fault_states(bot)) == 2 * ORDERS  # faults are kept without waiting
     assert reconcile(bot)[0] == 2 * ORDERS
 
 
@@ -231,7 +232,7 @@ def test_several_locks_of_one_write_share_one_deadline(database_url: str, bot: B
         timer.start()
     with bot.connection.transaction():
         bot.execute("update walltrack.orders set status = 'failed', attempt_count = 3")
-        assert waited(bot) < MOST_WAITED
+        assert waited_ms(bot) < MOST_WAITED
     for timer, holder in zip(timers, holders, strict=True):
         timer.join()
         holder.close()
@@ -251,7 +252,7 @@ def test_the_wait_for_another_writer_of_the_same_key_counts(database_url: str, b
             )
         with bot.connection.transaction():
             bot.execute("update walltrack.orders set status = 'failed', attempt_count = 3")
-            assert waited(bot) < MOST_WAITED
+            assert waited_ms(bot) < MOST_WAITED
         service.rollback()
     reconcile(bot)
     assert [alert.is_open for alert in bot.alerts()] == [True] * ORDERS
@@ -285,6 +286,6 @@ def test_deletes_from_partitions_share_one_deadline(database_url: str, bot: Bot)
         holder.execute("lock table walltrack.alerts in access exclusive mode")
         with bot.connection.transaction():
             bot.execute("delete from walltrack.parts")
-            assert waited(bot) < MOST_WAITED
+            assert waited_ms(bot) < MOST_WAITED
     reconcile(bot)
     assert [alert.is_open for alert in bot.alerts()] == [False] * ORDERS

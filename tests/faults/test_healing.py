@@ -16,12 +16,12 @@ from tests.support.faults import (
     MENDED,
     NO_HOST_TRIGGER,
     WATCH_AGAIN,
-    disabled,
+    alerting_disabled,
+    fault_states,
     order_row,
-    reconcile,
-    replica,
-    states,
+    without_triggers,
 )
+from tests.support.reconciling import reconcile
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_attempts_out_of_range_raise_in_the_end(bot: Bot, admin: psycopg.Connect
     other = bot.create("exit", status="submitted", attempt_count=2)
     bot.update(order, status="failed", attempt_count=attempts)
     assert bot.execute("select status from walltrack.orders where id = %s", (order,)).fetchone() == ("failed",)
-    with disabled(admin):
+    with alerting_disabled(admin):
         bot.fail(other)
     reconcile(bot)
     assert bot.alert(other).is_open  # one order that cannot be reported never stops the others
@@ -57,7 +57,7 @@ def test_the_reconciler_heals_the_other_tables(bot: Bot, admin: psycopg.Connecti
         admin.execute(f"create table walltrack.{table} (like walltrack.orders including defaults)")  # type: ignore[arg-type]
         admin.execute(f"select walltrack.watch_orders('walltrack.{table}')")  # type: ignore[arg-type]
     admin.execute("drop table walltrack.dropped; alter table walltrack.renamed rename column token_symbol to ticker")
-    with disabled(admin):
+    with alerting_disabled(admin):
         bot.fail(order)
     reconcile(bot)
     assert bot.alert(order).is_open
@@ -69,10 +69,10 @@ def test_an_unhealed_fault_is_kept(bot: Bot, admin: psycopg.Connection) -> None:
     bot.fail(order)
     admin.execute(MENDED)
     reconcile(bot)  # the reconciler finds no watched table
-    assert bot.alerts(order) == [] and states(bot) == ["23514"]
+    assert bot.alerts(order) == [] and fault_states(bot) == ["23514"]
     admin.execute(WATCH_AGAIN)
     assert reconcile(bot) == (1, 0)
-    assert states(bot) == []
+    assert fault_states(bot) == []
 
 
 def test_a_fault_of_an_open_transaction_is_kept(database_url: str, bot: Bot, admin: psycopg.Connection) -> None:
@@ -88,16 +88,16 @@ def test_a_fault_of_an_open_transaction_is_kept(database_url: str, bot: Bot, adm
     bot.execute("select walltrack.clear_faults(%s)", known)
     assert [order for (order,) in bot.execute("select order_id from walltrack.alert_faults")] == [str(first)]
     assert reconcile(bot) == (2, 0)
-    assert states(bot) == []
+    assert fault_states(bot) == []
 
 
-def test_a_write_survives_an_endless_host_trigger_on_alerts(bot: Bot, admin: psycopg.Connection, heard: list[str]) -> None:
+def test_a_write_survives_an_endless_host_trigger_on_alerts(bot: Bot, admin: psycopg.Connection, warnings: list[str]) -> None:
     """The trigger swallows every inserted row: the write gives up by itself before its timeout."""
     order = bot.create("exit", status="submitted", attempt_count=2)
     admin.execute(HOST_TRIGGER.format(body="return null;"))  # type: ignore[arg-type]
     bot.fail(order)
     assert order_row(bot, order)[:2] == ("failed", 3)
-    assert len(heard) == 1 and "57014" not in states(bot)
+    assert len(warnings) == 1 and "57014" not in fault_states(bot)
     admin.execute(NO_HOST_TRIGGER)
     assert reconcile(bot) == (1, 0)
 
@@ -105,7 +105,7 @@ def test_a_write_survives_an_endless_host_trigger_on_alerts(bot: Bot, admin: psy
 # Triggers that do not fire
 
 
-@pytest.mark.parametrize("silent", [disabled, replica])
+@pytest.mark.parametrize("silent", [alerting_disabled, without_triggers])
 def test_writes_missed_by_the_triggers_are_healed(bot: Bot, silent: Callable[[psycopg.Connection], Iterator[None]]) -> None:
     fresh = bot.create("exit", status="submitted", attempt_count=2)
     again, filled, cancelled, deleted = (bot.create("exit", status="failed", attempt_count=3) for _ in range(4))
@@ -136,7 +136,7 @@ def test_writes_missed_by_the_triggers_are_healed(bot: Bot, silent: Callable[[ps
 def test_a_repeat_missed_by_the_triggers_updates_the_alert(bot: Bot) -> None:
     """An open alert does not keep showing outdated attempts and an outdated error."""
     order = bot.create("exit", status="failed", attempt_count=3, last_error="before")
-    with replica(bot.connection):
+    with without_triggers(bot.connection):
         bot.retry(order)
         bot.fail(order, "unseen")
     reconcile(bot)
@@ -155,17 +155,17 @@ alter table walltrack.orders add column venue walltrack.venue;
 """
 
 
-def test_a_row_need_not_convert_to_json(bot: Bot, admin: psycopg.Connection, heard: list[str]) -> None:
+def test_a_row_need_not_convert_to_json(bot: Bot, admin: psycopg.Connection, warnings: list[str]) -> None:
     """The guard reads only mapped columns and calls no cast of the type's owner."""
     admin.execute(CAST)
     order = bot.create("exit", status="submitted", attempt_count=2)
     bot.update(order, venue="bad")
     bot.fail(order)
     assert bot.alert(order).is_open
-    with disabled(admin):
+    with alerting_disabled(admin):
         bot.fill(order)
     assert reconcile(bot) == (0, 1)
-    assert (heard, bot.faults()) == ([], [])
+    assert (warnings, bot.faults()) == ([], [])
 
 
 def test_an_invalid_time_does_not_count_as_a_deletion(bot: Bot, admin: psycopg.Connection) -> None:
@@ -215,7 +215,7 @@ def test_a_table_that_was_dropped_has_no_orders(bot: Bot, admin: psycopg.Connect
         (gone,),
     )
     admin.execute("drop table walltrack.other")
-    with disabled(admin):
+    with alerting_disabled(admin):
         bot.fill(order)
     assert reconcile(bot) == (0, 2)
     assert [bot.alert(o).resolution for o in (order, gone)] == ["Order filled", "Order deleted"]

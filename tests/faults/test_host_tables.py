@@ -6,13 +6,8 @@ import psycopg
 import pytest
 
 from tests.support.bot import Bot
-from tests.support.faults import (
-    HOSTS_TRIGGERS,
-    NOBODY_FOLLOWS,
-    WATCH_AGAIN,
-    order_row,
-    reconcile,
-)
+from tests.support.faults import HOSTS_TRIGGERS, NOBODY_FOLLOWS, WATCH_AGAIN, order_row
+from tests.support.reconciling import reconcile
 
 RETYPED = {
     "attempt_count": "bigint",
@@ -86,7 +81,7 @@ def test_watching_again_mends_a_running_session(bot: Bot, admin: psycopg.Connect
 
 
 @pytest.mark.parametrize("column", ["token_address", "token_symbol", "position_id", "side", "amount_sol", "is_simulated"])
-def test_a_missing_column_costs_only_its_fact(bot: Bot, admin: psycopg.Connection, heard: list[str], column: str) -> None:
+def test_a_missing_column_costs_only_its_fact(bot: Bot, admin: psycopg.Connection, warnings: list[str], column: str) -> None:
     """Without a superuser at installation, nothing rewrites the guard."""
     order = bot.create("exit", status="submitted", attempt_count=2)
     bot.delete(bot.create("exit", status="failed", attempt_count=3))
@@ -98,7 +93,7 @@ def test_a_missing_column_costs_only_its_fact(bot: Bot, admin: psycopg.Connectio
     assert (alert.data["error"], alert.data["attempts"], alert.data[key]) == ("without it", 3, None)
     bot.fill(order)
     assert bot.alert(order).resolution == "Order filled"
-    assert (heard, bot.faults()) == ([], [])
+    assert (warnings, bot.faults()) == ([], [])
 
 
 @pytest.mark.parametrize(

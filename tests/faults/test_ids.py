@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from tests.support.bot import Bot
-from tests.support.faults import reconcile
+from tests.support.reconciling import reconcile
 
 TABLE = """
 create table public.trades (
@@ -106,7 +106,7 @@ def test_an_id_taken_by_another_order_gets_its_alert(bot: Bot) -> None:
     assert_alerts_are_of_their_orders(bot)
 
 
-def test_a_deleted_order_may_leave_its_id_to_an_inserted_one(bot: Bot) -> None:
+def test_an_inserted_order_may_reuse_a_deleted_id(bot: Bot) -> None:
     bot.execute(TABLE)
     insert(bot, 1, "failed", "of the first")
     bot.call("acknowledge_alert", bot.alerts()[0].id, "ada")

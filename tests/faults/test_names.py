@@ -7,7 +7,7 @@ import pytest
 from psycopg.rows import class_row
 
 from tests.support.bot import Bot
-from tests.support.faults import reconcile
+from tests.support.reconciling import reconcile
 from walltrack_alerts import Check, migrations
 
 LONG = "trading_production_main"
@@ -62,12 +62,18 @@ def test_a_function_of_the_host_is_not_overwritten(bot: Bot) -> None:
 # Tables that are exchanged
 
 
-def test_a_table_swapped_by_renames_is_reported(database_url: str, bot: Bot, admin: psycopg.Connection, told: list[str]) -> None:
+def test_a_table_swapped_by_renames_is_reported(
+    database_url: str, bot: Bot, admin: psycopg.Connection, ddl_warnings: list[str]
+) -> None:
     admin.execute("create table walltrack.copy (like walltrack.orders including all)")
     admin.execute("alter table walltrack.orders rename to orders_old")
-    assert told == []
+    assert ddl_warnings == []
     admin.execute("alter table walltrack.copy rename to orders")
-    assert [line for line in told if line.startswith("WARNING walltrack_alerts: the orders of walltrack.orders raise no alerts")]
+    assert [
+        line
+        for line in ddl_warnings
+        if line.startswith("WARNING walltrack_alerts: the orders of walltrack.orders raise no alerts")
+    ]
     (check,) = ill(bot)
     assert check.name == "orders of walltrack.orders" and "walltrack.orders_old" in check.found
     admin.execute(check.advice.split("`")[1])
@@ -78,9 +84,9 @@ def test_a_table_swapped_by_renames_is_reported(database_url: str, bot: Bot, adm
     assert ill(bot) == []
 
 
-def test_a_renamed_table_is_not_reported(bot: Bot, admin: psycopg.Connection, told: list[str]) -> None:
+def test_a_renamed_table_is_not_reported(bot: Bot, admin: psycopg.Connection, ddl_warnings: list[str]) -> None:
     admin.execute("alter table walltrack.orders rename to trades; create table other (id int)")
-    assert (ill(bot), told) == ([], [])
+    assert (ill(bot), ddl_warnings) == ([], [])
 
 
 def test_a_table_with_children_is_refused(bot: Bot) -> None:
@@ -91,9 +97,9 @@ def test_a_table_with_children_is_refused(bot: Bot) -> None:
     assert caught.value.sqlstate == "WT004"
 
 
-def test_a_child_added_later_is_reported(bot: Bot, admin: psycopg.Connection, told: list[str]) -> None:
+def test_a_child_added_later_is_reported(bot: Bot, admin: psycopg.Connection, ddl_warnings: list[str]) -> None:
     admin.execute("create table walltrack.child () inherits (walltrack.orders)")
-    assert told and told[0].startswith("WARNING walltrack_alerts: the orders of walltrack.child raise no alerts")
+    assert ddl_warnings and ddl_warnings[0].startswith("WARNING walltrack_alerts: the orders of walltrack.child raise no alerts")
     (check,) = ill(bot)
     assert check.name == "orders of walltrack.child"
     admin.execute(check.advice.split("`")[1])

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from tests.support.bot import Bot
-from tests.support.faults import reconcile
+from tests.support.reconciling import reconcile
 from walltrack_alerts import AlertStatus
 
 BEFORE_OURS, AFTER_OURS = "a_host", "zz_host"

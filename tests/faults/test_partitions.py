@@ -8,12 +8,8 @@ import psycopg
 import pytest
 
 from tests.support.bot import Bot
-from tests.support.faults import (
-    BROKEN,
-    MENDED,
-    reconcile,
-    states,
-)
+from tests.support.faults import BROKEN, MENDED, fault_states
+from tests.support.reconciling import reconcile
 from walltrack_alerts import AlertStatus
 
 PARTITIONED = """
@@ -80,7 +76,7 @@ def test_a_move_succeeds_while_alerting_is_broken(bot: Bot, admin: psycopg.Conne
     admin.execute(BROKEN)
     bot.execute("update walltrack.parts set status = 'failed', attempt_count = 3")
     assert bot.execute("select status from walltrack.parts").fetchone() == ("failed",)
-    assert set(states(bot)) == {"23514"}
+    assert set(fault_states(bot)) == {"23514"}
     admin.execute(MENDED)
     assert reconcile(bot) == (1, 0)
     assert bot.alert(part).is_open
@@ -119,7 +115,7 @@ def test_a_middle_level_can_be_watched(bot: Bot) -> None:
     bot.execute("alter table walltrack.alerts add constraint broken check (updated_at is null) not valid")
     bot.execute("update public.trades set status = 'filled'")
     bot.execute("alter table walltrack.alerts drop constraint broken")
-    assert states(bot) == ["23514"]
+    assert fault_states(bot) == ["23514"]
     assert reconcile(bot) == (0, 1)
     assert bot.faults() == []
 

@@ -9,13 +9,8 @@ import psycopg
 import pytest
 
 from tests.support.bot import TOKEN, Bot
-from tests.support.faults import (
-    BROKEN,
-    MENDED,
-    order_row,
-    reconcile,
-    states,
-)
+from tests.support.faults import BROKEN, MENDED, fault_states, order_row
+from tests.support.reconciling import reconcile
 from walltrack_alerts import AlertStatus
 
 
@@ -166,7 +161,7 @@ PLACES = [
 @pytest.mark.parametrize("broken", [False, True], ids=["sound", "broken"])
 @pytest.mark.parametrize("place", PLACES)
 def test_a_write_raises_its_alert_from_any_place(
-    bot: Bot, admin: psycopg.Connection, heard: list[str], place: Callable[[Bot, uuid.UUID], None], broken: bool
+    bot: Bot, admin: psycopg.Connection, warnings: list[str], place: Callable[[Bot, uuid.UUID], None], broken: bool
 ) -> None:
     order = bot.create("exit", status="submitted", attempt_count=2)
     if broken:
@@ -174,10 +169,10 @@ def test_a_write_raises_its_alert_from_any_place(
     place(bot, order)
     assert order_row(bot, order)[:2] == ("failed", 3)
     if broken:
-        assert set(states(bot)) == {"23514"} and heard
+        assert set(fault_states(bot)) == {"23514"} and warnings
         admin.execute(MENDED)
         assert reconcile(bot) == (1, 0)
     else:
-        assert states(bot) == [] and heard == []
+        assert fault_states(bot) == [] and warnings == []
     assert (bot.alert(order).status, bot.alert(order).occurrences) == (AlertStatus.ACTIVE, 1)
     assert bot.events(order) == ["raised"]

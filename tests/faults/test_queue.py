@@ -14,8 +14,8 @@ from tests.support.bot import Bot
 from tests.support.databases import new_database
 from tests.support.faults import (
     DEADLINE,
+    fault_states,
     order_row,
-    states,
 )
 from tests.support.folders import temporary_folder
 from tests.support.streams import Consumer
@@ -70,11 +70,11 @@ def clog(bot: Bot, share: float) -> None:
 def payloads(listener: psycopg.Connection) -> list[str]:
     """The notifications that arrived before a marker sent afterwards."""
     listener.execute("notify walltrack_alerts, 'marker'")
-    heard: list[str] = []
+    warnings: list[str] = []
     for notification in listener.notifies(timeout=DEADLINE):
         if notification.payload == "marker":
-            return heard
-        heard.append(notification.payload)
+            return warnings
+        warnings.append(notification.payload)
     pytest.fail(f"the marker did not arrive within {DEADLINE} s")
 
 
@@ -91,16 +91,16 @@ def test_order_writes_survive_a_clogged_notification_queue(tight: str, tight_bot
         bot.fail(during)
         assert order_row(bot, during)[:2] == ("failed", 3)
         assert bot.alert(during).is_open and bot.events(during) == ["raised"]
-        assert "23514" not in states(bot)
-        heard = payloads(listener)
-        assert len(heard) == 1 and str(before) in heard[0]
+        assert "23514" not in fault_states(bot)
+        warnings = payloads(listener)
+        assert len(warnings) == 1 and str(before) in warnings[0]
         stuck.rollback()
         stuck.execute("select 1")  # reads what was waiting for it
         stuck.rollback()
         assert usage(bot) <= 0.5
         bot.fail(after)
-        heard = payloads(listener)
-        assert len(heard) == 1 and str(after) in heard[0]
+        warnings = payloads(listener)
+        assert len(warnings) == 1 and str(after) in warnings[0]
 
 
 def test_order_writes_survive_a_full_notification_queue(tight: str, tight_bot: Bot) -> None:

@@ -6,7 +6,8 @@ import psycopg
 import pytest
 
 from tests.support.bot import Bot
-from tests.support.faults import HOSTS_TRIGGERS, reconcile
+from tests.support.faults import HOSTS_TRIGGERS
+from tests.support.reconciling import reconcile
 
 ORDERS = 500
 
@@ -19,8 +20,8 @@ def fail_many(bot: Bot) -> None:
     )
 
 
-@pytest.mark.parametrize(("notify", "heard"), [("event", ORDERS), ("transaction", 1), ("off", 0)])
-def test_each_alert_is_resolved_with_its_event(database_url: str, bot: Bot, notify: str, heard: int) -> None:
+@pytest.mark.parametrize(("notify", "notifications"), [("event", ORDERS), ("transaction", 1), ("off", 0)])
+def test_each_alert_is_resolved_with_its_event(database_url: str, bot: Bot, notify: str, notifications: int) -> None:
     bot.execute("create table walltrack.others (like walltrack.orders including all)")
     bot.execute("select walltrack.watch_orders('walltrack.others')")
     fail_many(bot)
@@ -38,7 +39,7 @@ def test_each_alert_is_resolved_with_its_event(database_url: str, bot: Bot, noti
             if notification.payload == "end":
                 break
             payloads.append(notification.payload)
-    assert len(payloads) == heard
+    assert len(payloads) == notifications
     assert bot.execute(
         "select count(*), count(distinct alert_id) from walltrack.alert_events "
         "where kind = 'resolved' and detail ->> 'resolution' = 'Order deleted' and detail ->> 'status' = 'resolved'"

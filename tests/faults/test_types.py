@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.bot import Bot
-from tests.support.faults import reconcile
+from tests.support.reconciling import reconcile
 from tests.support.typed_orders import assert_all_paths_agree, insert, make
 
 TYPES = {
@@ -61,23 +61,23 @@ NO_IDS = {
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_an_id_of_any_type_is_found_again(bot: Bot, heard: list[str], kind: str) -> None:
+def test_an_id_of_any_type_is_found_again(bot: Bot, warnings: list[str], kind: str) -> None:
     make(bot, kind, "text")
     for value in TYPES[kind]:
         insert(bot, value, "x")
         assert_all_paths_agree(bot)
         bot.execute("drop trigger a_touch on public.trades; truncate walltrack.alerts, walltrack.order_actions, public.trades")
-    assert heard == []
+    assert warnings == []
 
 
 @pytest.mark.parametrize("kind", [*TYPES, *NO_IDS])
-def test_a_fact_of_any_type_reads_the_same(bot: Bot, heard: list[str], kind: str) -> None:
+def test_a_fact_of_any_type_reads_the_same(bot: Bot, warnings: list[str], kind: str) -> None:
     make(bot, "int", kind)
     for value in {**TYPES, **NO_IDS}[kind]:
         insert(bot, "1", value)
         assert_all_paths_agree(bot)
         bot.execute("drop trigger a_touch on public.trades; truncate walltrack.alerts, walltrack.order_actions, public.trades")
-    assert heard == []
+    assert warnings == []
 
 
 @pytest.mark.parametrize("kind", NO_IDS)

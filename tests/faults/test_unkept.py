@@ -11,10 +11,10 @@ from tests.support.faults import (
     HOST_TRIGGER,
     HOSTS_TRIGGERS,
     WATCH_AGAIN,
-    assert_told,
-    meanwhile,
+    assert_fault_reported,
+    fault_states,
     order_row,
-    states,
+    run_meanwhile,
 )
 
 
@@ -26,16 +26,18 @@ from tests.support.faults import (
         "alter table walltrack.alert_faults rename column message to text",
     ],
 )
-def test_without_alert_faults_the_warning_is_still_sent(bot: Bot, admin: psycopg.Connection, heard: list[str], gone: str) -> None:
+def test_without_alert_faults_the_warning_is_still_sent(
+    bot: Bot, admin: psycopg.Connection, warnings: list[str], gone: str
+) -> None:
     order = bot.create("exit", status="submitted", attempt_count=2)
     admin.execute(f"{BROKEN}; {gone}")  # type: ignore[arg-type]
     bot.fail(order)
     assert order_row(bot, order)[:2] == ("failed", 3)
-    assert len(heard) == 1 and heard[0].endswith("(23514)")
+    assert len(warnings) == 1 and warnings[0].endswith("(23514)")
 
 
 def test_a_locked_alert_faults_delays_no_order_write(
-    database_url: str, bot: Bot, admin: psycopg.Connection, heard: list[str]
+    database_url: str, bot: Bot, admin: psycopg.Connection, warnings: list[str]
 ) -> None:
     """Another session empties alert_faults in an open transaction: the wait is bounded like that for an alert."""
     order = bot.create("exit", status="submitted", attempt_count=2)
@@ -43,13 +45,13 @@ def test_a_locked_alert_faults_delays_no_order_write(
     bot.execute("set statement_timeout = 0")
     with psycopg.connect(database_url) as operator:
         operator.execute("lock table walltrack.alert_faults in access exclusive mode")
-        with meanwhile(lambda: bot.fail(order)) as writing:
+        with run_meanwhile(lambda: bot.fail(order)) as writing:
             writing.join(20)
             finished = not writing.is_alive()
             operator.rollback()
     assert finished
     assert order_row(bot, order)[:2] == ("failed", 3)
-    assert len(heard) == 1 and heard[0].endswith("(23514)")
+    assert len(warnings) == 1 and warnings[0].endswith("(23514)")
 
 
 def test_an_order_is_written_when_its_warning_is_unencodable(bot: Bot, admin: psycopg.Connection) -> None:
@@ -63,13 +65,13 @@ def test_an_order_is_written_when_its_warning_is_unencodable(bot: Bot, admin: ps
     bot.execute("update walltrack.orders set status = 'failed', attempt_count = 3")
     bot.execute("set client_encoding = 'UTF8'")
     assert bot.execute("select id, status, attempt_count from walltrack.orders").fetchone() == ("заявка", "failed", 3)
-    assert states(bot) == ["23514"]
+    assert fault_states(bot) == ["23514"]
 
 
-def test_a_huge_error_is_kept_short(bot: Bot, admin: psycopg.Connection, heard: list[str]) -> None:
+def test_a_huge_error_is_kept_short(bot: Bot, admin: psycopg.Connection, warnings: list[str]) -> None:
     order = bot.create("exit", status="submitted", attempt_count=2)
     admin.execute(HOST_TRIGGER.format(body="raise exception '%', repeat('x', 1000000);"))  # type: ignore[arg-type]
     bot.fail(order, "y" * 1_000_000)
     assert order_row(bot, order) == ("failed", 3, "y" * 1_000_000)
-    assert_told(bot, heard, order, "P0001")
-    assert len(heard[0]) < 1000 and len(bot.faults()[0][1]) <= 2000
+    assert_fault_reported(bot, warnings, order, "P0001")
+    assert len(warnings[0]) < 1000 and len(bot.faults()[0][1]) <= 2000

@@ -6,7 +6,8 @@ import psycopg
 import pytest
 
 from tests.support.bot import Bot
-from tests.support.faults import disabled, reconcile
+from tests.support.faults import alerting_disabled
+from tests.support.reconciling import reconcile
 
 UNMAPPED = {
     "json with a null character": ("json", """'{"a":"\\u0000"}'"""),
@@ -17,29 +18,29 @@ UNMAPPED = {
 
 
 @pytest.mark.parametrize(("kind", "value"), UNMAPPED.values(), ids=UNMAPPED)
-def test_an_unmapped_column_is_not_read(bot: Bot, admin: psycopg.Connection, heard: list[str], kind: str, value: str) -> None:
+def test_an_unmapped_column_is_not_read(bot: Bot, admin: psycopg.Connection, warnings: list[str], kind: str, value: str) -> None:
     admin.execute("create type walltrack.pair as (a int, b text); create domain walltrack.never as int check (value > 5)")
     admin.execute(f"alter table walltrack.orders add column raw {kind}")  # type: ignore[arg-type]
     order, missed = (bot.create("exit", status="submitted", attempt_count=2) for _ in range(2))
     bot.execute(f"update walltrack.orders set raw = {value}")
     bot.fail(order)
     alert = bot.alert(order)
-    with disabled(admin):
+    with alerting_disabled(admin):
         bot.fail(missed)
     assert reconcile(bot) == (1, 0)
     assert bot.execute("select walltrack.order_of_alert(%s) ->> 'status'", (alert.id,)).fetchone() == ("failed",)
     assert bot.call("retry_order", alert.id, "ada") is not None
     bot.fill(order)
     assert bot.alert(order).resolution == "Order filled"
-    assert (heard, bot.faults()) == ([], [])
+    assert (warnings, bot.faults()) == ([], [])
 
 
-def test_a_mapped_json_column_may_contain_a_null_character(bot: Bot, admin: psycopg.Connection, heard: list[str]) -> None:
+def test_a_mapped_json_column_may_contain_a_null_character(bot: Bot, admin: psycopg.Connection, warnings: list[str]) -> None:
     admin.execute("alter table walltrack.orders alter column last_error type json using null")
     order = bot.create("exit", status="submitted", attempt_count=2)
     bot.execute("""update walltrack.orders set status = 'failed', attempt_count = 3, last_error = '{"a":"\\u0000"}'""")
     assert bot.alert(order).data["error"] == '{"a":"\\u0000"}'
-    assert (heard, bot.faults(), reconcile(bot)) == ([], [], (0, 0))
+    assert (warnings, bot.faults(), reconcile(bot)) == ([], [], (0, 0))
 
 
 def test_a_huge_error_is_cut_and_costs_no_copies(bot: Bot) -> None:
@@ -60,7 +61,7 @@ GARBAGE = ["abc", "", "-1", "99999999999999999999", "0:abc", "yes", "'; drop tab
 
 
 @pytest.mark.parametrize("garbage", GARBAGE)
-def test_settings_of_the_session_lose_no_alert(bot: Bot, heard: list[str], garbage: str) -> None:
+def test_settings_of_the_session_lose_no_alert(bot: Bot, warnings: list[str], garbage: str) -> None:
     for name in SETTINGS:
         bot.execute("select set_config('walltrack.' || %s, %s, false)", (name, garbage))
     order = bot.create("exit", status="submitted", attempt_count=2)
@@ -72,18 +73,18 @@ def test_settings_of_the_session_lose_no_alert(bot: Bot, heard: list[str], garba
     assert bot.alert(order).occurrences == 4
     bot.fill(order)
     assert bot.alert(order).resolution == "Order filled"
-    assert (heard, bot.faults()) == ([], [])
+    assert (warnings, bot.faults()) == ([], [])
 
 
 @pytest.mark.parametrize("discard", ["sequences", "all"])
-def test_a_session_that_forgets_its_sequences_loses_no_alert(bot: Bot, heard: list[str], discard: str) -> None:
+def test_a_session_that_forgets_its_sequences_loses_no_alert(bot: Bot, warnings: list[str], discard: str) -> None:
     order = bot.create("exit", status="submitted", attempt_count=2)
     for _ in range(2):
         with bot.connection.transaction():
             bot.execute("select pg_sleep(0.03)")
             bot.fail(order)
         bot.execute(f"discard {discard}")
-    assert (bot.alert(order).occurrences, heard, bot.faults()) == (2, [], [])
+    assert (bot.alert(order).occurrences, warnings, bot.faults()) == (2, [], [])
 
 
 @pytest.mark.parametrize("garbage", GARBAGE)
@@ -107,7 +108,7 @@ def test_settings_of_the_session_silence_no_notification(database_url: str, bot:
         "check_function_bodies = off", "escape_string_warning = on", "work_mem = '64kB'", "statement_timeout = '10s'",
     ],
 )  # fmt: skip
-def test_a_setting_of_the_session_changes_nothing(bot: Bot, heard: list[str], setting: str) -> None:
+def test_a_setting_of_the_session_changes_nothing(bot: Bot, warnings: list[str], setting: str) -> None:
     bot.execute(f"set {setting}")
     order = bot.create("exit", status="submitted", attempt_count=2)
     bot.fail(order, "pool drained")
@@ -115,7 +116,7 @@ def test_a_setting_of_the_session_changes_nothing(bot: Bot, heard: list[str], se
     assert (bot.alert(order).occurrences, bot.alert(order).data["error"]) == (2, "again")
     bot.fill(order)
     assert bot.events(order) == ["raised", "repeated", "resolved"]
-    assert (heard, bot.faults(), reconcile(bot)) == ([], [], (0, 0))
+    assert (warnings, bot.faults(), reconcile(bot)) == ([], [], (0, 0))
 
 
 # Collations

@@ -50,13 +50,13 @@ test('a changed alert beyond the first page moves or leaves', () => {
   assert.equal(ids(moved.alerts), '123546');
 });
 
-test('a changed alert after the loaded rows waits for its page', () => {
+test('a changed alert beyond the loaded rows is not shown', () => {
   const answer = { alerts: list('12'), next: '2', changed: [open('9')] };
   assert.equal(ids(mergeFirstPage({ alerts: list('123'), next: 'on' }, answer, ['9']).alerts), '123');
   assert.equal(ids(mergeFirstPage({ alerts: list('123'), next: null }, answer, ['9']).alerts), '1239');
 });
 
-test('with nothing beyond it the first page says where to go on', () => {
+test('with nothing beyond it the first page has the cursor', () => {
   const merged = mergeFirstPage({ alerts: list('12'), next: null }, { alerts: list('123'), next: '3', changed: [] }, []);
   assert.deepEqual([ids(merged.alerts), merged.next], ['123', '3']);
 });
@@ -70,7 +70,7 @@ test('a further page repeats no row', () => {
   assert.equal(ids(mergeFurtherPage(list('124'), list('345'))), '12345');
 });
 
-test('a list read again grows by little more than what came', () => {
+test('a list read again grows little beyond new alerts', () => {
   assert.deepEqual([nextPageLimit(100, 250, 500), nextPageLimit(250, 250, 500), nextPageLimit(251, 250, 500)], [150, 1, 2]);
   assert.equal(nextPageLimit(0, 9000, 500), 500);
 });

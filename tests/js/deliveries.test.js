@@ -11,26 +11,26 @@ import {
 } from '../../walltrack_alerts/ui/static/deliveries.js';
 
 /** The whole sentence. */
-const say = (kind, more = {}) => {
+const sentence = (kind, more = {}) => {
   const [before, after] = describeDelivery({ kind, status: null, inDigest: false, ...more });
   return `${before} to hook${after}`;
 };
 
-test('a delivery is told as a sentence', () => {
-  assert.equal(say('delivered'), 'Delivered to hook');
-  assert.equal(say('delivered', { inDigest: true }), 'Delivered to hook in a digest');
-  assert.equal(say('delivery failed', { status: 500 }), 'Delivery to hook failed: 500');
-  assert.equal(say('delivery failed'), 'Delivery to hook failed');
-  assert.equal(say('delivery dropped'), 'Delivery to hook dropped');
-  assert.equal(say('delivery cancelled'), 'Delivery to hook cancelled');
-  assert.equal(say('delivery silenced'), 'Delivery to hook silenced');
+test('a delivery is described in a sentence', () => {
+  assert.equal(sentence('delivered'), 'Delivered to hook');
+  assert.equal(sentence('delivered', { inDigest: true }), 'Delivered to hook in a digest');
+  assert.equal(sentence('delivery failed', { status: 500 }), 'Delivery to hook failed: 500');
+  assert.equal(sentence('delivery failed'), 'Delivery to hook failed');
+  assert.equal(sentence('delivery dropped'), 'Delivery to hook dropped');
+  assert.equal(sentence('delivery cancelled'), 'Delivery to hook cancelled');
+  assert.equal(sentence('delivery silenced'), 'Delivery to hook silenced');
 });
 
 test('other entries of the timeline are no deliveries', () => {
   for (const kind of ['raised', 'acknowledged', 'order retried', 'toString']) assert.equal(describeDelivery({ kind }), null);
 });
 
-test('without a relay the view says what follows', () => {
+test('without a relay the view names the consequence', () => {
   const targets = [{ enabled: true }];
   assert.equal(describeRelays({ relays: 1, relaySeen: 0, targets }, 9), '1 relay running');
   assert.equal(describeRelays({ relays: 3, relaySeen: 0, targets }, 9), '3 relays running');
@@ -48,7 +48,7 @@ test('a disabled target is not called failing', () => {
   assert.equal(stateOf({ enabled: false, isFailing: true }), 'disabled');
 });
 
-test('a filter is told in words', () => {
+test('a filter is described in words', () => {
   assert.equal(describeFilter({ severity: 'info', step: 0 }), 'all severities');
   assert.equal(describeFilter({ severity: 'high', step: 0 }), 'high and above');
   assert.equal(describeFilter({ severity: 'critical', step: 1 }), 'critical only, from escalation step 1');
@@ -60,7 +60,7 @@ test('of many deliveries only the first are named', () => {
   assert.ok(nameDeliveries(['A', 'B', 'C', 'D', 'E'].map(letter)).endsWith('C (raised) to hook; and 2 more'));
 });
 
-test('matchers are told with their names', () => {
+test('matchers are described with their names', () => {
   const matches = [
     ['token', 'BONK'],
     ['order type', 'exit'],
@@ -68,7 +68,7 @@ test('matchers are told with their names', () => {
   assert.equal(describeMatches(matches), 'token BONK, order type exit');
 });
 
-test('only an open alert is silenced, and only until the end', () => {
+test('a silence applies to open alerts until it ends', () => {
   const silenced = { until: Date.now() + 60e3, by: 'ada', reason: 'known' };
   assert.match(describeSilence({ silenced, status: 'active' }, Date.now()), /^silenced until .*\d\d:\d\d$/);
   assert.equal(describeSilence({ silenced, status: 'resolved' }, Date.now()), '');

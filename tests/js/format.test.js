@@ -18,7 +18,7 @@ test('a duration shows its two largest units', () => {
   assert.deepEqual(shown, ['0s', '0s', '59s', '1m 00s', '59m 59s', '1h 00m', '23h 59m', '1d 0h', '3d 18h']);
 });
 
-test('a distance counts down to a time and up from it', () => {
+test('a distance counts to a time and from it', () => {
   assert.deepEqual(
     [distance(0, 65_000, ' ago'), distance(65_000, 0, ' ago'), distance(500, 0)],
     ['1m 05s ago', 'in 1m 05s', '0s'],

@@ -28,16 +28,16 @@ def is_served(arguments: list[str], environment: dict[str, str]) -> None:
     ) as process:  # fmt: skip
         try:
             assert process.stdout is not None
-            told = ""
-            while not (found := re.search(r"Panel .*?(http://[0-9.:]+)", told)):
+            output = ""
+            while not (found := re.search(r"Panel .*?(http://[0-9.:]+)", output)):
                 line = process.stdout.readline()
-                assert line, told
-                told += line
+                assert line, output
+                output += line
             direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
             assert b"gradio" in direct.open(found[1], timeout=60).read().lower()
             process.send_signal(signal.SIGINT)
             rest = process.stdout.read()
-            assert process.wait(60) in (0, 130) and "Traceback" not in told + rest, told + rest
+            assert process.wait(60) in (0, 130) and "Traceback" not in output + rest, output + rest
         finally:
             process.kill()
 

@@ -46,17 +46,20 @@ def test_a_process_accepts_the_ticket_of_another(database_url: str, tmp_path: Pa
                     one.close()
             first, *_ = clients.values()
             assert first.post("/alerts/login", data={"username": "ada", "password": "correct horse"}).status_code == 303
-            given = []
-            for one in clients.values():
+            cookie = "; ".join(f"{name}={value}" for name, value in first.cookies.items())
+
+            def ticket(one: httpx.Client) -> dict[str, str]:
                 one.cookies = httpx.Cookies(first.cookies)
                 call = {"fn_index": 0, "session_hash": "x", "event_data": {"nonce": "1"}}
-                given.append(json.loads(one.post("/alerts/gradio_api/run/predict", json=call).json()["data"][0]))
-            assert given[0]["live_path"] == given[1]["live_path"]
-            cookie = "; ".join(f"{name}={value}" for name, value in first.cookies.items())
+                given: dict[str, str] = json.loads(one.post("/alerts/gradio_api/run/predict", json=call).json()["data"][0])
+                return given
+
+            given = ticket(first)  # the other process has not served a page yet
             for _ in range(8):  # whichever process takes it
-                address = f"ws://127.0.0.1:{port}/alerts{given[0]['live_path']}?ticket={given[0]['ticket']}"
+                address = f"ws://127.0.0.1:{port}/alerts{given['live_path']}?ticket={given['ticket']}"
                 with connect(address, origin=url, additional_headers={"Cookie": cookie}) as page:  # type: ignore[arg-type]
                     assert json.loads(page.recv())["changed"] == []
+            assert {ticket(one)["live_path"] for one in clients.values()} == {given["live_path"]}
         finally:
             server.terminate()
             server.wait(PATIENCE)

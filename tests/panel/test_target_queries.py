@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 
 from tests.panel.test_queries import ask
 from tests.support.bot import Bot
-from tests.support.letters import SECRETS, add_targets, deliver, fan_out, give_up, silence
+from tests.support.panel_deliveries import SECRETS, add_targets, deliver_due, fan_out, make_dead_letters, silence_alerts
 from walltrack_alerts.service import AlertService
 from walltrack_alerts.ui import params
 from walltrack_alerts.ui.queries import Queries, Source
@@ -33,14 +33,14 @@ async def test_a_reader_sees_targets_without_their_secrets(reader_url: str, db: 
     add_targets(db)
     bot.exhaust(bot.create())
     fan_out(db)
-    (dead,) = give_up(db)
-    deliver(db)
-    silence(db, token="WIF")
+    (dead,) = make_dead_letters(db)
+    deliver_due(db)
+    silence_alerts(db, token="WIF")
     async with AlertService.from_url(reader_url) as service:
         found = await ask(Queries(Source(service)), "targets")
     assert "problem" not in found
     hook, chat = found["targets"]
-    assert (hook["name"], hook["dead"], hook["success"], hook["answer"]) == ("hook", 1, None, "500 Internal Server Error")
+    assert (hook["name"], hook["dead"], hook["success"], hook["response"]) == ("hook", 1, None, "500 Internal Server Error")
     assert (chat["name"], chat["dead"], chat["enabled"]) == ("telegram-ada", 0, True)
     assert chat["success"] is not None
     assert [(each["id"], each["target"], each["event"], each["attempts"]) for each in found["dead"]] == [
@@ -51,7 +51,7 @@ async def test_a_reader_sees_targets_without_their_secrets(reader_url: str, db: 
     assert [secret for secret in SECRETS if secret in json.dumps(found)] == []
 
 
-async def test_a_disabled_target_says_why(database_url: str, db: psycopg.Connection) -> None:
+async def test_a_disabled_target_has_a_reason(database_url: str, db: psycopg.Connection) -> None:
     add_targets(db)
     db.execute("select walltrack.disable_target('hook', 'moving house', 'ada')")
     db.execute("select walltrack.relay_seen('relay-1', 'host', 1, '1.0')")
@@ -66,13 +66,13 @@ async def test_the_timeline_says_where_an_alert_was_delivered(database_url: str,
     order = bot.create()
     bot.exhaust(order)
     fan_out(db)
-    give_up(db)
-    deliver(db)
+    make_dead_letters(db)
+    deliver_due(db)
     async with AlertService.from_url(database_url) as service:
         timeline = (await ask(Queries(Source(service)), "detail", id=str(bot.alert(order).id)))["timeline"]
-    told = {entry["kind"]: (entry["actor"], entry["status"], entry["text"]) for entry in timeline}
-    assert told["delivered"] == ("telegram-ada", None, "")
-    assert told["delivery failed"] == ("hook", 500, "9 attempts; last response: 500 Internal Server Error")
+    entries = {entry["kind"]: (entry["actor"], entry["status"], entry["text"]) for entry in timeline}
+    assert entries["delivered"] == ("telegram-ada", None, "")
+    assert entries["delivery failed"] == ("hook", 500, "9 attempts; last response: 500 Internal Server Error")
 
 
 async def test_silenced_alerts_are_marked_and_do_not_call(database_url: str, db: psycopg.Connection, bot: Bot) -> None:
@@ -82,7 +82,7 @@ async def test_silenced_alerts_are_marked_and_do_not_call(database_url: str, db:
         reading = Queries(Source(service))
         before = await ask(reading, "snapshot")
         assert [alert["silenced"] for alert in before["alerts"]] == [None, None]
-        silence(db, token="WIF")
+        silence_alerts(db, token="WIF")
         after = await ask(reading, "snapshot", ids=[alert["id"] for alert in before["alerts"]])
         for listed in (after["alerts"], after["changed"], (await ask(reading, "read_page", limit=10))["alerts"]):
             marks = {alert["token"]: alert["silenced"] for alert in listed}

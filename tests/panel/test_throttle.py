@@ -66,8 +66,8 @@ def test_guessing_from_one_address_is_throttled(guarded: Launch, users: Path, cl
 def test_concurrent_guesses_share_the_limit(guarded: Launch, users: Path) -> None:
     url = guarded(PasswordAccess(users))
     with ThreadPoolExecutor(8) as pool:
-        told = pool.map(lambda _: guess(url, times=2), range(8))
-        assert sorted(status for each in told for status in each) == [401] * 10 + [429] * 6
+        statuses = pool.map(lambda _: guess(url, times=2), range(8))
+        assert sorted(status for each in statuses for status in each) == [401] * 10 + [429] * 6
 
 
 def test_one_client_of_a_proxy_locks_out_no_other(guarded: Launch, users: Path, clock: Clock) -> None:
@@ -80,8 +80,8 @@ def test_one_client_of_a_proxy_locks_out_no_other(guarded: Launch, users: Path, 
 def test_invented_addresses_do_not_evade_the_limit(guarded: Launch, users: Path, clock: Clock) -> None:
     direct, proxied = guarded(PasswordAccess(users)), guarded(PasswordAccess(users, trusted=[PROXY]))
     for url, hops in ((direct, lambda n: [f"203.0.113.{n}"]), (proxied, lambda n: [f"198.51.100.{n}", "203.0.113.1"])):
-        told = [guess(url, *hops(number), name=f"eve {number}", times=1) for number in range(11)]
-        assert told == [[401]] * 10 + [[429]]
+        statuses = [guess(url, *hops(number), name=f"eve {number}", times=1) for number in range(11)]
+        assert statuses == [[401]] * 10 + [[429]]
 
 
 def test_an_unnamed_proxy_is_logged_once(guarded: Launch, users: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -125,11 +125,11 @@ def test_a_known_device_cannot_guess_without_end(guarded: Launch, users: Path, c
     url = guarded(PasswordAccess(users, trusted=[PROXY]))
     with coming_from(url, "203.0.113.200") as session:
         assert log_in(session) == 303
-        told = []
+        statuses = []
         for number in range(11):
             session.headers["X-Forwarded-For"] = f"203.0.113.{number}"
-            told.append(log_in(session, "ada", "guess"))
-        assert told == [401] * 10 + [429]
+            statuses.append(log_in(session, "ada", "guess"))
+        assert statuses == [401] * 10 + [429]
 
 
 def test_a_known_device_belongs_to_one_user(users: Path) -> None:

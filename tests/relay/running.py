@@ -29,7 +29,7 @@ class Running:
     printed: list[str] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
 
-    async def says(self, text: str) -> str:
+    async def wait_for_line(self, text: str) -> str:
         """The first line with a text, as soon as there is one."""
         deadline = Deadline()
         while deadline.is_ahead():
@@ -71,7 +71,7 @@ async def running_relay(
         running = Running(relay, lines, printed)
         running.task = asyncio.create_task(relay.run())
         try:
-            await _first(running.says("has started"), running.task)
+            await _first(running.wait_for_line("has started"), running.task)
             yield running
         finally:
             if not running.task.done():

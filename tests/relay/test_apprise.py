@@ -74,7 +74,7 @@ async def send(url: str, given: dict[str, Any], **environ: str) -> Result:
 
 
 async def test_a_message_has_a_title_and_a_body(service: Service) -> None:
-    assert await send(f"json://{service.address}/", item()) == Result(Outcome.DELIVERED, answer="sent")
+    assert await send(f"json://{service.address}/", item()) == Result(Outcome.DELIVERED, response="sent")
     (body,) = service.bodies
     assert body["title"] == "\U0001f534 CRITICAL EXIT sell BONK failed 3/3, 12.5 SOL at stake"
     assert body["message"].startswith("Error: slippage exceeded\nThe position is still open.\n")
@@ -91,11 +91,11 @@ async def test_updates_and_digests_are_messages_with_a_type(service: Service, gi
     assert service.bodies[0]["type"] == kind
 
 
-async def test_an_error_says_the_status(service: Service) -> None:
+async def test_an_error_has_the_status(service: Service) -> None:
     service.status = 503
     result = await send(f"json://{service.address}/", item())
     assert result.outcome is Outcome.FAILED
-    assert "503" in result.answer
+    assert "503" in result.response
     assert len(service.bodies) == 1  # no retries of its own
 
 
@@ -125,7 +125,7 @@ async def test_a_timeout_is_a_failure_that_may_have_arrived(service: Service, mo
     service.release.clear()
     result = await send(f"json://{service.address}/", item())
     service.release.set()
-    assert result == Result(Outcome.FAILED, answer="no response within 0.2 s; the message may have arrived")
+    assert result == Result(Outcome.FAILED, response="no response within 0.2 s; the message may have arrived")
 
 
 async def test_apprise_does_not_wait_between_two_messages(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,14 +139,14 @@ async def test_apprise_does_not_wait_between_two_messages(service: Service, monk
 async def test_a_connection_that_fails_is_a_failure(service: Service) -> None:
     result = await send("json://127.0.0.1:9/", item())
     assert result.outcome is Outcome.FAILED
-    assert "onnection" in result.answer
+    assert "onnection" in result.response
 
 
 @pytest.mark.parametrize("url", ["nonsense://x", "no url", "json://", "${PATH_OF_HOOK}"])
 async def test_a_url_that_apprise_does_not_know_is_refused(url: str) -> None:
     result = await send(url, item())
     assert result.outcome is Outcome.REFUSED
-    assert SECRET not in result.answer
+    assert SECRET not in result.response
 
 
 async def test_no_answer_or_log_holds_a_secret(service: Service, capfd: pytest.CaptureFixture[str]) -> None:
@@ -157,7 +157,7 @@ async def test_no_answer_or_log_holds_a_secret(service: Service, capfd: pytest.C
     assert (await send(url, item())).outcome is Outcome.FAILED
     service.status = 200
     assert (await send(url, item())).outcome is Outcome.DELIVERED
-    seen = (await send("ntfy://127.0.0.1:9/${PATH_OF_HOOK}", item())).answer + "".join(capfd.readouterr())
+    seen = (await send("ntfy://127.0.0.1:9/${PATH_OF_HOOK}", item())).response + "".join(capfd.readouterr())
     logging.getLogger().removeHandler(handler)
     assert SECRET not in seen
     assert service.bodies[1]["topic"] == SECRET

@@ -109,7 +109,7 @@ async def test_another_reason_is_written_as_a_reply(desk: Desk) -> None:
 
 
 async def test_a_press_may_come_before_its_message_is_recorded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    tries = calls_of(monkeypatch, "answer_message")
+    tries = calls_of(monkeypatch, "press_button")
     message = await desk.raise_alert()
     desk.bot.execute("update walltrack.sent_messages set reference = 'x' || reference")
     async with desk.polling():
@@ -159,7 +159,7 @@ async def test_a_press_that_comes_twice_counts_once(desk: Desk) -> None:
     assert desk.bot.events(desk.order) == ["raised", "acknowledged"]
 
 
-async def test_presses_wait_for_a_relay_and_are_confirmed_at_its_stop(desk: Desk) -> None:
+async def test_presses_wait_for_a_relay_and_are_confirmed(desk: Desk) -> None:
     message = await desk.raise_alert()
     press = desk.server.press(message, "Acknowledge")
     async with desk.polling():
@@ -284,7 +284,7 @@ async def away(desk: Desk) -> AsyncIterator[None]:
 
 
 async def test_a_press_waits_while_the_database_is_away(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    tries = calls_of(monkeypatch, "answer_message")
+    tries = calls_of(monkeypatch, "press_button")
     message = await desk.raise_alert()
     async with desk.polling():
         await until(lambda: desk.server.called("getUpdates"))

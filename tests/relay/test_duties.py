@@ -85,7 +85,7 @@ async def test_a_relay_is_seen(database_url: str, db: psycopg.Connection) -> Non
         assert duties.find_problem() is None
 
 
-async def test_a_relay_without_its_database_says_so(database_url: str) -> None:
+async def test_a_relay_without_its_database_reports_it(database_url: str) -> None:
     async with on_duty(f"{database_url} port=1") as (duties, lines):
         assert duties.find_problem() == "the database has not responded yet"
     assert lines == []  # the loop says it

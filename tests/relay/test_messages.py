@@ -57,7 +57,7 @@ def message(given: dict[str, Any]) -> Message:
     return alert_message(given, PANEL, NOW)
 
 
-def test_the_first_line_of_a_failed_order_says_it_all() -> None:
+def test_the_first_line_of_a_failed_order_is_complete() -> None:
     assert message(item()).title == "\U0001f534 CRITICAL EXIT sell BONK failed 3/3, 12.5 SOL at stake"
     assert not message(item()).is_silent
 

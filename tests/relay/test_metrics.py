@@ -145,6 +145,16 @@ def test_times_to_acknowledge_and_to_resolve(bot: Bot) -> None:
     assert ("time_to_resolve_seconds", "high 50") not in found
 
 
+def test_duplicates_do_not_count_in_response_times(bot: Bot) -> None:
+    alert = rung(bot)
+    bot.execute(
+        "insert into walltrack.alerts (alert_type, severity, title, dedupe_key) "
+        "select alert_type, severity, title, dedupe_key from walltrack.alerts"
+    )
+    assert [each.status for each in bot.alerts(alert.data["order_id"])].count("resolved") == 1
+    assert {name for name, _ in figures(bot.connection)}.isdisjoint({"time_to_acknowledge_seconds", "time_to_resolve_seconds"})
+
+
 def test_deliveries_are_counted_by_target_and_state(bot: Bot) -> None:
     db = bot.connection
     alerts = [rung(bot) for _ in range(3)]
@@ -267,7 +277,7 @@ def test_metrics_that_this_version_does_not_know_are_left_out() -> None:
     assert "walltrack_future" not in text and "walltrack_relays 2.0" in text
 
 
-def test_healthz_says_what_is_wrong() -> None:
+def test_healthz_names_the_problem() -> None:
     with serving(list) as (_, url):
         assert get(f"{url}/healthz") == "ok\n"
     with serving(list, "the database has not responded for 60 s") as (_, url):

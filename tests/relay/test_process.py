@@ -140,7 +140,7 @@ async def test_the_relay_works_through_a_reader_that_pauses() -> None:
             sys.stdout = stdout
 
 
-async def test_without_a_schema_it_says_what_to_do(empty_database_url: str) -> None:
+async def test_without_a_schema_the_relay_names_the_remedy(empty_database_url: str) -> None:
     async with relay_process(empty_database_url) as process:
         _, said = await process.communicate()
     assert process.returncode == 1

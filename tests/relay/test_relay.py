@@ -31,7 +31,7 @@ LEFT = "select count(*) from walltrack.deliveries"
 async def test_an_event_arrives_signed(db: psycopg.Connection, database_url: str, bot: Bot) -> None:
     async with running_sink() as sink, running_relay(database_url, {"S": SECRET}) as running:
         add_target(db, "ops", sink.url(), secrets=["${S}"])
-        await running.says("target ops: delivering to webhook")
+        await running.wait_for_line("target ops: delivering to webhook")
         order = bot.create()
         bot.exhaust(order)
         (request,) = await sink.received(1)
@@ -63,7 +63,7 @@ async def test_events_of_one_alert_keep_their_order(db: psycopg.Connection, data
 
     async with running_sink(behaviour) as sink, running_relay(database_url) as running:
         add_target(db, "ops", sink.url())
-        await running.says("delivering")
+        await running.wait_for_line("delivering")
         order = bot.create()
         bot.exhaust(order)
         bot.call("acknowledge_alert", bot.alert(order).id, "ada")
@@ -88,17 +88,17 @@ async def test_retry_after_decides_when_to_try_again(db: psycopg.Connection, dat
         bot.exhaust(bot.create())
         await until(
             db,
-            "select bool_and(last_status = 429 and last_answer = 'slow down' and due_at > now() + interval '25 min') "
+            "select bool_and(last_status = 429 and last_response = 'slow down' and due_at > now() + interval '25 min') "
             "from walltrack.deliveries where state = 'pending' and attempts = 1",
         )
-        assert "failed: 429 slow down; again at" in await running.says("429")
+        assert "failed: 429 slow down; again at" in await running.wait_for_line("429")
 
 
 async def test_a_gone_receiver_gets_no_further_events(db: psycopg.Connection, database_url: str, bot: Bot) -> None:
     async with running_sink(lambda _: answer(410)) as sink, running_relay(database_url) as running:
         add_target(db, "ops", sink.url())
         bot.exhaust(bot.create())
-        await running.says("target ops: no longer delivered to")
+        await running.wait_for_line("target ops: no longer delivered to")
         bot.exhaust(bot.create())
         await until(db, "select count(*) from walltrack.open_alerts where alert_type = 'notification_target_gone'", 1)
         assert len(sink.requests) == 1
@@ -115,7 +115,7 @@ async def test_a_target_that_hangs_delays_no_other(db: psycopg.Connection, datab
         for number in range(5):
             add_target(db, f"hangs-{number}", sink.url("/hangs"))
         add_target(db, "works", sink.url("/works"))
-        await running.says("works")
+        await running.wait_for_line("works")
         for _ in range(60):
             bot.exhaust(bot.create())
         await until(db, DELIVERED, 60)
@@ -126,7 +126,7 @@ async def test_a_target_that_hangs_delays_no_other(db: psycopg.Connection, datab
 async def test_lost_connections_are_replaced(db: psycopg.Connection, database_url: str, bot: Bot) -> None:
     async with running_sink() as sink, running_relay(database_url) as running:
         add_target(db, "ops", sink.url())
-        await running.says("delivering")
+        await running.wait_for_line("delivering")
         for _ in range(5):
             bot.exhaust(bot.create())
             db.execute(
@@ -161,13 +161,13 @@ async def test_results_are_kept_while_the_database_is_away(
                 "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s and pid <> %s",
                 (conninfo_to_dict(database_url)["dbname"], db.info.backend_pid),
             )
-            await running.says("the database is away")
+            await running.wait_for_line("the database is away")
             gate.set()
             await sink.received(1)
             assert db.execute(LEFT).fetchone() == (1,)
             admin.execute(sql.SQL("alter database {} allow_connections true").format(name))
         await until(db, DELIVERED, 1)
-        await running.says("the database is back")
+        await running.wait_for_line("the database is back")
     assert len(sink.requests) == 1
 
 
@@ -198,7 +198,7 @@ async def test_a_stop_lets_messages_in_flight_arrive(db: psycopg.Connection, dat
         await sink.arrived.wait()
         running.relay.stop()
         bot.exhaust(bot.create())
-        await running.says("waiting for 1 message in flight")
+        await running.wait_for_line("waiting for 1 message in flight")
         gate.set()
         await running.stop()
     assert len(sink.requests) == 1
@@ -214,7 +214,7 @@ async def test_a_stop_gives_back_what_was_not_sent(db: psycopg.Connection, datab
         ) as running,
     ):
         add_target(db, "ops", sink.url())
-        await running.says("delivering")
+        await running.wait_for_line("delivering")
         for count in (1, 2, 3):
             bot.exhaust(bot.create())
             await until(db, DELIVERED, count)
@@ -225,7 +225,7 @@ async def test_a_stop_gives_back_what_was_not_sent(db: psycopg.Connection, datab
         await sink.received(12)
         await running.stop()
     assert len(sink.requests) == 12
-    in_flight, given_back = "state = 'sending' and attempts = 1", "state = 'pending' and attempts = 0 and last_answer is null"
+    in_flight, given_back = "state = 'sending' and attempts = 1", "state = 'pending' and attempts = 0 and last_response is null"
     assert db.execute(f"{LEFT} where {in_flight}").fetchone() == (9,)
     assert db.execute(f"{LEFT} where {given_back}").fetchone() == (31,)
 
@@ -271,7 +271,7 @@ async def test_the_relay_works_through_a_transaction_pooler(db: psycopg.Connecti
             for count in (1, 2, 3):
                 bot.exhaust(bot.create())
                 await until(db, DELIVERED, count)
-            assert "Set WALLTRACK_LISTEN_URL" in await running.says("the relay polls every second")
+            assert "Set WALLTRACK_LISTEN_URL" in await running.wait_for_line("the relay polls every second")
 
 
 @pytest.mark.parametrize("as_json", [False, True])
@@ -289,8 +289,8 @@ async def test_secrets_are_nowhere(
         add_target(db, "echo", sink.url("/${TOKEN}"), secrets=["${S}"])
         add_target(db, "unreachable", "https://${HOST}.invalid/")
         bot.exhaust(bot.create())
-        await until(db, "select bool_and(last_answer is not null) from walltrack.deliveries having count(*) = 2")
-        await running.says("cannot handle")
+        await until(db, "select bool_and(last_response is not null) from walltrack.deliveries having count(*) = 2")
+        await running.wait_for_line("cannot handle")
     said = "\n".join(running.lines) + str(db.execute("select * from walltrack.deliveries").fetchall())
     assert "***" in said
     for part in ("hunter2", "token%2Fabc", SECRET, SECRET.removeprefix("whsec_")):
@@ -351,4 +351,4 @@ async def test_slow_answers_end_as_failures(db: psycopg.Connection, database_url
     ):
         add_target(db, "ops", sink.url())
         bot.exhaust(bot.create())
-        assert "failed: no complete response within 0.3 s; again at" in await running.says("no complete response")
+        assert "failed: no complete response within 0.3 s; again at" in await running.wait_for_line("no complete response")

@@ -174,7 +174,7 @@ async def test_a_group_that_became_a_supergroup_gets_its_messages(server: BotSer
 @pytest.mark.parametrize(
     ("code", "outcome"), [(400, Outcome.REFUSED), (401, Outcome.REFUSED), (403, Outcome.REFUSED), (500, Outcome.FAILED)]
 )
-async def test_a_refusal_says_why(server: BotServer, chat: Chat, code: int, outcome: Outcome) -> None:
+async def test_a_refusal_has_a_reason(server: BotServer, chat: Chat, code: int, outcome: Outcome) -> None:
     server.faults["sendMessage"] += [Refused(code, "Bad Request: chat not found")]
     assert await chat.send(item()) == Result(outcome, code, "Bad Request: chat not found")
 
@@ -213,7 +213,7 @@ async def test_odd_answers_can_be_stored(
     server.faults["sendMessage"].append(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
     result = await chat.send(item())
     assert (result.status, result.retry_after) == (status, retry_after)
-    assert result.answer.isprintable()
+    assert result.response.isprintable()
 
 
 async def test_no_answer_or_error_holds_the_token(server: BotServer, hasty_chat: Chat, caplog: pytest.LogCaptureFixture) -> None:
@@ -221,11 +221,11 @@ async def test_no_answer_or_error_holds_the_token(server: BotServer, hasty_chat:
     caplog.set_level(logging.INFO)
     url = f"{server.url}/bot{TOKEN}/sendMessage"
     server.faults["sendMessage"] += [Refused(404, f"no such page {url}"), b"%s\r\n\r\n" % url.encode(), 5.0]
-    answers = [(await chat.send(item())).answer for _ in range(3)]
+    answers = [(await chat.send(item())).response for _ in range(3)]
     chat.config["api_url"] = "http://127.0.0.1:9"
-    answers.append((await chat.send(item())).answer)
+    answers.append((await chat.send(item())).response)
     chat.environ["TG_TOKEN"] = f"../{TOKEN}"
-    answers.append((await chat.send(item())).answer)
+    answers.append((await chat.send(item())).response)
     assert "token" in answers[-1]
     assert not [text for text in [*answers, caplog.text] if TOKEN in text or TOKEN[7:] in text]
     assert all(answers)
@@ -235,7 +235,7 @@ async def test_a_missing_variable_is_named(chat: Chat) -> None:
     chat.environ.clear()
     result = await chat.send(item())
     assert result.outcome is Outcome.REFUSED
-    assert "TG_TOKEN" in result.answer
+    assert "TG_TOKEN" in result.response
 
 
 async def test_hostile_texts_arrive(server: BotServer, chat: Chat) -> None:

@@ -52,7 +52,7 @@ async def test_an_alert_is_answered_in_telegram(desk: Desk, relay_url: str, db: 
         "deliveries",
         "finished_deliveries",
         "sent_messages",
-        "message_answers",
+        "button_presses",
         "relay_duties",
         "alert_events",
     ]

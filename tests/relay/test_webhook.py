@@ -124,18 +124,18 @@ async def test_no_secret_is_left_in_an_answer() -> None:
         context = Context(http, {"PART": secret})
         result = await attempt(claim(sink.url("/x/${PART}").replace(" ", "%20")), context)
         refused = await attempt(claim("http://${PART}/"), context)
-    assert "secret" not in result.answer + refused.answer
-    assert (refused.outcome, refused.answer) == (Outcome.REFUSED, "the URL is not a valid http or https URL")
+    assert "secret" not in result.response + refused.response
+    assert (refused.outcome, refused.response) == (Outcome.REFUSED, "the URL is not a valid http or https URL")
 
 
 async def test_a_missing_variable_is_named() -> None:
     async with HttpClient() as http:
         result = await attempt(claim("https://${HOST_OF_HOOK}/"), Context(http, {}))
-    assert (result.outcome, result.answer) == (Outcome.REFUSED, "environment variable HOST_OF_HOOK is not set")
+    assert (result.outcome, result.response) == (Outcome.REFUSED, "environment variable HOST_OF_HOOK is not set")
 
 
 async def test_a_fault_in_a_channel_is_a_failed_attempt() -> None:
     async with HttpClient() as http:
         broken = claim("https://h.example/")
         result = await attempt(Claim(1, broken.target, (1,), {}), Context(http, {}))
-    assert (result.outcome, result.answer) == (Outcome.FAILED, "KeyError in the channel webhook")
+    assert (result.outcome, result.response) == (Outcome.FAILED, "KeyError in the channel webhook")

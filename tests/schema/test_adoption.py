@@ -79,6 +79,7 @@ def test_history_keeps_its_times(empty_database_url: str) -> None:
     assert enabled == ("A",)
 
 
+@pytest.mark.api_roles
 def test_migrate_announces_the_changes_for_each_role(empty_database_url: str, caplog: pytest.LogCaptureFixture) -> None:
     writer, reader = (f"wt_{kind}_{uuid.uuid4().hex[:8]}" for kind in ("writer", "reader"))
     run(
@@ -177,3 +178,24 @@ def test_a_table_that_refuses_alerts_is_not_adopted(empty_database_url: str, rul
     run(empty_database_url, OLDER + f"alter table walltrack.alerts add constraint of_old {rule}")
     with pytest.raises(AdoptionError, match="of_old"):
         migrations.upgrade(empty_database_url)
+
+
+@pytest.mark.parametrize("keys", ["(data ->> 'order_id')", "alert_type, title", "alert_type) where (status = 'resolved'"])
+def test_a_table_that_refuses_further_alerts_is_not_adopted(empty_database_url: str, keys: str) -> None:
+    """Of another order, or of the same one when it fails again."""
+    run(empty_database_url, OLDER + f"create unique index of_old on walltrack.alerts ({keys})")
+    with pytest.raises(AdoptionError, match="of_old"):
+        migrations.upgrade(empty_database_url)
+
+
+def test_a_unique_expression_of_the_key_does_not_prevent_later_alerts(empty_database_url: str) -> None:
+    run(empty_database_url, OLDER + "create unique index per_hash on walltrack.alerts (md5(dedupe_key))")
+    migrations.upgrade(empty_database_url)
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        bot = Bot(connection)
+        order = bot.create()
+        for _ in range(2):
+            bot.update(order, attempt_count=0, status="pending")
+            bot.exhaust(order)
+            bot.call("resolve_by_dedupe_key", f"order_failed_{order}", "sold", "ada")
+        assert len(bot.alerts(order)) == 2 and bot.faults() == []

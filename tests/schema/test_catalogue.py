@@ -15,12 +15,12 @@ FOLDER = Path(migrations.__file__).parent.parent
 SQL = sorted(FOLDER.glob("sql/*.sql"))
 OURS = "n.nspname = 'walltrack' and p.proname not in ('tg_orders__touch_updated_at', 'tg_orders__log_status')"
 DEFINERS = {
-    "acknowledge_alert", "acknowledge_alerts", "add_silence", "answer_message", "cancel_order", "claim_deliveries",
+    "acknowledge_alert", "acknowledge_alerts", "add_silence", "cancel_order", "claim_deliveries",
     "clear_faults", "cluster_id", "drop_deliveries", "end_silence", "escalate_overdue", "fan_out_events",
-    "finish_deliveries", "health", "known_faults", "order_of_alert", "purge_batch", "purge_delivery_history", "raise_alert",
-    "raise_missing_alerts", "reconcile_orders", "relay_metrics", "relay_seen", "relay_stopped", "replay_deliveries",
-    "resolve_alert", "resolve_alerts", "resolve_ended_alerts", "resolve_raised_alert", "retry_order", "snooze_alert",
-    "snooze_alerts", "take_duty", "tg_alerts__append_delete_event", "tg_alerts__check_lifecycle",
+    "finish_deliveries", "health", "known_faults", "order_of_alert", "press_button", "purge_batch", "purge_delivery_history",
+    "raise_alert", "raise_missing_alerts", "reconcile_orders", "relay_metrics", "relay_seen", "relay_stopped",
+    "replay_deliveries", "resolve_alert", "resolve_alerts", "resolve_ended_alerts", "resolve_raised_alert", "retry_order",
+    "snooze_alert", "snooze_alerts", "take_duty", "tg_alerts__append_delete_event", "tg_alerts__check_lifecycle",
     "tg_alerts__delete_events", "tg_ddl__follow", "tg_ddl__forget", "tg_ddl__warn", "tg_orders__guard",
     "tg_watched__truncated",
 }  # fmt: skip
@@ -32,7 +32,7 @@ INHERITING = {
 """Inlined, or on the path of each failed order, where a search_path of their own would cost 1 us: their callers have fixed it."""
 QUALIFIED = {"tg_alerts__check_lifecycle", "tg_alert_events__protect_commit", "tg_orders__guard"}
 """Triggers on that path, which qualify every name instead."""
-INLINED = {"is_awake", "is_open", "is_ringing", "severity_rank"}
+INLINED = {"is_awake", "is_duplicate", "is_open", "is_relay_running", "is_ringing", "severity_rank"}
 """Expressions that become part of the queries that call them; they qualify every name."""
 
 

@@ -116,8 +116,10 @@ def test_order_actions_are_refused(foreign: tuple[Bot, Bot], action: str) -> Non
     with pytest.raises(psycopg.Error, match="the table belongs to wt_foreign_") as caught:
         superuser.call(f"{action}_order", alert.id, *arguments)
     assert (caught.value.sqlstate, caught.value.diag.constraint_name) == ("WT011", "not_allowed")
-    (told,) = superuser.execute("select walltrack.order_of_alert(%s) -> 'refusals' -> %s", (alert.id, action)).fetchone() or ({},)
-    assert (told["code"], told["reason"]) == ("not_allowed", caught.value.diag.message_primary)
+    (refusal,) = superuser.execute("select walltrack.order_of_alert(%s) -> 'refusals' -> %s", (alert.id, action)).fetchone() or (
+        {},
+    )
+    assert (refusal["code"], refusal["reason"]) == ("not_allowed", caught.value.diag.message_primary)
     assert thefts(superuser) == []
     with superuser.connection.cursor(row_factory=class_row(Check)) as cursor:
         checks = cursor.execute("select * from walltrack.health() where not ok").fetchall()

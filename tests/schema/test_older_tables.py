@@ -130,7 +130,11 @@ def test_an_odd_older_table_is_adopted(empty_database_url: str) -> None:
         ("alter table walltrack.alerts drop column title", "column missing: title"),
         ("alter table walltrack.alerts drop column id; alter table walltrack.alerts add column id bigint", "id is bigint"),
         ("drop table walltrack.alerts; create view walltrack.alerts as select 1 as id", "not an ordinary table"),
-        ("create view walltrack.v as select title from walltrack.alerts", "view"),
+        ("create view walltrack.v as select title from walltrack.alerts", 'view walltrack.v depends on column "title"'),
+        ("alter table walltrack.alerts add is_open bool generated always as (status <> 'resolved') stored", "is_open"),
+        ("create policy unresolved on walltrack.alerts using (status <> 'resolved')", "unresolved"),
+        ("alter table walltrack.alerts set unlogged", "unlogged"),
+        ("alter table walltrack.alerts drop constraint alerts_pkey, add primary key (id, created_at)", "primary key"),
         ("alter table walltrack.alerts force row level security", "row level security"),
     ],
 )  # fmt: skip

@@ -54,7 +54,7 @@ def test_the_bot_needs_no_right_on_alerts(bot: Bot, as_role: Bot, role: str) -> 
 READS = [
     "alerts", "alert_events", "order_actions", "alert_faults", "watched_tables", "open_alerts", "alert_counts", "alert_summary",
     "alert_timeline", "alerts_version", "list_alerts()", "changed_alerts(array[gen_random_uuid()])",
-    "median_seconds_to_acknowledge()", "deliveries", "finished_deliveries", "sent_messages", "message_answers", "silences",
+    "median_seconds_to_acknowledge()", "deliveries", "finished_deliveries", "sent_messages", "button_presses", "silences",
     "escalation_steps", "relays", "relay_duties", "chat_pace", "active_silences", "undelivered", "target_states",
 ]  # fmt: skip
 
@@ -133,7 +133,7 @@ DELIVERY_CALLS = {
     "fan_out_events()": "relay",
     "claim_deliveries('r', '{}')": "relay",
     "finish_deliveries('r', '[]')": "relay",
-    "answer_message(1, 'x', 'acknowledge', '1')": "relay",
+    "press_button(1, 'x', 'acknowledge', '1')": "relay",
     "relay_seen('r', 'h', 1, '1')": "relay",
     "take_duty('d', 'r', '1 min')": "relay",
     "relay_stopped('r')": "relay",
@@ -142,6 +142,16 @@ DELIVERY_CALLS = {
     "replay_deliveries('{}', 'ada')": "operator",
     "drop_deliveries('{}', 'ada')": "operator",
 }
+
+
+OWNERS_STATEMENTS = [
+    "select walltrack.add_target('t', 'terminal', '{}')",
+    "select walltrack.remove_target('t')",
+    "update walltrack.deliveries set state = 'dead'",
+    "delete from walltrack.finished_deliveries",
+    "insert into walltrack.silences (token, reason, created_by, ends_at) values ('x', 'x', 'x', now())",
+    "update walltrack.escalation_steps set repeats = 0",
+]
 
 
 @pytest.mark.parametrize("kind", ["reader", "operator", "raiser", "relay"])
@@ -159,14 +169,7 @@ def test_deliveries_are_for_relays_and_operators(bot: Bot, as_role: Bot, role: s
         else:
             with pytest.raises(DENIED):
                 as_role.execute(f"select {columns} from walltrack.notification_targets")
-    for statement in (
-        "select walltrack.add_target('t', 'terminal', '{}')",
-        "select walltrack.remove_target('t')",
-        "update walltrack.deliveries set state = 'dead'",
-        "delete from walltrack.finished_deliveries",
-        "insert into walltrack.silences (token, reason, created_by, ends_at) values ('x', 'x', 'x', now())",
-        "update walltrack.escalation_steps set repeats = 0",
-    ):
+    for statement in OWNERS_STATEMENTS:
         with pytest.raises(DENIED):
             as_role.execute(statement)
 
@@ -188,10 +191,12 @@ def test_an_upgrade_extends_earlier_grants_to_new_objects(bot: Bot, as_role: Bot
         as_role.execute("select config from walltrack.notification_targets")
 
 
-def test_an_upgrade_extends_the_grants_of_relays(bot: Bot, as_role: Bot, role: str) -> None:
+def test_an_upgrade_extends_the_grants_of_relays(bot: Bot, as_role: Bot, role: str, database_url: str) -> None:
     bot.execute("select walltrack.grant_access(%s, 'relay')", (role,))
     bot.execute(f"revoke execute on function walltrack.finish_deliveries, walltrack.resolve_ended_alerts from {role}")
-    bot.execute("select walltrack.renew_grants()")
+    with pytest.raises(DENIED):
+        as_role.execute("select walltrack.finish_deliveries('relay', '[]')")
+    migrations.upgrade(database_url)
     as_role.execute("select walltrack.resolve_ended_alerts(true)")
     as_role.execute("select walltrack.finish_deliveries('relay', '[]')")
     as_role.execute("select config from walltrack.notification_targets")
@@ -212,6 +217,7 @@ def test_an_unknown_kind_of_role_is_refused(bot: Bot, role: str) -> None:
     assert caught.value.sqlstate == "WT003"
 
 
+@pytest.mark.api_roles
 def test_the_roles_of_a_public_api_get_nothing(server_url: str) -> None:
     """Default privileges grant everything to every role, as on some platforms; the migration revokes it."""
     with psycopg.connect(server_url, autocommit=True) as admin:
@@ -261,8 +267,8 @@ def test_row_level_security_is_on_where_asked_and_not_forced(db: psycopg.Connect
         "and relkind = 'r' and relname not in ('orders', 'order_status_log') order by 1"
     )
     names = (
-        "alert_events", "alert_faults", "alerts", "alerts_version", "chat_pace", "deliveries", "escalation_steps",
-        "finished_deliveries", "given_usage", "message_answers", "notification_targets", "order_actions", "relay_duties",
+        "alert_events", "alert_faults", "alerts", "alerts_version", "button_presses", "chat_pace", "deliveries",
+        "escalation_steps", "finished_deliveries", "given_usage", "notification_targets", "order_actions", "relay_duties",
         "relays", "sent_messages", "silences", "watched_tables",
     )  # fmt: skip
     assert db.execute(secured).fetchall() == [(name, False, False) for name in names]

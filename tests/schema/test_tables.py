@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 
 import psycopg
@@ -11,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.support.bot import Bot
 from tests.support.databases import new_database
-from tests.support.health import follow, ill
+from tests.support.health import failed_checks, follow_advice
 from tests.support.reconciling import reconcile
 from walltrack_alerts import Alert, migrations
 
@@ -69,7 +70,7 @@ def test_faults_of_an_unwatched_table_are_cleared(trades: Bot) -> None:
     trades.execute("insert into walltrack.alert_faults (table_id, sqlstate, message) values ('public.trades', 'XX000', 'x')")
     trades.execute("select walltrack.unwatch_orders('public.trades')")
     reconcile(trades)
-    assert trades.faults() == [] and ill(trades) == []
+    assert trades.faults() == [] and failed_checks(trades) == []
 
 
 @pytest.mark.parametrize(("first", "second"), [("public.trades", "public.others"), ("public.others", "public.trades")])
@@ -90,32 +91,33 @@ def test_two_tables_may_share_an_id(trades: Bot, first: str, second: str) -> Non
 
 # Row level security
 
+OWNER, HOST = (f"wt_{name}_{uuid.uuid4().hex[:8]}" for name in ("owner", "host"))
+
 
 @pytest.fixture
 def hidden(server_url: str) -> Iterator[tuple[Bot, Bot]]:
     """(the host, alerting's owner): an order has failed, then the host lets only its own roles see its orders."""
-    owner, host = "wt_hidden_owner", "wt_hidden_host"
     with psycopg.connect(server_url, autocommit=True) as admin:
-        admin.execute(f"create role {owner} login; create role {host} login")
+        admin.execute(f"create role {OWNER} login; create role {HOST} login")
         try:
             with new_database(server_url) as url:
                 name = sql.Identifier(str(conninfo_to_dict(url)["dbname"]))
-                admin.execute(sql.SQL("alter database {} owner to {}").format(name, sql.Identifier(owner)))
+                admin.execute(sql.SQL("alter database {} owner to {}").format(name, sql.Identifier(OWNER)))
                 with psycopg.connect(url, autocommit=True) as connection:
-                    connection.execute(f"create schema trade authorization {host}; grant usage on schema trade to {owner}")
-                migrations.upgrade(make_conninfo(url, user=owner))
+                    connection.execute(f"create schema trade authorization {HOST}; grant usage on schema trade to {OWNER}")
+                migrations.upgrade(make_conninfo(url, user=OWNER))
                 with (
-                    psycopg.connect(make_conninfo(url, user=host), autocommit=True) as theirs,
-                    psycopg.connect(make_conninfo(url, user=owner), autocommit=True) as ours,
+                    psycopg.connect(make_conninfo(url, user=HOST), autocommit=True) as theirs,
+                    psycopg.connect(make_conninfo(url, user=OWNER), autocommit=True) as ours,
                 ):
                     theirs.execute(TABLE.format("trade.orders"))
-                    theirs.execute(f"grant select, update, trigger on trade.orders to {owner}")
+                    theirs.execute(f"grant select, update, trigger on trade.orders to {OWNER}")
                     ours.execute("select walltrack.watch_orders('trade.orders')")
                     theirs.execute(FAILED.format("trade.orders"))
                     theirs.execute("alter table trade.orders enable row level security")
                     yield Bot(theirs), Bot(ours)
         finally:
-            admin.execute(f"drop role {owner}; drop role {host}")
+            admin.execute(f"drop role {OWNER}; drop role {HOST}")
 
 
 def test_hidden_orders_do_not_count_as_deleted(hidden: tuple[Bot, Bot]) -> None:
@@ -127,9 +129,9 @@ def test_hidden_orders_do_not_count_as_deleted(hidden: tuple[Bot, Bot]) -> None:
     ) as caught:
         owner.call("retry_order", only(owner).id, "ada")
     assert (caught.value.sqlstate, caught.value.diag.constraint_name) == ("WT011", "unreadable")
-    (check,) = [check for check in ill(owner) if check.name == "orders of trade.orders"]
-    follow(host, check.advice)
-    assert ill(owner) == []
+    (check,) = [check for check in failed_checks(owner) if check.name == "orders of trade.orders"]
+    follow_advice(host, check.advice)
+    assert failed_checks(owner) == []
     with pytest.raises(psycopg.Error, match="order actions are disabled"):  # the triggers are the host's
         owner.call("retry_order", only(owner).id, "ada")
     host.execute("alter table trade.orders disable trigger user; delete from trade.orders")
@@ -141,7 +143,7 @@ def test_hidden_orders_of_an_unwatched_table_stay(hidden: tuple[Bot, Bot], serve
     host, owner = hidden
     host.execute("alter table trade.orders force row level security")
     with psycopg.connect(server_url, autocommit=True) as admin:  # only an owner of the table may take triggers off
-        admin.execute("grant wt_hidden_host to wt_hidden_owner")
+        admin.execute(f"grant {HOST} to {OWNER}")
     owner.execute(TRADES.format("walltrack.others"))
     owner.execute("select walltrack.unwatch_orders('trade.orders')")
     assert reconcile(owner) == (0, 0)
@@ -150,8 +152,8 @@ def test_hidden_orders_of_an_unwatched_table_stay(hidden: tuple[Bot, Bot], serve
 
 def test_policies_for_other_roles_hide_nothing(hidden: tuple[Bot, Bot]) -> None:
     host, owner = hidden
-    host.execute("create policy others on trade.orders as restrictive to wt_hidden_host using (false)")
+    host.execute(f"create policy others on trade.orders as restrictive to {HOST} using (false)")
     host.execute("create policy inserts on trade.orders as restrictive for insert with check (false)")
-    (check,) = [check for check in ill(owner) if check.name == "orders of trade.orders"]
-    follow(host, check.advice)
-    assert ill(owner) == []
+    (check,) = [check for check in failed_checks(owner) if check.name == "orders of trade.orders"]
+    follow_advice(host, check.advice)
+    assert failed_checks(owner) == []

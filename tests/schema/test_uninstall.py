@@ -23,7 +23,6 @@ PG_DUMP = next(map(str, EMBEDDED), None) or shutil.which("pg_dump")
 pytestmark = pytest.mark.skipif(PG_DUMP is None, reason="these tests need pg_dump; the gate installs it")
 
 OLDER_ALONE = OLDER.replace("create schema walltrack;", "")
-HISTORY = INSERT + f"('{uid(1)}', 'order_failed_permanently', 'critical', 'active', 't', 'm', 'k', now())"
 TOUCH = """
 create function walltrack.touch() returns trigger language plpgsql as $$ begin new.updated_at := now(); return new; end $$;
 create trigger touch before update on walltrack.alerts for each row execute function walltrack.touch();
@@ -46,6 +45,36 @@ create table walltrack.alerts (
   title text, message text, data json, requires_action text, dedupe_key varchar(100) unique, created_at timestamp default now(),
   updated_at timestamp, extra text not null default 'kept');
 """
+ENUMERATIONS = (
+    """
+create type walltrack.old_status as enum ('Active', 'Acknowledged', 'Resolved');
+create table walltrack.users (id uuid primary key);
+alter table walltrack.alerts
+  drop constraint alerts_status_check, alter status drop default,
+  alter status type walltrack.old_status using initcap(status)::walltrack.old_status, alter status set default 'Active',
+  alter created_at type timestamp, alter requires_action drop default, alter requires_action type smallint using 0,
+  alter requires_action set default 0, alter acknowledged_by type uuid using null,
+  add foreign key (acknowledged_by) references walltrack.users,
+  add constraint one_key exclude (dedupe_key with =) where (status = 'Active');
+create index active_only on walltrack.alerts (created_at) where status = 'Active';
+create index by_day on walltrack.alerts (date(created_at));
+create unique index one_per_hash on walltrack.alerts (md5(dedupe_key));
+comment on index walltrack.active_only is 'for the list';
+"""
+    + INSERT
+    + f"('{uid(1)}', 'order_failed_permanently', 'critical', 'Acknowledged', 't', 'm', 'k', now());"
+)
+UPPER_CASE = (
+    """
+alter table walltrack.alerts
+  drop constraint alerts_status_check, drop constraint alerts_severity_check, alter status set default 'ACTIVE',
+  add constraint statuses check (status in ('ACTIVE', 'ACKNOWLEDGED', 'RESOLVED')),
+  add constraint severities check (severity in ('INFO', 'WARNING', 'HIGH', 'CRITICAL'));
+create index unresolved on walltrack.alerts (created_at) where status in ('ACTIVE', 'ACKNOWLEDGED');
+"""
+    + INSERT
+    + f"('{uid(1)}', 'order_failed_permanently', 'CRITICAL', 'ACTIVE', 't', 'm', 'k', now());"
+)
 CASES = {
     "nothing": "",
     "a schema": "create schema walltrack; create table walltrack.mine (id int)",
@@ -54,6 +83,8 @@ CASES = {
     "orders and an older table": HOST_ORDERS + OLDER_ALONE + TOUCH,
     "rules, comments and defaults": OLDER + RULES,
     "an odd older table": "create schema walltrack;" + ODD,
+    "enumerations, expressions and references": OLDER + ENUMERATIONS,
+    "upper case": OLDER + UPPER_CASE,
     "row level security": OLDER + "alter table walltrack.alerts enable row level security; "
     "create policy mine on walltrack.alerts for select using (created_at < '2000-01-01');",
     "a disabled trigger": OLDER + TOUCH + "alter table walltrack.alerts disable trigger touch;",
@@ -194,6 +225,14 @@ def test_rows_that_the_older_table_cannot_hold_are_kept(empty_database_url: str,
         migrations.downgrade(empty_database_url)
         assert bot.execute("select count(*), min(resolution) from walltrack.alerts").fetchone() == (2, "sold")
         assert "keys_differ" not in dump(empty_database_url) and "alerts_status_check" in dump(empty_database_url)
+
+
+def test_a_downgrade_names_a_newer_object_in_its_way(empty_database_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    run(empty_database_url, OLDER)
+    migrations.upgrade(empty_database_url)
+    run(empty_database_url, "create view walltrack.titles as select title from walltrack.alerts")
+    migrations.downgrade(empty_database_url)
+    assert "alter title type character varying(200)" in caplog.text and "view walltrack.titles" in caplog.text
 
 
 def test_a_downgrade_prints_its_complete_script(empty_database_url: str) -> None:

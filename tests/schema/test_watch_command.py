@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 
 import psycopg
@@ -10,9 +11,9 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.support.bot import Bot
-from tests.support.commands import run, told
+from tests.support.commands import run, usage_error
 from tests.support.databases import new_database
-from tests.support.health import ill
+from tests.support.health import failed_checks
 from walltrack_alerts import migrations, watching
 
 pytestmark = pytest.mark.own_server
@@ -43,7 +44,7 @@ def test_watching_raises_alerts_of_old_and_new_failures(database_url: str, trade
     assert "next_retry_at" in said.split("no column for")[1]
     trades.execute("insert into public.trades values (8, 'entry', 'failed', 3, 3, 'boom', 'live')")
     assert [alert.dedupe_key for alert in trades.alerts()] == ["order_failed_7", "order_failed_8"]
-    assert ill(trades) == []
+    assert failed_checks(trades) == []
 
 
 def test_dry_runs_show_the_plan_and_change_nothing(database_url: str, trades: Bot) -> None:
@@ -114,7 +115,7 @@ def test_impossible_requests_are_refused_with_advice(
     database_url: str, trades: Bot, arguments: tuple[str, ...], code: int, match: str
 ) -> None:
     before = trades.execute(STATE).fetchall()
-    shown = told(run(database_url, *arguments, expect=code)).replace("public.trades has", "trades has")
+    shown = usage_error(run(database_url, *arguments, expect=code)).replace("public.trades has", "trades has")
     assert match in shown
     assert trades.execute(STATE).fetchall() == before
 
@@ -129,12 +130,12 @@ def test_busy_tables_are_retried(database_url: str, trades: Bot, monkeypatch: py
     with psycopg.connect(database_url) as writer:
         writer.execute("update public.trades set status = 'pending'")
         monkeypatch.setattr(watching.time, "sleep", lambda _: None)
-        assert "Try again" in told(run(database_url, "unwatch", "trades", expect=1))
+        assert "Try again" in usage_error(run(database_url, "unwatch", "trades", expect=1))
 
 
 # Other roles
 
-OWNER, HOST = "wt_watch_owner", "wt_watch_host"
+OWNER, HOST = (f"wt_{name}_{uuid.uuid4().hex[:8]}" for name in ("owner", "host"))
 
 
 @pytest.fixture
@@ -162,7 +163,7 @@ def test_only_the_owner_of_alerting_may_watch(foreign: str) -> None:
     """The guard runs with the privileges of the role that creates it, even a superuser's."""
     for arguments in (("watch", "trade.orders"), ("unwatch", "walltrack.orders"), ("watch", "trade.orders", "--dry-run")):
         for url in (foreign, make_conninfo(foreign, user=HOST)):
-            shown = told(run(url, *arguments, expect=1))
+            shown = usage_error(run(url, *arguments, expect=1))
             assert f"Schema walltrack belongs to {OWNER}" in shown and f"Connect as {OWNER}." in shown
 
 
@@ -173,7 +174,7 @@ def test_missing_rights_are_named_with_the_grant(foreign: str) -> None:
     with psycopg.connect(make_conninfo(foreign, user=HOST), autocommit=True) as host:
         host.execute(shown.split(" to run: ")[1])
     assert "order actions  off" in run(owner, "watch", "trade.orders").stdout
-    shown = told(run(owner, "unwatch", "trade.orders", expect=1))
+    shown = usage_error(run(owner, "unwatch", "trade.orders", expect=1))
     assert f"only {HOST}, the owner of table trade.orders, can drop its triggers" in shown
     with psycopg.connect(foreign, autocommit=True) as admin:
         admin.execute(shown.split("`")[1])

@@ -39,14 +39,14 @@ class Listening:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
         self.lines: list[dict[str, object]] = []
-        self.told = ""
-        self.threads = [threading.Thread(target=self.read_told, daemon=True)]
+        self.stderr = ""
+        self.threads = [threading.Thread(target=self.read_stderr, daemon=True)]
         self.threads[0].start()
 
-    def read_told(self) -> None:
+    def read_stderr(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            self.told += line
+            self.stderr += line
 
     def read_lines(self) -> None:
         assert self.process.stdout is not None
@@ -59,10 +59,10 @@ class Listening:
         self.threads[-1].start()
 
     def ends(self, code: int) -> None:
-        assert self.process.wait(30) == code, self.told
+        assert self.process.wait(30) == code, self.stderr
         for thread in self.threads:
             thread.join(30)
-        assert "Traceback" not in self.told
+        assert "Traceback" not in self.stderr
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def listening(url: str, *arguments: str, collect: bool = True) -> Iterator[Liste
         try:
             if collect:
                 listener.collect()
-            wait_for(lambda: "live" in listener.told or process.poll() is not None or not collect)
+            wait_for(lambda: "live" in listener.stderr or process.poll() is not None or not collect)
             yield listener
         finally:
             process.kill()
@@ -116,7 +116,7 @@ def test_paused_readers_block_no_other_session(database_url: str, db: psycopg.Co
     )
     db.execute(many)
     with listening(database_url, *arguments, collect=False) as listener:
-        wait_for(lambda: "catching up" in listener.told)
+        wait_for(lambda: "catching up" in listener.stderr)
         for _ in range(3):
             db.execute(many)
         wait_for(lambda: db.execute("select pg_notification_queue_usage()").fetchone() == (0,))
@@ -231,12 +231,12 @@ def test_lines_name_alert_token_and_cause(database_url: str, bot: Bot) -> None:
     bot.exhaust(bot.create("entry", token_symbol=None, is_simulated=True), "no route")
     bot.execute("select walltrack.raise_alert('watchdog', 'warning', 'The worker is late', 'm', '{}', true, null)")
     with read_lines(database_url, 8) as lines:
-        told = [line.split(maxsplit=4) for line in lines]
-    assert [kind for _, _, _, kind, _ in told] == [
+        columns = [line.split(maxsplit=4) for line in lines]
+    assert [kind for _, _, _, kind, _ in columns] == [
         "raised", "repeated", "snoozed", "snoozed", "acknowledged", "resolved", "raised", "raised",
     ]  # fmt: skip
-    assert [severity for _, _, severity, _, _ in told] == ["CRITICAL"] * 6 + ["HIGH", "WARNING"]
-    rest = [words.split(maxsplit=1) for *_, words in told]
+    assert [severity for _, _, severity, _, _ in columns] == ["CRITICAL"] * 6 + ["HIGH", "WARNING"]
+    rest = [words.split(maxsplit=1) for *_, words in columns]
     assert [start for start, _ in rest] == [
         *[str(alert)[:8]] * 6, *(str(other.id)[:8] for other in bot.alerts() if other.id != alert),
     ]  # fmt: skip

@@ -55,8 +55,8 @@ def test_a_restored_dump_refuses_old_cursors(folder: Path, tmp_path: Path) -> No
         with pytest.raises(psycopg.Error, match="another database or cluster") as refused:
             read(restored, place)
         assert f"The last event read there was {handled[-1]}" in str(refused.value.diag.message_hint)
-        told = run_process(new, "listen", "--json", "--cursor-file", str(tmp_path / "place"), expect=1).stderr
-        assert "another database or cluster" in told and "read from the beginning" in told
+        stderr = run_process(new, "listen", "--json", "--cursor-file", str(tmp_path / "place"), expect=1).stderr
+        assert "another database or cluster" in stderr and "read from the beginning" in stderr
 
         # The advised steps: read from the beginning and skip the ids already handled.
         seen, place = page_through(restored, None, 2)

@@ -256,6 +256,9 @@ async def test_killed_and_resumed_readers_miss_nothing(database_url: str, db: ps
         assert all(order == sorted(order) for order in of_alert.values())
 
 
+CUT = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'cut'"
+
+
 async def test_a_cut_connection_is_reopened(database_url: str, db: psycopg.Connection) -> None:
     consumer = Consumer(database_url + " application_name=cut")
     cut = False
@@ -263,7 +266,7 @@ async def test_a_cut_connection_is_reopened(database_url: str, db: psycopg.Conne
     def step() -> bool:
         nonlocal cut
         if not cut and StreamState.LIVE in consumer.states:
-            db.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'cut'")
+            db.execute(CUT)
             db.execute(RAISE, ("high", "missed"))
             cut = True
         return len(consumer.events) == 1 and consumer.states[-1] is StreamState.LIVE
@@ -279,7 +282,7 @@ async def test_a_broken_connection_closes_its_socket_once(database_url: str, db:
     with ours, theirs:
         async with session(f"{database_url} application_name=cut", Timing()) as listening:
             number = listening.connection.fileno()
-            db.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'cut'")
+            db.execute(CUT)
             async with asyncio.timeout(30):
                 while listening.failure is None:
                     await asyncio.sleep(0.01)
@@ -295,7 +298,10 @@ async def test_a_sqlalchemy_url_is_accepted(database_url: str, db: psycopg.Conne
     db.execute(RAISE, ("high", "a"))
     consumer = Consumer(f"postgresql+psycopg://?{query}")
     await consumer.until(lambda: len(consumer.events) == 1)
-    assert await current_cursor(consumer.url) == consumer.cursor
+    now = await current_cursor(consumer.url)
+    assert read(db, now) == []
+    db.execute(RAISE, ("high", "b"))
+    assert [event_id for event_id, _ in read(db, now)] == ids(db)[1:]
 
 
 async def test_a_lost_notification_loses_no_event(database_url: str, db: psycopg.Connection) -> None:
@@ -360,7 +366,8 @@ async def test_cancelling_leaves_nothing_behind(database_url: str, db: psycopg.C
         with pytest.raises(asyncio.CancelledError):
             await task
         assert asyncio.all_tasks() == {asyncio.current_task()}
-        while db.execute("select from pg_stat_activity where application_name = 'cancelled'").fetchone():
+        query = "select from pg_stat_activity where datname = current_database() and application_name = 'cancelled'"
+        while db.execute(query).fetchone():
             await asyncio.sleep(0.01)
 
 

@@ -23,7 +23,7 @@ def run(url: str, *arguments: str, expect: int = 0, encoding: str = "utf-8") -> 
     return done
 
 
-def told(done: Result) -> str:
+def usage_error(done: Result) -> str:
     """The text of a usage error without its frame and line breaks."""
     return " ".join(done.stderr.replace("│", " ").split())
 

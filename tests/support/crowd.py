@@ -12,6 +12,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from tests.support.bot import Bot
+from tests.support.reconciling import reconcile
 
 DEADLOCK = "40P01"
 LEVELS = ["read committed", "repeatable read", "serializable"]
@@ -64,21 +65,16 @@ class Call:
 
 
 def acknowledge(bot: Bot, order: uuid.UUID, by: str = "ada") -> None:
-    bot.execute("select walltrack.acknowledge_alert(id, %s) from walltrack.open_alerts where dedupe_key = %s", (by, key(order)))
+    bot.execute(
+        "select walltrack.acknowledge_alert(id, %s) from walltrack.open_alerts where dedupe_key = %s", (by, dedupe_key(order))
+    )
 
 
 def resolve(bot: Bot, order: uuid.UUID) -> None:
-    bot.execute("select walltrack.resolve_by_dedupe_key(%s, 'by hand', 'bob')", (key(order),))
+    bot.execute("select walltrack.resolve_by_dedupe_key(%s, 'by hand', 'bob')", (dedupe_key(order),))
 
 
-def reconcile(bot: Bot) -> tuple[int, int]:
-    """(raised, resolved)."""
-    row = bot.execute("select raised, resolved from walltrack.reconcile_orders()").fetchone()
-    assert row is not None
-    return row
-
-
-def key(order: uuid.UUID) -> str:
+def dedupe_key(order: uuid.UUID) -> str:
     return f"order_failed_{order}"
 
 
@@ -87,7 +83,7 @@ def failed_orders(bot: Bot, count: int) -> list[uuid.UUID]:
     return sorted(bot.create("exit", status="failed", attempt_count=3) for _ in range(count))
 
 
-def unseen(bot: Bot, statement: str) -> None:
+def change_without_triggers(bot: Bot, statement: str) -> None:
     """Make a change that no trigger sees, so that the reconciler has something to heal."""
     bot.execute("set session_replication_role = replica")
     bot.execute(statement)

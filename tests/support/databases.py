@@ -56,3 +56,16 @@ def new_database(server_url: str, template: str | None = None) -> Iterator[str]:
     finally:
         with psycopg.connect(server_url, autocommit=True) as admin:
             admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+
+
+@contextmanager
+def turn(*, is_alone: bool) -> Iterator[None]:
+    """Let a test run beside others on a server that several workers share, or alone."""
+    shared = os.environ.get("WALLTRACK_TEST_DATABASE_URL")
+    if shared is None:
+        yield
+        return
+    lock = "pg_advisory_lock" if is_alone else "pg_advisory_lock_shared"
+    with psycopg.connect(shared, autocommit=True) as connection:
+        connection.execute(sql.SQL("select {}(hashtext('tests that run alone'))").format(sql.Identifier(lock)))
+        yield

@@ -37,10 +37,10 @@ HOSTS_TRIGGERS = "drop trigger orders_touch_updated_at on walltrack.orders; drop
 ENDS = {"fill": "filled", "cancel": "cancelled", "delete": "deleted"}
 
 
-def listen_to(connection: psycopg.Connection) -> list[str]:
-    heard: list[str] = []
-    connection.add_notice_handler(lambda d: heard.append(f"{d.severity_nonlocalized} {d.message_primary}"))
-    return heard
+def collect_notices(connection: psycopg.Connection) -> list[str]:
+    warnings: list[str] = []
+    connection.add_notice_handler(lambda d: warnings.append(f"{d.severity_nonlocalized} {d.message_primary}"))
+    return warnings
 
 
 def order_row(bot: Bot, order: uuid.UUID) -> tuple[str, int, str | None]:
@@ -51,27 +51,22 @@ def order_row(bot: Bot, order: uuid.UUID) -> tuple[str, int, str | None]:
     return row
 
 
-def reconcile(bot: Bot) -> tuple[int, int]:
-    """(raised, resolved)."""
-    row = bot.execute("select raised, resolved from walltrack.reconcile_orders()").fetchone()
-    assert row is not None
-    return row
-
-
-def states(bot: Bot) -> list[str]:
+def fault_states(bot: Bot) -> list[str]:
     return [sqlstate for sqlstate, _ in bot.faults()]
 
 
-def assert_told(bot: Bot, heard: list[str], order: uuid.UUID, sqlstates: str, *, kept: bool = True) -> None:
+def assert_fault_reported(bot: Bot, warnings: list[str], order: uuid.UUID, sqlstates: str, *, kept: bool = True) -> None:
     """Check for one fault with one of these SQLSTATEs: reported as a warning, and kept where possible."""
-    assert len(heard) == 1
-    assert heard[0].startswith(f"WARNING walltrack_alerts: order {order} of walltrack.orders was written but its alert was not")
-    sqlstate = heard[0].removesuffix(")").rpartition("(")[2]
+    assert len(warnings) == 1
+    assert warnings[0].startswith(
+        f"WARNING walltrack_alerts: order {order} of walltrack.orders was written but its alert was not"
+    )
+    sqlstate = warnings[0].removesuffix(")").rpartition("(")[2]
     assert sqlstate in sqlstates.split()
-    assert states(bot) == ([sqlstate] if kept else [])
+    assert fault_states(bot) == ([sqlstate] if kept else [])
 
 
-def waited(bot: Bot) -> int:
+def waited_ms(bot: Bot) -> int:
     """Milliseconds that the open transaction has waited for alerting, as alerting counts them; 999 for more."""
     assert bot.connection.info.transaction_status is TransactionStatus.INTRANS
     row = bot.execute("select ms from walltrack.lock_wait_totals()").fetchone()
@@ -93,7 +88,7 @@ def wait_until_blocked(watcher: psycopg.Connection, waiting: psycopg.Connection,
 
 
 @contextmanager
-def meanwhile(work: Callable[[], object]) -> Iterator[threading.Thread]:
+def run_meanwhile(work: Callable[[], object]) -> Iterator[threading.Thread]:
     """Run `work` in a thread beside the block and wait for it at the end."""
     raised: list[BaseException] = []
 
@@ -115,14 +110,14 @@ def meanwhile(work: Callable[[], object]) -> Iterator[threading.Thread]:
 
 
 @contextmanager
-def disabled(admin: psycopg.Connection) -> Iterator[None]:
+def alerting_disabled(admin: psycopg.Connection) -> Iterator[None]:
     admin.execute("alter table walltrack.orders disable trigger user")
     yield
     admin.execute("alter table walltrack.orders enable trigger user")
 
 
 @contextmanager
-def replica(connection: psycopg.Connection) -> Iterator[None]:
+def without_triggers(connection: psycopg.Connection) -> Iterator[None]:
     connection.execute("set session_replication_role = replica")
     yield
     connection.execute("reset session_replication_role")

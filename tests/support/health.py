@@ -15,11 +15,11 @@ def health(bot: Bot) -> dict[str, Check]:
     return {check.name: check for check in checks}
 
 
-def ill(bot: Bot) -> list[Check]:
+def failed_checks(bot: Bot) -> list[Check]:
     return [check for check in health(bot).values() if check.ok is False]
 
 
-def follow(bot: Bot, advice: str) -> None:
+def follow_advice(bot: Bot, advice: str) -> None:
     """Run the SQL of the advice."""
     for statement in advice.split("`")[1::2]:
         assert statement

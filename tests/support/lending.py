@@ -13,7 +13,7 @@ from psycopg import sql
 
 ROWS = (
     "order_actions", "alert_events", "alerts", "alert_faults", "order_status_log", "orders", "given_usage",
-    "message_answers", "sent_messages", "finished_deliveries", "deliveries", "chat_pace", "notification_targets", "silences",
+    "button_presses", "sent_messages", "finished_deliveries", "deliveries", "chat_pace", "notification_targets", "silences",
     "relay_duties", "relays",
 )  # fmt: skip
 MOST_LOANS = 25

@@ -61,8 +61,8 @@ def refused(bot: Bot, alert: Alert, what: str, code: str, match: str) -> None:
         retry(bot, alert) if what == "retry" else cancel(bot, alert)
     assert (caught.value.sqlstate, caught.value.diag.constraint_name) == ("WT011", code)
     assert everything() == before
-    told = refusal(bot, alert, what)
-    assert told is None or (told["code"], told["reason"]) == (code, caught.value.diag.message_primary)
+    found = refusal(bot, alert, what)
+    assert found is None or (found["code"], found["reason"]) == (code, caught.value.diag.message_primary)
 
 
 def refusal(bot: Bot, alert: Alert, what: str) -> dict[str, Any] | None:

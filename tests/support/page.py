@@ -12,39 +12,39 @@ SERVER = "**/component_server/**"
 """Where the server functions answer."""
 
 
-def row(page: Page, alert_id: object) -> Locator:
+def row_of(page: Page, alert_id: object) -> Locator:
     return page.locator(f"[data-alert-id='{alert_id}'] .wta-row")
 
 
-def badge(page: Page, **numbers: int) -> None:
-    """Wait until the badge shows these numbers."""
+def wait_for_counts(page: Page, **numbers: int) -> None:
+    """Wait until the page shows these numbers, by the names of its data-* attributes."""
     page.locator("".join(f"[data-{name}='{number}']" for name, number in numbers.items())).wait_for()
 
 
-def select(page: Page, alert_id: object) -> Locator:
+def select_alert(page: Page, alert_id: object) -> Locator:
     """Select a row and wait for its detail."""
-    row(page, alert_id).click()
+    row_of(page, alert_id).click()
     detail = page.locator(f"#alerts-panel-detail[data-alert-id='{alert_id}']:not([data-status=loading])")
     detail.wait_for()
     return detail
 
 
-def deaf(page: Page) -> None:
-    """Before the page opens, block its live connection so that it only polls."""
+def block_live_updates(page: Page) -> None:
+    """Block the live connection before the page opens, so that it only polls."""
     page.route_web_socket("**/walltrack-live/**", lambda socket: socket.close())
 
 
-def live(page: Page) -> None:
+def wait_until_live(page: Page) -> None:
     """Wait until the page is live."""
     page.locator("[data-live=live]").wait_for()
 
 
-def answered(page: Page) -> None:
+def wait_until_settled(page: Page) -> None:
     """Wait until no action is in flight."""
     page.locator("[data-pending='0']").wait_for()
 
 
-def hold(page: Page, name: str) -> list[Route]:
+def hold_requests(page: Page, name: str) -> list[Route]:
     """Hold all further requests for this server function in the returned list."""
     held: list[Route] = []
 
@@ -58,14 +58,14 @@ def hold(page: Page, name: str) -> list[Route]:
     return held
 
 
-def arrived(page: Page, held: list[Route], number: int = 1) -> None:
+def wait_for_requests(page: Page, held: list[Route], number: int = 1) -> None:
     """Wait until this many requests are held."""
     deadline = Deadline()
     while len(held) < number and deadline.is_ahead():
         page.wait_for_timeout(50)
 
 
-def release(page: Page, held: list[Route]) -> None:
+def release_requests(page: Page, held: list[Route]) -> None:
     """Hold no further requests, and let those go on that have no answer yet."""
     page.unroute(SERVER)
     for route in held:
@@ -74,7 +74,7 @@ def release(page: Page, held: list[Route]) -> None:
     held.clear()
 
 
-def stays(node: Locator, offset: str, before: float) -> None:
+def wait_until_unmoved(node: Locator, offset: str, before: float) -> None:
     """Wait until this offset of a node is what it was before."""
     deadline = Deadline(30)
     while abs(node.evaluate(offset) - before) >= 2 and deadline.is_ahead():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, Route
 
-from tests.support.page import SERVER, badge, live
+from tests.support.page import SERVER, wait_for_counts, wait_until_live
 
 MANY = (
     "select walltrack.raise_alert('load', 'high', 'Alert ' || n, 'Text', jsonb_build_object('token', n), true, 'k' || n) "
@@ -23,12 +23,12 @@ LISTEN = """() => {
 # Everything is read again.
 COME_BACK = """() => {
   const now = Date.now;
-  Date.now = () => now() + 6000; // so long somebody was elsewhere
+  Date.now = () => now() + 6000; // the operator was elsewhere for so long
   document.dispatchEvent(new Event('visibilitychange'));
 }"""
 
 
-def late(page: Page, name: str) -> tuple[list[Route], list[str]]:
+def hold_responses(page: Page, name: str) -> tuple[list[Route], list[str]]:
     """Hold all further answers of this server function as they were when the page asked."""
     held: list[Route] = []
     bodies: list[str] = []
@@ -44,12 +44,12 @@ def late(page: Page, name: str) -> tuple[list[Route], list[str]]:
     return held, bodies
 
 
-def listed(page: Page) -> Page:
+def wait_for_first_rows(page: Page) -> Page:
     """Wait until the page is live and shows its first rows."""
-    live(page)
-    badge(page, shown=100)
+    wait_until_live(page)
+    wait_for_counts(page, shown=100)
     return page
 
 
-def to_the_end(page: Page) -> None:
+def scroll_to_end(page: Page) -> None:
     page.locator(".wta-scroll").evaluate("node => node.scrollTo(0, node.scrollHeight)")

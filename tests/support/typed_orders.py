@@ -1,11 +1,11 @@
-"""A table of orders whose columns have any type, and the check that every way of reading them agrees."""
+"""A table of orders whose columns have any type, and the check that all queries of them agree."""
 
 from __future__ import annotations
 
 from psycopg import sql
 
 from tests.support.bot import Bot
-from tests.support.faults import reconcile
+from tests.support.reconciling import reconcile
 
 MADE = """
 create type public.colour as enum ('red');

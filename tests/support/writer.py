@@ -7,13 +7,14 @@ from typing import Any
 from psycopg import sql
 
 from tests.support.bot import TOKEN, Bot
-from tests.support.faults import HOSTS_TRIGGERS, reconcile
+from tests.support.faults import HOSTS_TRIGGERS
+from tests.support.reconciling import reconcile
 
 FREED = (
     HOSTS_TRIGGERS + "; drop index walltrack.orders_next_retry_at_idx, walltrack.orders_open_idx;"
     "alter table walltrack.orders drop constraint orders_status_is_known, drop constraint orders_type_is_known;"
 )
-"""What of the host's own would be in the way of a change of its columns."""
+"""The objects of the host that would prevent changes of its columns."""
 
 
 class Writer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator, Iterator
 
 import psycopg
@@ -11,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from tests.support.bot import Bot
 from tests.support.commands import run
 from tests.support.databases import new_database
-from tests.support.health import follow, ill
+from tests.support.health import failed_checks, follow_advice
 from walltrack_alerts import AlertService, Check, migrations
 from walltrack_alerts.database import Database
 from walltrack_alerts.doctor import examine
@@ -53,7 +54,7 @@ async def test_a_sound_database_passes_every_check(bot: Bot, service: AlertServi
 )  # fmt: skip
 def test_each_problem_is_named(bot: Bot, harm: str, name: str, found: str, advice: str) -> None:
     bot.execute(harm)
-    (check,) = ill(bot)
+    (check,) = failed_checks(bot)
     assert check.name.startswith(name)
     assert found in check.found and advice in check.advice
 
@@ -71,13 +72,13 @@ def test_the_advice_for_triggers_loses_nothing(bot: Bot) -> None:
     )
     order = bot.create(status="failed", attempt_count=3, reason="boom")
     bot.update(order, status="cancelled", reason="Given up after 3 attempts")
-    (check,) = ill(bot)
-    follow(bot, check.advice)
-    assert ill(bot) == []
+    (check,) = failed_checks(bot)
+    follow_advice(bot, check.advice)
+    assert failed_checks(bot) == []
     bot.execute("drop trigger walltrack_alerts_delete on walltrack.orders")
-    (check,) = ill(bot)
-    follow(bot, check.advice)
-    assert ill(bot) == []
+    (check,) = failed_checks(bot)
+    follow_advice(bot, check.advice)
+    assert failed_checks(bot) == []
     assert (
         settings
         == bot.execute("select columns, cancel_pattern, order_actions, watched_since from walltrack.watched_tables").fetchall()
@@ -91,15 +92,15 @@ def test_a_missing_column_is_reported(bot: Bot) -> None:
     """Checks an installation in which the guard does not follow ALTER TABLE."""
     bot.execute("set session_replication_role = replica")
     bot.execute('update walltrack.watched_tables set columns = columns || \'{"last_error": "gone_one"}\'')
-    (check,) = ill(bot)
+    (check,) = failed_checks(bot)
     assert "column gone_one (last_error) no longer exists" in check.found and "watch_orders" in check.advice
 
 
 def test_the_advice_for_a_dropped_table_works(bot: Bot) -> None:
     bot.execute("drop event trigger walltrack_alerts_forget_dropped; drop table walltrack.orders cascade")
-    (check,) = ill(bot)
-    follow(bot, check.advice)
-    assert [check.found for check in ill(bot)] == ["no table is watched: failed orders raise no alerts"]
+    (check,) = failed_checks(bot)
+    follow_advice(bot, check.advice)
+    assert [check.found for check in failed_checks(bot)] == ["no table is watched: failed orders raise no alerts"]
 
 
 def test_a_disabled_trigger_of_one_partition_is_reported(bot: Bot) -> None:
@@ -112,52 +113,51 @@ def test_a_disabled_trigger_of_one_partition_is_reported(bot: Bot) -> None:
         """
     )
     bot.execute("select walltrack.watch_orders('public.trades')")
-    assert ill(bot) == []
+    assert failed_checks(bot) == []
     bot.execute("alter table public.trades_2 disable trigger walltrack_alerts_update")
-    (check,) = ill(bot)
+    (check,) = failed_checks(bot)
     assert (check.name, check.found) == ("guard on public.trades", "trigger update disabled on public.trades_2")
-    follow(bot, check.advice)
-    assert ill(bot) == []
+    follow_advice(bot, check.advice)
+    assert failed_checks(bot) == []
 
 
 def test_unwatched_orders_are_reported(bot: Bot) -> None:
     bot.execute("create table public.trades (like walltrack.orders including all)")
     bot.execute("select walltrack.watch_orders('public.trades'); select walltrack.unwatch_orders('walltrack.orders')")
-    assert ill(bot) == []
+    assert failed_checks(bot) == []
     bot.create()
-    (check,) = ill(bot)
+    (check,) = failed_checks(bot)
     assert (check.name, check.found) == ("guard on walltrack.orders", "not watched: its failed orders raise no alerts")
 
 
 def test_a_table_of_another_role_has_no_order_actions(bot: Bot) -> None:
     """Its triggers would run with the privileges of the schema owner. Its alerts are raised all the same."""
-    bot.execute("create role wt_health_owner; grant create, usage on schema walltrack to wt_health_owner")
+    owner = f"wt_health_{uuid.uuid4().hex[:8]}"
+    bot.execute(f"create role {owner}; grant create, usage on schema walltrack to {owner}")
     try:
-        bot.execute(
-            "alter table walltrack.orders owner to wt_health_owner; revoke create on schema walltrack from wt_health_owner"
-        )
-        (check,) = ill(bot)
+        bot.execute(f"alter table walltrack.orders owner to {owner}; revoke create on schema walltrack from {owner}")
+        (check,) = failed_checks(bot)
         assert check.name == "order actions on walltrack.orders"
-        assert "belongs to wt_health_owner" in check.found and "alter table walltrack.orders owner to" in check.advice
+        assert f"belongs to {owner}" in check.found and "alter table walltrack.orders owner to" in check.advice
         bot.execute("select walltrack.watch_orders('walltrack.orders', p_order_actions => false)")
-        assert ill(bot) == []
+        assert failed_checks(bot) == []
         order = bot.create()
         bot.exhaust(order)
         assert bot.alert(order).is_open
     finally:
-        bot.execute("reassign owned by wt_health_owner to current_user")
-        bot.execute("drop owned by wt_health_owner; drop role wt_health_owner")
+        bot.execute(f"reassign owned by {owner} to current_user")
+        bot.execute(f"drop owned by {owner}; drop role {owner}")
 
 
 def test_an_unread_fact_is_named(bot: Bot) -> None:
     """The column was added after its table was watched."""
     bot.execute("alter table walltrack.orders drop column token_symbol; select walltrack.watch_orders('walltrack.orders')")
-    assert ill(bot) == []
+    assert failed_checks(bot) == []
     bot.execute("alter table walltrack.orders add column token_symbol text")
-    (check,) = ill(bot)
+    (check,) = failed_checks(bot)
     assert (check.name, check.found) == ("guard on walltrack.orders", "column token_symbol is not read")
-    follow(bot, check.advice)
-    assert ill(bot) == []
+    follow_advice(bot, check.advice)
+    assert failed_checks(bot) == []
     order = bot.create()
     bot.exhaust(order)
     assert bot.alert(order).data["token_symbol"] == "BONK"
@@ -168,16 +168,16 @@ def test_the_advice_for_a_replaced_guard_works(bot: Bot) -> None:
         "create or replace function walltrack.tg_orders__guard() returns trigger language plpgsql as "
         "$$ begin /* walltrack.sync_order() */ return null; end $$"
     )
-    (check,) = ill(bot)
+    (check,) = failed_checks(bot)
     assert "has been replaced since it was written" in check.found
-    follow(bot, check.advice)
-    assert ill(bot) == []
+    follow_advice(bot, check.advice)
+    assert failed_checks(bot) == []
 
 
 # The role that reads it
 
 OWNER, HOST, READER, MEMBER, RAISER, STRANGER = (
-    f"wt_advice_{name}" for name in ("owner", "host", "reader", "member", "raiser", "stranger")
+    f"wt_{name}_{uuid.uuid4().hex[:8]}" for name in ("owner", "host", "reader", "member", "raiser", "stranger")
 )
 ROLES = (MEMBER, READER, RAISER, STRANGER, HOST, OWNER)
 
@@ -235,6 +235,7 @@ def test_an_impossible_check_neither_passes_nor_fails(advised: str) -> None:
         (READER, f"Ask {HOST} to run `alter", f"then ask {OWNER} to run `walltrack-alerts reconcile`."),
         (None, f"As {HOST}, run `alter", "then run `walltrack-alerts reconcile`."),
     ],
+    ids=["owner", "member", "reader", "superuser"],
 )
 def test_advice_fits_the_role_that_reads_it(advised: str, role: str | None, enable: str, reconcile: str) -> None:
     with psycopg.connect(make_conninfo(advised, user=HOST), autocommit=True) as host:
@@ -257,7 +258,7 @@ def test_advice_addresses_the_role_that_was_set(advised: str) -> None:
     assert advice == f"Read them, fix the cause, then ask {OWNER} to run `walltrack-alerts reconcile`."
 
 
-@pytest.mark.parametrize("role", [RAISER, STRANGER])
+@pytest.mark.parametrize("role", [RAISER, STRANGER], ids=["raiser", "stranger"])
 def test_a_role_without_the_right_learns_who_can_grant_it(advised: str, role: str) -> None:
     check = doctor(advised, role)["rights"]
     assert check.ok is False and check.found == f"{role} may not examine alerting"
@@ -275,10 +276,10 @@ def test_the_advice_to_migrate_fits_the_role(server_url: str, advised: str) -> N
         with psycopg.connect(advised, autocommit=True) as connection:
             connection.execute("delete from walltrack.alerts_version")
             try:
-                told = {role: doctor(advised, role)["migrated"].advice for role in (OWNER, MEMBER, READER, None)}
+                advice = {role: doctor(advised, role)["migrated"].advice for role in (OWNER, MEMBER, READER, None)}
             finally:
                 connection.execute("insert into walltrack.alerts_version values (%s)", (migrations.head_revision(),))
-    assert told == {
+    assert advice == {
         OWNER: "Run `walltrack-alerts migrate`.",
         MEMBER: f"As {OWNER}, run `walltrack-alerts migrate`.",
         READER: f"Ask {OWNER} to run `walltrack-alerts migrate`.",

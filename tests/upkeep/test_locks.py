@@ -13,7 +13,18 @@ import psycopg
 import pytest
 
 from tests.support.bot import Bot
-from tests.support.crowd import DEADLOCK, LEVELS, Call, Crowd, acknowledge, failed_orders, reconcile, resolve, session, unseen
+from tests.support.crowd import (
+    DEADLOCK,
+    LEVELS,
+    Call,
+    Crowd,
+    acknowledge,
+    change_without_triggers,
+    failed_orders,
+    resolve,
+    session,
+)
+from tests.support.reconciling import reconcile
 from walltrack_alerts import AlertStatus
 
 SERIALIZATION = "40001"
@@ -167,7 +178,7 @@ def test_writers_and_operators_may_lock_in_opposite_order(
 def test_the_reconciler_skips_an_order_that_is_being_written(database_url: str, bot: Bot) -> None:
     """The reconciler raises nothing for an order being filled, reports the skip, and delays no other session."""
     (order,) = failed_orders(bot, 1)
-    unseen(bot, "delete from walltrack.alerts")
+    change_without_triggers(bot, "delete from walltrack.alerts")
     with session(database_url) as writer:
         writer.fill(order)
         assert reconcile(bot) == (0, 0)
@@ -179,7 +190,7 @@ def test_the_reconciler_skips_an_order_that_is_being_written(database_url: str, 
 
 def test_the_reconciler_does_not_wait_for_an_operator(database_url: str, bot: Bot) -> None:
     orders = failed_orders(bot, 5)
-    unseen(bot, "update walltrack.orders set status = 'filled'")
+    change_without_triggers(bot, "update walltrack.orders set status = 'filled'")
     with session(database_url) as operator:
         acknowledge(operator, orders[2])
         call = Call(reconcile, bot)
@@ -197,7 +208,7 @@ def test_a_bulk_write_survives_the_reconciler(database_url: str, bot: Bot, admin
     A session that holds a lock and waits for the writer could cause a deadlock; the reconciler never does.
     """
     one, _, three = failed_orders(bot, 3)
-    unseen(bot, missing)
+    change_without_triggers(bot, missing)
     with session(database_url, deadlock_timeout="400ms") as writer, session(database_url) as healer:
         writer.lock(three)
         healed = sum(reconcile(healer))  # and it holds what it healed
@@ -219,7 +230,7 @@ def test_a_bulk_write_survives_the_reconciler(database_url: str, bot: Bot, admin
 def test_operators_and_the_reconciler_do_not_deadlock(database_url: str, bot: Bot, admin: psycopg.Connection) -> None:
     """An operator acknowledges alerts from last to first in one transaction while the reconciler resolves."""
     one, _, three = failed_orders(bot, 3)
-    unseen(bot, "update walltrack.orders set status = 'filled'")
+    change_without_triggers(bot, "update walltrack.orders set status = 'filled'")
     with session(database_url) as operator, session(database_url) as healer:
         acknowledge(operator, three)
         assert reconcile(healer) == (0, 2)  # the third alert is held, and the wait for it is short
@@ -239,7 +250,7 @@ def test_operators_and_the_reconciler_do_not_deadlock(database_url: str, bot: Bo
 def test_two_reconcilers_raise_everything_once(database_url: str, bot: Bot) -> None:
     """Both runs finish, and each alert is raised once."""
     orders = failed_orders(bot, 50)
-    unseen(bot, "truncate walltrack.alerts cascade")
+    change_without_triggers(bot, "truncate walltrack.alerts cascade")
     with psycopg.connect(database_url, autocommit=True) as connection:
         calls = [Call(reconcile, bot), Call(reconcile, Bot(connection))]
         assert [call.result() for call in calls] == [None, None]

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.support.bot import Bot
-from tests.support.commands import run, told
+from tests.support.commands import run, usage_error
 from walltrack_alerts import retention
 
 
@@ -197,4 +197,4 @@ def test_the_command_deletes_and_reports(database_url: str, bot: Bot) -> None:
     assert "0 resolved alerts deleted, 1 kept" in run(database_url, "purge", "--older-than", "90 days").stdout
     assert "older" in run(database_url, "purge", expect=2).stderr
     for wrong in ("-1 day", "yesterday"):
-        assert "e.g. '15 min'" in told(run(database_url, "purge", "--older-than", wrong, expect=2))
+        assert "e.g. '15 min'" in usage_error(run(database_url, "purge", "--older-than", wrong, expect=2))

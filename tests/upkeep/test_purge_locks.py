@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from tests.support.bot import Bot
-from tests.support.crowd import DEADLOCK, LEVELS, Call, Crowd, failed_orders, reconcile, resolve, session, unseen
+from tests.support.crowd import DEADLOCK, LEVELS, Call, Crowd, change_without_triggers, failed_orders, resolve, session
+from tests.support.reconciling import reconcile
 
 
 def purge(bot: Bot, older_than: str = "0") -> int:
@@ -46,7 +47,7 @@ def test_order_writes_never_wait_for_a_purge(database_url: str, bot: Bot, write:
 def test_a_purge_skips_locked_rows(database_url: str, bot: Bot) -> None:
     """A writer holds an order and its open alert, an operator a resolved one, the reconciler what it has healed."""
     orders = ended_orders(bot, 4)
-    unseen(bot, f"update walltrack.orders set status = 'filled' where id = '{orders[3]}'")
+    change_without_triggers(bot, f"update walltrack.orders set status = 'filled' where id = '{orders[3]}'")
     with session(database_url) as writer, session(database_url) as operator, session(database_url) as healer:
         writer.fail(orders[0])
         operator.execute("select walltrack.resolve_alert(%s, 'again', 'ada')", (bot.alerts(orders[1])[0].id,))

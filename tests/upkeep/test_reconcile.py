@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.bot import Bot
 from tests.support.commands import run
-from tests.support.reconciling import reconcile, replica
+from tests.support.reconciling import reconcile, without_triggers
 from walltrack_alerts import AlertStatus, reconciler
 
 
@@ -30,7 +30,7 @@ def broken(bot: Bot):
     bot.execute("alter table walltrack.alerts drop constraint broken")
 
 
-BLIND = pytest.mark.parametrize("blind", [disabled, replica, broken])
+BLIND = pytest.mark.parametrize("blind", [disabled, without_triggers, broken])
 Blind = Callable[[Bot], AbstractContextManager[None]]
 
 
@@ -81,7 +81,7 @@ def test_a_manual_resolve_holds(bot: Bot) -> None:
 
 
 def test_orders_from_before_watching_raise_no_alert(bot: Bot) -> None:
-    with replica(bot):
+    with without_triggers(bot):
         old = bot.create("exit", status="cancelled", attempt_count=3, last_error="Max retries reached (3 attempts)")
         bot.execute("update walltrack.orders set updated_at = now() - interval '1 month' where id = %s", (old,))
     assert reconcile(bot) == (0, 0)
@@ -89,7 +89,7 @@ def test_orders_from_before_watching_raise_no_alert(bot: Bot) -> None:
 
 def test_the_reconciler_works_in_batches(bot: Bot, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconciler, "BATCH", 7)
-    with replica(bot):
+    with without_triggers(bot):
         bot.execute(
             "insert into walltrack.orders (order_type, side, token_address, amount_sol, expected_price, status, attempt_count) "
             "select 'exit', 'sell', 'x', 1, 1, 'failed', i % 4 from generate_series(1, 50) as i"
@@ -102,7 +102,7 @@ def test_the_reconciler_works_in_batches(bot: Bot, database_url: str, monkeypatc
 
 
 def test_one_unhealable_order_does_not_block_the_others(bot: Bot, database_url: str) -> None:
-    with replica(bot):
+    with without_triggers(bot):
         good, bad = bot.create(status="failed", attempt_count=3), bot.create(status="failed", attempt_count=3)
     bot.execute(f"alter table walltrack.alerts add constraint bad check (dedupe_key <> 'order_failed_{bad}')")
     text = run(database_url, "reconcile", expect=1)
@@ -115,7 +115,7 @@ def test_one_unhealable_order_does_not_block_the_others(bot: Bot, database_url: 
 
 
 def test_the_command_reports_what_it_healed(bot: Bot, database_url: str) -> None:
-    with replica(bot):
+    with without_triggers(bot):
         bot.create(status="failed", attempt_count=3)
     assert "1 alert would be raised" in run(database_url, "reconcile", "--dry-run").stdout
     assert bot.alerts() == []

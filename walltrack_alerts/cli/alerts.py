@@ -205,12 +205,12 @@ def _entry_text(entry: TimelineEntry) -> str:
 
 
 def _delivery_text(entry: TimelineEntry) -> str:
-    """What became of a delivery; its actor is the target."""
+    """The outcome of a delivery; its actor is the target."""
     detail = entry.detail
     by = f" by {detail['dropped_by']}" if detail.get("dropped_by") else ""
     notes = ["in a digest"] if detail.get("digest") else []
     notes += [f"attempt {detail['attempts']}"] if (detail.get("attempts") or 0) > 1 else []
-    cause = detail.get("reason") or detail.get("answer") or ""
+    cause = detail.get("reason") or detail.get("response") or ""
     verb = entry.kind.removeprefix("delivery_")
     text = f"delivered to {entry.actor}" if verb == "delivered" else f"delivery to {entry.actor} {verb}{by}"
     return one_line(text + (f" ({', '.join(notes)})" if notes else "") + (f": {cause}" if cause else ""))

@@ -1,4 +1,4 @@
-"""`deliveries ...`: what has not arrived, and what to do about it."""
+"""`deliveries ...`: lists undelivered events, replays and drops dead letters."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def list_deliveries(
     else:
         columns = (
             Column("id", justify="right"), Column("target", 14), Column("alert", 8), Column("event", 12), Column("state", 7),
-            Column("tries", justify="right"), Column("age", justify="right"), Column("why"),
+            Column("tries", justify="right"), Column("age", justify="right"), Column("reason"),
         )  # fmt: skip
         print_rows(columns, map(_row, found))
 
@@ -69,8 +69,8 @@ def _row(delivery: Delivery) -> tuple[object, ...]:
     """The columns of the list."""
     alert = (str(delivery.alert_id)[:8], delivery.alert_id)
     first = (delivery.delivery_id, delivery.target, alert, delivery.kind, delivery.state)
-    why = delivery.last_answer or delivery.why, ": ".join(filter(None, (delivery.why, delivery.last_answer)))
-    return (*first, delivery.attempts, age(delivery.created_at), why)
+    reason = delivery.last_response or delivery.reason, ": ".join(filter(None, (delivery.reason, delivery.last_response)))
+    return (*first, delivery.attempts, age(delivery.created_at), reason)
 
 
 @deliveries.command(

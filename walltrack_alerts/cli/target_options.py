@@ -17,7 +17,7 @@ from walltrack_alerts.errors import UsageError
 
 @dataclass(frozen=True)
 class TargetOptions:
-    """What was given on the command line; None stands for an option that was not."""
+    """The options that were given on the command line; None for the others."""
 
     webhook: Annotated[
         str | None,

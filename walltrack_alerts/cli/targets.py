@@ -92,7 +92,7 @@ def add(name: Name, by: By, given: TargetOptions, since: Since = None, as_json: 
 
     _print_target(run_query(query), as_json, "added; the relay delivers to it from now on" if since is None else "added")
     if not as_json:
-        _say_variables(config)
+        _print_variables(config)
         if kind == "webhook" and not config.get("secrets"):
             print_text("Its requests are not signed: without --secret, the receiver cannot distinguish them from forged ones.")
 
@@ -136,11 +136,11 @@ def set_options(
     target, config = run_query(query)
     _print_target(target, as_json, "changed")
     if not as_json:
-        _say_variables(config)
+        _print_variables(config)
 
 
 def _check_apprise_url(kind: str, config: Mapping[str, Any]) -> None:
-    """Let Apprise check a URL for it, where this extra is installed (InvalidTargetError)."""
+    """Check a URL for Apprise, if the extra is installed (InvalidTargetError)."""
     if kind == "apprise" and "url" in config:
         with suppress(ImportError):
             from walltrack_alerts.relay.channels.apprise import check_url
@@ -156,7 +156,7 @@ def _cleared(value: str | None) -> list[str]:
     return [name.replace("-", "_") for name in names]
 
 
-def _say_variables(config: dict[str, Any]) -> None:
+def _print_variables(config: dict[str, Any]) -> None:
     """Name the variables that a target needs, and which of them are not set here."""
     from walltrack_alerts.relay.placeholders import missing_variables, variables
 
@@ -199,7 +199,7 @@ def _note(target: TargetState) -> str | None:
     """Why a target is off or failing, else its address."""
     if not target.is_enabled:
         return target.disabled_reason
-    return target.last_answer if target.is_failing else target.address
+    return target.last_response if target.is_failing else target.address
 
 
 @targets.command(epilog=examples("targets show ops", "targets show ops --json"))
@@ -245,7 +245,7 @@ def _facts(target: TargetState, config: dict[str, Any] | None) -> Iterator[tuple
     yield "unread events", target.unread
     yield "last success", format_local(target.last_success_at) if target.last_success_at else "never"
     yield "last failure", format_local(target.last_failure_at) if target.last_failure_at else None
-    yield "last response", target.last_answer
+    yield "last response", target.last_response
 
 
 def _text(value: object) -> str | None:
@@ -275,7 +275,13 @@ def send_test(name: Name, as_json: AsJson = False) -> None:
     trial = run_query(lambda service: send_trial(service, name, panel_url=panel_url, write=print_line))
     if as_json:
         print_json(
-            {"target": name, "outcome": trial.outcome, "status": trial.status, "answer": trial.answer, "seconds": trial.seconds}
+            {
+                "target": name,
+                "outcome": trial.outcome,
+                "status": trial.status,
+                "response": trial.response,
+                "seconds": trial.seconds,
+            }
         )
     else:
         status = f" with status {trial.status}" if trial.status is not None else ""
@@ -283,8 +289,8 @@ def send_test(name: Name, as_json: AsJson = False) -> None:
             print_text(f"{name} has received the test event{status} after {trial.seconds:.2f} s.")
         else:
             print_text(f"{name} has not received the test event: it failed{status} after {trial.seconds:.2f} s.")
-        if trial.answer:
-            print_text(Text.assemble(("Response: ", "dim"), one_line(trial.answer)))
+        if trial.response:
+            print_text(Text.assemble(("Response: ", "dim"), one_line(trial.response)))
     if not trial.is_delivered:
         raise typer.Exit(1)
 

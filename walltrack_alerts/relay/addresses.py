@@ -184,5 +184,5 @@ class _Gathering(httpcore2.AsyncNetworkStream):
         await self._stream.aclose()
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - of httpcore2
-        """What httpcore2 asks about the socket."""
+        """Information about the socket, for httpcore2."""
         return self._stream.get_extra_info(info)

@@ -25,7 +25,7 @@ _STANDBY = 5.0  # seconds between two looks whether the duty is free
 _POLL = 20  # seconds for which Telegram holds the call while nothing happens
 _UPDATES = 20  # at most per call
 _LONGEST_ANSWER = 4_000_000  # bytes; an update repeats its message with all entities
-_PATIENCE = 12.0  # seconds in which an answer is tried while its user waits
+_PATIENCE = 12.0  # seconds in which the relay tries to store a press while its user waits
 _RETRY = 0.5  # seconds between two of these attempts
 _UNKNOWN = 8  # attempts: a user can press a button before the relay has recorded that the message was sent
 _FINISH = 3.0  # seconds in which a relay that stops finishes what it has received
@@ -50,7 +50,7 @@ class ButtonPoller:
                 try:
                     self._apply(await self._database.targets())
                 except AlertsError:
-                    pass  # the relay says that the database is away; it still polls the bots that it knows
+                    pass  # the relay logs that the database is away; it still polls the bots that it knows
                 except Exception as error:  # noqa: BLE001 - a fault here must not end the answers
                     self._log.fault("buttons", error)
                 await asyncio.sleep(_RELOAD)
@@ -61,7 +61,7 @@ class ButtonPoller:
             await self._database.close()
 
     def _apply(self, targets: Iterable[Target]) -> None:
-        """Start the pollers of new bots, and those that have ended; stop the others; tell each its targets."""
+        """Start the pollers of new bots, and those that have ended; stop the others; give each its targets."""
         targets_of: dict[str, dict[int, Target]] = defaultdict(dict)
         apis: dict[str, BotApi] = {}
         for target in targets:
@@ -70,7 +70,7 @@ class ButtonPoller:
             try:
                 api = BotApi.of(target.config, self._context.http, self._context.environ)
             except AlertsError:
-                continue  # each delivery of the target says so
+                continue  # each delivery of the target reports it
             duty = f"buttons of bot {api.bot_id or '?'} ({api.fingerprint})"
             apis[duty] = api
             targets_of[duty][target.target_id] = target
@@ -88,7 +88,7 @@ class _BotPoller:
     """Polls for one bot."""
 
     def __init__(self, duty: str, api: BotApi, database: _Database, log: Log) -> None:
-        self.bot = Bot(api, self._answer)
+        self.bot = Bot(api, self._store_press)
         self._duty = duty
         self._api = api
         self._database = database
@@ -144,15 +144,15 @@ class _BotPoller:
         found = updates if isinstance(updates, list) else []
         return [update for update in found if isinstance(update, Mapping) and isinstance(update.get("update_id"), int)]
 
-    async def _answer(self, target_id: int, reference: str, action: str, user: str, detail: str | None) -> tuple[str, str]:
-        """Store an answer, which is tried for some seconds; the outcome, and the text for the user."""
+    async def _store_press(self, target_id: int, reference: str, action: str, user: str, detail: str | None) -> tuple[str, str]:
+        """Store a button press, trying for some seconds; returns the outcome and the reply to the user."""
         try:
-            return await self._database.answer(target_id, reference, action, user, detail)
+            return await self._database.press_button(target_id, reference, action, user, detail)
         except (DatabaseUnavailableError, DatabaseBusyError):
-            self._say("a button press was not recorded, because the database does not respond")
+            self._warn("a button press was not recorded, because the database does not respond")
             return "failed", "The database does not respond. Try again in a minute, or use the panel."
         except AlertsError as error:
-            self._say(f"a button press was not recorded: {error}")
+            self._warn(f"a button press was not recorded: {error}")
             return "failed", "It failed. Use the panel; the log of the relay says why."
 
     async def _has_duty(self) -> bool:
@@ -163,21 +163,21 @@ class _BotPoller:
 
     def _explain(self, error: BotApiError | SendError) -> None:
         if isinstance(error, BotApiError) and error.code == _CONFLICT:
-            self._say(f"another program receives the updates of this bot, so its buttons may not work: {error}")
+            self._warn(f"another program receives the updates of this bot, so its buttons may not work: {error}")
         else:
-            self._say(f"no updates: {error}")
+            self._warn(f"no updates: {error}")
 
-    def _say(self, text: str) -> None:
+    def _warn(self, text: str) -> None:
         self._log.line(Level.WARNING, "buttons", f"{self._duty}: {text}", duty=self._duty)
 
 
 class _Database:
-    """The two connections of the poller: answers do not wait for the rest."""
+    """The two connections of the poller: button presses do not wait for the rest."""
 
     def __init__(self, dsn: str, relay: str) -> None:
         self._relay = relay
-        self._watching, self._answering = Connection(dsn), Connection(dsn)
-        self._watch, self._answers = asyncio.Lock(), asyncio.Lock()  # a connection makes one call at a time
+        self._watching, self._pressing = Connection(dsn), Connection(dsn)
+        self._watch, self._press = asyncio.Lock(), asyncio.Lock()  # a connection makes one call at a time
 
     async def targets(self) -> Iterable[Target]:
         async with self._watch:
@@ -187,16 +187,16 @@ class _Database:
         async with self._watch:
             return await queries.take_duty(self._watching, duty, self._relay, _DUTY)
 
-    async def answer(self, target_id: int, reference: str, action: str, user: str, detail: str | None) -> tuple[str, str]:
-        """answer_message(), again while the database is away or does not know the message yet (AlertsError)."""
+    async def press_button(self, target_id: int, reference: str, action: str, user: str, detail: str | None) -> tuple[str, str]:
+        """Store a button press, again while the database is away or does not know the message yet (AlertsError)."""
         try:
             async with asyncio.timeout(_PATIENCE):
                 for attempt in count(1):
                     with suppress(DatabaseUnavailableError, DatabaseBusyError):
-                        async with self._answers:
-                            answer = await queries.answer_message(self._answering, target_id, reference, action, user, detail)
-                        if answer[0] != "unknown" or attempt >= _UNKNOWN:
-                            return answer
+                        async with self._press:
+                            outcome = await queries.press_button(self._pressing, target_id, reference, action, user, detail)
+                        if outcome[0] != "unknown" or attempt >= _UNKNOWN:
+                            return outcome
                     await asyncio.sleep(_RETRY)
         except TimeoutError:
             pass
@@ -204,4 +204,4 @@ class _Database:
 
     async def close(self) -> None:
         await self._watching.close()
-        await self._answering.close()
+        await self._pressing.close()

@@ -28,9 +28,9 @@ _SETTLED = {"used", "unchanged", "done"}
 """Outcomes after which the buttons of an acknowledged or resolved alert have done their work."""
 
 
-Answer = Callable[[int, str, str, str, str | None], Awaitable[tuple[str, str]]]
-"""Stores an answer, of target, message, action, user and reason. Returns the outcome (done, unchanged, refused, expired, used,
-unknown, failed) and the text for the user."""
+StorePress = Callable[[int, str, str, str, str | None], Awaitable[tuple[str, str]]]
+"""Stores a button press, of target, message, action, user and reason. Returns the outcome (done, unchanged, refused, expired,
+used, unknown, failed) and the reply to the user."""
 
 
 def first_buttons(target_id: int) -> Buttons:
@@ -50,10 +50,10 @@ def reason_buttons(target_id: int) -> Buttons:
 class Bot:
     """One bot and the targets that use it; handles what its users press and write."""
 
-    def __init__(self, api: BotApi, answer: Answer) -> None:
+    def __init__(self, api: BotApi, store: StorePress) -> None:
         self.targets: Mapping[int, Target] = {}
         self._api = api
-        self._store = answer
+        self._store = store
 
     async def handle(self, update: Json) -> None:
         """Handle one update. Updates that are neither a press nor a reply to a question are ignored."""
@@ -83,7 +83,7 @@ class Bot:
             text = "Write the reason as a reply."
         else:
             action, _, reason = action.partition(":")
-            text = await self._answer(target, message, action, user, reason or None)
+            text = await self._store_press(target, message, action, user, reason or None)
         await self._try("answerCallbackQuery", {"callback_query_id": press["id"], "text": text[:_LONGEST_ANSWER]})
 
     async def _handle_reply(self, message: Json) -> None:
@@ -97,12 +97,12 @@ class Bot:
             return
         if not self._is_own(question.get("from") or {}) or not _is_of(target, message):
             return
-        text = await self._answer(target, {**message, "message_id": int(place[2])}, "resolve", user, reason)
+        text = await self._store_press(target, {**message, "message_id": int(place[2])}, "resolve", user, reason)
         reply = {"message_id": message["message_id"], "allow_sending_without_reply": True}
         await self._try("sendMessage", {"chat_id": message["chat"]["id"], "text": text, "reply_parameters": reply})
 
-    async def _answer(self, target: Target, message: Json, action: str, user: str, detail: str | None) -> str:
-        """Do what a button says; the text for the user."""
+    async def _store_press(self, target: Target, message: Json, action: str, user: str, detail: str | None) -> str:
+        """Store a button press; returns the reply to the user."""
         reference = str(message["message_id"])
         outcome, text = await self._store(target.target_id, reference, action, user, detail)
         if outcome == "expired" or (outcome in _SETTLED and action != "snooze"):

@@ -85,7 +85,7 @@ class Duties:
         self._loop = asyncio.get_running_loop()
         self._seen_at: float | None = None
         self._next: dict[str, float] = {}
-        self._said: dict[str, str] = {}
+        self._last_errors: dict[str, str] = {}
         self._problems: list[str] | None = []
 
     def stop(self) -> None:
@@ -93,7 +93,7 @@ class Duties:
         self._stopping.set()
 
     async def run(self) -> None:
-        """Do what is due until stop(). Failures are logged, and the work is retried."""
+        """Perform the duties until stop(). Failures are logged, and the work is retried."""
         names = ("seen", "escalate", "check", "chores")
         connections = {name: Connection(self.dsn) for name in names}
         try:
@@ -117,7 +117,7 @@ class Duties:
             return f"the database has not responded for {silence:.0f} s"
         return self.find_relay_problem()
 
-    # ---- how ----
+    # ---- repetition ----
 
     async def _every(self, seconds: float, name: str, work: Callable[[], Awaitable[None]]) -> None:
         while not self._stopping.is_set():
@@ -130,19 +130,19 @@ class Duties:
         try:
             await work()
         except DatabaseUnavailableError:
-            return  # the relay says it
+            return  # the relay logs it
         except _StoppedError:
             return
         except AlertsError as error:
-            said = str(error).partition("\n")[0]
-            if self._said.get(name) != said:
-                self._said[name] = said
-                self.log.line(Level.WARNING, name, f"{name}: {said}")
+            text = str(error).partition("\n")[0]
+            if self._last_errors.get(name) != text:
+                self._last_errors[name] = text
+                self.log.line(Level.WARNING, name, f"{name}: {text}")
             return
         except Exception as error:  # noqa: BLE001 - a fault in one duty must not end the others
             self.log.fault(f"duties, {name}", error)
             return
-        self._said.pop(name, None)
+        self._last_errors.pop(name, None)
 
     # ---- what ----
 
@@ -161,7 +161,7 @@ class Duties:
             self.log.line(Level.INFO, "escalated", f"escalated {counted(fired, 'unacknowledged alert')}", count=fired)
 
     async def _check(self, connection: Connection) -> None:
-        """Ask for the health of all, and ping if it is well."""
+        """Check the health of alerting, and ping the service if no check fails."""
         if self.heartbeat is None and self.metrics is None:
             return
         problems: list[str] | None = None

@@ -42,7 +42,7 @@ _RETRY = (0.1, 5.0)  # seconds: the first and the longest pause before the datab
 
 
 _PASSING = (DatabaseUnavailableError, DatabaseBusyError, NotMigratedError, PermissionDeniedError)
-"""Errors that say nothing about what was to be stored."""
+"""Errors that pass: the database is away, busy or not migrated yet, or a right is missing. The results themselves are valid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class Relay:
         self._is_drained = False  # nothing is in flight any more, and nothing will be
         self._refreshed_at = 0.0
         self._began_at = monotonic()
-        self._failing: dict[str, str] = {}  # the tasks that the database has failed, and what was said
+        self._failing: dict[str, str] = {}  # the tasks that fail because of the database, and the reasons that were logged
         self._worked_at: dict[str, float] = {}
 
     def stop(self) -> None:
@@ -160,7 +160,7 @@ class Relay:
     # ---- the three tasks ----
 
     async def _persist(self, name: str, connection: Connection, work: Callable[[Connection], Awaitable[bool]]) -> None:
-        """Repeat a piece of work until it says that it is done, across failures of the database."""
+        """Repeat a piece of work until it reports that it is done, across failures of the database."""
         failures = 0
         while True:
             try:
@@ -182,7 +182,7 @@ class Relay:
             await asyncio.sleep(pause)
 
     async def _fan_out(self, connection: Connection) -> bool:
-        """Events become deliveries."""
+        """Turn events into deliveries, until stopped."""
         await self._wait(self._news, self.limits.poll)
         if self._stopping.is_set():
             return False
@@ -203,7 +203,7 @@ class Relay:
         return True
 
     async def _claim(self, connection: Connection) -> bool:
-        """Deliveries are claimed and sent."""
+        """Claim deliveries and send them, until stopped."""
         await self._wait(self._work, self.limits.poll)
         if self._stopping.is_set():
             return False
@@ -300,17 +300,17 @@ class Relay:
             self._start_sending()
             self._reported.set()
 
-    # ---- around them ----
+    # ---- listening and connections ----
 
     async def _listen(self) -> None:
         """Notifications wake the relay up. Without them, e.g. behind a transaction pooler, it polls."""
         timing = Timing(poll=30.0)
-        said = ""
+        reported = ""
         while True:
             try:
                 async with session(self.listen_dsn, timing) as listening:
                     await listening.start(self.listen_dsn)
-                    said = ""
+                    reported = ""
                     while True:
                         self._news.set()
                         listening.awake = False
@@ -318,11 +318,11 @@ class Relay:
             except StandbyError:
                 await asyncio.sleep(self.limits.poll)
             except ListenError as error:
-                if str(error) != said:
-                    said = str(error)
-                    self.log.line(Level.WARNING, "listen", f"the relay polls every second: {said}")
+                if str(error) != reported:
+                    reported = str(error)
+                    self.log.line(Level.WARNING, "listen", f"the relay polls every second: {reported}")
                 await asyncio.sleep(60)
-            except Exception as error:  # noqa: BLE001 - the other tasks say that the database is away
+            except Exception as error:  # noqa: BLE001 - the other tasks log that the database is away
                 if not isinstance(error, AlertsError | OSError) and type(error).__module__.partition(".")[0] != "psycopg":
                     self.log.fault("relay, listen", error)
                 await asyncio.sleep(self.limits.poll)
@@ -335,7 +335,7 @@ class Relay:
         event.clear()
 
     async def _refresh_targets(self, connection: Connection) -> None:
-        """Read the targets, and say which are new or gone."""
+        """Read the targets, and log which are new or gone."""
         before, self.targets = self.targets, await queries.enabled_targets(connection)
         self._refreshed_at = monotonic()
         for target_id, target in self.targets.items():
@@ -372,17 +372,17 @@ class Relay:
             self.log.line(Level.WARNING, "database", f"the relay could not unregister: {_first_line(error)}")
         self.log.line(Level.INFO, "stopped", f"relay {self.name} has stopped", relay=self.name)
 
-    # ---- what is said ----
+    # ---- logging ----
 
     def _database_failed(self, task: str, error: AlertsError) -> None:
-        """Say it once, until it works again or something else goes wrong."""
-        said = _first_line(error)
+        """Log a failure once, until the task works again or fails for another reason."""
+        reason = _first_line(error)
         is_away = isinstance(error, DatabaseUnavailableError)
-        is_said = said in self._failing.values() or (is_away and len(self._failing) > 0)
-        self._failing[task] = said
-        if not is_said:
+        is_known = reason in self._failing.values() or (is_away and len(self._failing) > 0)
+        self._failing[task] = reason
+        if not is_known:
             what = "the database is away" if is_away else "the relay cannot work"
-            self.log.line(Level.WARNING, "database", f"{what}: {said}")
+            self.log.line(Level.WARNING, "database", f"{what}: {reason}")
 
     def _database_worked(self, task: str) -> None:
         self._worked_at[task] = monotonic()
@@ -413,13 +413,13 @@ class Relay:
             self.log.line(
                 Level.DETAIL if result.outcome in {Outcome.DELIVERED, Outcome.RELEASED} else Level.WARNING,
                 "delivery",
-                f"target {claim.target.name}: {what} {result.outcome}: {status}{result.answer}".rstrip(": ") + then,
+                f"target {claim.target.name}: {what} {result.outcome}: {status}{result.response}".rstrip(": ") + then,
                 target=claim.target.name,
                 deliveries=claim.deliveries,
                 event_id=event,
                 outcome=result.outcome,
                 status=result.status,
-                answer=result.answer,
+                response=result.response,
                 state=state.state if state else None,
                 due_at=state.due_at if state else None,
             )

@@ -37,7 +37,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What a metric of the database says, and its labels."""
+    """The help text of a metric of the database, and its labels."""
 
     text: str
     labels: tuple[str, ...] = ()

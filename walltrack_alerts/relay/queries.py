@@ -24,7 +24,7 @@ _LONGEST_CALL = 30.0  # seconds; a server that hangs does not close its connecti
 
 
 class FannedOut(NamedTuple):
-    """What fan_out_events() did for one target; `problem` says what was wrong with its cursor."""
+    """What fan_out_events() did for one target; `problem` describes what was wrong with its cursor."""
 
     target_id: int
     target: str
@@ -137,7 +137,7 @@ async def finish_deliveries(connection: Connection, relay: str, reports: Iterabl
             "deliveries": report.claim.deliveries,
             "outcome": report.result.outcome,
             "status": report.result.status,
-            "answer": report.result.answer,
+            "response": report.result.response,
             "retry_after": report.result.retry_after,
             "reference": report.result.reference,
             "closed": report.result.is_closed,
@@ -148,22 +148,22 @@ async def finish_deliveries(connection: Connection, relay: str, reports: Iterabl
     return [Finished(*row) for row in await connection.call(query, (relay, json.dumps(results)))]
 
 
-async def answer_message(
+async def press_button(
     connection: Connection, target_id: int, reference: str, action: str, user: str, detail: str | None
 ) -> tuple[str, str]:
-    """Handle a button press; returns the outcome and the text for the user."""
-    query: LiteralString = "select outcome, said from walltrack.answer_message(%s, %s, %s, %s, %s)"
-    [(outcome, said)] = await connection.call(query, (target_id, reference, action, user, detail))
-    return outcome, said
+    """Handle a button press; returns the outcome and the reply to the user."""
+    query: LiteralString = "select outcome, reply from walltrack.press_button(%s, %s, %s, %s, %s)"
+    [(outcome, reply)] = await connection.call(query, (target_id, reference, action, user, detail))
+    return outcome, reply
 
 
 async def relay_stopped(connection: Connection, relay: str) -> None:
-    """Say that the relay has stopped."""
+    """Unregister a relay that stops."""
     await connection.call("select walltrack.relay_stopped(%s)", (relay,))
 
 
 async def relay_seen(connection: Connection, relay: str, host: str, pid: int, version: str) -> None:
-    """Say that the relay runs."""
+    """Report that a relay is running."""
     await connection.call("select walltrack.relay_seen(%s, %s, %s, %s)", (relay, host, pid, version))
 
 

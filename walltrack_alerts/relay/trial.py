@@ -22,7 +22,7 @@ class Trial:
 
     outcome: str
     status: int | None
-    answer: str
+    response: str
     seconds: float
 
     @property
@@ -47,7 +47,7 @@ async def send_trial(service: AlertService, name: str, *, panel_url: str | None,
     async with HttpClient() as http:
         began = time.monotonic()
         result = await attempt(Claim(0, target, (), item=item_for(state.name)), Context(http, os.environ, panel_url, write))
-        return Trial(result.outcome, result.status, result.answer, time.monotonic() - began)
+        return Trial(result.outcome, result.status, result.response, time.monotonic() - began)
 
 
 def item_for(name: str) -> dict[str, Any]:

@@ -14,9 +14,9 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 @contextmanager
 def _usable_proxies() -> Iterator[None]:
-    """Without proxies inside where httpx cannot use those of the environment, e.g. ALL_PROXY=socks5://... without socksio.
+    """Ignore the proxies of the environment if httpx cannot use them, e.g. ALL_PROXY=socks5://... without socksio.
 
-    Gradio makes clients when it is imported, for downloads that the panel has none of; to serve needs no proxy.
+    Importing Gradio creates HTTP clients for downloads, which the panel does not use.
     """
     names = ("NO_PROXY", "no_proxy")
     kept = {name: os.environ.get(name) for name in names}

@@ -31,7 +31,7 @@ from walltrack_alerts.ui.connections import PatientProtocol
 from walltrack_alerts.ui.gradio_internals import add_inner_middleware, rest_idle_queue, take_mounted
 from walltrack_alerts.ui.options import PanelOptions
 from walltrack_alerts.ui.page import Page
-from walltrack_alerts.ui.panel import create_alerts_panel
+from walltrack_alerts.ui.panel import build_panel
 
 MAX_SOCKET_BYTES = 1000
 """Largest message from a page; pages send none."""
@@ -141,7 +141,7 @@ def mount(
     live_key = hashlib.sha256(f"live {options.get('listen_dsn')}".encode()).digest()
 
     def build() -> None:
-        blocks = create_alerts_panel(service, access=access, own_page=True, live_key=live_key, **options)
+        blocks, live = build_panel(service, access=access, own_page=True, live_key=live_key, **options)
         gr.mount_gradio_app(
             app,
             blocks,
@@ -157,6 +157,7 @@ def mount(
         )
         rest_idle_queue(blocks)
         inner = take_mounted(app)
+        live.attach(inner)
         origins = options.get("origins", ())
         inner.add_middleware(AccessMiddleware, access=access, calls=Calls.of(blocks), origins=origins)
         add_inner_middleware(inner, Page)

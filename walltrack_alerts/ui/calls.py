@@ -25,7 +25,7 @@ class Calls:
 
     @classmethod
     def of(cls, blocks: gr.Blocks) -> Calls:
-        """Those of a panel."""
+        """The calls of a panel."""
         return cls(server_functions(blocks), frozenset(blocks.fns))
 
     def checked(self, route: str, body: bytes) -> bytes:

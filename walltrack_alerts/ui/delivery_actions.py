@@ -18,7 +18,7 @@ from walltrack_alerts.ui.queries import TIMEOUT, Source, log_error, problem_text
 from walltrack_alerts.ui.target_view import MOST_DEAD
 
 Change = Callable[[AlertService, list[int], str], Awaitable[str]]
-"""Changes what has these ids, under a name, and says what it did."""
+"""Changes deliveries or silences by their ids, under the name of an actor; returns a report for the page."""
 
 
 class DeliveryActions:
@@ -34,7 +34,7 @@ class DeliveryActions:
         }
 
     async def replay(self, event: gr.EventData, request: gr.Request) -> str:
-        """Send dead letters once more, with all attempts."""
+        """Replay dead letters, with as many attempts as new deliveries."""
 
         async def change(service: AlertService, ids: list[int], by: str) -> str:
             return f"Replayed: {_counted(await replay_deliveries(service, ids, by))}."
@@ -42,7 +42,7 @@ class DeliveryActions:
         return await self._act(event, request, change)
 
     async def drop(self, event: gr.EventData, request: gr.Request) -> str:
-        """Give dead letters up."""
+        """Drop dead letters."""
 
         async def change(service: AlertService, ids: list[int], by: str) -> str:
             return f"Dropped: {_counted(await drop_deliveries(service, ids, by))}."
@@ -67,11 +67,11 @@ class DeliveryActions:
             return _answer(event, "refused", "This is not an id.")
         try:
             async with asyncio.timeout(TIMEOUT):
-                said = await change(self._source.service(), ids, by)
+                report = await change(self._source.service(), ids, by)
         except Exception as error:  # noqa: BLE001 - the page explains every failure
             log_error(error)
             return _answer(event, "failed", sanitize.visible(problem_text(error)))
-        return _answer(event, "done", said)
+        return _answer(event, "done", report)
 
 
 def _counted(number: int) -> str:

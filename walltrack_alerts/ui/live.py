@@ -1,7 +1,7 @@
 """The live hub: one database listener for all pages of a panel; WebSockets carry the ids of changed alerts.
 
-A message says what changed and the new numbers, never more: the page asks for the rest, with its own rights. The page reads
-its whole list again whenever it connects and whenever the state becomes live. Everything here runs on the server's event loop.
+A message also carries the new numbers, but no more: the page reads the rest with its own rights. The page reads its whole list
+again whenever it connects and whenever the state becomes live. Everything here runs on the server's event loop.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ class Hub:
                     message = await client.waiting.get()
             except TimeoutError:
                 message = self._message(())
-            if time.monotonic() - asked >= HEARTBEAT_SECONDS:  # also when there is always something to tell
+            if time.monotonic() - asked >= HEARTBEAT_SECONDS:  # also while messages never pause
                 asked = time.monotonic()
                 if not self._is_logged_in_as(client.user, websocket):
                     client.end(LOGGED_OUT)
@@ -228,7 +228,7 @@ class Hub:
             except AlertsError as error:  # its advice is for the reader: a pooler, a missing right, a restored database
                 self._cursor = "now"
                 self._set_state(StreamState.STALE, str(error))
-            except Exception:  # whatever it is, the page says it and the next attempt may be better
+            except Exception:  # the page shows any error, and the next attempt may succeed
                 log.exception("the live hub's listener ended")
                 self._set_state(StreamState.STALE, UNEXPECTED)
             await asyncio.sleep(RETRY_SECONDS)
@@ -265,7 +265,7 @@ class Hub:
             self._broadcast(changed, await self._read_counts())
 
     async def _read_counts(self) -> Json | None:
-        """The numbers, if there are any soon; the page reads them anyway, and says what is wrong."""
+        """The numbers, if the database responds soon; the page reads them anyway, and shows what is wrong."""
         if self._counts is None or not self._clients:
             return None
         try:

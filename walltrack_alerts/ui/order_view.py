@@ -12,7 +12,7 @@ _ADDED = ("refusals", "is_locked", "is_due")
 
 
 def order_facts(found: dict[str, Any]) -> view.Json:
-    """Facts with labels, times in ms; `refusals` says for retry and cancel why they are refused, null where they are not."""
+    """Facts with labels, times in ms; `refusals`: why retry and cancel are refused, null where they are possible."""
     row = {name: value for name, value in found.items() if name not in _ADDED}
     return {
         "status": sanitize.line(sanitize.text(row.get("status")), 30).lower() or "unknown",

@@ -1,6 +1,6 @@
 """create_alerts_panel(): one gr.HTML whose script loads the modules of static/, reads snapshots and sends actions.
 
-Queries are server functions: these are not queued, show no progress and fail silently, so the script itself can say that the
+Queries are server functions: these are not queued, show no progress and fail silently, so the script itself can show that the
 database or the server is away. Actions are events: only these know who is logged in. Untrusted text travels as JSON and is
 placed with textContent; no template ever sees it.
 """
@@ -43,6 +43,19 @@ def create_alerts_panel(
     panel keeps its view in the page's address, which belongs to the app around it otherwise. Server processes that serve the
     same page share a secret `live_key`. Two panels on one page need different `elem_id`s.
     """
+    return build_panel(service_or_dsn, access=access, own_page=own_page, live_key=live_key, elem_id=elem_id, **options)[0]
+
+
+def build_panel(
+    service_or_dsn: AlertService | str,
+    *,
+    access: Access | Callable[[HTTPConnection], Person | None] | None,
+    own_page: bool,
+    live_key: bytes | None,
+    elem_id: str = "alerts-panel",
+    **options: Unpack[PanelOptions],
+) -> tuple[gr.Blocks, Live]:
+    """The panel and its live updates: without attach() these are served once a page was."""
     source = Source(service_or_dsn)
     access = access_of(access)
 
@@ -51,7 +64,7 @@ def create_alerts_panel(
 
     queries = Queries(source, knows)
     listen_dsn = options.get("listen_dsn") or (service_or_dsn if isinstance(service_or_dsn, str) else None)
-    live = _Live(listen_dsn, access, options.get("origins", ()), queries.counts, live_key)
+    live = Live(listen_dsn, access, options.get("origins", ()), queries.counts, live_key)
     who = _Who(access, (options.get("operator") or "").strip())
     actions = Actions(source, who, live.ticket, live.touch, order_actions=options.get("order_actions", True))
     events = {**actions.events, **DeliveryActions(source, who).events}
@@ -83,7 +96,7 @@ def create_alerts_panel(
                 show_progress="hidden",
                 api_visibility="private",
             )
-    return blocks
+    return blocks, live
 
 
 class _Who:
@@ -100,7 +113,7 @@ class _Who:
         return Person(str(request.username or "") or self._operator, person.role)
 
 
-class _Live:
+class Live:
     """The hub of a panel, if there is a database to listen to."""
 
     def __init__(
@@ -127,6 +140,11 @@ class _Live:
         app = _connection(request).app
         assert isinstance(app, FastAPI)
         return login | {"live_path": self._hub.attach(app), "ticket": self._hub.ticket(person.name)}
+
+    def attach(self, app: FastAPI) -> None:
+        """Serve live updates in this app, also to pages of other processes before it has served one itself."""
+        if self._hub is not None:
+            self._hub.attach(app)
 
     def touch(self, alert_id: UUID) -> None:
         """Make every page read the alert again, because a change of its order writes no event."""

@@ -17,7 +17,7 @@ _SIMULATED = {"yes": True, "no": False}
 
 
 def parse_mapping(asked: object) -> Json:
-    """An object, whatever was sent."""
+    """The parameters; none if the page sent anything but an object."""
     return asked if isinstance(asked, dict) else {}
 
 
@@ -38,12 +38,12 @@ def parse_filter(asked: object) -> AlertFilter:
 
 
 def parse_string(value: object, longest: int = 100) -> str:
-    """A text without blanks around it; empty when it is none."""
+    """A text without surrounding blanks; empty if the value is not a text."""
     return value[: longest * 2].strip()[:longest] if isinstance(value, str) else ""
 
 
 def parse_uuid(value: object) -> UUID | None:
-    """An id; None when it is none."""
+    """An id; None if the value is not one."""
     try:
         return UUID(value) if isinstance(value, str) else None
     except ValueError:

@@ -62,7 +62,7 @@ async def _close_in_the_end(service: AlertService) -> None:
 
 
 class Queries:
-    """What the page can ask for; `knows` says whether the person behind a request may look.
+    """What the page can ask for; `knows` returns whether a request comes from a person who may read alerts.
 
     Gradio marks the functions themselves, which bound methods do not allow, and puts them beside its own attributes:
     their names must not be any of these.
@@ -76,7 +76,7 @@ class Queries:
         self._median: tuple[float, tuple[int, ...], float | None] | None = None
 
         async def ping(_asked: object) -> str:
-            """That this is the panel which made the page: another one would not find what the page asks for."""
+            """Confirm that this panel made the page; another one would not know the functions that the page calls."""
             return "{}"
 
         async def snapshot(asked: object, request: gr.Request | None = None) -> str:

@@ -84,7 +84,7 @@ class PanelSettings(Settings):
 
 
 def access_from(settings: PanelSettings) -> Access:
-    """The way of logging in that the settings name, fit for the address they name (AccessError, AuthFileError)."""
+    """The login method of the settings, checked against the address to listen on (AccessError, AuthFileError)."""
     if settings.panel_auth_file and settings.panel_trusted_header:
         raise AccessError("Choose one login: --auth-file or --trusted-header.")
     if settings.panel_role_header and not settings.panel_trusted_header:

@@ -49,7 +49,7 @@ def _target(state: TargetState) -> view.Json:
         "dead": state.dead,
         "failure": _ms(state.last_failure_at),
         "isFailing": state.is_failing,
-        "answer": _answer(state.last_status, state.last_answer),
+        "response": _response(state.last_status, state.last_response),
     }
 
 
@@ -63,7 +63,7 @@ def _dead(delivery: Delivery) -> view.Json:
         "event": delivery.kind or "",
         "attempts": delivery.attempts,
         "tried": _ms(delivery.tried_at),
-        "answer": _answer(delivery.last_status, delivery.last_answer),
+        "response": _response(delivery.last_status, delivery.last_response),
     }
 
 
@@ -78,9 +78,9 @@ def _silence(silence: Silence) -> view.Json:
     }
 
 
-def _answer(status: int | None, answer: str | None) -> str:
-    """The status and the text of an answer, e.g. '502 Bad Gateway'. The relay has removed secrets from it."""
-    text = _line(answer, 500)
+def _response(status: int | None, response: str | None) -> str:
+    """The status and the text of a response, e.g. '502 Bad Gateway'. The relay has removed secrets from it."""
+    text = _line(response, 500)
     if status is None or text.startswith(str(status)):
         return text
     return f"{status} {text}".strip()

@@ -165,7 +165,7 @@ def _delivery(entry: TimelineEntry, attempts: str) -> str:
     if entry.kind == "delivered" and attempts not in ("", "1"):
         return f"at attempt {attempts}"
     if entry.kind == "delivery_failed":
-        return f"{attempts} attempts; last response: {sanitize.text(entry.detail.get('answer')) or 'none'}"
+        return f"{attempts} attempts; last response: {sanitize.text(entry.detail.get('response')) or 'none'}"
     if entry.kind == "delivery_dropped":
         return f"by {sanitize.line(sanitize.text(entry.detail.get('dropped_by')), 100)}"
     return ""
@@ -183,7 +183,7 @@ def _until(entry: TimelineEntry) -> int | None:
 
 
 def _status(entry: TimelineEntry) -> int | None:
-    """The HTTP status of the answer that ended a delivery."""
+    """The HTTP status of the response that ended a delivery."""
     status = entry.detail.get("status")
     return status if isinstance(status, int) else None
 

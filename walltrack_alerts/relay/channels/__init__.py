@@ -14,7 +14,7 @@ from walltrack_alerts.errors import AlertsError
 from walltrack_alerts.relay import placeholders
 from walltrack_alerts.relay.http import HttpClient, SendError, printable_line
 
-ANSWER_LENGTH = 500  # characters of an answer that the database keeps
+RESPONSE_LENGTH = 500  # characters of a response that the database keeps
 LONGEST_ATTEMPT = 30.0  # seconds; half of a lease
 
 
@@ -73,7 +73,7 @@ class Result:
 
     outcome: Outcome
     status: int | None = None
-    answer: str = ""
+    response: str = ""
     retry_after: float | None = None
     reference: str | None = None
     is_closed: bool = False
@@ -116,11 +116,11 @@ async def attempt(claim: Claim, context: Context) -> Result:
         async with asyncio.timeout(LONGEST_ATTEMPT):
             result = await channel_for(claim.target, context).send(claim)
     except SendError as error:
-        result = Result(Outcome.REFUSED if error.is_permanent else Outcome.FAILED, answer=str(error))
+        result = Result(Outcome.REFUSED if error.is_permanent else Outcome.FAILED, response=str(error))
     except AlertsError as error:
-        result = Result(Outcome.REFUSED, answer=str(error))
+        result = Result(Outcome.REFUSED, response=str(error))
     except TimeoutError:
-        result = Result(Outcome.FAILED, answer=f"no response within {LONGEST_ATTEMPT:.0f} s")
+        result = Result(Outcome.FAILED, response=f"no response within {LONGEST_ATTEMPT:.0f} s")
     except Exception as error:  # noqa: BLE001 - a fault in one channel must not stop the others; its text may hold anything
-        result = Result(Outcome.FAILED, answer=f"{type(error).__name__} in the channel {claim.target.kind}")
-    return replace(result, answer=placeholders.redact(printable_line(result.answer), secrets)[:ANSWER_LENGTH])
+        result = Result(Outcome.FAILED, response=f"{type(error).__name__} in the channel {claim.target.kind}")
+    return replace(result, response=placeholders.redact(printable_line(result.response), secrets)[:RESPONSE_LENGTH])

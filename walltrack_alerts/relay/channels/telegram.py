@@ -101,5 +101,5 @@ def _markup(buttons: list[Any]) -> dict[str, Any]:
 
 
 def _delivered(verb: str, reference: str | None, *, is_closed: bool) -> Result:
-    said = f"{verb} message {reference}" if reference else verb
-    return Result(Outcome.DELIVERED, 200, said, reference=reference, is_closed=is_closed)
+    response = f"{verb} message {reference}" if reference else verb
+    return Result(Outcome.DELIVERED, 200, response, reference=reference, is_closed=is_closed)

@@ -1,1 +1,1 @@
-"""Who may use the panel: ways of logging in, the login page, and the middleware in front of every route."""
+"""Who may use the panel: login methods, the login page, and the middleware in front of every route."""

@@ -1,4 +1,4 @@
-"""Who may do what in the panel. Each way of logging in is one Access, which is consulted at every request and every action."""
+"""Who may do what in the panel. Each login method is an Access, which is consulted at every request and every action."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Person:
 
 
 class Access:
-    """Tells who a request is from. Make one from a function, or use one of the ways below."""
+    """Tells who a request is from. Make one from a function, or use one of the classes below."""
 
     logout_path = ""
     """Where to log out, below the root of the panel; '' where the panel has no login of its own."""

@@ -32,7 +32,7 @@ class Login:
     _warned: bool = False
 
     async def answer(self, request: Request) -> Response:
-        """GET shows the page, POST logs in and goes on to the panel with the query it was asked for."""
+        """GET shows the page, POST logs in and redirects to the panel, with the query string of the request."""
         onward = "./" + query_of(request)
         if request.method != "POST":
             return redirect(onward) if self.access.person_of(request) else login_page()
@@ -86,7 +86,7 @@ def redirect(where: str) -> Response:
 
 
 def query_of(connection: HTTPConnection) -> str:
-    """The query as it was asked for, with its question mark."""
+    """The query string of the request, with its question mark."""
     query = connection.scope["query_string"].decode("latin-1")
     return f"?{query}" if query else ""
 

@@ -13,7 +13,7 @@ PAGE_POLICY = (
 
 
 def login_page(problem: str = "", name: str = "", status: int = 200, wait: int = 0) -> Response:
-    """The form, with the error of the last attempt; `wait`: seconds until the next one."""
+    """The form, with the error of the last attempt. `wait`: seconds until the next attempt."""
     page = _PAGE.substitute(
         problem=f'<p role="alert">{html.escape(problem)}</p>' if problem else "",
         name=html.escape(name),

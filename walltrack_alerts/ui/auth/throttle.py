@@ -45,7 +45,7 @@ class Throttle:
         return max(math.ceil(wait), 0)
 
     def right(self, name: str, address: str, device: str) -> None:
-        """The guess that was counted last was the password."""
+        """Record that the last guess was the password."""
         for key in self._keys(name, address, device):
             if times := self._guesses.get(key):
                 times.pop()

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 class PasswordAccess(Access):
     """Users of a file with hashed passwords, a login page and sessions that survive a restart.
 
-    Wrong passwords are counted by address: that of the peer, or what X-Forwarded-For says where the peer is one of the
+    Wrong passwords are counted by address: that of the peer, or the one in X-Forwarded-For if the peer is one of the
     `trusted` proxies (addresses or networks).
     """
 

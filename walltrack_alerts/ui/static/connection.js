@@ -3,6 +3,7 @@
 import { PATIENCE_MS } from './constants.js';
 import { setText } from './dom.js';
 import { clock } from './format.js';
+import { newNonce } from './requests.js';
 
 /** @param {import('./types.js').Panel} panel */
 export function createConnection(panel) {
@@ -10,8 +11,8 @@ export function createConnection(panel) {
 
   const SILENCE_MS = 25000; // the hub sends at least every 10 s
   const RETRY_MS = [300, 1000, 2000, 5000];
-  const SOCKET_FAILURES = 3; // after these no WebSocket seems to get through, and the page says that it polls
-  const MAX_FOREIGN_ANSWERS = 3; // answers of another version of the panel until the page says so
+  const SOCKET_FAILURES = 3; // after these the page shows that it polls: no WebSocket seems to get through
+  const MAX_FOREIGN_ANSWERS = 3; // answers of another version of the panel before the page offers to reload
 
   function showLive() {
     const { status: at, since, why } = state.connection;
@@ -144,7 +145,7 @@ export function createConnection(panel) {
       state.connection.foreignAnswers = 0;
     } else {
       state.connection.foreignAnswers = 0;
-      panel.gradio.send('identify', { nonce: crypto.getRandomValues(new Uint32Array(2)).join('-') });
+      panel.gradio.send('identify', { nonce: newNonce() });
       reconnectIn(PATIENCE_MS); // no answer at all
     }
   }

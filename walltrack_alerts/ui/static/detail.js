@@ -99,7 +99,7 @@ export function createDetail(panel) {
     );
     copy.hidden = !props.own_page || !navigator.clipboard;
     const facts = panel.facts.newFacts();
-    const actions = panel.actions.newActions(alertId);
+    const actions = panel.actionBar.newActionBar(alertId);
     const part = { ...head, copy, ...facts.part, ...actions };
     pane.replaceChildren(
       make('div', 'wta-detail-head', back, part.chip, part.status, close, part.trouble),
@@ -215,7 +215,7 @@ export function createDetail(panel) {
       setText(part.silenced, silence && `${capital(silence)} by ${alert.silenced?.by}: ${alert.silenced?.reason}`);
       if (state.detail && !state.detail.gone) panel.facts.showFacts(state.shown, state.detail);
     }
-    panel.actions.showActions();
+    panel.actionBar.showActionBar();
     const focused = /** @type {HTMLElement | null} */ (document.activeElement);
     if (focused && pane.contains(focused) && !isShown(focused)) focusAgain(focused);
   }

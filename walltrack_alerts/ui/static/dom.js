@@ -88,6 +88,29 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/**
+ * Shows items that have not changed in the elements they have: the focus and a selection stay.
+ * @template Item
+ * @param {HTMLUListElement} list
+ * @param {Item[]} items
+ * @param {(item: Item) => HTMLLIElement} build
+ */
+export function showItems(list, items, build) {
+  const focused = list.contains(document.activeElement) ? document.activeElement?.id : undefined;
+  const before = new Map(/** @type {HTMLLIElement[]} */ ([...list.children]).map((node) => [node.dataset.key, node]));
+  const nodes = items.map((item) => {
+    const key = JSON.stringify(item);
+    const node = before.get(key) ?? build(item);
+    node.dataset.key = key;
+    return node;
+  });
+  for (const node of before.values()) if (!nodes.includes(node)) node.remove();
+  nodes.forEach((node, place) => {
+    if (list.children[place] !== node) list.insertBefore(node, list.children[place] ?? null);
+  });
+  if (focused && document.activeElement === document.body) document.getElementById(focused)?.focus({ preventScroll: true });
+}
+
 // aria-disabled keeps the focus on a button while its action is on its way; the disabled attribute would drop it.
 
 /** @param {Element} button */

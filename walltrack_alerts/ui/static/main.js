@@ -1,5 +1,6 @@
 // Starts a panel in an element that Gradio gives it. Several panels can share a page: each has its own state and parts.
 
+import { createActionBar } from './action-bar.js';
 import { createActions } from './actions.js';
 import { createAlarm } from './alarm.js';
 import { createCharts } from './charts.js';
@@ -14,6 +15,7 @@ import { createKeys } from './keys.js';
 import { createLayout } from './layout.js';
 import { createList } from './list.js';
 import { createReader } from './reader.js';
+import { createRequests } from './requests.js';
 import { startSchedule } from './schedule.js';
 import { createSelection } from './selection.js';
 import { createTargets } from './targets.js';
@@ -28,6 +30,8 @@ export function startPanel(host) {
   panel.selection = createSelection(panel);
   panel.detail = createDetail(panel);
   panel.facts = createFacts(panel);
+  panel.requests = createRequests(panel);
+  panel.actionBar = createActionBar(panel);
   panel.actions = createActions(panel);
   panel.dialogs = createDialogs(panel);
   panel.charts = createCharts(panel);

@@ -97,7 +97,7 @@ export function createPlots(hatchId) {
   }
 
   /**
-   * Colours are not all that tells the severities apart: high ones are hatched.
+   * Color alone does not distinguish the severities: high ones are hatched.
    * @param {'rect' | 'polygon'} tag
    * @param {Record<string, string | number>} shape
    * @param {string} name

@@ -1,5 +1,6 @@
 // Types of the panel's data. Only tsc reads this file.
 
+import type { createActionBar } from './action-bar.js';
 import type { createActions } from './actions.js';
 import type { createAlarm } from './alarm.js';
 import type { createCharts } from './charts.js';
@@ -13,6 +14,7 @@ import type { createFrame } from './frame.js';
 import type { createLayout } from './layout.js';
 import type { createList } from './list.js';
 import type { createReader } from './reader.js';
+import type { createRequests } from './requests.js';
 import type { createSelection } from './selection.js';
 import type { createTargets } from './targets.js';
 
@@ -45,6 +47,8 @@ export interface Panel extends Context {
   selection: ReturnType<typeof createSelection>;
   detail: ReturnType<typeof createDetail>;
   facts: ReturnType<typeof createFacts>;
+  requests: ReturnType<typeof createRequests>;
+  actionBar: ReturnType<typeof createActionBar>;
   actions: ReturnType<typeof createActions>;
   dialogs: ReturnType<typeof createDialogs>;
   charts: ReturnType<typeof createCharts>;
@@ -62,7 +66,7 @@ export interface Filter {
   text: string;
 }
 
-// ---- what the parts of a panel tell each other ----
+// ---- events between the parts of a panel ----
 
 export interface Events {
   /** After each reading of the numbers. */
@@ -204,7 +208,7 @@ export interface TimelineEntry {
   text: string;
   /** End of a snooze; 0: it was ended. */
   until: number | null;
-  /** Of the answer that ended a delivery. */
+  /** Of the response that ended a delivery. */
   status: number | null;
   inDigest: boolean;
 }
@@ -334,7 +338,7 @@ export type FactParts = Named<
 > &
   Record<OrderAction, HTMLButtonElement>;
 
-export type ActionParts = Named<'said' | 'readOnly' | 'buttons' | 'actions'> &
+export type ActionParts = Named<'outcome' | 'readOnly' | 'buttons' | 'actions'> &
   Record<BulkAction, HTMLButtonElement> & { note: HTMLTextAreaElement };
 
 // ---- charts ----
@@ -419,7 +423,7 @@ export interface Target {
   /** The last failure of what has not arrived. */
   failure: number | null;
   isFailing: boolean;
-  answer: string;
+  response: string;
 }
 
 /** A delivery that failed for good. */
@@ -433,7 +437,7 @@ export interface DeadLetter {
   event: string;
   attempts: number;
   tried: number | null;
-  answer: string;
+  response: string;
 }
 
 export interface Silence {

@@ -1,6 +1,6 @@
 -- Which operator pressed which button of which message. Each button works once.
 
-create table walltrack.message_answers (
+create table walltrack.button_presses (
     target_id bigint not null,
     reference text not null,
     action text not null,
@@ -9,12 +9,12 @@ create table walltrack.message_answers (
     at timestamptz not null default clock_timestamp(),
     primary key (target_id, reference, action),
     foreign key (target_id, reference) references walltrack.sent_messages (target_id, reference) on delete cascade,
-    constraint message_answers_action_is_known check (action in ('acknowledge', 'snooze', 'resolve'))
+    constraint button_presses_action_is_known check (action in ('acknowledge', 'snooze', 'resolve'))
 );
 
-create index message_answers_of_alert on walltrack.message_answers (alert_id);
+create index button_presses_of_alert on walltrack.button_presses (alert_id);
 
 -- At every upgrade:
 
-comment on table walltrack.message_answers is 'The buttons of messages that operators pressed.';
-comment on column walltrack.message_answers.actor is 'The operator, by the allow-list of the target.';
+comment on table walltrack.button_presses is 'The buttons of messages that operators pressed.';
+comment on column walltrack.button_presses.actor is 'The operator, by the allow-list of the target.';
