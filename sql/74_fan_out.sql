@@ -2,9 +2,9 @@
 -- events in the transaction that advances the cursor of the target. So no delivery is lost and none is created twice, whenever the
 -- relay dies.
 --
--- Locks: first targets, then chat_pace, then deliveries in the order of their ids. FOR KEY SHARE keeps a target from being removed. fan_out_events() waits for none of them. It skips a
--- target that another relay is reading for. It leaves events to the next call if another transaction is finishing the queue of their
--- alert.
+-- Locks: first targets, then chat_pace, then deliveries in the order of their ids. FOR KEY SHARE keeps a target from being removed.
+-- fan_out_events() skips a target that another relay is reading for. It leaves events to the next call if another transaction is
+-- finishing the queue of their alert.
 --
 -- Here and below, rows are found by "= any (array)", or in a subquery with OFFSET 0 or LIMIT. If the statistics are from an idle hour,
 -- a join may be planned the other way round, as a scan of the whole table. Such a statement has no other condition that a
@@ -103,18 +103,31 @@ set enable_seqscan = off
 as $$
 -- A relay that finishes a delivery looks for the next one in its queue, and does not see one that another transaction is inserting. So
 -- the inserting transaction locks a delivery of the queue: FOR KEY SHARE conflicts with the FOR UPDATE of finish_deliveries(), but not
--- with a claim. The second statement has a later snapshot. A queue that has deliveries in it, but no locked one, is just being
--- finished.
+-- with a claim. The last statement has a later snapshot. A queue that has deliveries in it, but no locked one, is just being finished.
+--
+-- Despite SKIP LOCKED, PostgreSQL waits here for a row that was claimed since the snapshot. So the rows are locked in the order of their
+-- ids, as in finish_deliveries().
+declare
+  v_heads bigint[] := array(
+    select d.delivery_id
+    from unnest(p_alert_ids) as q (alert_id)
+    cross join lateral (
+      select o.delivery_id
+      from walltrack.deliveries as o
+      where o.alert_id = q.alert_id and o.target_id = p_target_id and o.state <> 'dead'
+      order by o.event_id
+      limit 1
+    ) as d
+    order by d.delivery_id
+  );
 begin
   held := array(
     select h.alert_id
-    from unnest(p_alert_ids) as q (alert_id)
+    from unnest(v_heads) as u (delivery_id)
     cross join lateral (
       select d.alert_id
       from walltrack.deliveries as d
-      where d.alert_id = q.alert_id and d.target_id = p_target_id and d.state <> 'dead'
-      order by d.event_id
-      limit 1
+      where d.delivery_id = u.delivery_id and coalesce(d.state, '') <> 'dead'
       for key share skip locked
     ) as h
   );

@@ -22,6 +22,29 @@ comment on function walltrack.retry_delay(int) is
 'How long a delivery waits after a number of failed attempts; NULL if there is no further attempt.';
 
 
+create or replace function walltrack.hold_targets(p_target_ids bigint[]) returns bigint[]
+language plpgsql
+volatile
+security invoker
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+-- Waiting for a removal would be a deadlock, because it waits for deliveries that the caller holds.
+begin
+  return array(
+    select t.target_id
+    from walltrack.notification_targets as t
+    where t.target_id = any (p_target_ids)
+    order by t.target_id
+    for key share skip locked
+  );
+end
+$$;
+
+comment on function walltrack.hold_targets(bigint[]) is
+'Keeps targets from being removed until the end of the transaction; returns those that are not being removed.';
+
+
 create or replace function walltrack.finish_unsent(p_delivery_ids bigint[], p_states text[], p_reasons text[]) returns void
 language plpgsql
 volatile
@@ -127,11 +150,8 @@ begin
   if v_ids is null then
     return p_delivery_ids;
   end if;
-  perform from walltrack.notification_targets as t
-  where t.target_id = (select d.target_id from walltrack.deliveries as d where d.delivery_id = v_ids[1])
-  for key share skip locked;
-  if not found then
-    return array[]::bigint[];  -- the target is being removed; waiting for that would be a deadlock
+  if walltrack.hold_targets(array(select d.target_id from walltrack.deliveries as d where d.delivery_id = v_ids[1])) = '{}' then
+    return array[]::bigint[];
   end if;
   perform walltrack.finish_unsent(v_ids, v_states, v_reasons);
   return array(select p.id from unnest(p_delivery_ids) with ordinality as p (id, place) where p.id <> all (v_ids) order by p.place);
@@ -230,13 +250,8 @@ begin
   if v_leases = '{}' then
     return;
   end if;
-  v_targets := array(select distinct d.target_id from walltrack.deliveries as d where d.lease = any (v_leases) and d.lease > 0);
-  v_targets := array(
-    select t.target_id
-    from walltrack.notification_targets as t
-    where t.target_id = any (v_targets)
-    order by t.target_id
-    for key share skip locked
+  v_targets := walltrack.hold_targets(
+    array(select distinct d.target_id from walltrack.deliveries as d where d.lease = any (v_leases) and d.lease > 0)
   );
   -- Sorted before they are read again and locked: a plan for "order by delivery_id" may walk the whole primary key.
   v_ids := array(

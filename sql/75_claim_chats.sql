@@ -108,12 +108,8 @@ declare
   v_ids bigint[];
   v_lease bigint;
 begin
-  perform from walltrack.notification_targets as t where t.target_id = p_target.target_id for key share skip locked;
-  if not found then
-    return array[]::bigint[];
-  end if;
   select c.* into v_pace from walltrack.chat_pace as c where c.target_id = p_target.target_id for no key update skip locked;
-  if not found or v_pace.next_message_at > v_now then
+  if not found or v_pace.next_message_at > v_now or walltrack.hold_targets(array[p_target.target_id]) = '{}' then
     return array[]::bigint[];
   end if;
   v_heads := array(

@@ -11,9 +11,11 @@ from collections.abc import Callable
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
+from psycopg.types.json import Jsonb
 
-from tests.deliveries.relay import Claim, Desk, Relay
+from tests.deliveries.relay import Claim, Desk, Relay, result_of
 from tests.support.deadline import Deadline
+from tests.support.faults import wait_until_blocked
 
 EVENTS = 250
 ALERTS = 6
@@ -215,29 +217,42 @@ def test_replays_beside_finishing_leave_no_queue_without_a_head(database_url: st
     assert errors == []
 
 
-def test_targets_are_removed_while_relays_work(database_url: str, desk: Desk) -> None:
-    """Neither the removal nor a relay ends in a deadlock."""
-    storm = Storm(database_url)
-    add: list[Callable[[], int]] = [lambda: desk.webhook(), lambda: desk.chat(), lambda: desk.webhook(step=1)]
-    alerts = [desk.raise_alert(f"{number}") for number in range(ALERTS)]
-    threads = [storm.guarded(storm.relay, number) for number in range(3)] + [storm.guarded(storm.disturb, False)]
-    try:
-        for round_ in range(60):
-            target = add[round_ % len(add)]()
-            for alert in alerts:
-                desk.escalate(alert)
-                desk.acknowledge(alert)
-            for number in range(EVENTS):
-                desk.raise_alert(f"{number % ALERTS}")
-            desk.execute(
-                "select walltrack.remove_target(name) from walltrack.notification_targets where target_id = %s", (target,)
-            )
-            if storm.errors:
-                break
-    finally:
-        storm.over.set()
-        Deadline().join(*threads)
-    assert storm.errors == []
+def test_a_removal_of_a_target_lets_relays_finish(database_url: str, desk: Desk) -> None:
+    desk.webhook()
+    with psycopg.connect(database_url) as finishing, psycopg.connect(database_url, autocommit=True) as removing:
+        desk.raise_alert()
+        Relay(removing).fan_out_all()
+        (claim,) = Relay(removing).claim()
+        results = Jsonb([result_of(claim, "delivered")])
+        finishing.execute("select walltrack.lock_targets_of(%s)", (results,))  # as finish_deliveries() begins
+        finishing.execute("select walltrack.hold_deliveries('relay-1', %s)", (results,))
+        removal = threading.Thread(target=removing.execute, args=("select walltrack.remove_target('hook')",))
+        removal.start()
+        wait_until_blocked(desk.connection, removing, finishing)
+        assert [state for _, state in Relay(finishing).finish(claim)] == ["delivered"]
+        finishing.commit()
+        Deadline().join(removal)
+    assert desk.execute("select count(*) from walltrack.notification_targets").fetchone() == (0,)
+
+
+def test_an_insert_behind_two_queues_lets_relays_finish_both(database_url: str, desk: Desk) -> None:
+    """If a head has been claimed since the snapshot of the insert, PostgreSQL waits for it in spite of SKIP LOCKED."""
+    target = desk.webhook()
+    alerts = [desk.raise_alert(key) for key in ("one", "two")]
+    with psycopg.connect(database_url) as finishing, psycopg.connect(database_url) as inserting:
+        Relay(desk.connection).fan_out_all()
+        inserting.execute("set transaction isolation level repeatable read")  # keeps the snapshot of its first statement
+        inserting.execute("select from walltrack.deliveries")
+        first, second = Relay(desk.connection).claim()
+        Relay(finishing).finish(first)
+        holding = threading.Thread(
+            target=inserting.execute, args=("select walltrack.hold_queues(%s, %s)", (target, alerts[::-1]))
+        )
+        holding.start()
+        wait_until_blocked(desk.connection, inserting, finishing)
+        assert [state for _, state in Relay(finishing).finish(second)] == ["delivered"]
+        finishing.rollback()
+        Deadline().join(holding)
 
 
 def test_a_replay_that_waits_for_one_queue_blocks_no_other(database_url: str, desk: Desk) -> None:
@@ -260,7 +275,7 @@ def test_a_replay_that_waits_for_one_queue_blocks_no_other(database_url: str, de
         replay = threading.Thread(
             target=desk.execute,
             args=(
-                "select walltrack.replay_deliveries(array(select delivery_id from walltrack.deliveries where state = 'dead'), 'ada')",
+                "select walltrack.replay_deliveries(array_agg(delivery_id), 'bob') from walltrack.deliveries where attempts = 9",
             ),
         )
         replay.start()

@@ -103,7 +103,7 @@ async def test_an_error_has_the_status(service: Service) -> None:
 async def test_a_user_and_a_password_hold_any_character(service: Service, password: str) -> None:
     url = f"json://${{MAIL_USER}}:${{MAIL_PASSWORD}}@{service.address}/"
     result = await send(url, item(), MAIL_USER="ops@example.com", MAIL_PASSWORD=password)
-    assert result == Result(Outcome.DELIVERED, answer="sent")
+    assert result == Result(Outcome.DELIVERED, response="sent")
     credentials = base64.b64decode(service.headers[0]["Authorization"].removeprefix("Basic "))
     assert credentials.decode() == f"ops@example.com:{unquote(password)}"
 

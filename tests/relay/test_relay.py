@@ -101,6 +101,7 @@ async def test_a_gone_receiver_gets_no_further_events(db: psycopg.Connection, da
         await running.wait_for_line("target ops: no longer delivered to")
         bot.exhaust(bot.create())
         await until(db, "select count(*) from walltrack.open_alerts where alert_type = 'notification_target_gone'", 1)
+        assert "gone: 410; the target is disabled" in await running.wait_for_line("410")
         assert len(sink.requests) == 1
 
 

@@ -401,6 +401,8 @@ class Relay:
                 then = ", but another relay has taken it over"
             elif is_delivered:
                 then = ""
+            elif result.outcome is Outcome.GONE:
+                then = "; the target is disabled"
             else:
                 then = (
                     "; dead, see `deliveries list --dead`"
