@@ -178,7 +178,7 @@ export function createActions(panel) {
   async function findObstacle() {
     const answer = await panel.gradio.call('ping', {});
     if (!answer.offline) return null;
-    if ((await panel.gradio.checkLogin())?.status === 401) {
+    if (answer.signedOut) {
       panel.connection.onSignedOut();
       return ['signed-out', SIGNED_OUT];
     }

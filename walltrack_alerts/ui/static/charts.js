@@ -372,6 +372,7 @@ export function createCharts(panel) {
     if (turn !== charts.turn) return; // another range has been chosen since
     chartTrouble.hidden = answer.problem === undefined;
     setText(chartTrouble, answer.problem === undefined ? '' : `The charts could not be read: ${answer.problem}`);
+    if (answer.signedOut) panel.reader.showProblem(answer);
     if (answer.problem !== undefined) return;
     charts.data = days === null ? fromFirstValue(answer) : answer;
     if (chartsAreSeen()) showCharts(charts.data);

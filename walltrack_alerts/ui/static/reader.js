@@ -194,6 +194,7 @@ export function createReader(panel) {
     if (state.selected !== alertId) return;
     state.reading.problem = answer.problem ?? '';
     panel.detail.showStaleNote();
+    if (answer.signedOut) showProblem(answer);
     if (answer.problem !== undefined) return;
     state.detail = answer;
     panel.detail.showDetail();
@@ -208,7 +209,8 @@ export function createReader(panel) {
   }
 
   /** @param {import('./types.js').Problem} answer */
-  function showProblem({ problem, unreachable, offline }) {
+  function showProblem({ problem, unreachable, offline, signedOut }) {
+    if (signedOut && state.connection.status !== 'signed-out') panel.connection.onSignedOut();
     if (
       state.connection.status === 'signed-out' ||
       (offline && state.connection.foreignAnswers >= panel.connection.MAX_FOREIGN_ANSWERS)

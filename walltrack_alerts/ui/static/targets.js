@@ -208,6 +208,7 @@ export function createTargets(panel) {
     if (turn !== view.turn) return; // read again since, maybe after a change
     trouble.hidden = answer.problem === undefined;
     setText(trouble, answer.problem === undefined ? '' : `The targets could not be read: ${answer.problem}`);
+    if (answer.signedOut) panel.reader.showProblem(answer);
     if (answer.problem !== undefined) return;
     view.data = answer;
     showTargets();
