@@ -205,7 +205,8 @@ def test_adopted_alerts_wait_for_their_orders_table(empty_database_url: str) -> 
     run(
         empty_database_url,
         OLDER + "create table public.trades (id int primary key, order_type text, status text, attempt_count int, "
-        "max_attempts int, last_error text, token_symbol text, updated_at timestamptz default now()); insert into public.trades values "
+        "max_attempts int, last_error text, token_symbol text, updated_at timestamptz default now()); "
+        "insert into public.trades values "
         "(1, 'exit', 'failed', 3, 3, 'slippage', 'WIF'), (2, 'entry', 'cancelled', 3, 3, 'Max retries reached', 'POP'), "
         "(3, 'exit', 'filled', 3, 3, null, 'OLD');",
     )
