@@ -344,13 +344,8 @@ begin
       p_dry_run => p_dry_run
     );
   end if;
-  -- An order is deleted only if no table that can be read, and no unreadable one, may have it.
-  if (
-    case
-      when p_order_table is not null then not exists (select from pg_class as c where c.oid = p_order_table)
-      else exists (select from walltrack.existing_watched_tables()) and walltrack.unread_tables() is null
-    end
-  ) then
+  -- An order that no watched table has may be in a table that will be watched later.
+  if p_order_table is not null and not exists (select from pg_class as c where c.oid = p_order_table) then
     return walltrack.sync_deleted_order(p_order_id, 'event', p_dry_run => p_dry_run);
   end if;
   return null;

@@ -145,7 +145,8 @@ _BY_SQLSTATE: dict[str, type[AlertsError]] = {
 
 _ADVICE: dict[type[AlertsError], str] = {
     NotMigratedError: "The owner of schema walltrack has to run `walltrack-alerts migrate`.",
-    PermissionDeniedError: "`walltrack-alerts doctor` says which right is missing and which role can give it.",
+    PermissionDeniedError: "The owner of schema walltrack can do this, or give the role access with walltrack.grant_access(). "
+    "If the role has no access at all, `walltrack-alerts doctor` names the owner.",
     DatabaseUnavailableError: "Check WALLTRACK_DATABASE_URL (for LISTEN, WALLTRACK_LISTEN_URL) and that the server runs.",
     DatabaseBusyError: "Another session holds a lock, or a time limit is too short. Try again.",
 }
@@ -172,8 +173,8 @@ def translate(error: Exception) -> AlertsError:
         kind = InvalidAlertError  # psycopg refused the value itself, e.g. a text with a NUL character
     diagnostic = cause.diag
     parts = [diagnostic.message_primary or str(cause).strip() or type(cause).__name__]
-    parts += [part for part in (diagnostic.message_detail, diagnostic.message_hint) if part]
-    if kind in _ADVICE and not diagnostic.message_hint:
-        parts.append(_ADVICE[kind])
+    # Where an object is missing, PostgreSQL's own hint guesses that its name or its argument types are wrong.
+    hint = None if kind is NotMigratedError else diagnostic.message_hint
+    parts += [part for part in (diagnostic.message_detail, hint or _ADVICE.get(kind)) if part]
     text = "\n".join(parts)
     return OrderActionRefusedError(text, diagnostic.constraint_name or "") if kind is OrderActionRefusedError else kind(text)

@@ -229,6 +229,9 @@ async def test_an_unmigrated_older_table_is_reported(empty_database_url: str) ->
         for ask in (service.get_alert, service.find_alert):
             with pytest.raises(NotMigratedError, match="walltrack-alerts migrate"):
                 await ask("12345678-0000-4000-8000-000000000001")
+        with pytest.raises(NotMigratedError) as caught:  # PostgreSQL's own hint is to add type casts
+            await service.get_page()
+        assert str(caught.value).splitlines()[1:] == ["The owner of schema walltrack has to run `walltrack-alerts migrate`."]
 
 
 def test_times_are_aware_and_utc() -> None:

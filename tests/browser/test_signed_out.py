@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenPage
 from tests.support.bot import Bot
-from tests.support.page import select_alert, wait_until_live
+from tests.support.page import row, select_alert, wait_until_live
 from walltrack_alerts import passwords
 from walltrack_alerts.ui import PasswordAccess, Role, launch_panel
 
@@ -62,6 +62,22 @@ def test_an_action_after_the_login_ended_opens_the_login_page(
     assert bot.alert(order).acknowledged_at is None
     outcome.get_by_role("link", name="Sign in again").click()
     expect(page).to_have_title("Log in - Alerts")
+
+
+def test_reading_after_the_login_ended_says_so(url: str, users: Path, open_page: OpenPage, bot: Bot) -> None:
+    orders = [bot.create() for _ in range(2)]
+    for order in orders:
+        bot.exhaust(order)
+    page = open_page(url, live=False)
+    log_in(page)
+    select_alert(page, bot.alert(orders[0]).id)
+    passwords.remove_user(users, "ada")
+    row(page, bot.alert(orders[1]).id).click()
+    page.get_by_role("link", name="Sign in again").wait_for(timeout=4000)  # sooner than the next check of the WebSocket
+    for view in ("charts", "targets"):
+        page.locator(f"#alerts-panel-nav-{view}").click()
+        expect(page.get_by_text(f"The {view} could not be read: You have been signed out")).to_be_visible()
+    expect(page.locator("body")).not_to_contain_text("cannot be reached")
 
 
 def test_a_phone_shows_the_user_and_the_logout(url: str, open_page: OpenPage) -> None:

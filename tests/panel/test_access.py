@@ -346,6 +346,8 @@ def test_the_settings_must_name_one_login(users: Path) -> None:
     [
         ("WALLTRACK_PANEL_PORT", "65536"),
         ("WALLTRACK_PANEL_ROOT_PATH", "alerts"),
+        ("WALLTRACK_PANEL_ORIGINS", "alerts.example.org"),
+        ("WALLTRACK_PANEL_ORIGINS", "https://alerts.example.org, https://example.org/alerts"),
         ("WALLTRACK_EXPLORER_TOKEN_URL", "javascript:{token}"),
         ("WALLTRACK_EXPLORER_TOKEN_URL", "https://x.example/"),
         ("WALLTRACK_EXPLORER_TX_URL", "https://x.example/{token}"),
@@ -357,3 +359,9 @@ def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, v
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=name):
         PanelSettings.load()
+
+
+def test_origins_are_as_browsers_write_them() -> None:
+    given = ["https://Alerts.example.org:443/", "http://[::1]:80", "https://alerts.example.org:8443"]
+    expected = ["https://alerts.example.org", "http://[::1]", "https://alerts.example.org:8443"]
+    assert PanelSettings.load(panel_origins=given).panel_origins == expected

@@ -199,3 +199,27 @@ def test_a_unique_expression_of_the_key_does_not_prevent_later_alerts(empty_data
             bot.exhaust(order)
             bot.call("resolve_by_dedupe_key", f"order_failed_{order}", "sold", "ada")
         assert len(bot.alerts(order)) == 2 and bot.faults() == []
+
+
+def test_adopted_alerts_wait_for_their_orders_table(empty_database_url: str) -> None:
+    """`migrate` creates an empty walltrack.orders, before the operator can watch the table that has the orders."""
+    run(
+        empty_database_url,
+        OLDER + "create table public.trades (id int primary key, order_type text, status text, attempt_count int, "
+        "max_attempts int, last_error text, token_symbol text, updated_at timestamptz default now()); "
+        "insert into public.trades values "
+        "(1, 'exit', 'failed', 3, 3, 'slippage', 'WIF'), (2, 'entry', 'cancelled', 3, 3, 'Max retries reached', 'POP'), "
+        "(3, 'exit', 'filled', 3, 3, null, 'OLD');",
+    )
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        bot = Bot(connection)
+        for number, status in ((1, "active"), (2, "acknowledged"), (3, "active"), (4, "active")):
+            add(bot, number, f"order_failed_{number}", status, {"order_id": number})
+        migrations.upgrade(empty_database_url)
+        assert [alert.is_open for alert in bot.alerts()] == [True] * 4
+        bot.execute("select walltrack.watch_orders('public.trades')")
+        bot.execute("select walltrack.reconcile_orders()")
+        alerts = {alert.data["order_id"]: alert for alert in bot.alerts()}
+        assert {number: (alert.status, alert.data["token_symbol"]) for number, alert in alerts.items()} == {
+            "1": ("active", "WIF"), "2": ("acknowledged", "POP"), "3": ("resolved", None), "4": ("active", None),
+        }  # fmt: skip

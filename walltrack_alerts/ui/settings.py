@@ -82,6 +82,16 @@ class PanelSettings(Settings):
             raise ValueError("write a prefix such as /alerts")
         return value
 
+    @field_validator("panel_origins")
+    @classmethod
+    def _origins(cls, values: list[str]) -> list[str]:
+        """As browsers write them: in lower case and without the default port."""
+        found = [re.fullmatch(r"(https?)://([\w.-]+|\[[\da-f:]+\])(:\d+)?/?", value.lower(), re.ASCII) for value in values]
+        if not all(found):
+            raise ValueError("write an origin such as https://alerts.example.org:8443, without a path")
+        ports = {"http": ":80", "https": ":443"}
+        return [f"{each[1]}://{each[2]}{(each[3] or '').removesuffix(ports[each[1]])}" for each in found if each]
+
 
 def access_from(settings: PanelSettings) -> Access:
     """The login method of the settings, checked against the address to listen on (AccessError, AuthFileError)."""

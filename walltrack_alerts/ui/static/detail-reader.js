@@ -23,6 +23,7 @@ export function createDetailReader(panel) {
     if (state.selected !== alertId) return;
     state.reading.problem = answer.problem ?? '';
     panel.detail.showStaleNote();
+    if (answer.signedOut) panel.reader.showProblem(answer);
     if (answer.problem !== undefined) return;
     state.detail = answer;
     panel.detail.showDetail();

@@ -10,14 +10,25 @@ export function createGradio({ element, trigger, props, server, watch }) {
   // Where the browser found the page, whatever prefixes proxies have taken away.
   const base = new URL('.', document.baseURI).href.replace(/\/$/, '');
 
+  /** @returns {Promise<Response | null>} 401: signed out; null: the server is away */
+  async function checkLogin() {
+    try {
+      return await fetch(`${base}/gradio_api/login_check`, { signal: AbortSignal.timeout(5000) });
+    } catch {
+      return null;
+    }
+  }
+
   return {
     base,
+    checkLogin,
 
     /** Whether Gradio still shows the panel; it removes the element of a tab that is left. */
     isShown: () => element.isConnected,
 
     /**
-     * Calls a server function, which only reads. Gradio's client answers undefined when the server is away, or throws.
+     * Calls a server function, which only reads. Gradio's client answers undefined when the server is away or refuses the
+     * request, or throws.
      * @template {keyof import('./types.js').Answers} Name
      * @param {Name} name
      * @param {object} args
@@ -26,11 +37,14 @@ export function createGradio({ element, trigger, props, server, watch }) {
     async call(name, args) {
       let answer;
       try {
-        answer = await Promise.race([server[name](args), new Promise((resolve) => setTimeout(resolve, PATIENCE_MS))]);
+        answer = await Promise.race([server[name](args), new Promise((resolve) => setTimeout(resolve, PATIENCE_MS, null))]);
       } catch {
         // offline, as below
       }
-      return typeof answer === 'string' ? JSON.parse(answer) : { problem: "The panel's server cannot be reached", offline: true };
+      if (typeof answer === 'string') return JSON.parse(answer);
+      if (answer !== null && (await checkLogin())?.status === 401)
+        return { problem: 'You have been signed out', offline: true, signedOut: true };
+      return { problem: "The panel's server cannot be reached", offline: true };
     },
 
     /**
@@ -44,15 +58,6 @@ export function createGradio({ element, trigger, props, server, watch }) {
     /** @param {(answer: import('./types.js').EventAnswer) => void} handle */
     onAnswer(handle) {
       watch('value', () => handle(JSON.parse(props.value || '{}')));
-    },
-
-    /** @returns {Promise<Response | null>} 401: signed out; null: the server is away */
-    async checkLogin() {
-      try {
-        return await fetch(`${base}/gradio_api/login_check`, { signal: AbortSignal.timeout(5000) });
-      } catch {
-        return null;
-      }
     },
 
     /** Gradio marks its dark theme on an element around. */

@@ -4,14 +4,15 @@ import { make, setText } from './dom.js';
 
 /**
  * @template {'charts' | 'targets'} Name
- * @param {Pick<import('./types.js').Panel, 'gradio' | 'on' | 'root'>} panel
+ * @param {import('./types.js').Panel} panel
  * @param {object} page
  * @param {Name} page.name of the page and of its server function
  * @param {number} page.maxAge how old its data may be, ms
  * @param {() => object} [page.params]
  * @param {(data: import('./types.js').Answers[Name]) => void} page.onData
  */
-export function createPageReader({ gradio, on, root }, { name, maxAge, params = () => ({}), onData }) {
+export function createPageReader(panel, { name, maxAge, params = () => ({}), onData }) {
+  const { gradio, on, root } = panel;
   const trouble = make('p', { className: 'wta-banner', hidden: true });
   let requestedAt = 0;
   let turn = 0;
@@ -30,6 +31,7 @@ export function createPageReader({ gradio, on, root }, { name, maxAge, params = 
     if (ownTurn !== turn) return; // requested again since, perhaps with other parameters
     trouble.hidden = answer.problem === undefined;
     setText(trouble, answer.problem === undefined ? '' : `The ${name} could not be read: ${answer.problem}`);
+    if (answer.signedOut) panel.reader.showProblem(answer);
     if (answer.problem === undefined) onData(answer);
   }
 

@@ -8,7 +8,8 @@ export function createProblems(panel) {
   const { root, state } = panel;
 
   /** @param {import('./types.js').Problem} answer */
-  function showProblem({ problem, unreachable, offline }) {
+  function showProblem({ problem, unreachable, offline, signedOut }) {
+    if (signedOut && state.connection.status !== 'signed-out') panel.connection.onSignedOut();
     if (
       state.connection.status === 'signed-out' ||
       (offline && state.connection.foreignAnswers >= panel.connection.MAX_FOREIGN_ANSWERS)

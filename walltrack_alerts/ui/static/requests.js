@@ -36,7 +36,7 @@ export function createRequests(panel) {
   async function findObstacle() {
     const answer = await gradio.call('ping', {});
     if (!answer.offline) return null;
-    if ((await gradio.checkLogin())?.status === 401) {
+    if (answer.signedOut) {
       panel.connection.onSignedOut();
       return ['signed-out', SIGNED_OUT];
     }

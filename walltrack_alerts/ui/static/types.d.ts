@@ -92,11 +92,12 @@ export interface EventBus {
 
 // ---- answers of the server functions; times in ms since 1970 ----
 
-/** A request that failed: the database or (`offline`) the server is away, or it refuses. */
+/** A request that failed: the database or (`offline`) the server is away, or it refuses; `signedOut`: for lack of a login. */
 export interface Problem {
   problem: string;
   unreachable?: boolean;
   offline?: boolean;
+  signedOut?: boolean;
 }
 
 export interface Answers {
@@ -110,7 +111,7 @@ export interface Answers {
 }
 
 export type Answer<Name extends keyof Answers> =
-  | (Answers[Name] & { problem?: undefined; unreachable?: undefined; offline?: undefined })
+  | (Answers[Name] & { problem?: undefined; unreachable?: undefined; offline?: undefined; signedOut?: undefined })
   | Problem;
 
 export interface Snapshot extends AlertPage {
