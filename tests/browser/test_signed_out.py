@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenPage
 from tests.support.bot import Bot
-from tests.support.page import row, select_alert, wait_until_live
+from tests.support.page import row_of, select_alert, wait_until_live
 from walltrack_alerts import passwords
 from walltrack_alerts.ui import PasswordAccess, Role, launch_panel
 
@@ -72,7 +72,7 @@ def test_reading_after_the_login_ended_says_so(url: str, users: Path, open_page:
     log_in(page)
     select_alert(page, bot.alert(orders[0]).id)
     passwords.remove_user(users, "ada")
-    row(page, bot.alert(orders[1]).id).click()
+    row_of(page, bot.alert(orders[1]).id).click()
     page.get_by_role("link", name="Sign in again").wait_for(timeout=4000)  # sooner than the next check of the WebSocket
     for view in ("charts", "targets"):
         page.locator(f"#alerts-panel-nav-{view}").click()
