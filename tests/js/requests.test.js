@@ -6,7 +6,7 @@ import { createRequests, newNonce } from '../../walltrack_alerts/ui/static/reque
 const REQUEST = { nonce: 'n', ids: ['a'], actor: 'ada' };
 
 /** A panel whose server responds to a ping as given; `calls` lists what was done to it. */
-function newPanel({ ping = {}, login = 200 } = {}) {
+function newPanel({ ping = {} } = {}) {
   const calls = [];
   const panel = {
     calls,
@@ -14,7 +14,6 @@ function newPanel({ ping = {}, login = 200 } = {}) {
     state: { connection: { status: 'live' } },
     gradio: {
       call: async () => ping,
-      checkLogin: async () => ({ status: login }),
       isShown: () => true,
       onAnswer: () => {},
       send: (event, data) => calls.push([event, data.nonce]),
@@ -50,7 +49,7 @@ test('no event goes to a server that is away', async () => {
 });
 
 test('after a sign-out no event is sent', async () => {
-  const { send, calls } = newPanel({ ping: { offline: true }, login: 401 });
+  const { send, calls } = newPanel({ ping: { offline: true, signedOut: true } });
   await send();
   assert.deepEqual(calls, ['signed out', ['obstacle', 'signed-out']]);
 });

@@ -188,7 +188,7 @@ def test_a_table_that_refuses_further_alerts_is_not_adopted(empty_database_url: 
         migrations.upgrade(empty_database_url)
 
 
-def test_a_unique_expression_of_the_key_does_not_prevent_later_alerts(empty_database_url: str) -> None:
+def test_a_unique_expression_of_the_key_prevents_no_later_alerts(empty_database_url: str) -> None:
     run(empty_database_url, OLDER + "create unique index per_hash on walltrack.alerts (md5(dedupe_key))")
     migrations.upgrade(empty_database_url)
     with psycopg.connect(empty_database_url, autocommit=True) as connection:

@@ -37,8 +37,7 @@ create domain trade.counter as int check (trade.spy('domain') or value is null);
 create table trade.orders (
     id uuid primary key default gen_random_uuid(), order_type text default 'exit', status trade.state default 'submitted',
     attempt_count trade.counter default 2, max_attempts int default 3, last_error text, next_retry_at timestamptz,
-    venue trade.state,
-    updated_at timestamptz default now()
+    venue trade.state, updated_at timestamptz default now()
 );
 create function trade.tr() returns trigger language plpgsql as $$ begin perform trade.spy('trigger'); return new; end $$;
 create trigger a before update on trade.orders for each row execute function trade.tr();
