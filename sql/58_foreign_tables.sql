@@ -150,6 +150,8 @@ as $$
 begin
   return case
     when not has_table_privilege(p_table, 'select') then format('%s, the owner of schema walltrack, may not read it', current_user)
+    when not has_table_privilege(p_table, 'update')
+      then format('%s, the owner of schema walltrack, may not lock its rows, which takes the right to update them', current_user)
     when walltrack.can_hide_orders(p_table) then format('row level security may hide orders from %s, the owner of schema walltrack', current_user)
     when walltrack.can_run_foreign_code(p_table, false) then format(
       'a query would run functions of another role, which are attached to it, with the privileges of %s, the owner of schema walltrack', current_user

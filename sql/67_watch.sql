@@ -173,7 +173,11 @@ declare
     case
       when not has_table_privilege(p_table, 'select')
         or (walltrack.existing_guard_name(p_table) is null and not has_table_privilege(p_table, 'trigger'))
-        then format('grant select, trigger on %s to %I', walltrack.table_name(p_table), current_user)
+        then format(
+          'grant select, trigger%s on %s to %I',
+          case when not has_table_privilege(p_table, 'update') then ', update' end,
+          walltrack.table_name(p_table), current_user
+        )
     end
   );
 begin

@@ -306,6 +306,10 @@ as $$
           then walltrack.run_instruction(
             p_reader, g.table_owner, format('grant select on %s to %I', g.table_name, current_user)
           )
+        when not has_table_privilege(g.table_id, 'update')
+          then walltrack.run_instruction(
+            p_reader, g.table_owner, format('grant update on %s to %I', g.table_name, current_user)
+          )
         when walltrack.can_hide_orders(g.table_id) then walltrack.run_instruction(
           p_reader, g.table_owner, format('create policy walltrack_alerts on %s to %I using (true)', g.table_name, current_user)
         )

@@ -282,7 +282,6 @@ def drop_guards() -> str:
     return f"""\
 do $guards$
 declare
-  v_trigger record;
   v_guard regprocedure;
 begin
   for v_guard in
@@ -291,12 +290,8 @@ begin
     inner join pg_proc as p on p.oid = t.tgfoid
     where t.tgparentid = 0 and t.tgname like 'walltrack_alerts_%' and p.pronamespace = '{SCHEMA}'::regnamespace
   loop
-    for v_trigger in
-      select t.tgrelid::regclass as id, t.tgname from pg_trigger as t where t.tgfoid = v_guard and t.tgparentid = 0
-    loop
-      execute format('drop trigger %I on %s', v_trigger.tgname, v_trigger.id);
-    end loop;
-    execute format('drop function %s', v_guard);
+    -- With its triggers, which only the owner of the table could name.
+    execute format('drop function %s cascade', v_guard);
   end loop;
   drop function if exists {SCHEMA}.tg_watched__truncated();
 end

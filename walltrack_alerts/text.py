@@ -88,9 +88,9 @@ def set_cells(text: str, width: int) -> str:
 
 
 def side_of(side: object, *, is_simulated: bool) -> str:
-    """'sell' or 'sim sell'. The mark is here and not in the token's name, which anyone can choose."""
+    """'sell' or 'sim sell', or the order type before its '_'. The mark is not in the token's name, which anyone can choose."""
     words = ["sim"] if is_simulated else []
-    return " ".join([*words, *one_line(side or "").lower()[:8].split()])
+    return " ".join([*words, *one_line(side or "").lower().partition("_")[0][:8].split()])
 
 
 def format_sol(amount: object) -> str:

@@ -107,6 +107,16 @@ def test_hostile_symbols_keep_the_columns(bot: Bot, columns: int) -> None:
         assert cell_len(row) == cell_len(heading) <= columns
 
 
+def test_an_order_without_a_side_shows_its_type(bot: Bot) -> None:
+    bot.execute(
+        "create table public.trades (id int, order_type text, status text, attempt_count int, max_attempts int, last_error text)"
+    )
+    bot.execute("select walltrack.watch_orders('public.trades')")
+    bot.execute("insert into public.trades values (1, 'exit_trailing_stop', 'failed', 3, 3, 'slippage')")
+    heading, row = shown(bot, 80)
+    assert row[heading.index("side") : heading.index("error")].strip() == "exit"
+
+
 def test_a_token_cannot_pose_as_simulated(bot: Bot) -> None:
     bot.exhaust(bot.create("exit", token_symbol="sim"))
     heading, row = shown(bot, 80)

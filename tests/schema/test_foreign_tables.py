@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator
 
@@ -102,6 +103,49 @@ def test_reconciling_and_reading_run_no_owner_code(foreign: tuple[Bot, Bot]) -> 
     assert superuser.execute("select walltrack.order_of_alert(%s) ->> 'status'", (alert.id,)).fetchone() == ("failed",)
     superuser.execute("select * from walltrack.health(); select walltrack.watch_orders('trade.orders')")
     assert (thefts(superuser), superuser.faults()) == ([], [])
+
+
+@pytest.fixture
+def unprivileged(empty_database_url: str) -> Iterator[tuple[Bot, Bot, str]]:
+    """(the trading bot; the schema owner, who may only read the orders and create triggers on them; the owner's URL)."""
+    schema_owner, trader = (f"wt_{kind}_{uuid.uuid4().hex[:8]}" for kind in ("owner", "trader"))
+    urls = [make_conninfo(empty_database_url, options=f"-c role={role}") for role in (schema_owner, trader)]
+    with psycopg.connect(empty_database_url, autocommit=True) as superuser:
+        superuser.execute(
+            f"create role {schema_owner}; create role {trader}; "  # type: ignore[arg-type]
+            f"grant create on database {superuser.info.dbname} to {schema_owner}; create schema trade authorization {trader}"
+        )
+        try:
+            migrations.upgrade(urls[0])
+            with psycopg.connect(urls[0], autocommit=True) as owner, psycopg.connect(urls[1], autocommit=True) as trading:
+                trading.execute(
+                    "create table trade.orders (id int, order_type text, status text, attempt_count int, max_attempts int, "
+                    "last_error text); insert into trade.orders values (1, 'exit', 'failed', 3, 3, 'boom'); "
+                    f"grant usage on schema trade to {schema_owner}; grant select, trigger on trade.orders to {schema_owner}"  # type: ignore[arg-type]
+                )
+                owner.execute("select walltrack.watch_orders('trade.orders')")
+                yield Bot(trading), Bot(owner), urls[0]
+        finally:
+            superuser.execute(f"drop owned by {trader}, {schema_owner} cascade; drop role {trader}, {schema_owner}")  # type: ignore[arg-type]
+
+
+def test_an_owner_that_may_not_lock_orders_is_told(unprivileged: tuple[Bot, Bot, str]) -> None:
+    """The reconciler locks the orders that it heals, for which SELECT does not suffice."""
+    trading, owner, _ = unprivileged
+    assert owner.execute("select raised from walltrack.reconcile_orders()").fetchone() == (0,)
+    unread = "select found, advice from walltrack.health() where name = 'orders of trade.orders'"
+    (found, advice) = owner.execute(unread).fetchone() or ("", "")
+    assert "may not lock its rows" in found
+    trading.execute(re.findall(r"`(.*?)`", advice)[0])
+    assert owner.execute(unread).fetchall() == []
+    assert owner.execute("select raised from walltrack.reconcile_orders()").fetchone() == (1,)
+
+
+def test_a_downgrade_removes_the_guard_of_another_roles_table(unprivileged: tuple[Bot, Bot, str]) -> None:
+    trading, _, owner_url = unprivileged
+    migrations.downgrade(owner_url)
+    assert trading.execute("select tgname from pg_trigger where tgrelid = 'trade.orders'::regclass").fetchall() == []
+    trading.execute("update trade.orders set attempt_count = 4")
 
 
 @pytest.mark.parametrize("action", ["retry", "cancel"])

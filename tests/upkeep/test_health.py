@@ -199,7 +199,7 @@ def advised(server_url: str) -> Iterator[str]:
                 with psycopg.connect(make_conninfo(url, user=HOST), autocommit=True) as host:
                     host.execute(
                         "create table trade.orders (id int, order_type text, status text, attempt_count int, max_attempts int, "
-                        f"last_error text); grant select, trigger on trade.orders to {OWNER}"
+                        f"last_error text); grant select, update, trigger on trade.orders to {OWNER}"
                     )
                 with psycopg.connect(make_conninfo(url, user=OWNER), autocommit=True) as owner:
                     owner.execute("select walltrack.watch_orders('trade.orders')")
