@@ -3,7 +3,8 @@
 -- All waiting that alerting causes in one transaction adds up to at most 250 ms, regardless of what is locked and of how many orders,
 -- savepoints or tables the transaction writes. One write takes up to three locks that another session may hold: two tables, and the row
 -- or the key of an alert. Each lock gets a third of what is left of 240 ms, at first 80 ms. Once the 240 ms are used up, alerting takes
--- only locks that are free, and none at all after 30 missed alerts.
+-- only locks that are free, and none at all after 30 missed alerts. The first 10 ms of a transaction are not counted, so that a short
+-- one needs no totals.
 --
 -- The totals must survive ROLLBACK TO SAVEPOINT. They are therefore stored in the session's own value of a sequence, which no rollback
 -- resets: the start of the transaction (ms since 1970) * 1000000 + ms waited * 1000 + failures.
@@ -108,7 +109,7 @@ security invoker
 set lock_timeout = '1ms'
 as $$
 -- A bulk write calls this for each order, so it avoids the exception block of lock_wait_totals() if it can. A value that an earlier
--- transaction left in the sequence is smaller, so it counts as no waiting. 10 ms and three locks of 80 ms are 250 ms.
+-- transaction left in the sequence is smaller, so it counts as no waiting.
 declare
   v_waited record;
   v_sums bigint;
@@ -120,8 +121,7 @@ begin
     v_sums := v_waited.ms * 1000 + v_waited.failures;
   end if;
   return case
-    when v_sums < 10 * 1000 then 80
-    when v_sums < 231 * 1000 then (240 - v_sums / 1000) / 3
+    when v_sums < 231 * 1000 then (240 - greatest(v_sums, 0) / 1000) / 3
     when v_sums % 100 <= 30 then 0
     else -1
   end;

@@ -1,8 +1,8 @@
 -- Appends events and notifies the listeners. Both commit or roll back with the order write.
 --
--- Each failed order runs through these functions, except append_event(), so they have few but long expressions. PL/pgSQL prepares each expression again in
--- every transaction (0.3 us each). Entering a function with a search_path takes 1 us. A PERFORM takes 2 us more than an
--- assignment: `v_ignored := f()` stands for `perform f()`.
+-- Each failed order runs through these functions, except append_event(), so they have few but long expressions. PL/pgSQL prepares each
+-- expression again in every transaction (0.3 us each). Entering a function with a search_path takes 1 us. A PERFORM takes 2 us more
+-- than an assignment: `v_ignored := f()` stands for `perform f()`.
 
 create or replace function walltrack.build_event_detail(
     p_severity text,
@@ -61,19 +61,10 @@ as $$
 -- PostgreSQL allows 7,999 bytes. The longest character in JSON is an escaped control character, 6 bytes. Type and order id are cut to
 -- 100 characters, title and dedupe key to 200, so a payload has at most 3,895 bytes: half a page of the queue.
 declare
-  v_payload text := format(
-    '{"v": 1, "event_id": %s, "kind": "%s", "alert_id": "%s", "alert_type": %s, "severity": "%s", "status": "%s", '
-    '"requires_action": %s, "dedupe_key": %s, "order_id": %s, "title": %s, "at": "%s"}',
-    p_event_id, p_kind, p_alert_id, to_json(left(p_alert_type, 100)), p_severity, p_status,
-    case when p_requires_action then 'true' else 'false' end, coalesce(to_json(left(p_dedupe_key, 200)), 'null'),
-    coalesce(to_json(left(p_order_id, 100)), 'null'), to_json(left(p_title, 200)),
-    to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-  );
-  v_free float8 := 0.5;
   v_ignored text;
 begin
-  if p_notify = 'transaction' then
-    if current_setting('walltrack.notified_in', true) = pg_current_xact_id()::text then
+  if p_notify <> 'event' then
+    if p_notify = 'off' or current_setting('walltrack.notified_in', true) = pg_current_xact_id()::text then
       return false;
     end if;
     v_ignored := set_config('walltrack.notified_in', pg_current_xact_id()::text, true);
@@ -81,11 +72,21 @@ begin
   -- A full notification queue makes COMMIT itself fail, which no handler can catch. The notifications of this transaction enter the
   -- queue only at COMMIT, so their number is estimated: PostgreSQL counts at least the events of this transaction. The notifications of
   -- its first millisecond fit into the other half of even the smallest queue.
-  if p_at - now() > interval '1 ms' then
-    v_free := 0.5 - walltrack.notification_queue_share(pg_stat_get_xact_tuples_inserted('walltrack.alert_events'::regclass));
-  end if;
-  if pg_notification_queue_usage() <= v_free then
-    return pg_notify('walltrack_alerts', v_payload)::text = '';
+  if pg_notification_queue_usage() <= (
+    case
+      when p_at - now() > interval '1 ms'
+        then 0.5 - walltrack.notification_queue_share(pg_stat_get_xact_tuples_inserted('walltrack.alert_events'::regclass))
+      else 0.5
+    end
+  ) then
+    return pg_notify('walltrack_alerts', format(
+      '{"v": 1, "event_id": %s, "kind": "%s", "alert_id": "%s", "alert_type": %s, "severity": "%s", "status": "%s", '
+      '"requires_action": %s, "dedupe_key": %s, "order_id": %s, "title": %s, "at": "%s"}',
+      p_event_id, p_kind, p_alert_id, to_json(left(p_alert_type, 100)), p_severity, p_status,
+      case when p_requires_action then 'true' else 'false' end, coalesce(to_json(left(p_dedupe_key, 200)), 'null'),
+      coalesce(to_json(left(p_order_id, 100)), 'null'), to_json(left(p_title, 200)),
+      to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+    ))::text = '';
   end if;
   -- Listeners read the event from the table instead.
   begin
@@ -104,8 +105,8 @@ $$;
 comment on function walltrack.notify_event(
     bigint, text, uuid, text, text, text, boolean, text, text, text, timestamptz, text
 ) is
-'Sends an event to channel walltrack_alerts, unless the notification queue is more than half full. p_notify: event (each event) '
-'or transaction (only the first event of a transaction). Returns whether it was sent.';
+'Sends an event to channel walltrack_alerts, unless the notification queue is more than half full. p_notify: event (each event), '
+'transaction (only the first event of a transaction) or off. Returns whether it was sent.';
 
 
 create or replace function walltrack.append_event(p_alert walltrack.alerts, p_kind text, p_actor text) returns walltrack.alerts

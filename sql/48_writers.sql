@@ -44,12 +44,10 @@ begin
   insert into walltrack.alert_events (alert_id, kind, actor, at, detail)
   values (v_alert_id, 'raised', p_actor, v_now, walltrack.build_event_detail(p_severity, 'active', 1, p_data))
   returning event_id into v_event_id;
-  if p_notify <> 'off' then
-    v_ignored := walltrack.notify_event(
-      v_event_id, 'raised', v_alert_id, p_alert_type, p_severity, 'active', p_requires_action, p_dedupe_key,
-      p_data ->> 'order_id', p_title, v_now, p_notify
-    );
-  end if;
+  v_ignored := walltrack.notify_event(
+    v_event_id, 'raised', v_alert_id, p_alert_type, p_severity, 'active', p_requires_action, p_dedupe_key,
+    p_data ->> 'order_id', p_title, v_now, p_notify
+  );
   return v_alert_id;
 end
 $$;
@@ -117,12 +115,10 @@ begin
   insert into walltrack.alert_events (alert_id, kind, actor, at, detail)
   values (v_alert_id, 'repeated', p_actor, v_now, walltrack.build_event_detail(p_severity, v_status, v_occurrences, p_data))
   returning event_id into v_event_id;
-  if p_notify <> 'off' then
-    v_ignored := walltrack.notify_event(
-      v_event_id, 'repeated', v_alert_id, p_alert_type, p_severity, v_status, p_requires_action,
-      p_dedupe_key, p_data ->> 'order_id', p_title, v_now, p_notify
-    );
-  end if;
+  v_ignored := walltrack.notify_event(
+    v_event_id, 'repeated', v_alert_id, p_alert_type, p_severity, v_status, p_requires_action,
+    p_dedupe_key, p_data ->> 'order_id', p_title, v_now, p_notify
+  );
   if p_severity_rises then
     perform walltrack.append_event(a, 'escalated', p_actor) from walltrack.alerts as a where a.id = v_alert_id;
   end if;
@@ -221,12 +217,10 @@ begin
     walltrack.build_event_detail(v_severity, 'resolved', v_occurrences, v_data, p_resolution)
   )
   returning event_id into v_event_id;
-  if p_notify <> 'off' then
-    v_ignored := walltrack.notify_event(
-      v_event_id, 'resolved', v_alert_id, v_alert_type, v_severity, 'resolved', v_requires_action, p_dedupe_key,
-      v_data ->> 'order_id', v_title, v_now, p_notify
-    );
-  end if;
+  v_ignored := walltrack.notify_event(
+    v_event_id, 'resolved', v_alert_id, v_alert_type, v_severity, 'resolved', v_requires_action, p_dedupe_key,
+    v_data ->> 'order_id', v_title, v_now, p_notify
+  );
   return v_alert_id;
 end
 $$;
@@ -272,12 +266,10 @@ begin
     from numbered as n
   )
 
-  select count(
-    p_notify = 'off' or walltrack.notify_event(
-      n.event_id, 'resolved', n.id, n.alert_type, n.severity, 'resolved', n.requires_action, n.dedupe_key,
-      n.data ->> 'order_id', n.title, v_now, p_notify
-    )
-  )::int into v_closed
+  select count(walltrack.notify_event(
+    n.event_id, 'resolved', n.id, n.alert_type, n.severity, 'resolved', n.requires_action, n.dedupe_key,
+    n.data ->> 'order_id', n.title, v_now, p_notify
+  ))::int into v_closed
   from numbered as n;
   return v_closed;
 end

@@ -207,14 +207,14 @@ declare
     when length(p_order_id) > 200 then walltrack.order_dedupe_key(p_order_id) else 'order_failed_' || p_order_id
   end;
   v_is_exhausted boolean := walltrack.is_exhausted(p_attempt_count, p_max_attempts);
-  v_outcome text := walltrack.order_outcome(p_status, v_is_exhausted, walltrack.is_given_up(p_last_error, p_cancel_pattern));
-  v_is_first_try boolean := p_is_write;
+  v_is_given_up boolean := walltrack.is_given_up(p_last_error, p_cancel_pattern);
+  v_outcome text := walltrack.order_outcome(p_status, v_is_exhausted, v_is_given_up);
   v_needs_no_lookup boolean;  -- the write alone determines the action
   v_needs_alert boolean;
   v_fails_again boolean;
   v_alert walltrack.alerts;
   v_has_alert boolean;
-  v_is_open boolean := false;
+  v_is_open boolean;
   v_is_held boolean;
   v_former_status text;
   v_severity text;
@@ -231,24 +231,21 @@ begin
       hint = 'Was the column renamed or dropped? Watch the table again with its new name in p_columns.';
   end if;
   -- A younger transaction cannot have waited long.
-  if clock_timestamp() - now() > interval '20 ms' then
+  if clock_timestamp() - now() > interval '10 ms' then
     v_ignored := walltrack.limit_lock_wait();
   end if;
 
   loop
-    v_needs_no_lookup := false;
-    if v_is_first_try then
-      if v_outcome = 'filled' then
-        if walltrack.close_order_alert(v_key, 'Order filled', p_notify) is not null then
-          return 'resolved';
-        elsif not (v_is_exhausted or p_was_exhausted) then
-          return null;
-        end if;
-      elsif v_outcome = 'exhausted' then
-        v_needs_no_lookup := p_last_error ~ '[^[:space:]]' and not walltrack.is_given_up(p_last_error, p_cancel_pattern)
-          and (p_attempt_count > coalesce(p_old_attempts, 0) or (p_status = 'failed' and p_old_status is distinct from 'failed'));
+    if p_is_write and v_outcome = 'filled' and v_needs_no_lookup is null then
+      if walltrack.close_order_alert(v_key, 'Order filled', p_notify) is not null then
+        return 'resolved';
+      elsif not (v_is_exhausted or p_was_exhausted) then
+        return null;
       end if;
     end if;
+    v_needs_no_lookup := p_is_write and v_needs_no_lookup is null and v_outcome = 'exhausted'
+      and p_last_error ~ '[^[:space:]]' and not v_is_given_up
+      and (p_attempt_count > coalesce(p_old_attempts, 0) or (p_status = 'failed' and p_old_status is distinct from 'failed'));
     if v_needs_no_lookup is not true then
       -- The open alert. If there is none: the alert that was resolved last, which matters only if the order is or was exhausted.
       select a.* into v_alert from walltrack.alerts as a where a.dedupe_key = v_key and a.status <> 'resolved';
@@ -350,7 +347,6 @@ begin
     end if;
     -- An alert is open: it has another severity, its order had got its attempts back, or another writer has just raised it. The second
     -- try reads it.
-    v_is_first_try := false;
     p_was_exhausted := true;
   end loop;
 end
@@ -400,7 +396,7 @@ declare
   v_key text collate "default" := walltrack.order_dedupe_key(p_order_id);
   v_ignored int;
 begin
-  if clock_timestamp() - now() > interval '20 ms' then
+  if clock_timestamp() - now() > interval '10 ms' then
     v_ignored := walltrack.limit_lock_wait();
   end if;
   if p_dry_run then

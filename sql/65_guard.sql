@@ -164,7 +164,10 @@ begin
         p_was_exhausted => ({{old_is_exhausted}}) is true
       );
     end if;
-    if pg_catalog.clock_timestamp() operator(pg_catalog.-) v_began operator(pg_catalog.>) interval '1 ms'
+    if (
+      pg_catalog.clock_timestamp() operator(pg_catalog.-) v_began operator(pg_catalog.>) interval '1 ms'
+      and pg_catalog.clock_timestamp() operator(pg_catalog.-) pg_catalog.now() operator(pg_catalog.>) interval '10 ms'
+    )
       or pg_catalog.current_setting('walltrack.protect_commit', true) operator(pg_catalog.<>) ''
     then
       perform walltrack.record_lock_wait(v_began);

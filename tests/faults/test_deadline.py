@@ -263,12 +263,12 @@ def test_three_locks_of_one_write_fit_into_the_deadline(bot: Bot) -> None:
         "and p.proname = any (array['sync_order', 'sync_deleted_order', 'sync_stored_order', 'has_alert'])"
     ).fetchall()
     assert len(first) == 4 and all(3 * milliseconds <= 250 for _, milliseconds in first)
-    for ms in (30, 120, 200):
+    for ms in (5, 30, 120, 200):
         with bot.connection.transaction():
             bot.execute("select walltrack.record_lock_wait(clock_timestamp() - make_interval(secs => %s))", (ms / 1000,))
             bot.execute("select walltrack.limit_lock_wait()")
             (left,) = bot.execute("select setting::int from pg_settings where name = 'lock_timeout'").fetchone() or (0,)
-        assert left > 0 and ms + 3 * left <= 250
+        assert left > 0 and ms + 3 * left <= 240  # and 10 ms that are not counted
 
 
 def test_deletes_from_partitions_share_one_deadline(database_url: str, bot: Bot) -> None:
