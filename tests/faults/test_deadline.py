@@ -11,7 +11,14 @@ import pytest
 from psycopg import sql
 
 from tests.support.bot import Bot
-from tests.support.faults import bounded_waiting, fault_states
+from tests.support.faults import (
+    bounded_waiting,
+    fault_states,
+    let_writes_wait,
+    run_meanwhile,
+    wait_until_blocked,
+    waited_ms,
+)
 from tests.support.reconciling import reconcile
 
 ORDERS = 60
@@ -252,6 +259,20 @@ def test_the_wait_for_another_writer_of_the_same_key_counts(database_url: str, b
         service.rollback()
     reconcile(bot)
     assert [alert.is_open for alert in bot.alerts()] == [True] * ORDERS
+
+
+def test_waits_that_end_in_time_are_counted(database_url: str, bot: Bot) -> None:
+    order = bot.create("exit", status="failed", attempt_count=3)
+    let_writes_wait(bot.connection)
+    with psycopg.connect(database_url) as holder, psycopg.connect(database_url, autocommit=True) as watcher:
+        holder.execute("lock table walltrack.alerts in access exclusive mode")
+        with bot.connection.transaction():
+            with run_meanwhile(lambda: bot.fail(order, "again")):
+                wait_until_blocked(watcher, bot.connection, holder)
+                time.sleep(0.06)
+                holder.rollback()
+            assert waited_ms(bot) >= 50
+    assert bot.faults() == []
 
 
 def test_three_locks_of_one_write_fit_into_the_deadline(bot: Bot) -> None:

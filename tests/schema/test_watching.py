@@ -62,3 +62,24 @@ def test_a_virtual_column_is_refused(bot: Bot, name: str, kind: str) -> None:
     names = ", ".join("base" if column == name else column for column in row)
     bot.execute(f"insert into public.trades ({names}) values (%s, %s, %s, %s, %s)", list(row.values()))
     assert bot.execute("select dedupe_key from walltrack.alerts").fetchall() == [("order_failed_7",)]
+
+
+def test_unwatching_reads_no_alert(database_url: str, bot: Bot) -> None:
+    """However many alerts are open, the orders stay locked only while four triggers are dropped."""
+    bot.execute(
+        "insert into walltrack.orders (order_type, side, token_address, amount_sol, expected_price, status, attempt_count) "
+        "select 'exit', 'sell', 'x', 1, 1, 'failed', 3 from generate_series(1, 3000)"
+    )
+    bot.execute("select pg_stat_force_next_flush()")
+    before = bot.execute(
+        "select seq_scan, idx_scan, n_tup_upd from pg_stat_user_tables where relid = 'walltrack.alerts'::regclass"
+    )
+    seen = before.fetchone()
+    bot.execute("select walltrack.unwatch_orders('walltrack.orders')")
+    bot.execute("select pg_stat_force_next_flush()")
+    after = bot.execute(
+        "select seq_scan, idx_scan, n_tup_upd from pg_stat_user_tables where relid = 'walltrack.alerts'::regclass"
+    )
+    assert after.fetchone() == seen
+    assert bot.execute("select raised, resolved from walltrack.reconcile_orders()").fetchone() == (0, 0)
+    assert bot.execute("select count(*) from walltrack.open_alerts").fetchone() == (3000,)
