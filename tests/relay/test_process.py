@@ -120,7 +120,7 @@ async def test_a_terminal_target_writes_lines(db: psycopg.Connection, database_u
         assert process.stdout is not None
         bot.exhaust(bot.create(token_symbol="\x1b[2J@everyone"))
         line = (await process.stdout.readline()).decode()
-        assert "[screen]" in line and "CRITICAL" in line and "\x1b" not in line
+        assert "[screen]" in line and "CRITICAL" in line and "@everyone" in line and "\x1b" not in line
         await until(db, DELIVERED, 1)
 
 

@@ -14,7 +14,8 @@ from enum import StrEnum
 
 from walltrack_alerts.text import REPLACEMENT, one_line
 
-_ZERO_WIDTH = "\u200b"  # ends a word for the services that search texts for links and names, and is not seen
+ZERO_WIDTH = "\u200b"
+"""Ends a word for the services that search texts for links and names, and is not seen."""
 
 _TRIGGERS = re.compile(
     r"""(?<=[@!\uff20\ufe6b])(?=[\w&!])             # @everyone, a@b.example, <@&12>, Slack's !channel
@@ -61,7 +62,7 @@ def foreign(value: object, length: int) -> Span:
 def inert(value: object, length: int) -> str:
     """The text as one line of at most `length` characters that names, links and reorders nothing. It may be empty."""
     clean = re.sub(f"{REPLACEMENT}+", REPLACEMENT, one_line(str(value)[: 4 * length]))
-    broken = clip(_TRIGGERS.sub(_ZERO_WIDTH, clean), length - 2)
+    broken = clip(_TRIGGERS.sub(ZERO_WIDTH, clean), length - 2)
     is_reversed = any(unicodedata.bidirectional(character) in ("R", "AL", "AN") for character in broken)
     return f"\u2068{broken}\u2069" if is_reversed else broken  # an isolate: what follows keeps its place
 
@@ -87,7 +88,7 @@ def as_html(line: Line) -> str:
 def _span_text(span: Span) -> str:
     if span.link is not None:
         return f"{span.text}: {span.link}"
-    return _MARKUP.sub(_ZERO_WIDTH, span.text.translate(_SIGNS)) if span.look is Look.FOREIGN else span.text
+    return _MARKUP.sub(ZERO_WIDTH, span.text.translate(_SIGNS)) if span.look is Look.FOREIGN else span.text
 
 
 def _span_html(span: Span) -> str:

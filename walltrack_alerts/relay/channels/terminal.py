@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from walltrack_alerts.relay.channels import Claim, Context, Outcome, Result, Target
 from walltrack_alerts.relay.messages import alert_message
+from walltrack_alerts.relay.richtext import ZERO_WIDTH
 from walltrack_alerts.text import one_line
 
 
@@ -21,7 +22,8 @@ class Terminal:
         assert claim.item is not None  # a terminal gets no digests
         now = datetime.now(UTC)
         message = alert_message(claim.item, self._context.panel_url, now)
-        self._context.write(one_line(f"{now:%H:%M:%S} [{self._name}] {message.title}"))
+        title = message.title.replace(ZERO_WIDTH, "")  # a terminal makes no links, and would show a replacement character
+        self._context.write(one_line(f"{now:%H:%M:%S} [{self._name}] {title}"))
         return Result(Outcome.DELIVERED)
 
 
